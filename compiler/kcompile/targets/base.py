@@ -9,12 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from ..ir.model import Dataplane
 
-__all__ = ["Key", "Program", "Target"]
+__all__ = ["FrontendView", "Key", "Program", "Target"]
 
 Key = tuple[Any, ...]
 Program = Mapping[Key, Any]
+
+
+class FrontendView(msgspec.Struct, frozen=True, gc=False):
+    """One frontend as a Program (lowered, or read back from a kernel) programs it: what ``kcompile get`` shows.
+
+    `address` is ``*`` for a NodePort; `backends` are ``ip:port`` in slot order, those that an outside client may reach
+    first; `verdict` is ``dnat``, ``reject`` or ``drop``.
+    """
+
+    service: str
+    kind: str
+    family: int
+    protocol: str
+    address: str
+    port: int
+    verdict: str
+    backends: tuple[str, ...] = ()
+    affinity_seconds: int = 0
 
 
 class Target(Protocol):
@@ -22,11 +42,11 @@ class Target(Protocol):
 
     name: str
 
-    def lower(self, dataplane: Dataplane) -> Program:
+    def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         """The whole Program that makes a node behave as `dataplane` says."""
-
-    def render(self, changes: Any) -> str:
-        """The text that makes `changes` true: what `plan` shows and what the kernel is given."""
 
     def describe(self, key: Key, value: Any) -> str:
         """One line for a person: the resource `key` with `value`, in the target tool's own spelling."""
+
+    def frontends(self, program: Program) -> list[FrontendView]:
+        """What `program` serves, in a stable order."""
