@@ -1,0 +1,62 @@
+# `make` lists the targets. Everything that they need is set up by contrib/dev/setup, once.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export PYTHONDONTWRITEBYTECODE := 1
+
+PY := .venv/bin/python
+# Network namespaces need root. A user who isn't runs these through sudo.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTHONDONTWRITEBYTECODE,NO_COLOR )
+PYTEST := $(AS_ROOT)$(PY) -m pytest
+# make test ARGS='tests/unit -k plan'
+ARGS ?=
+COMPLETIONS := build/completion
+
+.PHONY: help demo test lint format types check bench conformance completion setup setup-test clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  demo, test, bench and conformance need root, for network namespaces: as another user they ask sudo."
+	@echo "  All of it stays in namespaces of its own; no rule of this machine is touched."
+
+demo: setup ## the sample cluster in throw-away namespaces, in every mode this kernel has, with real requests
+	@$(AS_ROOT)$(PY) examples/nginx-tomcat/demo.py $(ARGS)
+
+test: setup-test lint types ## everything: style, types, and every test (ARGS='tests/unit -k plan' narrows it)
+	$(PYTEST) $(ARGS)
+
+check: lint types ## what needs no root and takes seconds: style, types, unit and property tests
+	$(PY) -m pytest tests/unit tests/property $(ARGS)
+
+lint: setup-test ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: setup-test ## let ruff mend what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: setup-test ## mypy --strict
+	$(PY) -m mypy
+
+conformance: setup-test ## real packets, every flow case, every mode (ARGS='--mode nftables')
+	$(PYTEST) tests/conformance $(ARGS)
+
+bench: setup-test ## the benchmarks of compile, diff, render and apply
+	$(PYTEST) bench/suites --benchmark-only $(ARGS)
+
+completion: setup ## shell completion for bash, zsh and fish, into build/completion/
+	@mkdir -p $(COMPLETIONS)
+	@for shell in bash zsh fish; do \
+	    _KCOMPILE_COMPLETE=$${shell}_source .venv/bin/kcompile >$(COMPLETIONS)/kcompile.$$shell && echo "$(COMPLETIONS)/kcompile.$$shell"; done
+
+setup: ## packages and .venv, enough to run kcompile
+	@contrib/dev/setup run
+
+setup-test: ## packages and .venv, enough to test it
+	@contrib/dev/setup test
+
+clean: ## remove .venv, caches and build/
+	$(AS_ROOT)rm -rf .venv .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
+	$(AS_ROOT)find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

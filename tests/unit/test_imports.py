@@ -1,0 +1,138 @@
+"""Who may import whom: the layers, checked on the syntax tree of every module, and what a bare start of the program loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "compiler" / "kcompile"
+TARGETS = ("iptables", "nftables", "ipvs", "xdp")
+SLOW = ("pyroute2", "iptc", "bcc", "matplotlib", "scipy", "numpy")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str, module: str, is_package: bool, top_level_only: bool = False) -> set[str]:
+    """Every dotted name that `source` imports, relative ones resolved. `from a import b` gives both `a` and `a.b`."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            found.add(origin)
+            found.update(f"{origin}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module", "__import__"):
+            found.update(arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+        if top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if top_level_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending.extend(node.orelse)
+            continue
+        pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported_by(module: str, top_level_only: bool = False) -> set[str]:
+    path = MODULES[module]
+    return imports(path.read_text(), module, path.name == "__init__.py", top_level_only)
+
+
+def reaches(names: set[str], *forbidden: str) -> set[str]:
+    return {name for name in names for bad in forbidden if name == bad or name.startswith(bad + ".")}
+
+
+def layer(*packages: str) -> list[str]:
+    return [m for m in MODULES if any(m == f"kcompile.{p}" or m.startswith(f"kcompile.{p}.") for p in packages)]
+
+
+def test_the_checker_sees_every_spelling():
+    source = (
+        "import a.b\n"
+        "from ..kernel import netns\n"
+        "from . import x\n"
+        "if TYPE_CHECKING:\n    import t\n"
+        "def f():\n    import lazy\n"
+        "class C:\n    import inner\n"
+        "import_module('dynamic')\n"
+    )
+    assert imports(source, "kcompile.plan.diff", False) == {
+        "a.b", "kcompile.kernel", "kcompile.kernel.netns", "kcompile.plan", "kcompile.plan.x", "t", "lazy", "inner", "dynamic",
+    }  # fmt: skip
+    assert imports(source, "kcompile.plan.diff", False, top_level_only=True) == {
+        "a.b", "kcompile.kernel", "kcompile.kernel.netns", "kcompile.plan", "kcompile.plan.x", "inner", "dynamic",
+    }  # fmt: skip
+    assert "kcompile.ir.model" in imports("from .model import Family", "kcompile.ir", True)
+
+
+def test_there_is_a_package_to_check():
+    assert {"kcompile.cli", "kcompile.ir.model", "kcompile.plan.diff", "kcompile.targets.base"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", layer("ir", "passes", "targets"))
+def test_the_pure_layers_never_reach_the_machine(module: str):
+    assert not reaches(imported_by(module), "kcompile.kernel", "kcompile.agent", "click", "subprocess")
+
+
+@pytest.mark.parametrize("module", layer("kernel"))
+def test_the_kernel_layer_knows_nothing_of_specs(module: str):
+    assert not reaches(imported_by(module), "kcompile.spec", "kcompile.passes")
+
+
+@pytest.mark.parametrize("module", layer(*(f"targets.{t}" for t in TARGETS)))
+def test_one_target_never_imports_another(module: str):
+    own = module.split(".")[2]
+    assert not reaches(imported_by(module), *(f"kcompile.targets.{other}" for other in TARGETS if other != own))
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "kcompile.__main__" and m not in layer("cli")])
+def test_nothing_imports_the_command_line(module: str):
+    assert not reaches(imported_by(module), "kcompile.cli", "kcompile.__main__", "click")
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in layer("cli")])
+def test_only_the_command_line_prints_or_exits(module: str):
+    calls = {ast.unparse(n.func) for n in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(n, ast.Call)}
+    assert not calls & {"print", "exit", "sys.exit", "sys.stdout.write", "click.echo"}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in layer("cli", "lab")])
+def test_only_the_command_line_uses_the_lab(module: str):
+    assert not reaches(imported_by(module), "kcompile.lab")
+
+
+@pytest.mark.parametrize("module", list(MODULES))
+def test_slow_modules_and_the_bench_kit_stay_out(module: str):
+    assert not reaches(imported_by(module), "kcompile_bench")
+    assert not reaches(imported_by(module, top_level_only=True), *SLOW)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"]])
+def test_help_loads_nothing_slow(arguments: list[str]):
+    probe = (
+        "import sys\n"
+        "from kcompile.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print(' '.join(sorted(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    loaded = set(done.stderr.split())
+    assert "kcompile.cli" in loaded
+    slow = (*SLOW, "yaml", "asyncio", "kcompile.kernel", "kcompile.targets", "kcompile.spec", "kcompile.passes")
+    assert not reaches(loaded, *slow)
