@@ -45,7 +45,8 @@ class Object(_K8s, kw_only=True):
     """What every object has. `kind` and `api_version` are checked by the loader before decoding."""
 
     metadata: Metadata = msgspec.field(default_factory=Metadata)
-    origin: Origin = Origin()
+    # Named so that no key of a manifest can set it.
+    origin: Origin = msgspec.field(default=Origin(), name=" origin")
 
     @property
     def key(self) -> str:
@@ -241,7 +242,7 @@ class PodTemplate(_K8s):
 
 class DeploymentSpec(_K8s):
     template: PodTemplate
-    replicas: int | None | UnsetType = UNSET
+    replicas: int | UnsetType | None = UNSET
     selector: Selector | None = None
 
 

@@ -1,0 +1,104 @@
+"""Manifests from files, directories and standard input into an `Inventory`. Pure: reads the paths it is given, nothing else."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import msgspec
+
+from ..errors import SpecError
+from .decode import Decoder
+from .inventory import Inventory
+from .objects import Origin
+from .reader import MAX_BYTES, STDIN, Unreadable, check_text, files, read
+from .text import Wrong, printable
+from .yaml_reader import yaml_documents
+
+__all__ = ["load"]
+
+_MALFORMED = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
+_TRAILING = "trailing characters"
+_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int = MAX_BYTES) -> Inventory:
+    """Read every manifest of `paths` (files, directories, or ``-`` for `stdin`). Raises SpecError at the first thing wrong.
+
+    Namespaced objects that name no namespace are put into ``default``; the same object given twice is kept once.
+    """
+    inventory = Inventory()
+    decoder = Decoder(inventory)
+    with _no_gc():
+        try:
+            for path in files(paths):
+                _load_file(decoder, STDIN if path == "-" else path, read(path, stdin, max_bytes))
+        except Unreadable as error:
+            raise SpecError(error.message, source=error.source) from None
+    return inventory
+
+
+def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
+    number = 0
+    try:
+        data = check_text(data)
+        for number, manifest in _documents(data):
+            if manifest is None:
+                continue
+            if not isinstance(manifest, (dict, msgspec.Raw)):
+                raise Wrong("a manifest must be a mapping", document=number)
+            decoder.add(manifest, Origin(source, number))
+    except Wrong as error:
+        raise SpecError(error.message, source=printable(source), document=error.document, field=error.field) from None
+    except msgspec.DecodeError as error:  # what the first pass over a JSON value doesn't look into: escapes, numbers
+        raise SpecError(f"bad JSON: {error}", source=printable(source), document=number) from None
+    except RecursionError:
+        raise SpecError("nested too deep", source=printable(source), document=number) from None
+
+
+def _documents(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Each document: a msgspec.Raw object from JSON, plain values from YAML."""
+    start = data[:4096].lstrip() or data.lstrip()
+    if not start.startswith((b"{", b"[")):
+        yield from yaml_documents(data)
+        return
+    view = memoryview(data)
+    number, at = 1, 0
+    while at < len(data):
+        end = _json_end(view[at:], data, at, number)
+        if data[end : end + 3] == b"---":  # JSON between YAML's marks: still YAML
+            yield from yaml_documents(data)
+            return
+        yield number, msgspec.Raw(view[at:end])
+        number, at = number + 1, end
+
+
+def _json_end(rest: memoryview, data: bytes, at: int, number: int) -> int:
+    """Where the JSON value that starts `rest` (`data` from `at`) ends, the blanks after it included."""
+    try:
+        _json(rest)
+    except msgspec.DecodeError as error:
+        match = _MALFORMED.fullmatch(str(error))
+        if match is None:
+            raise Wrong(f"bad JSON: {str(error)[:1].lower()}{str(error)[1:]}", document=number) from None
+        position = at + int(match[2])
+        if match[1] == _TRAILING:
+            return position - 1  # msgspec counts the first trailing character as read
+        line, start = data.count(b"\n", 0, position) + 1, data.rfind(b"\n", 0, position) + 1
+        raise Wrong(f"bad JSON at line {line}, column {position - start + 1}: {match[1]}", document=number) from None
+    return len(data)
+
+
+@contextmanager
+def _no_gc() -> Iterator[None]:
+    """Collections while hundreds of thousands of objects pile up cost more than the decoding; none of these has a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

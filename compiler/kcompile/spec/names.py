@@ -1,0 +1,34 @@
+"""The name rules of k8s.io/apimachinery/pkg/util/validation, and Linux' own for interfaces.
+
+They are also the wall between the input and the rules: what passes them holds no blank, quote or metacharacter of a
+shell, of nft or of iptables-restore. Each `is_...` is a compiled pattern's fullmatch: a true value means valid.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "DNS_LABEL", "DNS_SUBDOMAIN", "IANA_NAME", "LABEL_VALUE", "SERVICE_NAME", "is_dns_label", "is_dns_subdomain", "is_iana_name",
+    "is_interface", "is_label_key", "is_label_value", "is_service_name",
+]  # fmt: skip
+
+# What each rule wants, in words for messages.
+DNS_LABEL = "must be lower-case letters, digits and '-', start and end with a letter or digit, at most 63 characters"
+SERVICE_NAME = "must be lower-case letters, digits and '-', start with a letter, end with a letter or digit, at most 63 characters"
+DNS_SUBDOMAIN = "must be lower-case letters, digits, '-' and '.', every part start and end with a letter or digit, at most 253 characters"
+LABEL_VALUE = "must be letters, digits, '-', '_' and '.', start and end with a letter or digit, at most 63 characters"
+IANA_NAME = "must be lower-case letters, digits and single '-' inside, hold a letter, at most 15 characters"
+
+_LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_PART = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_VALUE = "[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+
+is_dns_label = re.compile(_LABEL).fullmatch
+is_service_name = re.compile("[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
+is_dns_subdomain = re.compile(rf"(?=.{{1,253}}\Z){_PART}(?:\.{_PART})*").fullmatch
+is_label_value = re.compile(f"(?:{_VALUE})?").fullmatch
+is_label_key = re.compile(rf"(?:(?=[^/]{{1,253}}/){_PART}(?:\.{_PART})*/)?{_VALUE}").fullmatch
+is_iana_name = re.compile("(?=[-a-z0-9]{1,15}\\Z)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*").fullmatch
+# Linux takes any byte but '/', ':' and blanks; what people use is narrower, and safe inside rules.
+is_interface = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.@-]{1,15}").fullmatch

@@ -1,0 +1,78 @@
+"""Paths to bytes: which files a path means, and reading one without trusting it.
+
+A path is a file, a directory (its ``*.yaml``, ``*.yml`` and ``*.json``, sorted, not recursive: kubectl's ``-f``), or ``-``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from .text import Wrong, printable
+
+__all__ = ["MAX_BYTES", "STDIN", "Unreadable", "check_text", "files", "read"]
+
+MAX_BYTES = 128 << 20
+STDIN = "<stdin>"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class Unreadable(Wrong):
+    """A path can't be read; `source` is its name for messages."""
+
+    def __init__(self, source: str, message: str) -> None:
+        super().__init__(message)
+        self.source = printable(source)
+
+
+def files(paths: Sequence[str]) -> Iterator[str]:
+    """The files that `paths` mean, in order; ``-`` stays as it is."""
+    for path in paths:
+        if path == "-" or not Path(path).is_dir():
+            yield path
+            continue
+        try:
+            found = sorted(entry.path for entry in os.scandir(path) if entry.name.endswith(_SUFFIXES) and entry.is_file())
+        except OSError as error:
+            raise Unreadable(path, f"can't read the directory: {error.strerror}") from None
+        if not found:
+            raise Unreadable(path, "the directory holds no .yaml, .yml or .json file")
+        yield from found
+
+
+def read(path: str, stdin: BinaryIO | None, max_bytes: int) -> bytes:
+    """The file's bytes, at most `max_bytes`; a longer regular file is refused before it is read."""
+    name = STDIN if path == "-" else path
+    try:
+        if path == "-":
+            data = (stdin or sys.stdin.buffer).read(max_bytes + 1)
+        else:
+            with Path(path).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > max_bytes:
+                    raise Unreadable(name, f"the file has {size:,} bytes; the limit is {max_bytes:,}")
+                data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise Unreadable(name, error.strerror or "can't be read") from None
+    except ValueError:  # a NUL in the path
+        raise Unreadable(name, "not a file name") from None
+    if len(data) > max_bytes:
+        raise Unreadable(name, f"more than the limit of {max_bytes:,} bytes")
+    return data
+
+
+def check_text(data: bytes) -> bytes:
+    """`data` without a byte order mark, once it is known to be UTF-8 text without NULs."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Wrong("not UTF-8 text but UTF-16")
+    if (at := data.find(b"\0")) >= 0:
+        raise Wrong(f"not a text file: NUL at byte {at}")
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise Wrong(f"not UTF-8 text: bad byte at {error.start}") from None
+    return data.removeprefix(b"\xef\xbb\xbf")
