@@ -1,1 +1,67 @@
-"""The command line: one module a verb; the only place that prints or exits."""
+"""The command line: one module a verb; the only place that prints or exits.
+
+Verbs are imported when they are used, so that ``kcompile --help`` and shell completion answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from .. import __version__
+
+__all__ = ["main"]
+
+_VERBS = {
+    "compile": "Print the rules that the specs compile to; touches nothing.",
+    "plan": "Show what apply would change on this node.",
+    "apply": "Make this node's rules what the specs say.",
+    "diff": "Compare this node with the specs; exit 1 where they differ.",
+    "delete": "Remove what kcompile has put on this node.",
+    "get": "Show the services, endpoints or rules that the kernel holds.",
+    "completion": "Print the shell's completion script.",
+}
+
+
+class _Verbs(click.Group):
+    """A group that loads a verb's module only when it is called or asked for its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f".{name}", __name__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and turn our exceptions into one line on stderr and an exit code."""
+        from ..errors import InputError, KcompileError
+
+        try:
+            return super().main(*args, **kwargs)
+        except BrokenPipeError:
+            raise SystemExit(1) from None
+        except InputError as e:
+            click.echo(f"kcompile: {e}", err=True)
+            raise SystemExit(e.exit_code) from None
+        except KcompileError as e:
+            click.echo(f"kcompile: {e}", err=True)
+            raise SystemExit(e.exit_code) from None
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kcompile")
+def main() -> None:
+    """Compile Kubernetes Services into iptables or nftables rules, see them, apply them, read them back.
+
+    Exit status: 0 done or nothing to do, 1 failed, 2 bad input or usage (diff and plan --detailed-exitcode differ:
+    see their help).
+    """

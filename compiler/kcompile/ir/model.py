@@ -100,7 +100,7 @@ class Verdict(enum.Enum):
     DNAT = "dnat"
     REJECT = "reject"
     DROP = "drop"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 (a verdict)
 
 
 class Disposition(msgspec.Struct, frozen=True, gc=False):
@@ -126,6 +126,11 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
     def forwards(self) -> bool:
         """True when at least one class of source reaches a pool."""
         return Verdict.DNAT in (self.pods.verdict, self.host.verdict, self.others.verdict)
+
+    @property
+    def one_pool(self) -> bool:
+        """True when every source reaches the same pool, and the host is masqueraded just as outsiders are."""
+        return self.others.verdict is Verdict.DNAT and self.host == self.others and self.pods.pool is self.others.pool
 
 
 class FrontendKind(enum.Enum):
@@ -178,9 +183,13 @@ class HealthCheck(msgspec.Struct, frozen=True, gc=False):
 
 
 class Dataplane(msgspec.Struct, frozen=True, gc=False):
-    """All that a target needs to program one node. `ports` is sorted by (name, family)."""
+    """All that a target needs to program one node. `ports` is sorted by (name, protocol, family), no frontend occurs twice.
+
+    `warnings` are lines for the user: what the specs ask for and no node can give.
+    """
 
     node: NodeFacts
     settings: Settings
     ports: tuple[ResolvedPort, ...]
     health_checks: tuple[HealthCheck, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,13 @@
+"""Pure passes over the IR: each settles one semantic of kube-proxy, once, for every target.
+
+endpoints.py   which endpoints may serve at all: ready, or else serving and terminating   (topology.go)
+topology.py    node and zone hints narrow the Cluster set                                  (topology.go)
+policy.py      what each class of source gets at each kind of frontend                     (*/proxier.go)
+guard.py       loadBalancerSourceRanges                                                    (serviceport.go, */proxier.go)
+health.py      healthCheckNodePort                                                         (healthcheck/service_health.go)
+resolve.py     runs them in order: ServicePorts in, a Dataplane out
+"""
+
+from .resolve import resolve, resolve_port
+
+__all__ = ["resolve", "resolve_port"]

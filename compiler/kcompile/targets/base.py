@@ -6,12 +6,15 @@ content. That is all `plan.diff` needs, so one diff, one plan and one set of pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from ..ir.model import Dataplane
+
+if TYPE_CHECKING:
+    from ..plan.diff import Change
 
 __all__ = ["FrontendView", "Key", "Program", "Target"]
 
@@ -44,6 +47,9 @@ class Target(Protocol):
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         """The whole Program that makes a node behave as `dataplane` says."""
+
+    def render(self, changes: Iterable[Change]) -> dict[str, str]:
+        """The scripts that make `changes` true, by the command that takes each; empty where nothing changes."""
 
     def describe(self, key: Key, value: Any) -> str:
         """One line for a person: the resource `key` with `value`, in the target tool's own spelling."""

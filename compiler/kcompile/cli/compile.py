@@ -1,0 +1,54 @@
+"""``kcompile compile``: the rules as text or data, for a look or for a pipe. Touches nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from . import options
+from .console import Progress, print_data, warn
+
+__all__ = ["command"]
+
+
+@click.command("compile")
+@options.specs
+@options.output
+@options.dry_run
+def command(output: str, dry_run: str, **shared: Any) -> None:
+    """Print the rules that the specs compile to.
+
+    Text is what `nft -f` or `iptables-restore --noflush` would be given on an empty node; json and yaml list the resources.
+    """
+    from ..plan import make_plan
+    from ..plan.render import plan_data
+    from ..targets.node import lower_node
+    from .session import compile_request, target_of
+
+    request = options.Request(**shared)
+    progress = Progress()
+    compiled = compile_request(request, progress, on_node=False)
+    target = target_of(compiled.mode)
+    progress.step("lowering")
+    plan = make_plan(target, compiled.mode, {}, target.lower(compiled.dataplane), {}, lower_node(compiled.dataplane))
+    progress.done()
+    warn(compiled.warnings)
+    if dry_run == "kernel":
+        from ..kernel import netns
+        from ..kernel.drivers import driver_for
+
+        with netns.entered(request.netns):
+            driver_for(compiled.mode, request.iptables_backend).check(plan.scripts)
+    if output != "text":
+        data = plan_data(plan, target, with_script=False)
+        resources = [{"resource": c["resource"], "value": c["new"], "text": c["text"]} for c in data["changes"]]
+        print_data({"mode": plan.mode, "resources": resources}, output)
+        return
+    for change in plan.node:
+        kind, name = change.key[0], change.key[1]
+        click.echo(f"# {kind} {name} = {change.new}" if kind == "sysctl" else f"# health check port {name}")
+    for label, script in plan.scripts.items():
+        if len(plan.scripts) > 1:
+            click.echo(f"# {label}")
+        click.echo(script, nl=False)

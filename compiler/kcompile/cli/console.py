@@ -1,0 +1,82 @@
+"""Printing: colour on terminals only, data formats, progress for what takes long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+__all__ = ["Progress", "coloured", "echo", "print_data", "table", "warn"]
+
+_COLOURS = {"+": "green", "-": "red", "~": "yellow"}
+
+
+def coloured() -> bool:
+    """Colour only on a terminal, and never against NO_COLOR (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def echo(lines: Iterable[str]) -> None:
+    """Print `lines` in one go; those that start with a plan's sign get its colour."""
+    if not coloured():
+        text = "\n".join(lines)
+        if text:
+            click.echo(text)
+        return
+    for line in lines:
+        click.secho(line, fg=_COLOURS.get(line.lstrip()[:1]), color=True)
+
+
+def print_data(data: Any, form: str) -> None:
+    """`data` as JSON or YAML."""
+    import json
+
+    if form == "json":
+        click.echo(json.dumps(data, indent=2))
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(data, sort_keys=False, width=200), nl=False)
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Warnings, one line each, on stderr."""
+    for line in lines:
+        click.echo(f"kcompile: warning: {line}", err=True)
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Lines of aligned columns, as kubectl prints them."""
+    everything = [header, *rows]
+    widths = [max(len(row[i]) for row in everything) for i in range(len(header))]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in everything]
+
+
+class Progress:
+    """Says on stderr what is going on once a command has taken over a second; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.shown = False
+        self.current = ""
+
+    def step(self, what: str) -> None:
+        """`what` begins now."""
+        self.current = what
+        self.tick()
+
+    def tick(self) -> None:
+        """Time passes in the current step."""
+        seconds = time.monotonic() - self.start
+        if seconds > 1 and self.current and sys.stderr.isatty():
+            click.echo(f"\r\033[K{self.current} ... {seconds:.0f} s", nl=False, err=True)
+            self.shown = True
+
+    def done(self) -> None:
+        """Clear the line."""
+        if self.shown:
+            click.echo("\r\033[K", nl=False, err=True)

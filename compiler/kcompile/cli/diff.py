@@ -1,0 +1,5 @@
+"""``kcompile diff`` (its work is plan's)."""
+
+from .plan import diff_command as command
+
+__all__ = ["command"]

@@ -1,0 +1,77 @@
+"""``kcompile get``: what the kernel holds, read back from the kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from . import options
+from .console import echo, print_data, table
+
+if TYPE_CHECKING:
+    from ..targets.base import FrontendView
+
+__all__ = ["command"]
+
+
+@click.command("get")
+@click.argument("what", type=click.Choice(["services", "endpoints", "rules"]))
+@click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="Show only the Services in these manifests.")
+@options.place
+@click.option("-o", "--output", type=click.Choice(["text", "wide", "json", "yaml"]), default="text", help="How to print.")
+def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> None:
+    """Show the services, endpoints or rules that are programmed on this node, of every mode unless --mode names one."""
+    from ..kernel import netns
+    from ..kernel.drivers import driver_for, installed_drivers
+
+    request = options.Request(files=files, **shared)
+    wanted = None
+    if files:
+        from ..spec.load import load
+
+        wanted = {service.key for service in load(files).services}
+    with netns.entered(request.netns):
+        drivers = [driver_for(request.mode, request.iptables_backend)] if request.mode else installed_drivers()
+        if what == "rules":
+            listings = {d.name: d.listing() for d in drivers}
+            if output in ("json", "yaml"):
+                print_data(listings, output)
+            else:
+                echo(text.rstrip("\n") for text in listings.values() if text)
+            return
+        views = [(d.name, v) for d in drivers for v in d.target.frontends(d.observe())]
+    if wanted is not None:
+        views = [(mode, v) for mode, v in views if v.service.partition(":")[0] in wanted]
+    if output in ("json", "yaml"):
+        items = [{"mode": mode, **msgspec.to_builtins(v)} for mode, v in views]
+        print_data(items if what == "services" else _endpoints(views), output)
+    elif not views:
+        click.echo("No resources found.", err=True)
+    else:
+        echo(_service_table(views, output == "wide") if what == "services" else _endpoint_table(views))
+
+
+def _service_table(views: list[tuple[str, FrontendView]], wide: bool) -> list[str]:
+    header: tuple[str, ...] = ("SERVICE", "KIND", "ADDRESS", "PORT", "BACKENDS", "MODE")
+    rows: list[tuple[str, ...]] = []
+    for mode, v in views:
+        count = str(len(v.backends)) if v.verdict == "dnat" else v.verdict
+        row: tuple[str, ...] = (v.service, v.kind, v.address, f"{v.port}/{v.protocol}", count, mode)
+        if wide:
+            row = (*row, f"{v.affinity_seconds}s" if v.affinity_seconds else "<none>", ",".join(v.backends) or "<none>")
+        rows.append(row)
+    return table((*header, "AFFINITY", "ENDPOINTS") if wide else header, rows)
+
+
+def _endpoints(views: list[tuple[str, FrontendView]]) -> list[dict[str, Any]]:
+    found: dict[tuple[str, int, str], set[str]] = {}
+    for _, v in views:
+        found.setdefault((v.service, v.family, v.protocol), set()).update(v.backends)
+    return [{"service": s, "family": f, "protocol": p, "endpoints": sorted(b)} for (s, f, p), b in sorted(found.items())]
+
+
+def _endpoint_table(views: list[tuple[str, FrontendView]]) -> list[str]:
+    rows = [(e["service"], f"IPv{e['family']}", e["protocol"], ",".join(e["endpoints"]) or "<none>") for e in _endpoints(views)]
+    return table(("SERVICE", "FAMILY", "PROTOCOL", "ENDPOINTS"), rows)

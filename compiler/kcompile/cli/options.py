@@ -1,0 +1,75 @@
+"""The options that verbs share, each defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+__all__ = ["Request", "dry_run", "output", "place", "specs"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft")
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """What the shared options of one command line say."""
+
+    files: tuple[str, ...] = ()
+    mode: str | None = None
+    iptables_backend: str | None = None
+    netns: str | None = None
+    node: str | None = None
+    config: str | None = None
+    compat: str | None = None
+    state: str | None = None
+    service_cidrs: str | None = None
+    node_port_range: str | None = None
+    max_input_bytes: int = 128 << 20
+
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(f: F) -> F:
+        for option in reversed(options):
+            f = option(f)
+        return f
+
+    return decorate
+
+
+place = _options(
+    click.option("--mode", type=click.Choice(MODES), help="The kind of rules. Default: the config's, the one in use, or nftables."),
+    click.option(
+        "--iptables-backend", type=click.Choice(["legacy", "nft"]), help="Which iptables. Default: the one that this node uses already."
+    ),
+    click.option("--netns", metavar="NAME", help="Act in this network namespace (as ip netns lists it)."),
+)
+"""Where to act."""
+
+specs = _options(
+    click.option(
+        "-f", "--filename", "files", multiple=True, metavar="PATH", help="Manifests: a YAML or JSON file, a directory, or - for stdin."
+    ),
+    place,
+    click.option("--node", metavar="NAME", help="Which node this is: a Node object among the manifests, or just its name."),
+    click.option("--config", metavar="FILE", help="A KubeProxyConfiguration, read as it is, or a kcompile configuration."),
+    click.option("--compat", type=click.Choice(["iptables", "nftables"]), help="Behave as this kube-proxy mode where they differ."),
+    click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),
+    click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."),
+    click.option("--service-node-port-range", "node_port_range", metavar="FROM-TO", help="Ports of NodePorts (30000-32767)."),
+    click.option("--max-input-bytes", type=click.IntRange(min=1), default=128 << 20, help="Refuse larger files (128 MiB)."),
+)
+"""What to compile, and for which node."""
+
+output = click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="How to print.")
+
+dry_run = click.option(
+    "--dry-run",
+    is_flag=False,
+    flag_value="client",
+    default="none",
+    type=click.Choice(["none", "client", "kernel"]),
+    help="Change nothing; --dry-run=kernel asks the kernel whether it would take the rules.",
+)

@@ -1,0 +1,114 @@
+"""``kcompile plan`` and ``kcompile diff``: what apply would change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import KcompileError
+from . import options
+from .console import Progress, echo, print_data, warn
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+    from .session import Session
+
+__all__ = ["command", "diff_command", "headline", "print_plan"]
+
+
+def prepare(request: options.Request, progress: Progress) -> tuple[Session, Plan]:
+    """The session and plan of one read-only command; the namespace has been left again."""
+    from ..kernel.remember import recall
+    from .session import Session, compile_request
+
+    with Session.at(request) as directory:
+        applied = recall(directory)
+        compiled = compile_request(request, progress, on_node=True, default_mode=applied.mode if applied else None)
+        session = Session.open(request, compiled.mode, directory)
+        plan = session.plan(compiled.dataplane, compiled.warnings, progress)
+        return session, plan
+
+
+def headline(plan: Plan) -> str:
+    """The first line of a plan."""
+    from ..plan.render import summary
+
+    others = f"; the rules of {' and '.join(plan.other_modes)} go" if plan.other_modes else ""
+    return f"mode {plan.mode}: {summary(plan)}{others}"
+
+
+def print_plan(session: Session, plan: Plan, output: str) -> None:
+    """The whole plan on stdout."""
+    from ..plan import service_changes
+    from ..plan.render import change_lines, plan_data, service_lines
+
+    target = session.driver.target
+    if output != "text":
+        print_data(plan_data(plan, target), output)
+        return
+    if plan.empty:
+        echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
+        return
+    lines = [headline(plan), ""]
+    services = service_lines(service_changes(target, session.observed, session.desired))
+    if services:
+        lines += ["Services:", *(f"  {line}" for line in services), ""]
+    lines.append("Resources:")
+    lines += [f"  {line}" for change in plan.changes for line in change_lines(target, change)]
+    echo(lines)
+
+
+@click.command("plan")
+@options.specs
+@options.output
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 0: nothing to change, 1: failed (bad input too), 2: there are changes.")
+@options.dry_run
+def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -> None:
+    """Show what apply would change on this node: Services first, then every resource."""
+    progress = Progress()
+    try:
+        request = options.Request(**shared)
+        session, plan = prepare(request, progress)
+        if dry_run == "kernel":
+            from ..kernel import netns
+
+            with netns.entered(request.netns):
+                session.driver.check(plan.scripts)
+    except KcompileError as e:
+        if not detailed_exitcode:
+            raise
+        click.echo(f"kcompile: {e}", err=True)
+        raise SystemExit(1) from None
+    finally:
+        progress.done()
+    warn(plan.warnings)
+    print_plan(session, plan, output)
+    if detailed_exitcode and not plan.empty:
+        raise SystemExit(2)
+
+
+@click.command("diff")
+@options.specs
+@options.output
+@options.dry_run
+def diff_command(output: str, dry_run: str, **shared: Any) -> None:  # noqa: ARG001
+    """Compare this node with the specs, as kubectl diff does: exit 0 when equal, 1 when not, more when it failed."""
+    from ..plan.render import change_lines, plan_data
+
+    progress = Progress()
+    try:
+        session, plan = prepare(options.Request(**shared), progress)
+    except KcompileError as e:
+        click.echo(f"kcompile: {e}", err=True)
+        raise SystemExit(max(e.exit_code, 2)) from None
+    finally:
+        progress.done()
+    warn(plan.warnings)
+    if output != "text":
+        print_data(plan_data(plan, session.driver.target, with_script=False)["changes"], output)
+    else:
+        lines = [line for change in plan.changes for line in change_lines(session.driver.target, change)]
+        echo([*lines, *(f"- all rules of mode {mode}" for mode in plan.other_modes)])
+    if not plan.empty:
+        raise SystemExit(1)

@@ -1,0 +1,206 @@
+"""From a command line to a Dataplane, and from there to a plan on this node: the one path that every verb shares."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from ..errors import ConfigError, InputError
+from ..ir.model import Dataplane
+from ..targets.base import Program, Target
+from .console import Progress
+from .options import Request
+
+if TYPE_CHECKING:
+    from ..kernel.drivers import Driver
+    from ..kernel.node import NodeResources
+    from ..plan import Plan
+    from ..spec.allocate import AllocationState
+
+__all__ = ["Compiled", "Session", "compile_request", "target_of"]
+
+
+class Compiled(msgspec.Struct, kw_only=True):
+    """What the specs came to: the dataplane, the mode it is for, warnings, and allocations that aren't on disk yet."""
+
+    dataplane: Dataplane
+    mode: str
+    warnings: tuple[str, ...]
+    allocations: Any
+    allocations_path: Path
+
+    def keep_allocations(self) -> None:
+        """Write the allocations down: before the node is changed, so that no address is ever given out twice."""
+        state: AllocationState = self.allocations
+        state.save(self.allocations_path)
+
+
+def compile_request(request: Request, progress: Progress, *, on_node: bool, default_mode: str | None = None) -> Compiled:
+    """Read, check, complete and resolve the specs of `request`.
+
+    `on_node`: take the node's addresses from the current network namespace too, else from the Node object alone.
+    """
+    from ..passes import resolve
+    from ..spec.allocate import AllocationState, allocate
+    from ..spec.complete import complete
+    from ..spec.config import load_config, node_facts, pick_node, settings
+    from ..spec.convert import service_ports
+    from ..spec.load import load
+    from ..spec.validate import validate
+
+    if not request.files:
+        raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
+    gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
+    progress.step("reading specs")
+    config = load_config(request.config)
+    config = config.override(
+        service_cidrs=request.service_cidrs, node_port_range=request.node_port_range, mode=request.mode, compat=request.compat
+    )
+    inventory = load(request.files, stdin=sys.stdin.buffer, max_bytes=request.max_input_bytes)
+    progress.step("checking specs")
+    validate(inventory)
+    mode = config.mode or default_mode or "nftables"
+    name = request.node or config.hostname_override
+    if on_node and not name and not inventory.nodes:
+        from ..kernel.facts import hostname
+
+        name = hostname()
+    node = pick_node(inventory, name)
+    facts_settings = settings(config, node, inventory.service_cidrs, mode.partition("-")[0])
+    path = _allocations_path(request)
+    allocations = allocate(
+        inventory.services,
+        AllocationState.load(path),
+        service_cidrs=config.allocation_cidrs(inventory.service_cidrs),
+        node_port_range=config.node_port_range,
+    )
+    progress.step("compiling")
+    complete(inventory)
+    addresses: tuple[str, ...] = ()
+    if on_node:
+        from ..kernel.facts import interface_addresses
+
+        addresses = interface_addresses()
+    facts = node_facts(node, config, facts_settings.compat, addresses, name=name or "")
+    dataplane = resolve(service_ports(inventory), facts, facts_settings)
+    skipped = [f"{s.origin.source}: {s.kind} {s.name}: not a kind that kcompile reads; skipped" for s in inventory.skipped]
+    return Compiled(
+        dataplane=dataplane,
+        mode=mode,
+        warnings=(*config.warnings, *skipped, *dataplane.warnings),
+        allocations=allocations,
+        allocations_path=path,
+    )
+
+
+def _allocations_path(request: Request) -> Path:
+    if request.state:
+        return Path(request.state)
+    base = Path(os.environ.get("KCOMPILE_STATE_DIR") or "/var/lib/kcompile")
+    return base / (f"netns-{request.netns}" if request.netns else "host") / "allocations.json"
+
+
+def target_of(mode: str) -> Target:
+    """The target that lowers for `mode`; both iptables variants take the same text."""
+    if mode == "nftables":
+        from ..targets.nftables import NftablesTarget
+
+        return NftablesTarget()
+    if mode.startswith("iptables"):
+        from ..targets.iptables import IptablesTarget
+
+        return IptablesTarget()
+    raise ConfigError(f"mode {mode!r} is not one of nftables, iptables, iptables-legacy, iptables-nft")
+
+
+class Session:
+    """One command's dealings with the node: inside its network namespace, under its lock, with what it holds now."""
+
+    def __init__(self, request: Request, driver: Driver, others: list[Driver], resources: NodeResources) -> None:
+        self.request, self.driver, self.others, self.resources = request, driver, others, resources
+        self.observed: Program = {}
+        self.desired: Program = {}
+        self.node_desired: Program = {}
+
+    @classmethod
+    @contextmanager
+    def at(cls, request: Request) -> Iterator[Path]:
+        """Enter the namespace of `request` and hold its lock; yields the run directory."""
+        from ..kernel import netns
+        from ..kernel.lock import locked
+        from ..kernel.state import run_directory
+
+        with netns.entered(request.netns):
+            directory = run_directory(request.netns)
+            try:
+                with locked(directory):
+                    yield directory
+            except PermissionError as e:
+                raise InputError(f"{e.filename}: {e.strerror} (root is needed, or set KCOMPILE_RUN_DIR)") from None
+
+    @classmethod
+    def open(cls, request: Request, mode: str, directory: Path) -> Session:
+        """A session for `mode`, with the drivers of other modes that have rules on the node."""
+        from ..kernel.drivers import driver_for, installed_drivers
+        from ..kernel.node import NodeResources
+
+        driver = driver_for(mode, request.iptables_backend)
+        return cls(request, driver, installed_drivers(except_for=driver.name), NodeResources(directory))
+
+    def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress) -> Plan:
+        """What makes this node run `dataplane`."""
+        from ..plan import make_plan
+        from ..targets.node import lower_node
+
+        progress.step("lowering")
+        self.desired = self.driver.target.lower(dataplane)
+        progress.step("reading the kernel")
+        self.observed = self.driver.observe()
+        self.node_desired = lower_node(dataplane)
+        goal = self.resources.goal(self.node_desired)
+        progress.step("comparing")
+        return make_plan(
+            self.driver.target,
+            self.driver.name,
+            self.observed,
+            self.desired,
+            self.resources.observe(goal),
+            goal,
+            tuple(d.name for d in self.others),
+            warnings,
+        )
+
+    def commit(self, plan: Plan, dataplane: Dataplane, progress: Progress) -> list[str]:
+        """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py)."""
+        from ..kernel.commit import detached
+        from ..kernel.conntrack import live_targets, past_targets, purge
+        from ..kernel.facts import interface_addresses
+        from ..plan import diff
+
+        progress.step("programming the kernel")
+
+        def work() -> list[str]:
+            warnings = self.resources.apply(plan.node, self.node_desired)
+            self.driver.apply(plan.scripts)
+            past = past_targets(self.driver.target.frontends(self.observed)) if plan.rules and self.observed else {}
+            for other in self.others:
+                held = other.observe()
+                past |= past_targets(other.target.frontends(held))
+                other.apply(other.target.render(diff(held, {})))
+            live = live_targets(dataplane)
+            if plan.rules and (live or past):
+                purge(live, past, interface_addresses())
+            return warnings
+
+        try:
+            return detached(work, progress.tick)
+        finally:
+            progress.done()

@@ -1,0 +1,130 @@
+"""One driver a mode: the same four verbs over whatever the kernel speaks. A driver acts on the current namespace.
+
+observe()   -> Program        what the kernel holds of ours
+check()                       would the kernel take these scripts?
+apply()                       give them to it
+listing()   -> str            our rules in the tool's own words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ..errors import UnsupportedError
+from ..targets.base import Key, Target
+
+__all__ = ["MODES", "Driver", "IptablesDriver", "NftablesDriver", "driver_for", "installed_drivers"]
+
+# What --mode takes; the iptables variants name their back end.
+MODES = ("iptables", "iptables-legacy", "iptables-nft", "nftables")
+
+
+class Driver(Protocol):
+    """A mode on a node."""
+
+    name: str
+    target: Target
+
+    def observe(self) -> dict[Key, Any]: ...
+
+    def check(self, scripts: Mapping[str, str]) -> None: ...
+
+    def apply(self, scripts: Mapping[str, str]) -> None: ...
+
+    def listing(self) -> str: ...
+
+
+class NftablesDriver:
+    """Mode nftables: libnftables in process, one transaction."""
+
+    name = "nftables"
+
+    def __init__(self) -> None:
+        from ..targets.nftables import NftablesTarget
+
+        self.target: Target = NftablesTarget()
+
+    def observe(self) -> dict[Key, Any]:
+        from .nftables import Nft
+
+        with Nft() as nft:
+            return nft.observe()
+
+    def check(self, scripts: Mapping[str, str]) -> None:
+        from .nftables import Nft
+
+        with Nft() as nft:
+            nft.check("".join(scripts.values()))
+
+    def apply(self, scripts: Mapping[str, str]) -> None:
+        from .nftables import Nft
+
+        with Nft() as nft:
+            nft.apply("".join(scripts.values()))
+
+    def listing(self) -> str:
+        from .nftables import Nft
+
+        with Nft() as nft:
+            return nft.listing()
+
+
+class IptablesDriver:
+    """Mode iptables with back end ``legacy`` or ``nft``: one iptables-restore a family."""
+
+    def __init__(self, backend: str) -> None:
+        from ..targets.iptables import IptablesTarget
+
+        self.target: Target = IptablesTarget()
+        self.backend = backend
+        self.name = f"iptables-{backend}"
+
+    def observe(self) -> dict[Key, Any]:
+        from . import iptables
+
+        return iptables.observe(self.backend)
+
+    def check(self, scripts: Mapping[str, str]) -> None:
+        from . import iptables
+
+        iptables.check(scripts, self.backend)
+
+    def apply(self, scripts: Mapping[str, str]) -> None:
+        from . import iptables
+
+        iptables.apply(scripts, self.backend)
+
+    def listing(self) -> str:
+        from . import iptables
+
+        return iptables.listing(self.backend)
+
+
+def driver_for(mode: str, backend: str | None = None) -> Driver:
+    """The driver of `mode` (one of MODES). `backend` overrides which iptables; else the one that the node uses already."""
+    if mode == "nftables":
+        return NftablesDriver()
+    from . import iptables
+
+    wanted = backend or mode.partition("-")[2] or None
+    return IptablesDriver(iptables.detect_backend(wanted))
+
+
+def installed_drivers(except_for: str = "") -> list[Driver]:
+    """Every driver that holds something of ours in this namespace, but for the one named `except_for`.
+
+    Looks before it touches: merely running iptables-legacy-save would load its modules and tables.
+    """
+    from . import iptables
+
+    drivers: list[Driver] = [NftablesDriver()] if except_for != "nftables" else []
+    drivers += [IptablesDriver(b) for b in ("legacy", "nft") if except_for != f"iptables-{b}" and iptables.in_use(b)]
+    found = []
+    for driver in drivers:
+        try:
+            if driver.observe():
+                found.append(driver)
+        except UnsupportedError:  # a mode that this node can't have has left nothing on it
+            continue
+    return found

@@ -1,0 +1,175 @@
+"""The health check responder: one small process a network namespace that answers every healthCheckNodePort.
+
+`apply` is a command that ends, yet a cloud load balancer asks each node's healthCheckNodePort for as long as the Service
+lives. So apply leaves this process behind while there are such ports, tells it of changes, and delete ends it. Answers are
+kube-proxy's (pkg/proxy/healthcheck/service_health.go): 200 with local ready endpoints, else 503, and a JSON body.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..ir.model import HealthCheck
+
+__all__ = ["running", "serve"]
+
+_CHECKS, _PID, _ERRORS = "health.json", "health.pid", "health.errors"
+_START_SECONDS = 5.0
+
+
+def running(directory: Path) -> list[HealthCheck]:
+    """The checks that a live responder of `directory` answers; none where it doesn't run."""
+    if _pid(directory) is None:
+        return []
+    try:
+        return msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []
+
+
+def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[str]:
+    """Have exactly `checks` answered: starts, tells or ends the responder. Returns a warning for each port it can't get."""
+    directory.mkdir(parents=True, exist_ok=True)
+    pid = _pid(directory)
+    if not checks:
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            _wait(lambda: _pid(directory) is None)
+        for name in (_CHECKS, _PID, _ERRORS):
+            (directory / name).unlink(missing_ok=True)
+        return []
+    _write(directory / _CHECKS, msgspec.json.encode(sorted(checks, key=lambda c: c.port)))
+    (directory / _ERRORS).unlink(missing_ok=True)
+    if pid is None:
+        command = [sys.executable, "-m", "kcompile.kernel.health", str(directory)]
+        package = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH", "")) if p)
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    else:
+        os.kill(pid, signal.SIGHUP)
+    _wait(lambda: (directory / _ERRORS).exists())
+    try:
+        return [f"health check port {line}" for line in json.loads((directory / _ERRORS).read_bytes())]
+    except FileNotFoundError:
+        return ["the health check responder did not start; the next apply tries again"]
+
+
+def _pid(directory: Path) -> int | None:
+    """The responder's pid. It holds a lock on its pid file for life, so a stale file is never taken for a process."""
+    try:
+        with (directory / _PID).open() as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(f.read() or 0) or None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _wait(done: Any) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    address_family = socket.AF_INET6
+    check: HealthCheck
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version = "kcompile"
+
+    def do_GET(self) -> None:
+        check = self.server.check
+        service = {"namespace": check.namespace, "name": check.service}
+        body = {"service": service, "localEndpoints": check.local_endpoints, "serviceProxyHealthy": True}
+        data = json.dumps(body).encode()
+        self.send_response(200 if check.local_endpoints else 503)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("X-Load-Balancing-Endpoint-Weight", str(check.local_endpoints))
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: there is nobody to read it."""
+
+
+def _respond(directory: Path) -> None:
+    """The responder's life: hold the lock, serve what the file says, read it again on SIGHUP."""
+    signals = {signal.SIGHUP, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    with (directory / _PID).open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        servers: dict[int, _Server] = {}
+        while True:
+            checks = {c.port: c for c in msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])}
+            _write(directory / _ERRORS, json.dumps(_update(servers, checks)).encode())
+            if signal.sigwait(signals) == signal.SIGTERM:
+                return
+
+
+def _update(servers: dict[int, _Server], checks: dict[int, HealthCheck]) -> list[str]:
+    """Serve exactly `checks`; returns what could not be."""
+    errors = []
+    for port in [p for p in servers if p not in checks]:
+        server = servers.pop(port)
+        server.shutdown()
+        server.server_close()
+    for port, check in checks.items():
+        if port not in servers:
+            try:
+                server = _Server(("::", port), _Handler)
+            except OSError as e:
+                errors.append(f"{port}: {e.strerror}")
+                continue
+            server.check = check
+            servers[port] = server
+            threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
+        servers[port].check = check
+    return errors
+
+
+if __name__ == "__main__":
+    _respond(Path(sys.argv[1]))

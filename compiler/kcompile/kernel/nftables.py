@@ -1,0 +1,109 @@
+"""nftables through libnftables in this process: no fork, one netlink transaction an apply.
+
+The library is Debian's libnftables1, loaded with ctypes, since its Python binding can't be installed into a venv. Its
+socket belongs to the network namespace that the thread is in when the context is made (libnftables(3)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Any
+
+from ..errors import KernelError, UnsupportedError
+from ..targets.base import Key
+from ..targets.nftables.parse import parse
+from ..targets.nftables.resources import TABLE
+
+__all__ = ["Nft"]
+
+_OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
+_OUTPUT_NUMERIC_PRIO = 1 << 5
+_ABSENT = "No such file or directory"
+
+
+class Nft:
+    """A libnftables context in the current network namespace. Use as a context manager."""
+
+    def __init__(self) -> None:
+        try:
+            lib = ctypes.CDLL("libnftables.so.1")
+        except OSError:
+            raise UnsupportedError("libnftables.so.1 is missing: apt-get install libnftables1") from None
+        lib.nft_ctx_new.restype = ctypes.c_void_p
+        lib.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
+        lib.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+        for name in ("free", "buffer_output", "buffer_error", "get_output_buffer", "get_error_buffer"):
+            getattr(lib, f"nft_ctx_{name}").argtypes = [ctypes.c_void_p]
+        lib.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+        lib.nft_ctx_set_dry_run.argtypes = [ctypes.c_void_p, ctypes.c_bool]
+        lib.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        self._lib = lib
+        self._context = lib.nft_ctx_new(0)
+        if not self._context:
+            raise UnsupportedError("this kernel has no nftables, or we may not use it (root is needed)")
+        lib.nft_ctx_buffer_output(self._context)
+        lib.nft_ctx_buffer_error(self._context)
+
+    def __enter__(self) -> Nft:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._context:
+            self._lib.nft_ctx_free(self._context)
+            self._context = None
+
+    def _run(self, text: str, flags: int = 0) -> tuple[int, bytes, str]:
+        self._lib.nft_ctx_output_set_flags(self._context, flags)
+        code = self._lib.nft_run_cmd_from_buffer(self._context, text.encode())
+        output = self._lib.nft_ctx_get_output_buffer(self._context) or b""
+        error = (self._lib.nft_ctx_get_error_buffer(self._context) or b"").decode(errors="replace")
+        return code, output, error
+
+    def observe(self) -> dict[Key, Any]:
+        """Our table as the kernel holds it, both families."""
+        program: dict[Key, Any] = {}
+        for family in ("ip", "ip6"):
+            code, output, error = self._run(f"list table {family} {TABLE}", _OUTPUT_JSON | _OUTPUT_NUMERIC_PRIO)
+            if code == 0 and output:
+                program.update(parse(output))
+            elif code != 0 and _ABSENT not in error:
+                raise _failure("nft list table", error)
+        return program
+
+    def check(self, script: str) -> None:
+        """Ask the kernel whether it would take `script` (``nft -c``); raises KernelError."""
+        self._lib.nft_ctx_set_dry_run(self._context, True)
+        try:
+            self.apply(script)
+        finally:
+            self._lib.nft_ctx_set_dry_run(self._context, False)
+
+    def apply(self, script: str) -> None:
+        """Run `script` as one transaction: all of it, or nothing and a KernelError."""
+        if not script:
+            return
+        code, _, error = self._run(script)
+        if code != 0:
+            raise _failure("nft", error)
+
+    def listing(self) -> str:
+        """Our rules in nft's own words, without elements (``nft -t list table``)."""
+        texts = []
+        for family in ("ip", "ip6"):
+            code, output, _ = self._run(f"list table {family} {TABLE}")
+            if code == 0:
+                texts.append(output.decode())
+        return "".join(texts)
+
+
+def _failure(what: str, error: str) -> KernelError:
+    first = next((line for line in error.splitlines() if "Error" in line), error.strip() or "unknown error")
+    message = re.sub(r"^.*?Error: ", "", first)
+    if "Operation not permitted" in message:
+        message += " (root is needed)"
+    return KernelError(f"{what}: {message}")

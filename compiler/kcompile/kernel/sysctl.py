@@ -1,0 +1,29 @@
+"""Sysctls of the current network namespace (/proc/sys)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import KernelError
+
+__all__ = ["read", "write"]
+
+
+def _path(name: str) -> Path:
+    return Path("/proc/sys") / name.replace(".", "/")
+
+
+def read(name: str) -> str | None:
+    """The value of `name`, None where this kernel or namespace has no such sysctl."""
+    try:
+        return " ".join(_path(name).read_text().split())
+    except FileNotFoundError:
+        return None
+
+
+def write(name: str, value: str) -> None:
+    """Set `name`; raises KernelError where that is refused."""
+    try:
+        _path(name).write_text(value)
+    except OSError as e:
+        raise KernelError(f"sysctl {name} = {value}: {e.strerror}") from None

@@ -1,0 +1,84 @@
+"""A Plan: everything one apply would do to a node, in the order it would do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..targets.base import FrontendView, Program, Target
+from ..targets.node import describe_node, is_node_resource
+from .diff import Change, diff
+
+__all__ = ["Plan", "ServiceChange", "make_plan", "service_changes"]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """`rules`: changes of the mode's own resources; `node`: sysctls and health check ports; `scripts`: what runs.
+
+    `other_modes` are modes whose rules are on the node and go once the new ones are in.
+    """
+
+    mode: str
+    rules: tuple[Change, ...]
+    node: tuple[Change, ...]
+    scripts: Mapping[str, str]
+    other_modes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.node + self.rules
+
+    @property
+    def empty(self) -> bool:
+        """True when the node already is as it should be."""
+        return not (self.rules or self.node or self.other_modes)
+
+    def counts(self) -> dict[str, int]:
+        """How many resources it would create, update and delete."""
+        counts = {"create": 0, "update": 0, "delete": 0}
+        for change in self.changes:
+            counts[change.action] += 1
+        return counts
+
+
+def make_plan(
+    target: Target,
+    mode: str,
+    observed: Program,
+    desired: Program,
+    node_observed: Program | None = None,
+    node_desired: Program | None = None,
+    other_modes: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
+) -> Plan:
+    """What turns the observed programs into the desired ones."""
+    rules = diff(observed, desired)
+    node = diff(node_observed or {}, node_desired or {})
+    return Plan(mode, rules, node, target.render(rules), other_modes, warnings)
+
+
+def describe(target: Target, change: Change, new: bool = True) -> str:
+    """One line for the resource of `change` as it will be (`new`) or is."""
+    value: Any = change.new if new else change.old
+    return describe_node(change.key, value) if is_node_resource(change.key) else target.describe(change.key, value)
+
+
+class ServiceChange(msgspec.Struct, frozen=True):
+    """What becomes of one frontend: `old` None appears, `new` None goes."""
+
+    old: FrontendView | None
+    new: FrontendView | None
+
+
+def service_changes(target: Target, observed: Program, desired: Program) -> list[ServiceChange]:
+    """The difference in terms of Services: the frontends that appear, go, or change their backends."""
+
+    def by_place(program: Program) -> dict[tuple[Any, ...], FrontendView]:
+        return {(v.service, v.family, v.kind, v.address, v.protocol, v.port): v for v in target.frontends(program)}
+
+    old, new = by_place(observed), by_place(desired)
+    places = sorted({**old, **new})
+    return [ServiceChange(old.get(p), new.get(p)) for p in places if old.get(p) != new.get(p)]

@@ -1,0 +1,94 @@
+"""The base chains: where packets enter our table. Only what the Program's maps need is there (nftables/proxier.go, setupNFTables).
+
+prerouting, output  nat       dispatch to the shape chains
+postrouting         nat       masquerade marked packets and pods that reach themselves
+firewall-*          filter    source ranges, before any DNAT
+filter-*            filter    REJECT and DROP for what was not DNATed; new connections only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ...ir.model import Dataplane
+from .resources import Chain, Rule
+
+__all__ = ["base_chains", "reject_rule"]
+
+NAT_FIRST, NAT_LAST = -100, 100
+FIREWALL = NAT_FIRST - 10  # sees the address that the client used
+FILTER = -10  # after DNAT, and before the filter chains of anybody else
+
+
+def reject_rule() -> Rule:
+    return Rule.make("reject", "no endpoints")
+
+
+def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dict[str, Chain]:
+    """The base chains of `family` for a Program that has the named `maps` and sets."""
+    version = 6 if family == "ip6" else 4
+    key = f"{family} daddr . meta l4proto . th dport"
+    local = _node_port_match(dataplane, family, version)
+    chains: dict[str, Chain] = {}
+
+    def add(name: str, hook: str, priority: int, rules: list[Rule], kind: str = "filter") -> None:
+        if rules:
+            chains[name] = Chain(tuple(rules), f"{kind} {hook} {priority}")
+
+    dispatch: list[Rule] = []
+    if "frontends" in maps:
+        dispatch.append(Rule.make(f"{key} vmap @frontends", "Services by address"))
+    if "node-ports" in maps:
+        dispatch.append(Rule.make(f"{local} meta l4proto . th dport vmap @node-ports", "Services by NodePort"))
+    add("prerouting", "prerouting", NAT_FIRST, dispatch, "nat")
+    add("output", "output", NAT_FIRST, dispatch, "nat")
+
+    mark = dataplane.settings.masquerade_mark
+    leave: list[Rule] = []
+    if dispatch:
+        leave.append(
+            Rule.make(f"meta mark & {mark:#x} != 0 meta mark set meta mark ^ {mark:#x} masquerade fully-random", "marked on the way in")
+        )
+    if "hairpin" in maps:
+        leave.append(Rule.make(f"ct status dnat {family} saddr . {family} daddr @hairpin masquerade fully-random", "a pod to itself"))
+    add("postrouting", "postrouting", NAT_LAST, leave, "nat")
+
+    if "guarded" in maps:
+        guard = [Rule.make(f"ct state new {key} vmap @guarded", "source ranges")]
+        add("firewall-prerouting", "prerouting", FIREWALL, guard)
+        add("firewall-output", "output", FIREWALL, guard)
+
+    inbound: list[Rule] = []
+    if "blocked" in maps:
+        inbound.append(Rule.make(f"ct state new {key} vmap @blocked", "no usable endpoints"))
+    outbound = list(inbound)
+    if "blocked-external" in maps:
+        inbound.append(Rule.make(f"ct state new {key} vmap @blocked-external", "no endpoints, but the host's own packets may leave"))
+    forward = list(inbound)
+    if "blocked-node-ports" in maps:
+        inbound.append(Rule.make(f"ct state new {local} meta l4proto . th dport vmap @blocked-node-ports", "no usable endpoints"))
+    unknown: list[Rule] = []
+    if "cluster-ips" in maps:
+        unknown.append(Rule.make(f"ct state new {family} daddr @cluster-ips reject", "a port that no Service has"))
+    cidrs = [c for c in dataplane.settings.service_cidrs if (":" in c) is (version == 6)]
+    if dataplane.settings.compat.drop_unallocated and cidrs:
+        unknown.append(Rule.make(f"ct state new {family} daddr {{ {', '.join(cidrs)} }} drop", "no Service has this address"))
+    add("filter-input", "input", FILTER, inbound)
+    add("filter-forward", "forward", FILTER, forward + unknown)
+    add("filter-output", "output", FILTER, outbound + unknown)
+    if version == 4 and dataplane.node.route_localnet:
+        # route_localnet lets packets for 127.0.0.0/8 in from outside; only answers and our own DNAT may use it.
+        martian = "ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state != { established, related } ct status & dnat != dnat drop"
+        add("martians", "input", FILTER, [Rule.make(martian, "loopback is not reachable from outside")])
+    return chains
+
+
+def _node_port_match(dataplane: Dataplane, family: str, version: int) -> str:
+    """A match on the addresses that NodePorts answer on."""
+    if dataplane.node.node_ports(version) is not None:
+        return f"{family} daddr @node-addresses"
+    if version == 6:
+        return "fib daddr type local ip6 daddr != ::1"
+    if dataplane.settings.compat.localhost_node_ports:
+        return "fib daddr type local"
+    return "fib daddr type local ip daddr != 127.0.0.0/8"

@@ -1,0 +1,92 @@
+"""Changes -> the text of one nft transaction, which the kernel takes whole or not at all (nft(8), ``nft -f``).
+
+The order matters twice: names must exist before they are used, and a big load is cheap only in statements of some
+thousand elements with the backends before the dispatch (docs/reference/performance.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...plan.diff import Change
+from .resources import TABLE, Chain, Map
+
+__all__ = ["render"]
+
+# Elements in one statement: nft slows down with much longer ones.
+CHUNK = 2000
+
+
+def render(changes: Iterable[Change]) -> str:
+    """One transaction; an empty string where there is nothing to change."""
+    tables: list[str] = []
+    gone: list[str] = []
+    declared: list[str] = []
+    rules: list[str] = []
+    base: list[str] = []
+    dropped: dict[tuple[str, str], list[str]] = {}
+    added: dict[tuple[str, str], list[str]] = {}
+    last: list[str] = []
+    for change in changes:
+        key, old, new = change.key, change.old, change.new
+        kind, family = key[0], key[1]
+        if kind == "element":
+            place = (family, key[2])
+            if old is not None:
+                dropped.setdefault(place, []).append(key[3])
+            if new is not None:
+                data, comment = new
+                text = key[3]
+                if comment:
+                    text += f' comment "{comment}"'
+                added.setdefault(place, []).append(f"{text} : {data}" if data else text)
+        elif kind == "chain":
+            _chain(family, key[2], old, new, declared, rules, base, last)
+        elif kind == "map":
+            if old is not None:
+                last.append(f"delete {'map' if old.data else 'set'} {family} {TABLE} {key[2]}")
+            if new is not None:
+                assert isinstance(new, Map)
+                declared.append(new.write(family, key[2]))
+        elif new is not None:
+            tables.append(f"add table {family} {TABLE}")
+        else:
+            gone.append(f"delete table {family} {TABLE}")
+    deleted_families = {line.split()[2] for line in gone}
+    lines = [*tables, *declared, *rules]
+    for (family, name), keys in dropped.items():
+        lines += _elements("delete", family, name, keys)
+    for place in sorted(added, key=lambda p: _load_order(p[1])):
+        lines += _elements("add", *place, added[place])
+    lines += base
+    lines += last
+    # Whatever is in a table goes with it.
+    lines = [line for line in lines if line.split(None, 3)[2] not in deleted_families] + gone if gone else lines
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _chain(
+    family: str, name: str, old: Chain | None, new: Chain | None, declared: list[str], rules: list[str], base: list[str], last: list[str]
+) -> None:
+    if old is not None and (new is None or old.hook != new.hook):
+        # Emptied at once, so that it lets go of other chains and sets; deleted when nothing points to it any more.
+        rules.append(f"flush chain {family} {TABLE} {name}")
+        last.append(f"delete chain {family} {TABLE} {name}")
+        old = None
+    if new is None:
+        return
+    if old is None:
+        (base if new.hook else declared).append(new.declare(family, name))
+    else:
+        rules.append(f"flush chain {family} {TABLE} {name}")
+    target = base if new.hook else rules
+    target += [f"add rule {family} {TABLE} {name} {rule.write()}" for rule in new.rules]
+
+
+def _load_order(name: str) -> bool:
+    return name in ("frontends", "node-ports")
+
+
+def _elements(verb: str, family: str, name: str, items: list[str]) -> list[str]:
+    start = f"{verb} element {family} {TABLE} {name} {{ "
+    return [start + ", ".join(items[i : i + CHUNK]) + " }" for i in range(0, len(items), CHUNK)]

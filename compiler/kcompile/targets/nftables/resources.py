@@ -1,0 +1,98 @@
+"""nft's nouns as small immutable records that know how they are written (nft(8); the names are nft's own).
+
+A Program of this target maps
+
+    ("table", family)                -> Table
+    ("map", family, name)            -> Map        (a set is a map without data)
+    ("chain", family, name)          -> Chain
+    ("element", family, map, key)    -> (data, comment), both str; key and data in nft's spelling
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+__all__ = ["TABLE", "Chain", "Element", "Map", "Rule", "Table", "comment_text"]
+
+TABLE = "kcompile"
+Element = tuple[str, str]
+
+# The kernel keeps 128 bytes of a comment, the terminating zero included (NFTNL_UDATA_COMMENT_MAXLEN).
+_COMMENT_MAX = 127
+
+
+def comment_text(text: str) -> str:
+    """`text` as the kernel can keep it: cut, with a checksum so that two long names stay apart."""
+    if len(text) <= _COMMENT_MAX:
+        return text
+    return f"{text[: _COMMENT_MAX - 9]}~{zlib.crc32(text.encode()):08x}"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The table itself; nothing but its name and family matters."""
+
+
+class Map(msgspec.Struct, frozen=True):
+    """A named map, or a set where `data` is empty. `key` and `data` are lists of nft datatype names."""
+
+    key: tuple[str, ...]
+    data: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    timeout: int = 0
+
+    def write(self, family: str, name: str) -> str:
+        """The ``add map`` (or ``add set``) command."""
+        if "integer" in self.key:  # only typeof can say how wide an integer is
+            of = {"ipv4_addr": "ip daddr", "ipv6_addr": "ip6 daddr", "inet_proto": "meta l4proto", "inet_service": "th dport"}
+            of["integer"] = "numgen random mod 2"
+            body = "typeof " + " . ".join(of[t] for t in self.key)
+            # nft 1.0.6 can't read a map back whose data is a "th dport"; the port's type is the same by any name.
+            body += " : " + " . ".join(of[t].replace("th ", "tcp ") for t in self.data)
+        else:
+            body = "type " + " . ".join(self.key)
+            body += " : " + " . ".join(self.data) if self.data else ""
+        if self.flags:
+            body += f"; flags {','.join(self.flags)}"
+        if self.timeout:
+            body += f"; timeout {self.timeout}s"
+        return f"add {'map' if self.data else 'set'} {family} {TABLE} {name} {{ {body}; }}"
+
+
+class Rule(msgspec.Struct, frozen=True, eq=False):
+    """One rule: `text` as we write it and `comment`, which ends in a checksum of the text.
+
+    Each version of nft lists the same rule in other words, so rules are compared by comment; read back, `text` is empty.
+    """
+
+    text: str
+    comment: str
+
+    @classmethod
+    def make(cls, text: str, why: str) -> Rule:
+        """A rule whose comment says `why` (for people) and carries the checksum (for us)."""
+        return cls(text, f"{why} #{zlib.crc32(text.encode()):08x}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and self.comment == other.comment
+
+    def __hash__(self) -> int:
+        return hash(self.comment)
+
+    def write(self) -> str:
+        return f'{self.text} comment "{self.comment}"'
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """A chain with its rules; `hook` is ``TYPE HOOK PRIORITY`` for a base chain, empty for the others."""
+
+    rules: tuple[Rule, ...]
+    hook: str = ""
+
+    def declare(self, family: str, name: str) -> str:
+        """The ``add chain`` command, without the rules."""
+        if not self.hook:
+            return f"add chain {family} {TABLE} {name}"
+        kind, hook, priority = self.hook.split()
+        return f"add chain {family} {TABLE} {name} {{ type {kind} hook {hook} priority {priority}; policy accept; }}"

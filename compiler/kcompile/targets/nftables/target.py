@@ -1,0 +1,49 @@
+"""The nftables target as one object (targets/base.py says what a target is)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...ir.model import Dataplane
+from ...plan.diff import Change
+from ..base import FrontendView, Key, Program
+from .lower import lower
+from .render import render
+from .resources import TABLE, Chain, Map
+from .view import frontends
+
+__all__ = ["NftablesTarget"]
+
+
+class NftablesTarget:
+    """Lowers to nftables."""
+
+    name = "nftables"
+
+    def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
+        return lower(dataplane)
+
+    def render(self, changes: Iterable[Change]) -> dict[str, str]:
+        """One transaction for both families: the script of ``nft -f``."""
+        text = render(changes)
+        return {"nft -f": text} if text else {}
+
+    def describe(self, key: Key, value: Any) -> str:
+        """`key` and `value` the way nft would list them, on one line."""
+        kind, family = key[0], key[1]
+        if kind == "element":
+            data, comment = value
+            text = f"element {family} {TABLE} {key[2]} {{ {key[3]}{' : ' + data if data else ''} }}"
+            return f"{text}  # {comment}" if comment else text
+        if kind == "chain":
+            assert isinstance(value, Chain)
+            hook = f" ({value.hook})" if value.hook else ""
+            return f"chain {family} {TABLE} {key[2]}{hook}: " + "; ".join(r.text or r.comment for r in value.rules)
+        if kind == "map":
+            assert isinstance(value, Map)
+            return f"{'map' if value.data else 'set'} {family} {TABLE} {key[2]}"
+        return f"table {family} {TABLE}"
+
+    def frontends(self, program: Program) -> list[FrontendView]:
+        return frontends(program)

@@ -1,0 +1,65 @@
+"""Program -> what it serves, for people: read from the elements and their comments alone, so it works on a kernel's too."""
+
+from __future__ import annotations
+
+from ..base import FrontendView, Program
+from .resources import Chain
+
+__all__ = ["frontends"]
+
+_SOURCES = (("frontends", False), ("node-ports", True), ("blocked", False), ("blocked-external", False), ("blocked-node-ports", True))
+
+
+def frontends(program: Program) -> list[FrontendView]:
+    """Every frontend of `program`, by Service name, then kind and address."""
+    found: dict[tuple[str, ...], FrontendView] = {}
+    for map_name, node_port in _SOURCES:
+        for key, value in program.items():
+            if key[0] != "element" or key[2] != map_name:
+                continue
+            _, family, _, element = key
+            verdict, comment = value
+            parts = element.split(" . ")
+            address = "*" if node_port else parts[0]
+            protocol, port = parts[-2], int(parts[-1])
+            service, _, kind = comment.rpartition(" ")
+            where = (family, address, protocol, str(port))
+            if where in found:  # DNAT for insiders, dropped for outsiders: shown by its DNAT
+                continue
+            if verdict.startswith("goto ") and verdict != "goto reject":
+                backends, seconds = _backends(program, family, element, verdict[5:], node_port)
+                decided = "dnat"
+            else:
+                backends, seconds = (), 0
+                decided = "reject" if verdict == "goto reject" else "drop"
+            version = 6 if family == "ip6" else 4
+            found[where] = FrontendView(service, kind, version, protocol, address, port, decided, backends, seconds)
+    return sorted(found.values(), key=lambda f: (f.service, f.family, f.kind, f.address, f.protocol, f.port))
+
+
+def _backends(program: Program, family: str, key: str, chain: str, node_port: bool) -> tuple[tuple[str, ...], int]:
+    """The backends behind element `key` and its affinity seconds."""
+    if chain.startswith("affinity-"):
+        own = chain.split("-")[1]
+        return _affinity_backends(program, family, own)
+    prefix = "node-port-" if node_port else ""
+    for name in (prefix + "backends", prefix + "insiders"):
+        backends: list[str] = []
+        while (value := program.get(("element", family, name, f"{key} . {len(backends)}"))) is not None:
+            ip, _, port = value[0].partition(" . ")
+            backends.append(f"[{ip}]:{port}" if family == "ip6" else f"{ip}:{port}")
+        if backends:
+            return tuple(backends), 0
+    return (), 0
+
+
+def _affinity_backends(program: Program, family: str, own: str) -> tuple[tuple[str, ...], int]:
+    """Backends of the affinity service `own`: each one's chain says its address in the comment of its DNAT."""
+    backends, seconds = [], 0
+    for key, value in program.items():
+        if key[0] == "chain" and key[1] == family and key[2].startswith(f"affinity-{own}-"):
+            assert isinstance(value, Chain)
+            backends += [r.comment.split()[1] for r in value.rules if r.comment.startswith("to ")]
+        elif key[0] == "map" and key[1] == family and key[2].startswith(f"affinity-{own}-"):
+            seconds = value.timeout
+    return tuple(sorted(backends)), seconds

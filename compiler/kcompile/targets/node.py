@@ -1,0 +1,43 @@
+"""Resources that every mode needs beside its rules: sysctls and health check ports.
+
+("sysctl", name)   -> value, both str                         sysctl.conf(5) names
+("health", port)   -> HealthCheck                             answered by kernel/health.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir.model import Dataplane, Family
+from .base import Key
+
+__all__ = ["describe_node", "is_node_resource", "lower_node"]
+
+
+def lower_node(dataplane: Dataplane) -> dict[Key, Any]:
+    """The node resources of `dataplane`: forwarding for the families in use, route_localnet where NodePorts need it."""
+    program: dict[Key, Any] = {}
+    if dataplane.ports:
+        families = {p.family for p in dataplane.ports}
+        if Family.IPV4 in families:
+            program[("sysctl", "net.ipv4.ip_forward")] = "1"
+        if Family.IPV6 in families:
+            program[("sysctl", "net.ipv6.conf.all.forwarding")] = "1"
+    if dataplane.node.route_localnet:
+        program[("sysctl", "net.ipv4.conf.all.route_localnet")] = "1"
+    for name, value in dataplane.settings.sysctls:
+        program[("sysctl", name)] = value
+    for check in dataplane.health_checks:
+        program[("health", check.port)] = check
+    return program
+
+
+def is_node_resource(key: Key) -> bool:
+    return key[0] in ("sysctl", "health")
+
+
+def describe_node(key: Key, value: Any) -> str:
+    """One line for a person."""
+    if key[0] == "sysctl":
+        return f"sysctl {key[1]} = {value}"
+    return f"health check port {key[1]}: Service {value.namespace}/{value.service}, {value.local_endpoints} local endpoints"
