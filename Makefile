@@ -48,8 +48,8 @@ bench: setup-test ## the benchmarks of compile, diff, render and apply
 
 completion: setup ## shell completion for bash, zsh and fish, into build/completion/
 	@mkdir -p $(COMPLETIONS)
-	@for shell in bash zsh fish; do \
-	    _KCOMPILE_COMPLETE=$${shell}_source .venv/bin/kcompile >$(COMPLETIONS)/kcompile.$$shell && echo "$(COMPLETIONS)/kcompile.$$shell"; done
+	@set -e; for shell in bash zsh fish; do \
+	    $(PY) -m kcompile completion $$shell >$(COMPLETIONS)/kcompile.$$shell; echo "$(COMPLETIONS)/kcompile.$$shell"; done
 
 setup: ## packages and .venv, enough to run kcompile
 	@contrib/dev/setup run

@@ -87,8 +87,7 @@ class Demo:
 
     def kcompile(self, verb: str, node: str, mode: str, *options: str, show: bool = True) -> str:
         """Run kcompile for `node`, the way its administrator would; what it printed."""
-        where = ["--node", node, "--mode", mode, "--netns", self.cluster.space[node]]
-        arguments = [verb, *options, *where]
+        arguments = [verb, *options, "--mode", mode, "--netns", self.cluster.space[node]]
         state = self.folder / mode / node
         environment = os.environ | {"KCOMPILE_STATE_DIR": str(state / "state"), "KCOMPILE_RUN_DIR": str(state / "run")}
         if show:
@@ -103,8 +102,9 @@ class Demo:
             raise DemoError(f"kcompile {verb} on {node}: exit {done.returncode}" + ("" if show else f": {done.stderr.strip()}"))
         return done.stdout
 
-    def input(self) -> list[str]:
-        return ["-f", str(self.manifests), "--config", str(HERE / "config" / "kube-proxy.yaml")]
+    def specs(self, node: str) -> list[str]:
+        """The options that say what to compile, and for whom."""
+        return ["-f", str(self.manifests), "--node", node, "--config", str(HERE / "config" / "kube-proxy.yaml")]
 
     # --- requests ---
 
@@ -216,7 +216,7 @@ class Demo:
         self.manifests = HERE
         print(f"{BOLD}━━ {mode} {'━' * (96 - len(mode))}{PLAIN}\n")
         for node in nodes:
-            self.kcompile("apply", node, mode, *self.input())
+            self.kcompile("apply", node, mode, *self.specs(node))
         addresses = [self.cluster_ips(node, mode) for node in nodes]
         self.expect("both nodes gave the Services the same addresses", addresses[0] == addresses[1])
         self.table(self.rows(addresses[0], APPS))
@@ -226,9 +226,13 @@ class Demo:
         self.manifests.mkdir(exist_ok=True)
         for path in (*HERE.glob("*.yaml"), *(HERE / "clusterip").glob("*.yaml")):
             shutil.copy(path, self.manifests)
-        self.kcompile("plan", nodes[0], mode, *self.input())
+        plan = self.kcompile("plan", nodes[0], mode, *self.specs(nodes[0]))
+        services = [line.strip() for line in plan.partition("Services:\n")[2].partition("\n\n")[0].splitlines()]
+        only = [line for line in services if line.startswith(f"- myserver/tomcat-service:http  NodePort *:{NODE_PORTS['tomcat', 80]}/tcp")]
+        self.expect("the plan takes the NodePort away, and nothing else", len(services) == 1 and services == only)
+        print()
         for node in nodes:
-            self.kcompile("apply", node, mode, *self.input())
+            self.kcompile("apply", node, mode, *self.specs(node))
         self.table(self.rows(addresses[0], ("tomcat",), closed=(NODE_PORTS["tomcat", 80],)))
 
         for node in nodes:
