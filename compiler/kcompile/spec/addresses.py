@@ -9,7 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-__all__ = ["BadAddress", "Network", "canonical_cidr", "canonical_ip", "family_of", "is_special", "network", "special", "unpack"]
+__all__ = ["BadAddress", "Network", "canonical_cidr", "canonical_ip", "family_of", "network", "special", "unfit", "unpack"]
+
+_SUSPECT4 = frozenset((0, 127, 169, *range(224, 240), 255))  # first bytes worth a second look
+_SUSPECT6 = frozenset((0, 0xFE, 0xFF))
+_EXACT = {bytes(4): "unspecified", b"\xff" * 4: "broadcast", bytes(16): "unspecified", bytes(15) + b"\1": "loopback"}
 
 
 class BadAddress(ValueError):  # noqa: N818 -- an answer more than an error
@@ -76,25 +80,38 @@ def special(packed: bytes) -> str:
 
     All of multicast is refused, where Kubernetes names only the link-local part: a DNAT to or from it can't work.
     """
+    first = packed[0]
     if len(packed) == 4:
-        first = packed[0]
+        if first not in _SUSPECT4:
+            return ""
         if first == 127:
             return "loopback"
-        if first == 169 and packed[1] == 254:
-            return "link-local"
         if 224 <= first < 240:
             return "multicast"
-        return {b"\0\0\0\0": "unspecified", b"\xff\xff\xff\xff": "broadcast"}.get(packed, "")
-    if packed[0] == 0xFF:
+        return "link-local" if first == 169 and packed[1] == 254 else _EXACT.get(packed, "")
+    if first not in _SUSPECT6:
+        return ""
+    if first == 0xFF:
         return "multicast"
-    if packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
-        return "link-local"
-    return {bytes(16): "unspecified", bytes(15) + b"\1": "loopback"}.get(packed, "")
+    return "link-local" if first == 0xFE and packed[1] & 0xC0 == 0x80 else _EXACT.get(packed, "")
 
 
-def is_special(text: str) -> str:
-    """`special` of an address as text."""
-    return special(unpack(text))
+def unfit(text: str, size: int = 0) -> str:
+    """Why `text` can't be the address of a service or endpoint, empty when it can. `size`: 4 or 16 bytes wanted, 0 either."""
+    if size != 16:
+        try:  # nearly every address of most inputs ends here
+            if inet_pton(AF_INET, text)[0] not in _SUSPECT4:
+                return ""
+        except (OSError, ValueError):
+            pass
+    try:
+        packed = unpack(text)
+    except BadAddress as error:
+        return str(error)
+    if size and len(packed) != size:
+        return f"not an {'IPv4' if size == 4 else 'IPv6'} address"
+    kind = special(packed)
+    return f"a {kind} address" if kind else ""
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,230 @@
+"""The API server's rules for a Service (ValidateService in pkg/apis/core/validation), those that a node's dataplane rests on."""
+
+from __future__ import annotations
+
+from .addresses import BadAddress, family_of, unfit, unpack
+from .check import FAMILIES, PROTOCOLS, check_choice, check_cidrs, check_labels, check_metadata, check_port_number
+from .names import DNS_LABEL, DNS_SUBDOMAIN, IANA_NAME, SERVICE_NAME, is_dns_label, is_dns_subdomain, is_iana_name, is_service_name
+from .objects import Service, ServicePort
+from .text import problem, shown
+
+__all__ = ["SCHEDULERS", "SCHEDULER_ANNOTATION", "check_service", "externally_reachable"]
+
+SCHEDULER_ANNOTATION = "kcompile.dev/ipvs-scheduler"
+SCHEDULERS = frozenset(("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "fo", "ovf", "mh"))
+
+_TYPES = frozenset(("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"))
+_TRAFFIC = frozenset(("Cluster", "Local"))
+_AFFINITIES = frozenset(("None", "ClientIP"))
+_POLICIES = frozenset(("SingleStack", "PreferDualStack", "RequireDualStack"))
+_DISTRIBUTIONS = frozenset(("PreferClose", "PreferSameZone", "PreferSameNode"))
+_IP_MODES = frozenset(("VIP", "Proxy"))
+_MAX_AFFINITY = 86400
+
+
+def externally_reachable(service: Service) -> bool:
+    """ExternallyAccessible of pkg/api/v1/service/util.go: externalTrafficPolicy has a meaning."""
+    spec = service.spec
+    return spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.external_ips))
+
+
+def check_service(service: Service) -> None:
+    """Raise the first problem of one Service, looked at alone."""
+    check_metadata(service, is_service_name, SERVICE_NAME)
+    spec = service.spec
+    if spec.type not in _TYPES:
+        check_choice(service, "spec.type", spec.type, _TYPES)
+    _check_ports(service)
+    _check_cluster_ips(service)
+    if spec.selector:
+        check_labels(service, "spec.selector", spec.selector)
+    if spec.session_affinity is not None or spec.session_affinity_config is not None:
+        _check_affinity(service)
+    if spec.internal_traffic_policy is not None:
+        check_choice(service, "spec.internalTrafficPolicy", spec.internal_traffic_policy, _TRAFFIC)
+    if spec.traffic_distribution:
+        check_choice(service, "spec.trafficDistribution", spec.traffic_distribution, _DISTRIBUTIONS)
+    if spec.external_ips:
+        _check_external_ips(service)
+    if spec.external_traffic_policy:  # an empty one is unset, as in the API
+        check_choice(service, "spec.externalTrafficPolicy", spec.external_traffic_policy, _TRAFFIC)
+        if not externally_reachable(service):
+            raise problem(service, "spec.externalTrafficPolicy", "only for type NodePort or LoadBalancer, or with externalIPs")
+    if spec.type == "LoadBalancer":
+        if spec.load_balancer_source_ranges:
+            check_cidrs(service, "spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges)
+    else:
+        _check_not_load_balancer(service)
+    if spec.health_check_node_port:
+        _check_health_port(service)
+    if spec.type == "ExternalName":
+        _check_external_name(service)
+    if service.metadata.annotations and SCHEDULER_ANNOTATION in service.metadata.annotations:
+        field = f'metadata.annotations["{SCHEDULER_ANNOTATION}"]'
+        check_choice(service, field, service.metadata.annotations[SCHEDULER_ANNOTATION], SCHEDULERS)
+    if service.status is not None:
+        _check_status(service)
+
+
+def _check_ports(service: Service) -> None:
+    spec = service.spec
+    ports = spec.ports
+    if len(ports) == 1:
+        _check_port(service, 0, ports[0])
+        return
+    if not ports and spec.type != "ExternalName" and spec.cluster_ip != "None":
+        raise problem(service, "spec.ports", "at least one port is required")
+    names: set[str] = set()
+    numbers: set[tuple[int, str]] = set()
+    node_ports: set[tuple[int, str]] = set()
+    for index, port in enumerate(ports):
+        field = f"spec.ports[{index}]"
+        if not port.name:
+            raise problem(service, f"{field}.name", "a name is required where there is more than one port")
+        _check_port(service, index, port)
+        if port.name in names:
+            raise problem(service, f"{field}.name", f"the name {shown(port.name)} is used by another port of this Service")
+        names.add(port.name)
+        if (port.port, port.protocol) in numbers:
+            raise problem(service, f"{field}.port", f"port {port.port}/{port.protocol} occurs twice in this Service")
+        numbers.add((port.port, port.protocol))
+        if port.node_port and (port.node_port, port.protocol) in node_ports:
+            raise problem(service, f"{field}.nodePort", f"nodePort {port.node_port}/{port.protocol} occurs twice in this Service")
+        node_ports.add((port.node_port, port.protocol))
+
+
+def _check_port(service: Service, index: int, port: ServicePort) -> None:
+    if port.name and not is_dns_label(port.name):
+        raise problem(service, f"spec.ports[{index}].name", f"{shown(port.name)} {DNS_LABEL}")
+    if not 0 < port.port < 65536:
+        check_port_number(service, f"spec.ports[{index}].port", port.port)
+    if port.protocol not in PROTOCOLS:
+        check_choice(service, f"spec.ports[{index}].protocol", port.protocol, PROTOCOLS)
+    target = port.target_port
+    if isinstance(target, str):
+        if not is_iana_name(target):
+            raise problem(service, f"spec.ports[{index}].targetPort", f"{shown(target)}: a port's name {IANA_NAME}")
+    elif target is not None and not 0 < target < 65536:
+        check_port_number(service, f"spec.ports[{index}].targetPort", target)
+    if port.node_port:
+        check_port_number(service, f"spec.ports[{index}].nodePort", port.node_port)
+        if service.spec.type not in ("NodePort", "LoadBalancer"):
+            raise problem(service, f"spec.ports[{index}].nodePort", f"may not be set for type {service.spec.type}")
+
+
+def _check_cluster_ips(service: Service) -> None:
+    """ValidateServiceClusterIPsRelatedFields. Two addresses or families without an ipFamilyPolicy are taken as dual-stack."""
+    spec = service.spec
+    ip, ips, families = spec.cluster_ip or "", spec.cluster_ips, spec.ip_families
+    if spec.type == "ExternalName":
+        for field, value in (("clusterIP", ip), ("clusterIPs", ips), ("ipFamilies", families), ("ipFamilyPolicy", spec.ip_family_policy)):
+            if value:
+                raise problem(service, f"spec.{field}", "may not be set for type ExternalName")
+        return
+    if ip == "None":
+        if spec.type != "ClusterIP":
+            raise problem(service, "spec.clusterIP", f"may not be None for type {spec.type}")
+        if ips not in (None, [], ["None"]):
+            raise problem(service, "spec.clusterIPs", "must hold None alone where clusterIP is None")
+    else:
+        if ip and (reason := unfit(ip)):
+            raise problem(service, "spec.clusterIP", f"{shown(ip)} is {reason}")
+        if ips:
+            _check_ip_list(service, ip, ips)
+    if families is None and spec.ip_family_policy is None:
+        return
+    if spec.ip_family_policy is not None:
+        check_choice(service, "spec.ipFamilyPolicy", spec.ip_family_policy, _POLICIES)
+    for index, family in enumerate(families or ()):
+        check_choice(service, f"spec.ipFamilies[{index}]", family, FAMILIES)
+        if family in (families or ())[:index]:
+            raise problem(service, f"spec.ipFamilies[{index}]", f"{family} occurs twice")
+    given = [] if ip == "None" else ips or ([ip] if ip else [])
+    for index, (family, address) in enumerate(zip(families or (), given, strict=False)):
+        if family != f"IPv{family_of(address)}":
+            raise problem(service, f"spec.ipFamilies[{index}]", f"{family} doesn't agree with the clusterIP {address}")
+    if spec.ip_family_policy == "SingleStack":
+        for field, values in (("clusterIPs", given), ("ipFamilies", families or [])):
+            if len(values) > 1:
+                raise problem(service, f"spec.{field}", "may have one entry only where ipFamilyPolicy is SingleStack")
+
+
+def _check_ip_list(service: Service, ip: str, ips: list[str]) -> None:
+    if ips[0] != ip:
+        raise problem(service, "spec.clusterIPs[0]", f"{shown(ips[0])} must be the same as clusterIP ({shown(ip)})")
+    if len(ips) > 2:
+        raise problem(service, "spec.clusterIPs", "may hold two addresses at most, one of each family")
+    for index, address in enumerate(ips):
+        if reason := unfit(address):
+            raise problem(service, f"spec.clusterIPs[{index}]", f"{shown(address)} is {reason}")
+    if len(ips) == 2 and family_of(ips[0]) == family_of(ips[1]):
+        raise problem(service, "spec.clusterIPs", "two addresses must be one of each family")
+
+
+def _check_affinity(service: Service) -> None:
+    spec = service.spec
+    affinity, config = spec.session_affinity or "None", spec.session_affinity_config
+    check_choice(service, "spec.sessionAffinity", affinity, _AFFINITIES)
+    if config is None or config.client_ip is None:
+        return
+    if affinity == "None":
+        raise problem(service, "spec.sessionAffinityConfig", "only with sessionAffinity ClientIP")
+    seconds = config.client_ip.timeout_seconds
+    if seconds is not None and not 0 < seconds <= _MAX_AFFINITY:
+        raise problem(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", f"{shown(seconds)} is not in 1-{_MAX_AFFINITY}")
+
+
+def _check_external_ips(service: Service) -> None:
+    for index, address in enumerate(service.spec.external_ips or ()):
+        if reason := unfit(address):
+            raise problem(service, f"spec.externalIPs[{index}]", f"{shown(address)} is {reason}")
+
+
+def _check_not_load_balancer(service: Service) -> None:
+    spec = service.spec
+    for field, value in (
+        ("loadBalancerSourceRanges", spec.load_balancer_source_ranges),
+        ("loadBalancerClass", spec.load_balancer_class),
+        ("allocateLoadBalancerNodePorts", spec.allocate_load_balancer_node_ports is not None),
+    ):
+        if value:
+            raise problem(service, f"spec.{field}", f"only for type LoadBalancer, not {spec.type}")
+
+
+def _check_health_port(service: Service) -> None:
+    spec = service.spec
+    port, field = spec.health_check_node_port, "spec.healthCheckNodePort"
+    check_port_number(service, field, port)
+    if spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local":
+        raise problem(service, field, "only for type LoadBalancer with externalTrafficPolicy Local")
+    if any(port == other.node_port for other in spec.ports):
+        raise problem(service, field, f"{port} is a nodePort of this Service too")
+
+
+def _check_external_name(service: Service) -> None:
+    name = service.spec.external_name
+    if not name:
+        raise problem(service, "spec.externalName", "is required for type ExternalName")
+    if not is_dns_subdomain(name.removesuffix(".")):
+        raise problem(service, "spec.externalName", f"{shown(name)} {DNS_SUBDOMAIN}")
+
+
+def _check_status(service: Service) -> None:
+    """ValidateLoadBalancerStatus. Link-local addresses pass, as there; those that would catch the node's own traffic don't."""
+    status = service.status.load_balancer if service.status else None
+    for index, ingress in enumerate((status.ingress if status else None) or ()):
+        field = f"status.loadBalancer.ingress[{index}]"
+        if ingress.ip:
+            try:
+                unpack(ingress.ip)
+            except BadAddress as error:
+                raise problem(service, f"{field}.ip", f"{shown(ingress.ip)} is {error}") from None
+            reason = unfit(ingress.ip)
+            if reason and "link-local" not in reason:
+                raise problem(service, f"{field}.ip", f"{shown(ingress.ip)} is {reason}")
+        if ingress.ip_mode is not None:
+            check_choice(service, f"{field}.ipMode", ingress.ip_mode, _IP_MODES)
+            if not ingress.ip:
+                raise problem(service, f"{field}.ipMode", "may not be set without an ip")
+        if ingress.hostname and not is_dns_subdomain(ingress.hostname):
+            raise problem(service, f"{field}.hostname", f"{shown(ingress.hostname)} {DNS_SUBDOMAIN}")
