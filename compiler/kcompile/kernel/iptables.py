@@ -1,0 +1,198 @@
+"""Reads and writes iptables rules through iptables-save and iptables-restore, legacy or nft variant, both families.
+
+Everything happens in the calling thread's network namespace. A script reaches iptables-restore as a complete file in
+memory (memfd_create(2)), never through a pipe: a parent that dies leaves the whole script or none of it. Within a script
+each table is committed on its own; targets/iptables/render.py orders the commits so that every state between is harmless.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ..errors import KernelError, UnsupportedError
+from ..targets.base import Key
+from ..targets.iptables.parse import parse
+
+__all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe"]
+
+Backend = Literal["legacy", "nft"]
+_BACKENDS: tuple[Backend, ...] = ("nft", "legacy")
+_TOOLS = {"ip4": "iptables", "ip6": "ip6tables"}
+_TABLES = ("nat", "filter")
+# chains that kubelet makes so that others can tell its variant: kubernetes-sigs/iptables-wrappers
+_HINT = re.compile(r"^:(KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY) ", re.MULTILINE)
+_RULE = re.compile(r"^-A ", re.MULTILINE)
+_LINE = re.compile(r"\bline:? (\d+)")
+_LOCK_WAIT = "5"  # seconds for /run/xtables.lock, which kubelet and others take too
+_ABSENT = re.compile(
+    r"can't initialize ip6?tables table|Could not fetch rule set generation id|Protocol not supported|not supported by protocol"
+)
+
+
+class _Result(NamedTuple):
+    code: int
+    output: str
+    error: str
+
+
+def detect_backend(override: str | None = None) -> Backend:
+    """The variant that this node's other rules are in, so that all of them are seen in one place.
+
+    First kubelet's hint chains, then whoever has more rules, then what the command ``iptables`` is: the order of
+    iptables-wrappers. Legacy tables that aren't there are not brought to life by looking.
+    """
+    if override is not None:
+        chosen: Backend | None = next((b for b in _BACKENDS if b == override), None)
+        if chosen is None:
+            raise UnsupportedError(f"iptables variant {override!r}: legacy or nft is meant")
+        if _tool("ip4", chosen, "restore") is None:
+            raise UnsupportedError(f"iptables-{chosen}-restore is missing: apt-get install iptables")
+        return chosen
+    usable = [b for b in _BACKENDS if _tool("ip4", b, "restore")]
+    if not usable:
+        raise UnsupportedError("iptables is missing: apt-get install iptables")
+    if len(usable) == 1:
+        return usable[0]
+    saved = {backend: "".join(_saved(backend, None).values()) for backend in usable}
+    for backend in usable:
+        if _HINT.search(saved[backend]):
+            return backend
+    rules = {backend: len(_RULE.findall(saved[backend])) for backend in usable}
+    if rules["nft"] != rules["legacy"]:
+        return "nft" if rules["nft"] > rules["legacy"] else "legacy"
+    return _system_variant()
+
+
+def families(backend: Backend) -> tuple[str, ...]:
+    """The families that `backend` can program here: its tool is installed and the kernel has the tables."""
+    return tuple(family for family in _TOOLS if _works(family, backend))
+
+
+def observe(backend: Backend) -> dict[Key, Any]:
+    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not there."""
+    program: dict[Key, Any] = {}
+    for family, text in _saved(backend, _TABLES).items():
+        program.update(parse(text, family))
+    return program
+
+
+def apply(scripts: Mapping[str, str], backend: Backend) -> None:
+    """Have iptables-restore carry out `scripts` (family -> text). KernelError names the line that failed."""
+    for family, text in scripts.items():
+        _restore(family, backend, text)
+
+
+def check(scripts: Mapping[str, str], backend: Backend) -> None:
+    """As `apply`, but nothing is committed (``iptables-restore --test``)."""
+    for family, text in scripts.items():
+        _restore(family, backend, text, "--test")
+
+
+def _tool(family: str, backend: Backend, verb: str) -> str | None:
+    return shutil.which(f"{_TOOLS[family]}-{backend}-{verb}", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def _works(family: str, backend: Backend) -> bool:
+    tool = _tool(family, backend, "restore")
+    if tool is None or (family == "ip6" and not Path("/proc/sys/net/ipv6").exists()):
+        return False
+    empty = "".join(f"*{table}\nCOMMIT\n" for table in _TABLES)
+    return _run([tool, "--noflush", "--test", "-w", _LOCK_WAIT], empty).code == 0
+
+
+def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:
+    """Family -> what its save prints of `tables` (None: of all that there are). Families are read side by side."""
+    commands = [(family, command) for family in _TOOLS for command in _save_commands(family, backend, tables)]
+    running = [(family, command, _spawn(command)) for family, command in commands]
+    texts: dict[str, str] = {}
+    for family, command, (process, output) in running:
+        _, error = process.communicate()
+        text = _read(output)
+        if process.returncode == 0:
+            texts[family] = texts.get(family, "") + text
+        elif not _ABSENT.search(error):
+            raise KernelError(f"{Path(command[0]).name}: {error.strip() or f'exit status {process.returncode}'}")
+    return texts
+
+
+def _save_commands(family: str, backend: Backend, tables: tuple[str, ...] | None) -> list[list[str]]:
+    tool = _tool(family, backend, "save")
+    if tool is None:
+        return []
+    if backend == "legacy":
+        # asking for a table by name would make the kernel create it, hooks and all
+        alive = _legacy_tables(family)
+        return [[tool, "-t", table] for table in alive if tables is None or table in tables]
+    return [[tool]] if tables is None else [[tool, "-t", table] for table in tables]
+
+
+def _legacy_tables(family: str) -> list[str]:
+    """Legacy tables that exist in this namespace. Its /proc/net is the thread's: /proc/net itself is the main thread's."""
+    try:
+        return Path(f"/proc/thread-self/net/{'ip' if family == 'ip4' else 'ip6'}_tables_names").read_text().split()
+    except OSError:
+        return []
+
+
+def _system_variant() -> Backend:
+    """The variant of the plain command: ``iptables v1.8.9 (nf_tables)``."""
+    tool = shutil.which("iptables", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return "legacy" if tool and "legacy" in _run([tool, "--version"]).output else "nft"
+
+
+def _restore(family: str, backend: Backend, text: str, *options: str) -> None:
+    tool = _tool(family, backend, "restore")
+    if tool is None:
+        raise UnsupportedError(f"{_TOOLS[family]}-{backend}-restore is missing: apt-get install iptables")
+    result = _run([tool, "--noflush", "-w", _LOCK_WAIT, *options], text)
+    if result.code != 0:
+        raise _failure(Path(tool).name, result, text)
+
+
+def _failure(tool: str, result: _Result, text: str) -> KernelError:
+    """The tool's own words without its advice to read a manual, and the line that it means."""
+    said = " ".join(line.strip() for line in result.error.splitlines() if line.strip() and not line.startswith(("Try ", "# Warning")))
+    if _ABSENT.search(result.error):
+        return UnsupportedError(f"{tool}: {said}")
+    lines = text.splitlines()
+    where = ""
+    if (found := _LINE.search(result.error)) and 0 < (number := int(found[1])) <= len(lines):
+        line = lines[number - 1]
+        table = next((one for one in reversed(lines[:number]) if one.startswith("*")), "")
+        where = f" (table {table[1:]} as a whole was refused)" if line == "COMMIT" else f": {line}"
+    return KernelError(f"{tool}: {said or f'exit status {result.code}'}{where}")
+
+
+def _run(command: list[str], text: str = "") -> _Result:
+    process, output = _spawn(command, text)
+    _, error = process.communicate()
+    return _Result(process.returncode, _read(output), error)
+
+
+def _spawn(command: list[str], text: str = "") -> tuple[subprocess.Popen[str], int]:
+    """Start `command` with `text` as its standard input; its output goes to a file in memory, whose descriptor is returned."""
+    script, output = os.memfd_create("kcompile-script"), os.memfd_create("kcompile-output")
+    try:
+        view = memoryview(text.encode())
+        while view:
+            view = view[os.write(script, view) :]
+        os.lseek(script, 0, os.SEEK_SET)
+        process = subprocess.Popen(command, stdin=script, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace")
+    except OSError as e:
+        os.close(output)
+        raise KernelError(f"{command[0]}: {e.strerror}") from None
+    finally:
+        os.close(script)
+    return process, output
+
+
+def _read(output: int) -> str:
+    with os.fdopen(output, "rb") as stream:
+        stream.seek(0)
+        return stream.read().decode(errors="replace")

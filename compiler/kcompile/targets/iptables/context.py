@@ -1,0 +1,136 @@
+"""What every rule of one family shares: its spelling, the node's detector and the settings, as cached fragments of text."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+from ...ir.model import Dataplane, Family, Frontend, ResolvedPort, Verdict
+from ...ir.node import DetectMode
+from .names import PORT_KEY_BITS, PROTOCOLS, SPELLINGS, chain, digest
+from .policy import Condition
+from .tree import LEAF, Item, build
+
+__all__ = ["Chains", "Context", "Leaf"]
+
+Chains = dict[str, tuple[str, ...]]
+Leaf = tuple[int, int, str]  # address as a number (0 where the tree has none), protocol and port as a key, rule
+_PLACE = itemgetter(0, 1)  # sorting is stable: rules for one place are first match first
+
+
+class Context:
+    """One family of one dataplane."""
+
+    def __init__(self, dataplane: Dataplane, family: Family) -> None:
+        self.dataplane = dataplane
+        self.node = dataplane.node
+        self.settings = dataplane.settings
+        self.compat = dataplane.settings.compat
+        self.spelling = SPELLINGS[family]
+        self.ports = [port for port in dataplane.ports if port.family is family]
+        self.has_pods = self.settings.detector.active(family.value)
+        mark = self.settings.masquerade_mark
+        self.mark = f"{mark:#x}/{mark:#x}"
+        self.mark_on = f"-j MARK --set-xmark {self.mark}"
+        self.mark_flip = f"-j MARK --set-xmark {mark:#x}/0x0"
+        self.verdicts = {Verdict.REJECT: self.spelling.reject, Verdict.DROP: "-j DROP", Verdict.PASS: "-j RETURN"}
+        self.service_cidrs = [self.spelling.network(c) for c in self.settings.service_cidrs if self.spelling.contains(c)]
+        self._conditions: dict[Condition, tuple[str, str, str]] = {}
+
+    def condition(self, condition: Condition) -> tuple[str, str, str]:
+        """The source, interface and extension matches of `condition`, in the order in which a rule has room for them."""
+        found = self._conditions.get(condition)
+        if found is None:
+            source, interface = self._pods(condition.pods)
+            host = "" if condition.host is None else f"-m addrtype {'' if condition.host else '! '}--src-type LOCAL "
+            found = self._conditions[condition] = (source, interface, host)
+        return found
+
+    def _pods(self, wanted: bool | None) -> tuple[str, str]:
+        """Local pods (pkg/proxy/util/localdetector.go). A packet of the node itself has no input interface, so ``! -i`` holds."""
+        if wanted is None:
+            return "", ""
+        no = "" if wanted else "! "
+        detector = self.settings.detector
+        if detector.interface:
+            any_suffix = "+" if detector.mode is DetectMode.INTERFACE_NAME_PREFIX else ""
+            return "", f"{no}-i {detector.interface}{any_suffix} "
+        return f"{no}-s {self.spelling.network(detector.cidr(self.spelling.version))} ", ""
+
+    def node_port_matches(self) -> list[str]:
+        """One match for each way to reach a NodePort: any local address, or the node's chosen ones (nodePortAddresses)."""
+        spelling = self.spelling
+        loopback = spelling.version == 4 and self.compat.localhost_node_ports
+        addresses = self.node.node_ports(spelling.version)
+        if addresses is None:
+            return [f"{'' if loopback else f'! -d {spelling.loopback} '}-m addrtype --dst-type LOCAL "]
+        return [f"-d {spelling.canonical(a)}{spelling.host} " for a in addresses if loopback or not spelling.is_loopback(a)]
+
+    def leaf(self, port: ResolvedPort, frontend: Frontend, target: str, source: str = "", interface: str = "", extra: str = "") -> Leaf:
+        """The rule that a packet to `frontend` reaches at the bottom of a tree; its comment names the Service for ``get``."""
+        spelling = self.spelling
+        proto = port.protocol.lower
+        if frontend.address:
+            address = spelling.number(frontend.address)
+            where = f"-d {spelling.canonical(frontend.address)}{spelling.host} "
+        else:
+            address, where = 0, ""
+        text = (
+            f"{source}{where}{interface}-p {proto} -m {proto} --dport {frontend.port} {extra}"
+            f'-m comment --comment "{port.name} {frontend.kind.value}" {target}'
+        )
+        return address, PROTOCOLS.index(proto) << 16 | frontend.port, text
+
+    def ranges(self, frontend: Frontend) -> list[str]:
+        """Source matches of a frontend's loadBalancerSourceRanges, of this family."""
+        spelling = self.spelling
+        return [f"-s {spelling.network(r)} " for r in frontend.source_ranges if spelling.contains(r)]
+
+    def address_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
+        """The root of a tree over destination addresses; an address with many ports gets a tree over these."""
+        leaves.sort(key=_PLACE)
+        items: list[Item] = []
+        start = 0
+        for end in range(1, len(leaves) + 1):
+            address = leaves[start][0]
+            if end < len(leaves) and leaves[end][0] == address:
+                continue
+            if end - start <= LEAF:
+                items.append((address, [leaf[2] for leaf in leaves[start:end]]))
+            else:
+                items.append(
+                    (address, self._port_items(leaves[start:end], label, chains, self.spelling.address(address) + self.spelling.host))
+                )
+            start = end
+        return self.tree(items, label, chains)
+
+    def tree(self, items: list[Item], label: str, chains: Chains, flag: str = "-d", default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The root of a tree over addresses that ``flag`` matches; its chains are called `label` and their prefix."""
+        spelling = self.spelling
+        bits = spelling.bits
+
+        def spell(prefix: int, length: int) -> tuple[str, str]:
+            network = f"{spelling.address(prefix)}/{length}"
+            tail = f"{prefix:08x}-{length}" if bits == 32 else digest(network)
+            return f"{flag} {network} ", chain(label, tail)
+
+        return tuple(build(items, bits, spell, chains, default))
+
+    def port_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
+        """The root of a tree over protocol and port, whatever the address."""
+        leaves.sort(key=_PLACE)
+        return tuple(self._port_items(leaves, label, chains, ""))
+
+    def _port_items(self, leaves: list[Leaf], label: str, chains: Chains, address: str) -> list[str]:
+        where = f"-d {address} " if address else ""
+        merged: dict[int, list[str]] = {}
+        for _, key, rule in leaves:
+            merged.setdefault(key, []).append(rule)
+
+        def spell(prefix: int, length: int) -> tuple[str, str]:
+            proto, low = PROTOCOLS[prefix >> 16], prefix & 0xFFFF
+            high = low | (1 << (PORT_KEY_BITS - length)) - 1
+            span = "" if length == 2 else f"-m {proto} --dport {low} " if low == high else f"-m {proto} --dport {low}:{high} "
+            tail = digest(f"{address}/{prefix}-{length}") if address else f"{proto}-{low}-{length}"
+            return f"{where}-p {proto} {span}", chain(label, tail)
+
+        return build(list(merged.items()), PORT_KEY_BITS, spell, chains)

@@ -1,0 +1,149 @@
+"""The filter table: what no DNAT has touched and must not pass, and what the node's own policy must let pass.
+
+A frontend without endpoints is rejected, one without local endpoints under a Local policy dropped, and so is a source
+outside loadBalancerSourceRanges; all only for new connections, so nothing here slows an established one down
+(KUBE-EXTERNAL-SERVICES, KUBE-PROXY-FIREWALL, KUBE-SERVICES of kube-proxy's filter table). A packet that nat sent to a
+backend no longer carries the frontend's address: no rule here has to know who was.
+"""
+
+from __future__ import annotations
+
+from ...ir.model import Frontend, FrontendKind, Policy, ResolvedPort, Verdict
+from . import policy as policies
+from .context import Chains, Context, Leaf
+from .names import chain, digest
+from .policy import ALL, Judgement
+from .tree import Item
+
+__all__ = ["FORWARD", "INPUT", "OUTPUT", "lower_filter"]
+
+INPUT, FORWARD, OUTPUT = chain("INPUT"), chain("FORWARD"), chain("OUTPUT")
+NODE_PORTS = chain("NODEPORTS")
+CLUSTER_IPS = chain("CLUSTER-IPS")
+_EVERYWHERE, _INWARD, _OUTWARD = chain("DEAD"), chain("DEAD-IN"), chain("DEAD-OUT")
+_LABELS = {_EVERYWHERE: "D", _INWARD: "I", _OUTWARD: "O"}
+_NEW = "-m conntrack --ctstate NEW "
+
+
+def lower_filter(context: Context) -> Chains:
+    """Every filter chain of one family, hook chains first; a hook chain without rules is left out."""
+    below: Chains = {}
+    entries: Chains = {}
+    trees, node_ports = _Dead(context, below).lower()
+    for name, leaves in trees.items():
+        if leaves:
+            entries[name] = context.address_tree(leaves, _LABELS[name], below)
+    if node_ports:
+        entries[NODE_PORTS] = context.port_tree(node_ports, "N", below)
+    cluster_ips = _cluster_ips(context, below)
+    if cluster_ips:
+        entries[CLUSTER_IPS] = cluster_ips
+
+    def jumps(*names: str) -> list[str]:
+        return [f"{_NEW}-j {name}" for name in names if name in entries]
+
+    martians = _martians(context)
+    hooks = {
+        # a NodePort comes last here as in nat; its packets are the node's own, so FORWARD never sees one
+        INPUT: [
+            *(f"-p tcp -m tcp --dport {check.port} -m comment --comment {_health(check.namespace, check.service)} -j ACCEPT"
+              for check in sorted(context.dataplane.health_checks, key=lambda c: c.port)),
+            *martians,
+            *jumps(_EVERYWHERE, _INWARD),
+            *(f"{_before_states(match)}-g {NODE_PORTS}" for match in (context.node_port_matches() if node_ports else ())),
+        ],
+        FORWARD: [
+            *(["-m conntrack --ctstate INVALID -j DROP"] if context.settings.drop_invalid else []),
+            *jumps(_EVERYWHERE, _INWARD, CLUSTER_IPS),
+            f"-m mark --mark {context.mark} -j ACCEPT",
+            "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        ],
+        OUTPUT: [*martians, *jumps(_EVERYWHERE, _OUTWARD, CLUSTER_IPS)],
+    }  # fmt: skip
+    return {name: tuple(rules) for name, rules in hooks.items() if rules} | entries | below
+
+
+def _health(namespace: str, service: str) -> str:
+    return f'"{namespace}/{service} healthCheckNodePort"'
+
+
+def _before_states(match: str) -> str:
+    """`match` of a NodePort, for new connections: conntrack stands before addrtype in all our rules."""
+    where, addrtype, kind = match.partition("-m addrtype")
+    return f"{where}{_NEW}{addrtype}{kind}"
+
+
+def _martians(context: Context) -> list[str]:
+    """With route_localnet set, loopback must stay out of reach from outside (KUBE-FIREWALL, CVE-2020-8558)."""
+    if context.spelling.version == 6 or not context.node.route_localnet:
+        return []
+    return ["! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"]
+
+
+class _Dead:
+    """Sorts what must not pass by the hooks that see it."""
+
+    def __init__(self, context: Context, chains: Chains) -> None:
+        self.context, self.chains = context, chains
+        self.trees: dict[str, list[Leaf]] = {_EVERYWHERE: [], _INWARD: [], _OUTWARD: []}
+        self.node_ports: list[Leaf] = []
+        self.plans: dict[Policy, tuple[tuple[Judgement, ...], tuple[Judgement, ...]]] = {}
+
+    def lower(self) -> tuple[dict[str, list[Leaf]], list[Leaf]]:
+        for port in self.context.ports:
+            for frontend in port.frontends:
+                self._frontend(port, frontend)
+        return self.trees, self.node_ports
+
+    def _frontend(self, port: ResolvedPort, frontend: Frontend) -> None:
+        plan = self.plans.get(frontend.policy)
+        if plan is None:
+            policy = frontend.policy
+            plan = self.plans[policy] = policies.judgements(policy, self.context.has_pods), policies.host_judgements(policy)
+        inward, outward = plan
+        if not (inward or outward or frontend.source_ranges):
+            return
+        if frontend.kind is FrontendKind.NODE_PORT:
+            self.node_ports += self._rules(port, frontend, inward)
+            return
+        if inward == outward:
+            self.trees[_EVERYWHERE] += self._rules(port, frontend, inward)
+        else:
+            self.trees[_INWARD] += self._rules(port, frontend, inward)
+            self.trees[_OUTWARD] += self._rules(port, frontend, outward)
+
+    def _rules(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...]) -> list[Leaf]:
+        context = self.context
+        drop, verdicts = context.verdicts[Verdict.DROP], context.verdicts
+        if not frontend.source_ranges:
+            if wanted == (Judgement(ALL, Verdict.PASS),):
+                return []
+            return [context.leaf(port, frontend, verdicts[verdict], *context.condition(on)) for on, verdict in wanted]
+        if not wanted or wanted == (Judgement(ALL, Verdict.DROP),):
+            return [context.leaf(port, frontend, drop)]
+        target = verdicts[wanted[0].verdict] if len(wanted) == 1 else f"-g {self._classes(port, wanted)}"
+        allowed = [context.leaf(port, frontend, target, source) for source in context.ranges(frontend)]
+        return [*allowed, context.leaf(port, frontend, drop)]
+
+    def _classes(self, port: ResolvedPort, wanted: tuple[Judgement, ...]) -> str:
+        """A chain that tells the classes apart: a rule has room for one -s, and the source range has taken it."""
+        rules = tuple("".join((*self.context.condition(on), self.context.verdicts[verdict])) for on, verdict in wanted)
+        name = chain("CLS", digest("\n".join((port.name, port.protocol.lower, *rules))))
+        self.chains[name] = rules
+        return name
+
+
+def _cluster_ips(context: Context, below: Chains) -> tuple[str, ...]:
+    """What is left for a ClusterIP has hit no port of its Service; what is left for a ServiceCIDR has hit no Service.
+
+    kube-proxy's nftables mode answers both (cluster-ips-check in pkg/proxy/nftables/proxier.go), its iptables mode neither.
+    """
+    compat, spelling = context.compat, context.spelling
+    cidrs = tuple(f"-d {cidr} -j DROP" for cidr in context.service_cidrs) if compat.drop_unallocated else ()
+    if not (cidrs or compat.reject_unknown_ports):
+        return ()
+    verdict = context.verdicts[Verdict.REJECT if compat.reject_unknown_ports else Verdict.PASS]
+    owned = {f.address for port in context.ports for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP}
+    numbers = sorted((spelling.number(a), spelling.canonical(a)) for a in owned)
+    items: list[Item] = [(number, (f"-d {address}{spelling.host} {verdict}",)) for number, address in numbers]
+    return (*context.tree(items, "C", below, default=cidrs), *cidrs)

@@ -1,0 +1,59 @@
+"""Pools of backends: the chain that picks one at random, with the DNATs in it, or with a chain for each where clients stick.
+
+kube-proxy gives every endpoint a chain (KUBE-SEP) to mark hairpins in; here POSTROUTING sees to these, so only session
+affinity needs one, to set the entry that the next connection finds (writeServiceToEndpointRules, pkg/proxy/iptables/proxier.go).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ...ir.model import Backend, PoolKind, ResolvedPort
+from .context import Chains, Context
+from .names import chain, digest
+from .rules import Recent, probability
+
+__all__ = ["LISTS", "pool_name", "pool_rules"]
+
+LISTS = "KC-"  # /proc/net/xt_recent/KC-...
+_LABELS = {PoolKind.CLUSTER: "SVC", PoolKind.LOCAL: "SVL"}
+
+
+def pool_name(kind: PoolKind, ident: str) -> str:
+    """The chain of a port's pool; `ident` is the digest of the port's name and protocol, so backends don't rename it."""
+    return chain(_LABELS[kind], ident)
+
+
+@lru_cache(maxsize=4096)
+def _chances(n: int, proto: str) -> tuple[str, ...]:
+    """What precedes the target of each of `n` rules so that all are equally likely: 1/n, 1/(n-1), ... 1."""
+    match = f"-p {proto} " if proto else ""
+    return (*(f"{match}-m statistic --mode random --probability {probability(n - i)} " for i in range(n - 1)), match)
+
+
+def pool_rules(context: Context, port: ResolvedPort, kind: PoolKind, chains: Chains) -> list[str]:
+    """The rules that end a new connection's search; sticky backends' chains are added to `chains`."""
+    backends = port.pool(kind)
+    proto = port.protocol.lower
+    if port.affinity_seconds:
+        return _sticky(context, port, backends, chains)
+    if context.spelling.version == 4:
+        pairs = zip(_chances(len(backends), proto), backends, strict=True) if backends else ()
+        return [f"{chance}-j DNAT --to-destination {backend.ip}:{backend.port}" for chance, backend in pairs]
+    destination = context.spelling.destination
+    pairs = zip(_chances(len(backends), proto), backends, strict=True) if backends else ()
+    return [f"{chance}-j DNAT --to-destination {destination(backend.ip, backend.port)}" for chance, backend in pairs]
+
+
+def _sticky(context: Context, port: ResolvedPort, backends: tuple[Backend, ...], chains: Chains) -> list[str]:
+    """One xt_recent list for each backend of a port: first whoever has a fresh entry, then chance."""
+    proto, mask = port.protocol.lower, context.spelling.recent_mask
+    asked, chosen = [], []
+    for chance, backend in zip(_chances(len(backends), "") if backends else (), backends, strict=True):
+        destination = context.spelling.destination(backend.ip, backend.port)
+        ident = digest(f"{port.name}/{proto}/{destination}")
+        name = chain("SEP", ident)
+        chains[name] = (f"-p {proto} {Recent(LISTS + ident, mask)}-j DNAT --to-destination {destination}",)
+        asked.append(f"{Recent(LISTS + ident, mask, port.affinity_seconds)}-g {name}")
+        chosen.append(f"{chance}-g {name}")
+    return asked + chosen

@@ -1,0 +1,74 @@
+"""A decision tree over numbers: which chains make a packet with key K reach exactly the rules listed under K.
+
+iptables has no maps: a list of 10,000 rules costs each new connection 90 us, also one that matches none of them. So keys
+(addresses; or protocol with port) form a path-compressed trie of two bits a level, one chain a node. A packet descends by
+-g (goto): O(log n) rules, and a miss leaves at the first level that knows nothing of it.
+
+A level is cut at an absolute, even bit position and depends on nothing but the keys under its own prefix. Therefore one key
+more or less changes only chains on its own path, and every other chain keeps its name and its rules.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+__all__ = ["LEAF", "INLINE", "Item", "build"]
+
+LEAF = 8  # rules that a chain lists one after the other before it is split
+INLINE = 2  # so few rules stay in the parent: a chain of their own would cost the kernel three entries
+
+Item = tuple[int, Sequence[str]]
+
+
+def build(
+    items: Sequence[Item],
+    width: int,
+    spell: Callable[[int, int], tuple[str, str]],
+    chains: dict[str, tuple[str, ...]],
+    default: tuple[str, ...] = (),
+) -> list[str]:
+    """The rules of the root; the chains below it are added to `chains`.
+
+    `items` is sorted by key, keys of `width` bits (even) are unique. ``spell(prefix, length)`` gives the match (ending in a
+    blank) for the keys that start with these bits, and the name of their chain. `default` ends every chain below the root:
+    what happens to keys that are not there.
+    """
+    keys = [key for key, _ in items]
+    totals = list(accumulate((len(rules) for _, rules in items), initial=0))
+
+    def listed(low: int, high: int) -> list[str]:
+        return [rule for _, rules in items[low:high] for rule in rules]
+
+    def node(low: int, high: int) -> list[str]:
+        if totals[high] - totals[low] <= LEAF or high - low == 1:
+            return listed(low, high)
+        first = keys[low]
+        below = width - _common(first, keys[high - 1], width) - 2
+        digit = first >> below
+        rules: list[str] = []
+        while low < high:
+            end = bisect_left(keys, (digit + 1) << below, low, high)
+            if end > low:
+                rules += group(low, end)
+            digit += 1
+            low = end
+        return rules
+
+    def group(low: int, high: int) -> list[str]:
+        if totals[high] - totals[low] <= INLINE:
+            return listed(low, high)
+        first = keys[low]
+        length = _common(first, keys[high - 1], width)
+        rest = width - length
+        match, name = spell(first >> rest << rest, length)
+        chains[name] = (*node(low, high), *default)
+        return [f"{match}-g {name}"]
+
+    return node(0, len(items))
+
+
+def _common(first: int, last: int, width: int) -> int:
+    """How many leading bits two keys share, rounded down to even."""
+    return (width - (first ^ last).bit_length()) & ~1

@@ -1,0 +1,90 @@
+"""A Program, lowered or read back, as the frontends that it serves and the backends that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..base import FrontendView, Program
+from .names import CHAIN_PREFIX
+from .pools import LISTS
+from .rules import Rule
+
+__all__ = ["frontends"]
+
+_VERDICTS = {"REJECT": "reject", "DROP": "drop"}
+_DNAT = "--to-destination "
+_Key = tuple[int, str, str, str, str, int]  # family, service, kind, protocol, address, port
+
+
+def frontends(program: Program) -> list[FrontendView]:
+    """Every frontend, sorted by service. One with a rule in nat and in filter is shown as what it does for whom it serves."""
+    chains: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+    for key, value in program.items():
+        if key[0] == "chain":
+            chains.setdefault((key[1], key[2]), {})[key[3]] = value
+    found: dict[_Key, FrontendView] = {}
+    for (family, table), named in sorted(chains.items(), key=lambda item: (item[0][0], item[0][1] != "nat")):
+        for service, kind, rule in _leaves(named):
+            assert rule.ports is not None
+            address = rule.destination.partition("/")[0] or "*"
+            version = int(family[2:])
+            key = version, service, kind, rule.protocol.upper(), address, rule.ports[0]
+            if key in found:
+                continue
+            if table == "nat":
+                reached = list(_reached(named, rule.target))
+                backends = tuple(dict.fromkeys(r.rpartition(_DNAT)[2] for r in reached if _DNAT in r))
+                found[key] = FrontendView(service, kind, *_swap(key), "dnat", backends, _affinity(reached))
+            else:
+                verdict = "drop" if rule.goto else _VERDICTS.get(rule.target, "pass")
+                found[key] = FrontendView(service, kind, *_swap(key), verdict)
+    return sorted(found.values(), key=lambda v: (v.service, v.family, v.kind, v.protocol, v.address, v.port))
+
+
+def _swap(key: _Key) -> tuple[int, str, str, int]:
+    return key[0], key[3], key[4], key[5]
+
+
+def _leaves(chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, Rule]]:
+    """The rules at the bottom of the trees: they carry ``namespace/service:port Kind`` as their comment."""
+    for rules in chains.values():
+        for text in rules:
+            if "--comment" not in text:
+                continue
+            try:
+                rule = Rule.parse(text)
+            except ValueError:
+                continue  # someone wrote into our chain; the plan will say so
+            service, _, kind = rule.comment.rpartition(" ")
+            if service and rule.ports and rule.target != "ACCEPT":
+                yield service, kind, rule
+
+
+def _reached(chains: Mapping[str, tuple[str, ...]], start: str) -> list[str]:
+    """The rules of every chain that `start` leads to. What a chain ends in comes first: there an outside client goes."""
+    seen: set[str] = set()
+    reached: list[str] = []
+
+    def walk(name: str) -> None:
+        if name in seen or name not in chains:
+            return
+        seen.add(name)
+        rules = chains[name]
+        nested = [rule.rpartition(f"-g {CHAIN_PREFIX}") for rule in rules]
+        targets = [CHAIN_PREFIX + tail for _, mark, tail in nested if mark]
+        sticky = f"{CHAIN_PREFIX}SEP-"
+        reached.extend(rules)
+        ordered = targets if targets and targets[-1].startswith(sticky) else [*targets[-1:], *targets[:-1]]
+        for target in ordered:
+            walk(target)
+
+    walk(start)
+    return reached
+
+
+def _affinity(rules: list[str]) -> int:
+    for rule in rules:
+        if "--rcheck" in rule and f"--name {LISTS}" in rule:
+            recent = Rule.parse(rule).recent
+            return recent.seconds if recent else 0
+    return 0
