@@ -1,0 +1,73 @@
+"""What was allocated before, so that a Service keeps its addresses and ports from one run to the next. One small JSON file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from ..errors import ConfigError
+from .addresses import unfit
+from .text import printable
+
+__all__ = ["AllocationState"]
+
+_VERSION = 1
+
+
+class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """Keys: ``namespace/service`` for `cluster_ips` and `health_check_node_ports`, ``namespace/service/port/protocol`` for `node_ports`."""
+
+    version: int = _VERSION
+    cluster_ips: dict[str, list[str]] = msgspec.field(default_factory=dict, name="clusterIPs")
+    node_ports: dict[str, int] = msgspec.field(default_factory=dict)
+    health_check_node_ports: dict[str, int] = msgspec.field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str) -> AllocationState:
+        """Read `path`; a missing file is an empty state, a damaged one a ConfigError: guessing would renumber live Services."""
+        where = printable(path)
+        try:
+            state = msgspec.json.decode(Path(path).read_bytes(), type=cls)
+        except FileNotFoundError:
+            return cls()
+        except OSError as error:
+            raise ConfigError(f"{where}: can't read the allocation state: {error.strerror}") from None
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"{where}: the allocation state is damaged ({' '.join(str(error).split())}); remove it to allocate anew"
+            ) from None
+        if state.version != _VERSION:
+            raise ConfigError(f"{where}: the allocation state has version {state.version}, this kcompile writes {_VERSION}")
+        addresses = (address for entry in state.cluster_ips.values() for address in entry)
+        numbers = (*state.node_ports.values(), *state.health_check_node_ports.values())
+        if any(unfit(address) for address in addresses) or not all(0 < number < 65536 for number in numbers):
+            raise ConfigError(f"{where}: the allocation state is damaged (not an address, or not a port); remove it to allocate anew")
+        return state
+
+    def save(self, path: str) -> None:
+        """Write `path` whole or not at all: a temporary file beside it, synced, renamed over it, the folder synced."""
+        folder = Path(path).resolve().parent
+        data = msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=1) + b"\n"
+        try:
+            handle, temporary = tempfile.mkstemp(dir=folder, prefix=".kcompile-")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    Path(temporary).unlink()
+                raise
+            directory = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise ConfigError(f"{printable(path)}: can't write the allocation state: {error.strerror}") from None
