@@ -1,0 +1,161 @@
+"""The kcompile command line on a lab's node: the files it reads, the runs, and what is left afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import netns
+from .flowcase import FlowCase, Node
+
+__all__ = ["Kcompile", "Result", "configuration", "node_object", "ours", "rules"]
+
+_OWN = {"detectLocal", "nodePortRange", "serviceCIDRs", "masqueradeAll", "masqueradeBit", "localhostNodePorts"}
+_DETECTOR = {"mode", "cidrs"}
+
+
+def node_object(node: Node) -> dict[str, Any]:
+    """The v1 Node that a cluster would hold for `node`."""
+    labels = {"kubernetes.io/hostname": node.name, **({"topology.kubernetes.io/zone": node.zone} if node.zone else {}), **node.labels}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node.name, "labels": labels},
+        "spec": {"podCIDR": node.pod_cidrs[0], "podCIDRs": list(node.pod_cidrs)} if node.pod_cidrs else {},
+        "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in node.ips]},
+    }
+
+
+def configuration(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A case's `config` as the two documents that kcompile reads. Keys that aren't the cases' own are passed through."""
+    proxy: dict[str, Any] = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
+    proxy |= {key: value for key, value in config.items() if key not in _OWN}
+    detector = config.get("detectLocal") or {}
+    mode = detector.get("mode") or "None"
+    if mode != "None":
+        proxy["detectLocalMode"] = mode
+    if mode == "ClusterCIDR" and detector.get("cidrs"):
+        proxy["clusterCIDR"] = ",".join(detector["cidrs"])
+    if extra := {key: value for key, value in detector.items() if key not in _DETECTOR}:
+        proxy["detectLocal"] = extra
+    for key in ("masqueradeAll", "masqueradeBit"):
+        if key in config:
+            for section in ("iptables", "nftables"):
+                proxy[section] = {key: config[key], **(proxy.get(section) or {})}
+    if "localhostNodePorts" in config:
+        proxy["iptables"] = {"localhostNodePorts": config["localhostNodePorts"], **(proxy.get("iptables") or {})}
+    own: dict[str, Any] = {"apiVersion": "kcompile.dev/v1alpha1", "kind": "CompilerConfiguration"}
+    own |= {key: config[key] for key in ("nodePortRange", "serviceCIDRs") if key in config}
+    return [proxy, own]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed and how it ended."""
+
+    code: int
+    output: str
+
+
+class Kcompile:
+    """kcompile in mode `mode` on the node namespace `namespace`; its files, state and run directories are under `folder`."""
+
+    def __init__(self, mode: str, namespace: str, folder: Path) -> None:
+        self.mode, self.namespace, self.folder = mode, namespace, folder
+        self._environment = os.environ | {
+            "KCOMPILE_STATE_DIR": str(folder / "state"),
+            "KCOMPILE_RUN_DIR": str(folder / "run"),
+        }
+
+    def write(self, case: FlowCase) -> list[str]:
+        """Write the case's manifests and config; returns the options that name them."""
+        manifests, config = self.folder / "manifests", self.folder / "config.yaml"
+        manifests.mkdir(exist_ok=True)
+        (manifests / "node.yaml").write_text(yaml.safe_dump(node_object(case.node), sort_keys=False))
+        (manifests / "case.yaml").write_text(yaml.safe_dump_all(case.manifests, sort_keys=False))
+        config.write_text(yaml.safe_dump_all(configuration(case.config), sort_keys=False))
+        return ["-f", str(manifests), "--node", case.node.name, "--config", str(config)]
+
+    def run(self, *arguments: str, timeout: float = 60.0) -> Result:
+        """Run one command. Its output goes through a file: a server left in the background may keep it open."""
+        log = self.folder / f"{arguments[0]}.log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                [sys.executable, "-m", "kcompile", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                cwd=self.folder,
+                timeout=timeout,
+                check=False,
+            )
+        return Result(done.returncode, log.read_text())
+
+    def apply(self, case: FlowCase) -> Result:
+        return self.run("apply", "--mode", self.mode, *self.write(case), "--netns", self.namespace)
+
+    def delete(self) -> Result:
+        return self.run("delete", "--mode", self.mode, "--netns", self.namespace)
+
+    def processes(self) -> list[int]:
+        """Live processes of this node's kcompile: those in its namespace, and those that inherited its run directory."""
+        mark = f"KCOMPILE_RUN_DIR={self.folder / 'run'}".encode()
+        found = set(netns.pids(self.namespace))
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if mark in (entry / "environ").read_bytes().split(b"\0"):
+                        found.add(int(entry.name))
+        return sorted(found - {os.getpid()})
+
+    def settle(self, timeout: float = 3.0) -> list[int]:
+        """Wait for the background processes to end; returns those that didn't."""
+        end = time.monotonic() + timeout
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.02)
+        return left
+
+    def kill(self) -> None:
+        """End what is left, by process id."""
+        for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 3.0)):
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            if not self.settle(patience):
+                return
+
+
+def rules(namespace: str, mode: str) -> str:
+    """Every packet filter rule of a namespace, as text."""
+    dump = netns.run(namespace, ["nft", "list", "ruleset"]).stdout
+    if mode == "iptables-legacy":
+        dump += "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
+    return dump
+
+
+def ours(namespace: str, mode: str) -> list[str]:
+    """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones. The lab itself makes none."""
+    listed = json.loads(netns.run(namespace, ["nft", "-j", "list", "ruleset"]).stdout or '{"nftables": []}')["nftables"]
+    left = []
+    for item in listed:
+        ((kind, value),) = item.items()
+        built_in = kind == "metainfo" or (kind == "table" and value["name"] != "kcompile") or (kind == "chain" and "hook" in value)
+        if not built_in or value.get("table") == "kcompile":
+            left.append(f"nft {kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}")
+    if mode == "iptables-legacy":
+        for tool in ("iptables", "ip6tables"):
+            saved = netns.run(namespace, [f"{tool}-legacy-save"]).stdout.splitlines()
+            left += [f"{tool}: {line}" for line in saved if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-")]
+    return left

@@ -1,0 +1,72 @@
+"""Which modes this machine can test: asked of its kernel by loading rules into a throw-away namespace, never of its version."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable
+
+from . import netns
+
+__all__ = ["MODES", "missing"]
+
+_NFT = """\
+table {family} probe {{
+    map vips {{ type {kind}_addr . inet_proto . inet_service : verdict; }}
+    set seen {{ type {kind}_addr; flags dynamic,timeout; timeout 5s; }}
+    chain dispatch {{ }}
+    chain nat {{
+        type nat hook prerouting priority dstnat;
+        {family} daddr . meta l4proto . th dport vmap @vips
+        fib daddr type local numgen random mod 2 vmap {{ 0 : goto dispatch, 1 : drop }}
+    }}
+    chain post {{ type nat hook postrouting priority srcnat; meta mark 1 masquerade fully-random; }}
+    chain filter {{ type filter hook forward priority filter; ct state new reject; }}
+}}
+"""
+
+_IPTABLES = """\
+*nat
+-A PREROUTING -m addrtype --dst-type LOCAL -m comment --comment probe -p tcp --dport 1 -j MARK --set-xmark 1/1
+-A PREROUTING -m statistic --mode random --probability 0.5 -j RETURN
+-A PREROUTING -p tcp -m recent --name probe --set
+-A POSTROUTING -m mark --mark 1/1 -j MASQUERADE --random-fully
+COMMIT
+*filter
+-A FORWARD -m conntrack --ctstate NEW -j REJECT
+COMMIT
+"""
+
+
+def _nftables(name: str) -> None:
+    for family, kind in (("ip", "ipv4"), ("ip6", "ipv6")):
+        netns.run(name, ["nft", "-f", "-"], text=_NFT.format(family=family, kind=kind))
+
+
+def _iptables(flavour: str, name: str) -> None:
+    for tool in ("iptables", "ip6tables"):
+        netns.run(name, [f"{tool}-{flavour}-restore"], text=_IPTABLES)
+
+
+MODES: dict[str, Callable[[str], None]] = {
+    "nftables": _nftables,
+    "iptables-legacy": functools.partial(_iptables, "legacy"),
+    "iptables-nft": functools.partial(_iptables, "nft"),
+}
+"""Each mode with a probe that raises in a namespace where the mode can't work."""
+
+
+@functools.cache
+def missing(mode: str) -> str:
+    """Why `mode` can't run here; empty where it can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if not shutil.which("ip"):
+        return "no ip command (iproute2)"
+    try:
+        with netns.group(["probe"]) as names:
+            MODES[mode](names["probe"])
+    except (OSError, RuntimeError) as error:
+        return f"mode {mode} doesn't work here: {error}"
+    return ""

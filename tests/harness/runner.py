@@ -1,0 +1,39 @@
+"""A flow case from its manifests to its verdicts: apply, send packets, delete, look at what is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .command import Kcompile, ours, rules
+from .flowcase import FlowCase
+from .lab import Lab
+from .verdicts import check_flows
+
+__all__ = ["run_case"]
+
+
+def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
+    """Everything that is wrong with kcompile in `mode` under `case`, a message each. `folder` is for its files."""
+    with Lab(case) as lab:
+        kcompile = Kcompile(mode, lab.topology.node, folder)
+        try:
+            applied = kcompile.apply(case)
+            if applied.code:
+                return [f"apply: exit {applied.code}: {applied.output.strip()}"]
+            if failures := check_flows(lab, case, mode):
+                (folder / "rules.txt").write_text(rules(lab.topology.node, mode))
+            return failures + _delete(kcompile)
+        finally:
+            kcompile.kill()
+
+
+def _delete(kcompile: Kcompile) -> list[str]:
+    deleted = kcompile.delete()
+    if deleted.code:
+        return [f"delete: exit {deleted.code}: {deleted.output.strip()}"]
+    failures = []
+    if left := ours(kcompile.namespace, kcompile.mode):
+        failures.append(f"delete left behind: {'; '.join(left)}")
+    if running := kcompile.settle():
+        failures.append(f"delete left processes running: {running}")
+    return failures
