@@ -49,6 +49,6 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
         kind, name = change.key[0], change.key[1]
         click.echo(f"# {kind} {name} = {change.new}" if kind == "sysctl" else f"# health check port {name}")
     for label, script in plan.scripts.items():
-        if len(plan.scripts) > 1:
-            click.echo(f"# {label}")
+        if label != "nft":
+            click.echo(f"# {'ip6tables' if label == 'ip6' else 'iptables'}-restore --noflush")
         click.echo(script, nl=False)

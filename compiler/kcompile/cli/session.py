@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..kernel.drivers import Driver
     from ..kernel.node import NodeResources
     from ..plan import Plan
-    from ..spec.allocate import AllocationState
+    from ..spec.state import AllocationState
 
 __all__ = ["Compiled", "Session", "compile_request", "target_of"]
 
@@ -40,7 +40,7 @@ class Compiled(msgspec.Struct, kw_only=True):
     def keep_allocations(self) -> None:
         """Write the allocations down: before the node is changed, so that no address is ever given out twice."""
         state: AllocationState = self.allocations
-        state.save(self.allocations_path)
+        state.save(str(self.allocations_path))
 
 
 def compile_request(request: Request, progress: Progress, *, on_node: bool, default_mode: str | None = None) -> Compiled:
@@ -49,11 +49,12 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     `on_node`: take the node's addresses from the current network namespace too, else from the Node object alone.
     """
     from ..passes import resolve
-    from ..spec.allocate import AllocationState, allocate
+    from ..spec.allocate import allocate
     from ..spec.complete import complete
     from ..spec.config import load_config, node_facts, pick_node, settings
     from ..spec.convert import service_ports
     from ..spec.load import load
+    from ..spec.state import AllocationState
     from ..spec.validate import validate
 
     if not request.files:
@@ -78,12 +79,12 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     path = _allocations_path(request)
     allocations = allocate(
         inventory.services,
-        AllocationState.load(path),
+        AllocationState.load(str(path)),
         service_cidrs=config.allocation_cidrs(inventory.service_cidrs),
         node_port_range=config.node_port_range,
     )
     progress.step("compiling")
-    complete(inventory)
+    notes = complete(inventory)
     addresses: tuple[str, ...] = ()
     if on_node:
         from ..kernel.facts import interface_addresses
@@ -95,7 +96,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     return Compiled(
         dataplane=dataplane,
         mode=mode,
-        warnings=(*config.warnings, *skipped, *dataplane.warnings),
+        warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings),
         allocations=allocations,
         allocations_path=path,
     )
@@ -183,7 +184,6 @@ class Session:
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge
         from ..kernel.facts import interface_addresses
-        from ..plan import diff
 
         progress.step("programming the kernel")
 
@@ -194,7 +194,7 @@ class Session:
             for other in self.others:
                 held = other.observe()
                 past |= past_targets(other.target.frontends(held))
-                other.apply(other.target.render(diff(held, {})))
+                other.apply(other.target.scripts(other.target.diff(held, {})))
             live = live_targets(dataplane)
             if plan.rules and (live or past):
                 purge(live, past, interface_addresses())

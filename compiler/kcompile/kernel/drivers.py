@@ -9,7 +9,7 @@ listing()   -> str            our rules in the tool's own words
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ..errors import UnsupportedError
 from ..targets.base import Key, Target
@@ -18,6 +18,8 @@ __all__ = ["MODES", "Driver", "IptablesDriver", "NftablesDriver", "driver_for", 
 
 # What --mode takes; the iptables variants name their back end.
 MODES = ("iptables", "iptables-legacy", "iptables-nft", "nftables")
+
+_VARIANTS: tuple[Literal["legacy", "nft"], ...] = ("legacy", "nft")
 
 
 class Driver(Protocol):
@@ -73,7 +75,7 @@ class NftablesDriver:
 class IptablesDriver:
     """Mode iptables with back end ``legacy`` or ``nft``: one iptables-restore a family."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: Literal["legacy", "nft"]) -> None:
         from ..targets.iptables import IptablesTarget
 
         self.target: Target = IptablesTarget()
@@ -96,9 +98,13 @@ class IptablesDriver:
         iptables.apply(scripts, self.backend)
 
     def listing(self) -> str:
-        from . import iptables
-
-        return iptables.listing(self.backend)
+        """Our chains as iptables-save prints them, family by family."""
+        lines: list[str] = []
+        for key, value in self.observe().items():
+            tool = f"{'ip6tables' if key[1] == 'ip6' else 'iptables'} -t {key[2]}"
+            rules = [f"{key[3]} {key[4]}"] if key[0] == "jump" else [f"{key[3]} {rule}" for rule in value]
+            lines += [f"{tool} -A {rule}" for rule in rules]
+        return "".join(f"{line}\n" for line in lines)
 
 
 def driver_for(mode: str, backend: str | None = None) -> Driver:
@@ -114,12 +120,10 @@ def driver_for(mode: str, backend: str | None = None) -> Driver:
 def installed_drivers(except_for: str = "") -> list[Driver]:
     """Every driver that holds something of ours in this namespace, but for the one named `except_for`.
 
-    Looks before it touches: merely running iptables-legacy-save would load its modules and tables.
+    To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py).
     """
-    from . import iptables
-
     drivers: list[Driver] = [NftablesDriver()] if except_for != "nftables" else []
-    drivers += [IptablesDriver(b) for b in ("legacy", "nft") if except_for != f"iptables-{b}" and iptables.in_use(b)]
+    drivers += [IptablesDriver(b) for b in _VARIANTS if except_for != f"iptables-{b}"]
     found = []
     for driver in drivers:
         try:

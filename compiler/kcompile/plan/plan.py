@@ -55,9 +55,9 @@ def make_plan(
     warnings: tuple[str, ...] = (),
 ) -> Plan:
     """What turns the observed programs into the desired ones."""
-    rules = diff(observed, desired)
+    rules = target.diff(observed, desired)
     node = diff(node_observed or {}, node_desired or {})
-    return Plan(mode, rules, node, target.render(rules), other_modes, warnings)
+    return Plan(mode, rules, node, target.scripts(rules), other_modes, warnings)
 
 
 def describe(target: Target, change: Change, new: bool = True) -> str:

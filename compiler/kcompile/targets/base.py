@@ -48,8 +48,11 @@ class Target(Protocol):
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         """The whole Program that makes a node behave as `dataplane` says."""
 
-    def render(self, changes: Iterable[Change]) -> dict[str, str]:
-        """The scripts that make `changes` true, by the command that takes each; empty where nothing changes."""
+    def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
+        """What turns `observed` into `desired`: the generic diff, unless the kernel can't do one of its changes."""
+
+    def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
+        """The scripts that make `changes` true, each under the label of what takes it; empty where nothing changes."""
 
     def describe(self, key: Key, value: Any) -> str:
         """One line for a person: the resource `key` with `value`, in the target tool's own spelling."""

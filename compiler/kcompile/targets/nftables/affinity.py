@@ -73,11 +73,11 @@ def _backend_chain(program: dict[Key, Any], port: ResolvedPort, backend: Backend
     address = f"[{backend.ip}]" if family == "ip6" else backend.ip
     clients = f"{name}-clients"
     address_type = "ipv6_addr" if family == "ip6" else "ipv4_addr"
-    program[("map", family, clients)] = Map((address_type,), (), ("dynamic", "timeout"), port.affinity_seconds)
+    program[("map", family, clients)] = Map((address_type,), timeout=port.affinity_seconds)
     program[("chain", family, name)] = Chain(
         (
             Rule.make(f"update @{clients} {{ {family} saddr }}", "remember the client"),
-            Rule.make(f"dnat to {address}:{backend.port}", f"to {address}:{backend.port}"),
+            Rule.make(f"meta l4proto {port.protocol.lower} dnat to {address}:{backend.port}", f"to {address}:{backend.port}"),
         )
     )
     return name

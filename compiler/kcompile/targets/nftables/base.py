@@ -13,7 +13,10 @@ from collections.abc import Collection
 from ...ir.model import Dataplane
 from .resources import Chain, Rule
 
-__all__ = ["base_chains", "reject_rule"]
+__all__ = ["REJECT", "base_chains", "reject_rule"]
+
+# The chain that says no; nft has taken the word "reject" for itself.
+REJECT = "no-endpoints"
 
 NAT_FIRST, NAT_LAST = -100, 100
 FIREWALL = NAT_FIRST - 10  # sees the address that the client used

@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.model import Dataplane, Family, Frontend, FrontendKind, Policy, PoolKind, ResolvedPort, Verdict
 from ..base import Key
 from .affinity import affinity_chain, name_hash
-from .base import base_chains, reject_rule
+from .base import REJECT, base_chains, reject_rule
 from .resources import Chain, Map, Rule, Table, comment_text
 from .shapes import Shape, shape_of
 
@@ -53,7 +53,7 @@ class _Lowering:
                 if address != "::1":
                     program[("element", family, "node-addresses", address)] = ("", "")
         if "blocked" in self.maps or "blocked-external" in self.maps or "blocked-node-ports" in self.maps or self.guards:
-            program[("chain", family, "reject")] = Chain((reject_rule(),))
+            program[("chain", family, REJECT)] = Chain((reject_rule(),))
         for name in sorted(self.maps):
             program[("map", family, name)] = _maps(family)[name]
         for name, chain in base_chains(self.dataplane, family, self.maps).items():
@@ -114,7 +114,7 @@ class _Lowering:
             name = "blocked-node-ports"
         else:
             name = "blocked-external" if frontend.policy.host.verdict is Verdict.PASS else "blocked"
-        verdict = "goto reject" if frontend.policy.others.verdict is Verdict.REJECT else "drop"
+        verdict = f"goto {REJECT}" if frontend.policy.others.verdict is Verdict.REJECT else "drop"
         self.program[("element", self.family, self.define(name), key)] = (verdict, comment)
 
     def guard(self, ranges: tuple[str, ...]) -> str:

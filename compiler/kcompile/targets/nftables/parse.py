@@ -40,17 +40,15 @@ def parse(text: bytes | str) -> dict[Key, Any]:
 
 
 def _map(program: dict[Key, Any], family: str, body: dict[str, Any]) -> None:
-    flags = tuple(sorted(body.get("flags", ())))
     key, data = body["type"], body.get("map", "")
     value = Map(
         key=(key,) if isinstance(key, str) else tuple(key),
         data=tuple(data.split(" . ")) if data else (),
-        flags=flags,
         timeout=body.get("timeout", 0),
     )
     name = body["name"]
     program[("map", family, name)] = value
-    if "dynamic" in flags:
+    if value.timeout:
         return
     for element in body.get("elem", ()):
         if data:

@@ -19,8 +19,9 @@ CHUNK = 2000
 
 def render(changes: Iterable[Change]) -> str:
     """One transaction; an empty string where there is nothing to change."""
-    tables: list[str] = []
-    gone: list[str] = []
+    changes = tuple(changes)
+    gone = {c.key[1] for c in changes if c.key[0] == "table" and c.new is None}
+    tables: list[str] = [f"delete table {family} {TABLE}" for family in sorted(gone)]
     declared: list[str] = []
     rules: list[str] = []
     base: list[str] = []
@@ -30,6 +31,8 @@ def render(changes: Iterable[Change]) -> str:
     for change in changes:
         key, old, new = change.key, change.old, change.new
         kind, family = key[0], key[1]
+        if new is None and family in gone:  # whatever is in a table goes with it
+            continue
         if kind == "element":
             place = (family, key[2])
             if old is not None:
@@ -48,11 +51,8 @@ def render(changes: Iterable[Change]) -> str:
             if new is not None:
                 assert isinstance(new, Map)
                 declared.append(new.write(family, key[2]))
-        elif new is not None:
-            tables.append(f"add table {family} {TABLE}")
         else:
-            gone.append(f"delete table {family} {TABLE}")
-    deleted_families = {line.split()[2] for line in gone}
+            tables.append(f"add table {family} {TABLE}")
     lines = [*tables, *declared, *rules]
     for (family, name), keys in dropped.items():
         lines += _elements("delete", family, name, keys)
@@ -60,8 +60,6 @@ def render(changes: Iterable[Change]) -> str:
         lines += _elements("add", *place, added[place])
     lines += base
     lines += last
-    # Whatever is in a table goes with it.
-    lines = [line for line in lines if line.split(None, 3)[2] not in deleted_families] + gone if gone else lines
     return "\n".join(lines) + "\n" if lines else ""
 
 

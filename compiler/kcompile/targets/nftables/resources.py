@@ -35,11 +35,13 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Map(msgspec.Struct, frozen=True):
-    """A named map, or a set where `data` is empty. `key` and `data` are lists of nft datatype names."""
+    """A named map, or a set where `data` is empty. `key` and `data` are lists of nft datatype names.
+
+    With a `timeout` (seconds) rules fill it, and its elements are the kernel's business.
+    """
 
     key: tuple[str, ...]
     data: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
     timeout: int = 0
 
     def write(self, family: str, name: str) -> str:
@@ -53,10 +55,8 @@ class Map(msgspec.Struct, frozen=True):
         else:
             body = "type " + " . ".join(self.key)
             body += " : " + " . ".join(self.data) if self.data else ""
-        if self.flags:
-            body += f"; flags {','.join(self.flags)}"
         if self.timeout:
-            body += f"; timeout {self.timeout}s"
+            body += f"; flags dynamic,timeout; timeout {self.timeout}s"
         return f"add {'map' if self.data else 'set'} {family} {TABLE} {name} {{ {body}; }}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir.model import Dataplane
-from ...plan.diff import Change
+from ...plan.diff import Change, diff
 from ..base import FrontendView, Key, Program
 from .lower import lower
 from .render import render
@@ -24,10 +24,26 @@ class NftablesTarget:
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)
 
-    def render(self, changes: Iterable[Change]) -> dict[str, str]:
-        """One transaction for both families: the script of ``nft -f``."""
+    def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
+        """The generic diff, but for a family with a map of another type: a map in use can't be changed, so its table is replaced.
+
+        Only a table that another version of kcompile (or somebody else) wrote looks like that.
+        """
+        replaced = {k[1] for k, v in desired.items() if k[0] == "map" and observed.get(k, v) != v}
+        if not replaced:
+            return diff(observed, desired)
+
+        def kept(program: Program) -> Program:
+            return {k: v for k, v in program.items() if k[1] not in replaced}
+
+        gone = [Change(k, v, None) for k, v in observed.items() if k[1] in replaced]
+        made = [Change(k, None, v) for k, v in desired.items() if k[1] in replaced]
+        return (*gone, *made, *diff(kept(observed), kept(desired)))
+
+    def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
+        """One transaction for both families, for ``nft -f``."""
         text = render(changes)
-        return {"nft -f": text} if text else {}
+        return {"nft": text} if text else {}
 
     def describe(self, key: Key, value: Any) -> str:
         """`key` and `value` the way nft would list them, on one line."""

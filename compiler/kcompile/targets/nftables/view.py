@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..base import FrontendView, Program
+from .base import REJECT
 from .resources import Chain
 
 __all__ = ["frontends"]
@@ -26,12 +27,12 @@ def frontends(program: Program) -> list[FrontendView]:
             where = (family, address, protocol, str(port))
             if where in found:  # DNAT for insiders, dropped for outsiders: shown by its DNAT
                 continue
-            if verdict.startswith("goto ") and verdict != "goto reject":
+            if verdict.startswith("goto ") and verdict != f"goto {REJECT}":
                 backends, seconds = _backends(program, family, element, verdict[5:], node_port)
                 decided = "dnat"
             else:
                 backends, seconds = (), 0
-                decided = "reject" if verdict == "goto reject" else "drop"
+                decided = "reject" if verdict.startswith("goto ") else "drop"
             version = 6 if family == "ip6" else 4
             found[where] = FrontendView(service, kind, version, protocol, address, port, decided, backends, seconds)
     return sorted(found.values(), key=lambda f: (f.service, f.family, f.kind, f.address, f.protocol, f.port))
