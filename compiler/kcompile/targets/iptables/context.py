@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from ...ir.model import Dataplane, Family, Frontend, ResolvedPort, Verdict
 from ...ir.node import DetectMode
-from .names import PORT_KEY_BITS, PROTOCOLS, SPELLINGS, chain, digest
+from .names import PORT_KEY_BITS, PROTOCOLS, SPELLINGS, chain, digest, port_key
 from .policy import Condition
 from .tree import LEAF, Item, build
 
-__all__ = ["Chains", "Context", "Leaf"]
+__all__ = ["Chains", "Context", "Leaf", "Place", "comment"]
 
 Chains = dict[str, tuple[str, ...]]
-Leaf = tuple[int, int, str]  # address as a number (0 where the tree has none), protocol and port as a key, rule
+Leaf = tuple[int, int, tuple[str, ...]]  # address as a number (0 where the tree has none), protocol and port as a key, rules
+_ADDRESS = itemgetter(0)
 _PLACE = itemgetter(0, 1)  # sorting is stable: rules for one place are first match first
+
+
+class Place(NamedTuple):
+    """A frontend's address and port as a tree's keys, and as text."""
+
+    address: int
+    port: int
+    destination: str
+    ports: str
+
+
+def comment(port: ResolvedPort, frontend: Frontend) -> str:
+    """The match that always holds and names the Service, for people and for ``kcompile get``."""
+    return f'-m comment --comment "{port.name} {frontend.kind.value}" '
 
 
 class Context:
@@ -31,6 +49,7 @@ class Context:
         mark = self.settings.masquerade_mark
         self.mark = f"{mark:#x}/{mark:#x}"
         self.mark_on = f"-j MARK --set-xmark {self.mark}"
+        self.mark_off = f"-j MARK --set-xmark 0x0/{mark:#x}"
         self.mark_flip = f"-j MARK --set-xmark {mark:#x}/0x0"
         self.verdicts = {Verdict.REJECT: self.spelling.reject, Verdict.DROP: "-j DROP", Verdict.PASS: "-j RETURN"}
         self.service_cidrs = [self.spelling.network(c) for c in self.settings.service_cidrs if self.spelling.contains(c)]
@@ -65,20 +84,15 @@ class Context:
             return [f"{'' if loopback else f'! -d {spelling.loopback} '}-m addrtype --dst-type LOCAL "]
         return [f"-d {spelling.canonical(a)}{spelling.host} " for a in addresses if loopback or not spelling.is_loopback(a)]
 
-    def leaf(self, port: ResolvedPort, frontend: Frontend, target: str, source: str = "", interface: str = "", extra: str = "") -> Leaf:
-        """The rule that a packet to `frontend` reaches at the bottom of a tree; its comment names the Service for ``get``."""
+    def place(self, port: ResolvedPort, frontend: Frontend) -> Place:
+        """Where `frontend` is in a tree, and the matches that only its packets meet."""
         spelling = self.spelling
         proto = port.protocol.lower
-        if frontend.address:
-            address = spelling.number(frontend.address)
-            where = f"-d {spelling.canonical(frontend.address)}{spelling.host} "
-        else:
-            address, where = 0, ""
-        text = (
-            f"{source}{where}{interface}-p {proto} -m {proto} --dport {frontend.port} {extra}"
-            f'-m comment --comment "{port.name} {frontend.kind.value}" {target}'
-        )
-        return address, PROTOCOLS.index(proto) << 16 | frontend.port, text
+        ports = f"-p {proto} -m {proto} --dport {frontend.port} "
+        key = port_key(proto, frontend.port)
+        if not frontend.address:
+            return Place(0, key, "", ports)
+        return Place(spelling.number(frontend.address), key, f"-d {spelling.canonical(frontend.address)}{spelling.host} ", ports)
 
     def ranges(self, frontend: Frontend) -> list[str]:
         """Source matches of a frontend's loadBalancerSourceRanges, of this family."""
@@ -86,21 +100,15 @@ class Context:
         return [f"-s {spelling.network(r)} " for r in frontend.source_ranges if spelling.contains(r)]
 
     def address_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
-        """The root of a tree over destination addresses; an address with many ports gets a tree over these."""
+        """The root of a tree over destination addresses; an address with many rules gets a tree over its ports."""
         leaves.sort(key=_PLACE)
         items: list[Item] = []
-        start = 0
-        for end in range(1, len(leaves) + 1):
-            address = leaves[start][0]
-            if end < len(leaves) and leaves[end][0] == address:
-                continue
-            if end - start <= LEAF:
-                items.append((address, [leaf[2] for leaf in leaves[start:end]]))
-            else:
-                items.append(
-                    (address, self._port_items(leaves[start:end], label, chains, self.spelling.address(address) + self.spelling.host))
-                )
-            start = end
+        for number, group in groupby(leaves, key=_ADDRESS):
+            same = list(group)
+            rules: Sequence[str] = same[0][2] if len(same) == 1 else [rule for leaf in same for rule in leaf[2]]
+            if len(rules) > LEAF:
+                rules = self._port_items(same, label, chains, f"{self.spelling.address(number)}{self.spelling.host}")
+            items.append((number, rules))
         return self.tree(items, label, chains)
 
     def tree(self, items: list[Item], label: str, chains: Chains, flag: str = "-d", default: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -123,8 +131,8 @@ class Context:
     def _port_items(self, leaves: list[Leaf], label: str, chains: Chains, address: str) -> list[str]:
         where = f"-d {address} " if address else ""
         merged: dict[int, list[str]] = {}
-        for _, key, rule in leaves:
-            merged.setdefault(key, []).append(rule)
+        for _, key, rules in leaves:
+            merged.setdefault(key, []).extend(rules)
 
         def spell(prefix: int, length: int) -> tuple[str, str]:
             proto, low = PROTOCOLS[prefix >> 16], prefix & 0xFFFF

@@ -8,9 +8,11 @@ backend no longer carries the frontend's address: no rule here has to know who w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ...ir.model import Frontend, FrontendKind, Policy, ResolvedPort, Verdict
 from . import policy as policies
-from .context import Chains, Context, Leaf
+from .context import Chains, Context, Leaf, comment
 from .names import chain, digest
 from .policy import ALL, Judgement
 from .tree import Item
@@ -104,26 +106,34 @@ class _Dead:
         if not (inward or outward or frontend.source_ranges):
             return
         if frontend.kind is FrontendKind.NODE_PORT:
-            self.node_ports += self._rules(port, frontend, inward)
+            self.node_ports += self._leaf(port, frontend, inward)
             return
         if inward == outward:
-            self.trees[_EVERYWHERE] += self._rules(port, frontend, inward)
+            self.trees[_EVERYWHERE] += self._leaf(port, frontend, inward)
         else:
-            self.trees[_INWARD] += self._rules(port, frontend, inward)
-            self.trees[_OUTWARD] += self._rules(port, frontend, outward)
+            self.trees[_INWARD] += self._leaf(port, frontend, inward)
+            self.trees[_OUTWARD] += self._leaf(port, frontend, outward)
 
-    def _rules(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...]) -> list[Leaf]:
+    def _leaf(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...]) -> Iterator[Leaf]:
+        rules = self._rules(port, frontend, wanted)
+        if rules:
+            number, key, destination, ports = self.context.place(port, frontend)
+            tail = comment(port, frontend)
+            texts = (f"{source}{destination}{interface}{ports}{extra}{tail}{target}" for source, interface, extra, target in rules)
+            yield number, key, tuple(texts)
+
+    def _rules(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...]) -> list[tuple[str, str, str, str]]:
+        """Source, interface and extension matches and the target of each rule for a frontend."""
         context = self.context
         drop, verdicts = context.verdicts[Verdict.DROP], context.verdicts
         if not frontend.source_ranges:
             if wanted == (Judgement(ALL, Verdict.PASS),):
                 return []
-            return [context.leaf(port, frontend, verdicts[verdict], *context.condition(on)) for on, verdict in wanted]
+            return [(*context.condition(on), verdicts[verdict]) for on, verdict in wanted]
         if not wanted or wanted == (Judgement(ALL, Verdict.DROP),):
-            return [context.leaf(port, frontend, drop)]
+            return [("", "", "", drop)]
         target = verdicts[wanted[0].verdict] if len(wanted) == 1 else f"-g {self._classes(port, wanted)}"
-        allowed = [context.leaf(port, frontend, target, source) for source in context.ranges(frontend)]
-        return [*allowed, context.leaf(port, frontend, drop)]
+        return [*((source, "", "", target) for source in context.ranges(frontend)), ("", "", "", drop)]
 
     def _classes(self, port: ResolvedPort, wanted: tuple[Judgement, ...]) -> str:
         """A chain that tells the classes apart: a rule has room for one -s, and the source range has taken it."""

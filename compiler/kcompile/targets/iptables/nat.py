@@ -6,10 +6,10 @@ from itertools import chain as concat
 
 from ...ir.model import Frontend, Policy, PoolKind, ResolvedPort
 from . import policy as policies
-from .context import Chains, Context, Leaf
+from .context import Chains, Context, Leaf, comment
 from .names import chain, digest
-from .policy import Nat
-from .pools import pool_name, pool_rules
+from .policy import ALL, Condition, Nat, Step
+from .pools import inline_rules, pool_name, pool_rules
 from .tree import Item
 
 __all__ = ["MASQUERADE", "POSTROUTING", "SERVICES", "lower_nat"]
@@ -19,17 +19,20 @@ VIPS = chain("VIPS")
 NODE_PORTS = chain("NODEPORTS")
 POSTROUTING = chain("POSTROUTING")
 HAIRPIN = chain("HAIRPIN")
+INLINE_BACKENDS = 4  # a rule in the tree repeats the destination: more of them cost more than a chain
 MASQUERADE = "-j MASQUERADE --random-fully"
 
 
 def lower_nat(context: Context) -> Chains:
     """Every nat chain of one family, entry chains first."""
     below: Chains = {}
-    vips, node_ports = _Services(context, below).lower()
+    ambient = _ambient(context)
+    vips, node_ports = _Services(context, ambient, below).lower()
     entries: Chains = {SERVICES: ()}
     if vips:
         entries[VIPS] = context.address_tree(vips, "V", below)
-        entries[SERVICES] = (f"-j {VIPS}",)
+        marks = tuple("".join((*context.condition(step.condition), context.mark_on)) for step in ambient)
+        entries[SERVICES] = (*marks, f"-j {VIPS}", *([context.mark_off] if marks else []))
     if node_ports:
         # after the VIPs, so that an address that is both keeps its VIP's ports
         entries[NODE_PORTS] = context.port_tree(node_ports, "N", below)
@@ -38,11 +41,21 @@ def lower_nat(context: Context) -> Chains:
     return entries | below
 
 
+def _ambient(context: Context) -> tuple[Step, ...]:
+    """The marks that nearly every ClusterIP wants, set once ahead of the tree and taken off what comes back from it.
+
+    kube-proxy writes them into each service's chain; that is a fifth of the rules that the kernel copies at every commit.
+    """
+    if context.settings.masquerade_all:
+        return (Step(ALL, mark=True),)
+    return (Step(Condition(pods=False), mark=True),) if context.has_pods else ()
+
+
 class _Services:
     """Lowers the service ports of one family: their chains go to `chains`, the rules that lead there are returned."""
 
-    def __init__(self, context: Context, chains: Chains) -> None:
-        self.context, self.chains = context, chains
+    def __init__(self, context: Context, ambient: tuple[Step, ...], chains: Chains) -> None:
+        self.context, self.ambient, self.chains = context, ambient, chains
         self.plans: dict[Policy, Nat] = {}
         self.vips: list[Leaf] = []
         self.node_ports: list[Leaf] = []
@@ -59,60 +72,58 @@ class _Services:
         return plan
 
     def _port(self, port: ResolvedPort) -> None:
-        groups: dict[Nat, list[Frontend]] = {}
-        for frontend in port.frontends:
-            plan = self._plan(frontend.policy)
-            if plan.steps or plan.final:
-                groups.setdefault(plan, []).append(frontend)
-        if not groups:
+        plans = [(frontend, self._plan(frontend.policy)) for frontend in port.frontends]
+        if len(plans) == 1 and self._inline(port, *plans[0]):
             return
         ident = digest(f"{port.name}/{port.protocol.lower}")
-        used = [kind for plan in groups for kind in (*(step.pool for step in plan.steps), plan.final) if kind]
-        pools: dict[PoolKind, list[str]] = {kind: [] for kind in used}
-        entries = 0
-        for plan, frontends in groups.items():
-            if plan.final and not plan.steps:
-                target = pool_name(plan.final, ident)
-            elif plan.final and used.count(plan.final) == 1:
-                pools[plan.final] = self._steps(plan, ident)
-                target = pool_name(plan.final, ident)
-            elif plan.final and plan.marks_only and len(frontends) == 1 and frontends[0].address:
-                # kube-proxy's way: others share the chain, so the mark asks for the destination once more
-                pools[plan.final] += self._steps(plan, ident, port.protocol.lower, frontends[0])
+        targets: dict[Nat, str] = {}
+        used: set[PoolKind] = set()
+        for frontend, plan in plans:
+            if not plan.steps and plan.final is None:
+                continue
+            used.update(kind for kind in (plan.final, *(step.pool for step in plan.steps)) if kind)
+            if plan.final and plan.steps == (self.ambient if frontend.address else ()):
                 target = pool_name(plan.final, ident)
             else:
-                tail = [f"-g {pool_name(plan.final, ident)}"] if plan.final else []
-                target = chain("EXT", digest(f"{port.name}/{port.protocol.lower}/{entries}") if entries else ident)
-                self.chains[target] = (*self._steps(plan, ident), *tail)
-                entries += 1
-            self._lead(port, frontends, f"-g {target}")
-        for kind, marks in pools.items():
-            rules = pool_rules(self.context, port, kind, self.chains)
-            self.chains[pool_name(kind, ident)] = (*marks, *rules)
+                target = targets.get(plan) or self._entry(plan, ident, len(targets))
+                targets[plan] = target
+            self._lead(port, frontend, f"-g {target}")
+        for kind in PoolKind:
+            if kind in used:
+                self.chains[pool_name(kind, ident)] = tuple(pool_rules(self.context, port, kind, self.chains))
 
-    def _steps(self, plan: Nat, ident: str, proto: str = "", only: Frontend | None = None) -> list[str]:
-        """The rules of a plan's steps; with `only` for packets to that frontend alone."""
+    def _inline(self, port: ResolvedPort, frontend: Frontend, plan: Nat) -> bool:
+        """A small pool that nothing else leads to is listed right in the tree: two chain entries fewer to a service."""
+        if plan.final is None or plan.steps != self.ambient or not frontend.address or frontend.source_ranges or port.affinity_seconds:
+            return False
+        backends = port.pool(plan.final)
+        if not 0 < len(backends) <= INLINE_BACKENDS:
+            return False
+        number, key, destination, ports = self.context.place(port, frontend)
+        rules = inline_rules(self.context, backends, destination + ports, comment(port, frontend))
+        self.vips.append((number, key, tuple(rules)))
+        return True
+
+    def _entry(self, plan: Nat, ident: str, index: int) -> str:
+        """A chain for what the sources of a frontend get apart. It starts from no mark, however the packet came."""
         context = self.context
-        where = ports = ""
-        if only:
-            where = f"-d {context.spelling.canonical(only.address)}{context.spelling.host} "
-            ports = f"-p {proto} -m {proto} --dport {only.port} "
-        rules = []
+        rules = [] if not self.ambient or plan.steps[:1] == (Step(ALL, mark=True),) else [context.mark_off]
         for step in plan.steps:
-            source, interface, extra = context.condition(step.condition)
             action = context.mark_on if step.mark else f"-g {pool_name(step.pool, ident)}" if step.pool else "-j RETURN"
-            rules.append(f"{source}{where}{interface}{ports}{extra}{action}")
-        return rules
+            rules.append("".join((*context.condition(step.condition), action)))
+        if plan.final:
+            rules.append(f"-g {pool_name(plan.final, ident)}")
+        name = chain("EXT", digest(f"{ident}/{index}") if index else ident)
+        self.chains[name] = tuple(rules)
+        return name
 
-    def _lead(self, port: ResolvedPort, frontends: list[Frontend], target: str) -> None:
+    def _lead(self, port: ResolvedPort, frontend: Frontend, target: str) -> None:
         """The leaf rules. A source that no range lets in finds none, and the filter table drops it (KUBE-FW in kube-proxy)."""
-        context = self.context
-        for frontend in frontends:
-            leaves = self.vips if frontend.address else self.node_ports
-            if frontend.source_ranges:
-                leaves += [context.leaf(port, frontend, target, source) for source in context.ranges(frontend)]
-            else:
-                leaves.append(context.leaf(port, frontend, target))
+        number, key, destination, ports = self.context.place(port, frontend)
+        sources = self.context.ranges(frontend) if frontend.source_ranges else ("",)
+        tail = f"{ports}{comment(port, frontend)}{target}"
+        leaf = number, key, tuple(f"{source}{destination}{tail}" for source in sources)
+        (self.vips if frontend.address else self.node_ports).append(leaf)
 
 
 def _postrouting(context: Context, below: Chains) -> Chains:

@@ -40,10 +40,6 @@ class Nat(NamedTuple):
     steps: tuple[Step, ...]
     final: PoolKind | None
 
-    @property
-    def marks_only(self) -> bool:
-        return all(step.mark for step in self.steps)
-
 
 class Judgement(NamedTuple):
     """In filter: under `condition` a packet that no DNAT touched gets `verdict` (PASS: nothing)."""

@@ -13,7 +13,7 @@ from .context import Chains, Context
 from .names import chain, digest
 from .rules import Recent, probability
 
-__all__ = ["LISTS", "pool_name", "pool_rules"]
+__all__ = ["LISTS", "inline_rules", "pool_name", "pool_rules"]
 
 LISTS = "KC-"  # /proc/net/xt_recent/KC-...
 _LABELS = {PoolKind.CLUSTER: "SVC", PoolKind.LOCAL: "SVL"}
@@ -24,32 +24,44 @@ def pool_name(kind: PoolKind, ident: str) -> str:
     return chain(_LABELS[kind], ident)
 
 
-@lru_cache(maxsize=4096)
-def _chances(n: int, proto: str) -> tuple[str, ...]:
-    """What precedes the target of each of `n` rules so that all are equally likely: 1/n, 1/(n-1), ... 1."""
-    match = f"-p {proto} " if proto else ""
-    return (*(f"{match}-m statistic --mode random --probability {probability(n - i)} " for i in range(n - 1)), match)
+@lru_cache(maxsize=1024)
+def _odds(n: int) -> tuple[str, ...]:
+    """The match that makes each of `n` rules in a row equally likely: 1/n, 1/(n-1), ... and always."""
+    return (*(f"-m statistic --mode random --probability {probability(n - i)} " for i in range(n - 1)), "")
+
+
+def _chances(n: int, match: str) -> list[str]:
+    return [f"{match}{odds}" for odds in _odds(n)]
 
 
 def pool_rules(context: Context, port: ResolvedPort, kind: PoolKind, chains: Chains) -> list[str]:
     """The rules that end a new connection's search; sticky backends' chains are added to `chains`."""
     backends = port.pool(kind)
-    proto = port.protocol.lower
     if port.affinity_seconds:
         return _sticky(context, port, backends, chains)
+    if not backends:
+        return []
+    chances = _chances(len(backends), f"-p {port.protocol.lower} ")
     if context.spelling.version == 4:
-        pairs = zip(_chances(len(backends), proto), backends, strict=True) if backends else ()
-        return [f"{chance}-j DNAT --to-destination {backend.ip}:{backend.port}" for chance, backend in pairs]
+        return [f"{chance}-j DNAT --to-destination {backend.ip}:{backend.port}" for chance, backend in zip(chances, backends, strict=True)]
     destination = context.spelling.destination
-    pairs = zip(_chances(len(backends), proto), backends, strict=True) if backends else ()
-    return [f"{chance}-j DNAT --to-destination {destination(backend.ip, backend.port)}" for chance, backend in pairs]
+    return [f"{chance}-j DNAT --to-destination {destination(b.ip, b.port)}" for chance, b in zip(chances, backends, strict=True)]
+
+
+def inline_rules(context: Context, backends: tuple[Backend, ...], match: str, tail: str) -> list[str]:
+    """`pool_rules` without a chain: each rule asks for the frontend by `match`, and the last has the comment `tail`."""
+    chances = _chances(len(backends), match)
+    destination = context.spelling.destination
+    *first, last = [f"-j DNAT --to-destination {destination(backend.ip, backend.port)}" for backend in backends]
+    return [*(f"{chance}{target}" for chance, target in zip(chances, first, strict=False)), f"{match}{tail}{last}"]
 
 
 def _sticky(context: Context, port: ResolvedPort, backends: tuple[Backend, ...], chains: Chains) -> list[str]:
     """One xt_recent list for each backend of a port: first whoever has a fresh entry, then chance."""
     proto, mask = port.protocol.lower, context.spelling.recent_mask
+    chances = _chances(len(backends), "") if backends else ()
     asked, chosen = [], []
-    for chance, backend in zip(_chances(len(backends), "") if backends else (), backends, strict=True):
+    for chance, backend in zip(chances, backends, strict=True):
         destination = context.spelling.destination(backend.ip, backend.port)
         ident = digest(f"{port.name}/{proto}/{destination}")
         name = chain("SEP", ident)

@@ -16,8 +16,8 @@ from itertools import accumulate
 
 __all__ = ["LEAF", "INLINE", "Item", "build"]
 
-LEAF = 8  # rules that a chain lists one after the other before it is split
-INLINE = 2  # so few rules stay in the parent: a chain of their own would cost the kernel three entries
+LEAF = 32  # rules that a chain lists one after the other before it is split
+INLINE = 4  # so few rules stay in the parent: a chain of their own would cost the kernel three entries
 
 Item = tuple[int, Sequence[str]]
 
