@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir.model import Dataplane
+from ...plan.diff import Change, diff
 from ..base import FrontendView, Key, Program
 from .lower import lower
-from .render import AnyChange, scripts
+from .render import scripts
 from .view import frontends
 
 __all__ = ["IptablesTarget"]
@@ -29,13 +30,12 @@ class IptablesTarget:
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)
 
-    def scripts(self, changes: Iterable[AnyChange]) -> dict[str, str]:
+    def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
+        return diff(observed, desired)
+
+    def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
         """Family -> the text that its ``iptables-restore --noflush`` reads to make `changes` true."""
         return scripts(changes)
-
-    def render(self, changes: Iterable[AnyChange]) -> str:
-        """The scripts of both families as one text; a comment names the tool that reads each."""
-        return "".join(f"# {TOOLS[family]}-restore --noflush\n{text}" for family, text in scripts(changes).items())
 
     def describe(self, key: Key, value: Any) -> str:
         tool = f"{TOOLS[key[1]]} -t {key[2]}"

@@ -14,28 +14,18 @@ both states, and the next apply sees the difference that remains.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
+from ...plan.diff import Change
 from ..base import Key, Program
 
-__all__ = ["AnyChange", "render_program", "scripts"]
-
-
-class AnyChange(Protocol):
-    """What plan.Change is: `old` None creates, `new` None deletes."""
-
-    @property
-    def key(self) -> Key: ...
-    @property
-    def old(self) -> Any: ...
-    @property
-    def new(self) -> Any: ...
+__all__ = ["render_program", "scripts"]
 
 
 Edit = tuple[Key, Any, Any]
 
 
-def scripts(changes: Iterable[AnyChange]) -> dict[str, str]:
+def scripts(changes: Iterable[Change]) -> dict[str, str]:
     """Family (``ip4``, ``ip6``) -> what its iptables-restore is to read. Families without changes are left out."""
     edits: dict[str, dict[str, list[Edit]]] = {}
     for change in changes:
