@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 from .addresses import Network, canonical_ip, family_of, network
 from .claims import Claims
+from .gcpause import gc_paused
 from .objects import Service, ServicePort
 from .state import AllocationState
 from .text import conflict
@@ -22,6 +23,7 @@ DEFAULT_SERVICE_CIDRS = ("10.96.0.0/12",)  # kubeadm's
 DEFAULT_NODE_PORT_RANGE = (30000, 32767)
 
 
+@gc_paused()
 def allocate(
     services: Sequence[Service],
     state: AllocationState | None = None,

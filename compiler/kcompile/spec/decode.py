@@ -16,7 +16,7 @@ from .inventory import Inventory, Skipped
 from .objects import Deployment, Endpoints, EndpointSlice, Namespace, Node, Object, Origin, Pod, Service, ServiceCIDR
 from .text import Wrong, explain, printable, problem, shown
 
-__all__ = ["Decoder"]
+__all__ = ["Decoder", "without_nulls"]
 
 _MAX_LISTS = 8  # Lists inside Lists
 
@@ -118,7 +118,7 @@ class Decoder:
         """Decode again with the null fields left out, which is what null means to the API server; where that fails too, say why."""
         value = _plain(manifest)
         if "got `null`" in str(error):
-            value = _dense(value)
+            value = without_nulls(value)
             try:
                 return msgspec.convert(value, cls)
             except ValidationError as second:
@@ -159,10 +159,11 @@ def _plain(manifest: _Manifest) -> Any:
         return None
 
 
-def _dense(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """`value` without the keys whose value is null: to Kubernetes these are unset."""
     if isinstance(value, dict):
-        return {key: _dense(inner) for key, inner in value.items() if inner is not None}
-    return [_dense(inner) for inner in value] if isinstance(value, list) else value
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _name_of(manifest: _Manifest) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import msgspec
 
 from ..errors import SpecError
 from .decode import Decoder
+from .gcpause import gc_paused
 from .inventory import Inventory
 from .objects import Origin
 from .reader import MAX_BYTES, STDIN, Unreadable, check_text, files, read
@@ -32,7 +31,7 @@ def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int 
     """
     inventory = Inventory()
     decoder = Decoder(inventory)
-    with _no_gc():
+    with gc_paused():
         try:
             for path in files(paths):
                 _load_file(decoder, STDIN if path == "-" else path, read(path, stdin, max_bytes))
@@ -90,15 +89,3 @@ def _json_end(rest: memoryview, data: bytes, at: int, number: int) -> int:
         line, start = data.count(b"\n", 0, position) + 1, data.rfind(b"\n", 0, position) + 1
         raise Wrong(f"bad JSON at line {line}, column {position - start + 1}: {match[1]}", document=number) from None
     return len(data)
-
-
-@contextmanager
-def _no_gc() -> Iterator[None]:
-    """Collections while hundreds of thousands of objects pile up cost more than the decoding; none of these has a cycle."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -28,6 +28,7 @@ _WORDS = {
     "object": "a mapping",
 }
 _TYPES = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
+_BOUND = re.compile(r"Expected `int` ([<>]=?) (-?\d+)")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
@@ -90,7 +91,9 @@ def _described(obj: Object) -> str:
 
 def explain(error: msgspec.ValidationError, value: object = None) -> Wrong:
     """msgspec's message in plain words; its path as the API spells one; the offending part of `value` where it can be found."""
-    text, _, path = str(error).partition(" - at `$")
+    text, at, path = str(error).rpartition(" - at `$")
+    if not at:
+        text, path = path, ""
     field, found = _follow(path.rstrip("`"), value)
     if match := _MISSING.fullmatch(text):
         return Wrong("this field is required", field=join_path(field, match[1]))
@@ -100,6 +103,10 @@ def explain(error: msgspec.ValidationError, value: object = None) -> Wrong:
         wanted, got = ([_WORDS.get(t, t) for t in side.split(" | ")] for side in match.groups())
         detail = f" ({shown(found)})" if isinstance(found, (str, int, float)) else ""
         return Wrong(f"must be {' or '.join(wanted)}, got {' or '.join(got)}{detail}", field=field)
+    if match := _BOUND.fullmatch(text):
+        return Wrong(f"must be {match[1]} {match[2]}, got {shown(found)}", field=field)
+    if text.startswith("Invalid enum value"):
+        return Wrong(f"{shown(found)} is not an allowed value", field=field)
     return Wrong(text.replace("`", "")[:1].lower() + text.replace("`", "")[1:], field=field)
 
 

@@ -1,0 +1,100 @@
+"""A `Config` and what the input says of the cluster to the IR's Settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import msgspec
+
+from ..errors import ConfigError
+from ..ir.node import Compat, DetectMode, Detector, Settings
+from .addresses import canonical_cidr, family_of
+from .config import Config
+from .kubeproxy import ConntrackSection
+from .objects import Node, ServiceCIDR
+from .text import shown
+
+__all__ = ["compat_of", "settings"]
+
+_DEFAULT_BIT = 14  # KUBE-MARK-MASQ's 0x4000
+
+
+def compat_of(config: Config, mode: str = "", compat: str = "") -> Compat:
+    """The record of kube-proxy's mode that is followed: as asked for, else that of `mode` itself, nftables' for modes of kcompile's own."""
+    name = compat or config.compat or ("iptables" if (mode or config.mode) == "iptables" else "nftables")
+    if name not in ("iptables", "nftables"):
+        raise ConfigError(f"compat: {shown(name)} is not one of iptables, nftables")
+    record = Compat.of(name)
+    return record if config.localhost_node_ports else msgspec.structs.replace(record, localhost_node_ports=False)
+
+
+def settings(
+    config: Config,
+    node: Node | None = None,
+    service_cidrs: Iterable[ServiceCIDR] = (),
+    *,
+    mode: str = "",
+    compat: str = "",
+    cpus: int | None = None,
+) -> Settings:
+    """How to run `mode` (empty: the config's). `cpus`: what conntrack.maxPerCore multiplies; this machine's where not given."""
+    mode = mode or config.mode
+    section = config.section(mode)
+    bit = section.masquerade_bit if config.masquerade_bit is None else config.masquerade_bit
+    given = (*config.service_cidrs, *(cidr.strip() for obj in service_cidrs for cidr in obj.spec.cidrs))
+    return Settings(
+        compat=compat_of(config, mode, compat),
+        detector=_detector(config, node),
+        masquerade_all=section.masquerade_all if config.masquerade_all is None else config.masquerade_all,
+        masquerade_mark=1 << (_DEFAULT_BIT if bit is None else bit),
+        service_cidrs=tuple(dict.fromkeys(map(canonical_cidr, given))),
+        drop_invalid=not config.conntrack.tcp_be_liberal,
+        sysctls=_sysctls(config.conntrack, cpus or os.cpu_count() or 1),
+    )
+
+
+def _detector(config: Config, node: Node | None) -> Detector:
+    """getLocalDetectors of cmd/kube-proxy/app/server_linux.go: the first CIDR of each family counts."""
+    mode = config.detect_mode
+    if mode in (DetectMode.BRIDGE_INTERFACE, DetectMode.INTERFACE_NAME_PREFIX):
+        return Detector(mode=mode, interface=config.detect_interface)
+    if mode is DetectMode.CLUSTER_CIDR:
+        return _by_cidr(mode, config.detect_cidrs)
+    if mode is DetectMode.NODE_CIDR:
+        cidrs = pod_cidrs(node)
+        if not cidrs:
+            raise ConfigError(f"{config.source}: detectLocal: NodeCIDR needs a Node with podCIDRs in the input")
+        return _by_cidr(mode, cidrs)
+    return Detector()
+
+
+def pod_cidrs(node: Node | None) -> tuple[str, ...]:
+    """The Node's pod CIDRs, canonical."""
+    spec = node.spec if node else None
+    if spec is None:
+        return ()
+    return tuple(canonical_cidr(cidr.strip()) for cidr in spec.pod_cidrs or ([spec.pod_cidr] if spec.pod_cidr else []))
+
+
+def _by_cidr(mode: DetectMode, cidrs: tuple[str, ...]) -> Detector:
+    first = {family: next((cidr for cidr in cidrs if family_of(cidr) == family), "") for family in (4, 6)}
+    return Detector(mode=mode, cidr4=first[4], cidr6=first[6])
+
+
+def _sysctls(conntrack: ConntrackSection, cpus: int) -> tuple[tuple[str, str], ...]:
+    """What the file sets outright, as pkg/proxy/conntrack/sysctls.go would write it; kube-proxy's own defaults aren't imposed."""
+    found: list[tuple[str, int]] = []
+    if conntrack.max_per_core:
+        found.append(("nf_conntrack_max", max(conntrack.max_per_core * cpus, conntrack.min or 0)))
+    for name, seconds in (
+        ("tcp_timeout_established", conntrack.tcp_established_timeout),
+        ("tcp_timeout_close_wait", conntrack.tcp_close_wait_timeout),
+        ("udp_timeout", conntrack.udp_timeout),
+        ("udp_timeout_stream", conntrack.udp_stream_timeout),
+    ):
+        if seconds:
+            found.append((f"nf_conntrack_{name}", int(seconds)))
+    if conntrack.tcp_be_liberal:
+        found.append(("nf_conntrack_tcp_be_liberal", 1))
+    return tuple((f"net.netfilter.{name}", str(value)) for name, value in found)
