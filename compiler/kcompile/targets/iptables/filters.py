@@ -89,7 +89,7 @@ class _Dead:
         self.context, self.chains = context, chains
         self.trees: dict[str, list[Leaf]] = {_EVERYWHERE: [], _INWARD: [], _OUTWARD: []}
         self.node_ports: list[Leaf] = []
-        self.plans: dict[Policy, tuple[tuple[Judgement, ...], tuple[Judgement, ...]]] = {}
+        self.plans: dict[tuple[Policy, bool], tuple[tuple[Judgement, ...], tuple[Judgement, ...]]] = {}
 
     def lower(self) -> tuple[dict[str, list[Leaf]], list[Leaf]]:
         for port in self.context.ports:
@@ -98,11 +98,7 @@ class _Dead:
         return self.trees, self.node_ports
 
     def _frontend(self, port: ResolvedPort, frontend: Frontend) -> None:
-        plan = self.plans.get(frontend.policy)
-        if plan is None:
-            policy = frontend.policy
-            plan = self.plans[policy] = policies.judgements(policy, self.context.has_pods), policies.host_judgements(policy)
-        inward, outward = plan
+        inward, outward = self._plan(frontend)
         if not (inward or outward or frontend.source_ranges):
             return
         if frontend.kind is FrontendKind.NODE_PORT:
@@ -113,6 +109,14 @@ class _Dead:
         else:
             self.trees[_INWARD] += self._leaf(port, frontend, inward)
             self.trees[_OUTWARD] += self._leaf(port, frontend, outward)
+
+    def _plan(self, frontend: Frontend) -> tuple[tuple[Judgement, ...], tuple[Judgement, ...]]:
+        key = frontend.policy, frontend.kind is FrontendKind.NODE_PORT
+        plan = self.plans.get(key)
+        if plan is None:
+            inward = policies.judgements(frontend.policy, self.context.has_pods, key[1])
+            plan = self.plans[key] = inward, policies.host_judgements(frontend.policy)
+        return plan
 
     def _leaf(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...]) -> Iterator[Leaf]:
         rules = self._rules(port, frontend, wanted)

@@ -93,13 +93,14 @@ def _marks(classes: list[tuple[str, Disposition]]) -> list[Step]:
     return steps
 
 
-def judgements(policy: Policy, has_pods: bool) -> tuple[Judgement, ...]:
+def judgements(policy: Policy, has_pods: bool, is_node_port: bool) -> tuple[Judgement, ...]:
     """What INPUT and FORWARD do with a packet that nat left alone.
 
-    The node's own packet may PASS where others may not (kube-proxy's iptables mode checks external addresses here only):
-    that is settled by keeping the rule out of OUTPUT, so the host's PASS asks for nothing here.
+    At a VIP the node's own packet may PASS where others may not (kube-proxy's iptables mode looks at external addresses
+    here only): that is settled by keeping the rule out of OUTPUT, so the host's PASS asks for nothing here. To a NodePort
+    the node's packet comes in by loopback, so here is the place.
     """
-    host = _Any.ANY if policy.host.verdict is Verdict.PASS else _left(policy.host)
+    host = _Any.ANY if policy.host.verdict is Verdict.PASS and not is_node_port else _left(policy.host)
     pods = [(Condition(pods=True), _left(policy.pods))] if has_pods else []
     return _fold([*pods, (Condition(host=True), host), (ALL, _left(policy.others))])
 

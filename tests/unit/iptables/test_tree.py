@@ -1,0 +1,100 @@
+"""The decision tree: every key reaches exactly its rules, in few steps, and a change stays on its own path."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kcompile.targets.iptables.tree import LEAF, build
+
+WIDTH = 32
+keys = st.sets(st.one_of(st.integers(0, 2**WIDTH - 1), st.integers(0x0A600000, 0x0A600400), st.integers(0x0A600000, 0x0A60FFFF)), max_size=300)
+weights = st.dictionaries(st.integers(0, 299), st.integers(1, 2 * LEAF), max_size=20)
+
+
+def spell(prefix: int, length: int) -> tuple[str, str]:
+    return f"{prefix:08x}/{length} ", f"{prefix:08x}-{length}"
+
+
+def tree(numbers, heavy=None, default=()):
+    chains: dict[str, tuple[str, ...]] = {}
+    items = [(n, tuple(f"={n:08x}#{i}" for i in range((heavy or {}).get(j, 1)))) for j, n in enumerate(sorted(numbers))]
+    root = tuple(build(items, WIDTH, spell, chains, default))
+    return items, {"": root, **chains}
+
+
+def walk(chains, key):
+    """The leaf rules that `key` reaches, and how many rules it passed."""
+    name, steps, reached = "", 0, []
+    while name is not None:
+        following = None
+        for rule in chains[name]:
+            steps += 1
+            if rule.startswith("="):
+                if int(rule[1:9], 16) == key:
+                    reached.append(rule)
+            elif not rule.startswith("default"):
+                match, target = rule.split(" -g ")
+                prefix, length = match.split("/")
+                if int(prefix, 16) >> (WIDTH - int(length)) == key >> (WIDTH - int(length)):
+                    following = target
+                    break
+        name = following
+    return reached, steps
+
+
+@settings(deadline=None)
+@given(keys, weights)
+def test_every_key_reaches_its_rules_and_no_others(numbers, heavy):
+    items, chains = tree(numbers, heavy)
+    for key, rules in items:
+        assert walk(chains, key)[0] == list(rules)
+        for near in (key + 1, key ^ 1 << 7):
+            if near not in numbers:
+                assert walk(chains, near)[0] == []
+
+
+@settings(deadline=None)
+@given(keys)
+def test_chains_are_short_and_depth_is_bounded(numbers):
+    items, chains = tree(numbers)
+    assert all(len(rules) <= LEAF for rules in chains.values())
+    for key, _ in items:
+        assert walk(chains, key)[1] <= LEAF + 4 * WIDTH // 2
+    listed = [rule for rules in chains.values() for rule in rules if rule.startswith("=")]
+    assert len(listed) == len(items)
+
+
+def test_ten_thousand_neighbours_are_a_few_steps_away():
+    items, chains = tree(range(0x0A600001, 0x0A600001 + 10_000))
+    assert max(walk(chains, key)[1] for key, _ in items) <= 48
+
+
+@settings(deadline=None)
+@given(keys, st.integers(0, 2**WIDTH - 1))
+def test_one_key_more_changes_only_chains_on_its_path(numbers, extra):
+    _, before = tree(numbers - {extra})
+    _, after = tree(numbers | {extra})
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    for name in changed - {""}:
+        prefix, length = name.split("-")
+        shift = WIDTH - int(length)
+        # its own path, or the pieces of a chain on it that has just been cut or is whole again
+        on_path = int(prefix, 16) >> shift == extra >> shift
+        members = [n for n in numbers - {extra} if n >> shift == int(prefix, 16) >> shift]
+        assert on_path or len(members) <= LEAF
+    assert len(changed) <= WIDTH // 2 + 5
+
+
+@settings(deadline=None)
+@given(keys)
+def test_a_default_ends_every_chain_below_the_root(numbers):
+    _, chains = tree(numbers, default=("default",))
+    assert all(rules[-1] == "default" for name, rules in chains.items() if name)
+
+
+def test_a_key_with_more_rules_than_a_leaf_keeps_them_together():
+    _, chains = tree([1, 2, 3], {1: LEAF + 5})
+    assert len(walk(chains, 2)[0]) == LEAF + 5
+
+
+def test_nothing_is_no_tree():
+    assert build([], WIDTH, spell, {}) == []

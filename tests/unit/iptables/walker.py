@@ -1,0 +1,158 @@
+"""Walks a new connection's first packet through a Program as the kernel would: the oracle of the iptables tests.
+
+Chance is walked both ways, so an outcome names every backend that may be chosen. What the walk needs beside the rules
+(input interface, whether an address is local) comes with the packet.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from dataclasses import dataclass, replace
+
+from kcompile.targets.iptables.rules import Rule
+
+__all__ = ["Outcome", "Packet", "Walker"]
+
+parse_rule = functools.lru_cache(maxsize=None)(Rule.parse)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """`local`: the addresses that the node has. `interface` is empty for a packet of the node itself."""
+
+    source: str
+    destination: str
+    protocol: str
+    port: int
+    interface: str = "eth0"
+    local: frozenset[str] = frozenset()
+    mark: int = 0
+    dnat: bool = False
+
+    @property
+    def own(self) -> bool:
+        return not self.interface
+
+    def is_local(self, address: str) -> bool:
+        return address in self.local or ipaddress.ip_address(address).is_loopback
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`verdict`: dnat, reject, drop or accept; with dnat the backend and whether the source is masqueraded."""
+
+    verdict: str
+    backend: str = ""
+    masquerade: bool = False
+
+
+class Walker:
+    """A Program of one family, ready to be walked. `steps` counts the rules that the longest walk so far has looked at."""
+
+    def __init__(self, program, family: str) -> None:
+        self.chains = {(k[2], k[3]): [parse_rule(t) for t in v] for k, v in program.items() if k[0] == "chain" and k[1] == family}
+        for key in program:
+            if key[0] == "jump" and key[1] == family:
+                self.chains.setdefault((key[2], key[3]), []).append(parse_rule(key[4]))
+        self.steps = 0
+
+    def outcomes(self, packet: Packet) -> set[Outcome]:
+        found = set()
+        for after in self._table("nat", "OUTPUT" if packet.own else "PREROUTING", packet):
+            found |= {self._routed(p) for p in [after]}
+        return found
+
+    def _routed(self, packet: Packet) -> Outcome:
+        local = packet.is_local(packet.destination)
+        hooks = [hook for hook, seen in (("OUTPUT", packet.own), ("INPUT", local), ("FORWARD", not packet.own and not local)) if seen]
+        for hook in hooks:
+            verdict = self._filter(hook, packet)
+            if verdict != "accept":
+                return Outcome(verdict)
+        if not packet.dnat:
+            return Outcome("accept")
+        return Outcome("dnat", f"{packet.destination}:{packet.port}", self._masqueraded(packet))
+
+    def _filter(self, hook: str, packet: Packet) -> str:
+        ends = self._walk("filter", hook, packet)
+        (end,) = {target for target, _ in ends}  # the filter table leaves nothing to chance
+        return end
+
+    def _masqueraded(self, packet: Packet) -> bool:
+        (end,) = self._walk("nat", "POSTROUTING", packet)
+        return end[0] == "masquerade"
+
+    def _table(self, table: str, hook: str, packet: Packet) -> list[Packet]:
+        return [after for _, after in self._walk(table, hook, packet)]
+
+    def _walk(self, table: str, hook: str, packet: Packet) -> set[tuple[str, Packet]]:
+        """Every (end, packet after it), by all outcomes of chance. Deterministic ends: accept, reject, drop, masquerade."""
+        ends: set[tuple[str, Packet]] = set()
+        pending = [(self._frames(table, hook), packet, 0)]
+        while pending:
+            stack, now, steps = pending.pop()
+            self._run(table, stack, now, steps, pending, ends)
+        return ends
+
+    def _frames(self, table: str, hook: str) -> list[tuple[str, int]]:
+        return [(hook, 0)]
+
+    def _run(self, table, stack, packet, steps, pending, ends) -> None:
+        """`stack` holds (chain, next rule), the running chain last. A goto takes its own chain off the stack."""
+        stack = list(stack)
+        while stack:
+            name, at = stack.pop()
+            rules = self.chains.get((table, name), [])
+            if at >= len(rules):
+                continue
+            rule = rules[at]
+            steps += 1
+            self.steps = max(self.steps, steps)
+            stack.append((name, at + 1))
+            if not self._matches(rule, packet):
+                continue
+            if rule.recent and rule.recent.seconds:
+                continue  # a source that was never here
+            if rule.probability:
+                pending.append((list(stack), packet, steps))  # the dice say no
+            match rule.target:
+                case "ACCEPT" | "DROP" | "REJECT" | "MASQUERADE":
+                    ends.add((rule.target.lower(), packet))
+                    return
+                case "RETURN":
+                    stack.pop()
+                case "MARK":
+                    value, mask = (int(x, 16) for x in rule.set_mark.split("/"))
+                    packet = replace(packet, mark=(packet.mark & ~mask) ^ value)
+                case "DNAT":
+                    address, _, port = rule.to_destination.rpartition(":")
+                    ends.add(("accept", replace(packet, destination=address.strip("[]"), port=int(port), dnat=True)))
+                    return
+                case chain:
+                    assert (table, chain) in self.chains, f"{chain} does not exist"
+                    if rule.goto:
+                        stack.pop()
+                    stack.append((chain, 0))
+        ends.add(("accept", packet))
+
+    def _matches(self, rule: Rule, packet: Packet) -> bool:
+        asked = [
+            (rule.source, lambda v: _inside(packet.source, v)),
+            (rule.destination, lambda v: _inside(packet.destination, v)),
+            (rule.interface, lambda v: packet.interface.startswith(v[:-1]) if v.endswith("+") else packet.interface == v),
+            (rule.protocol, lambda v: packet.protocol == v),
+            (rule.source_type, lambda v: packet.is_local(packet.source) is (v == "LOCAL")),
+            (rule.destination_type, lambda v: packet.is_local(packet.destination) is (v == "LOCAL")),
+            (rule.states, lambda v: bool({"NEW", *(["DNAT"] if packet.dnat else [])} & set(v.split(",")))),
+            (rule.mark, lambda v: packet.mark & int(v.split("/")[1], 16) == int(v.split("/")[0], 16)),
+        ]
+        for value, holds in asked:
+            if value and holds(value.removeprefix("! ")) is value.startswith("! "):
+                return False
+        return rule.ports is None or rule.ports[0] <= packet.port <= rule.ports[1]
+
+
+@functools.lru_cache(maxsize=None)
+def _inside(address: str, network: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network)
