@@ -143,7 +143,7 @@ def test_frontends_read_back_name_service_and_backends(clean):
     for port in plane.ports:
         for f in port.frontends:
             view = views[(port.name, f.kind.value, port.family.value, f.address or "*", f.port)]
-            assert view.protocol == port.protocol.lower
+            assert view.protocol == port.protocol.value
             if f.policy.forwards:
                 assert set(view.backends) <= text(port.cluster) | text(port.local)
                 assert view.backends

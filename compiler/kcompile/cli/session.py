@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..kernel.drivers import Driver
     from ..kernel.node import NodeResources
     from ..plan import Plan
+    from ..spec.config import Config
     from ..spec.state import AllocationState
 
 __all__ = ["Compiled", "Session", "compile_request", "target_of"]
@@ -40,6 +41,7 @@ class Compiled(msgspec.Struct, kw_only=True):
     def keep_allocations(self) -> None:
         """Write the allocations down: before the node is changed, so that no address is ever given out twice."""
         state: AllocationState = self.allocations
+        self.allocations_path.parent.mkdir(parents=True, exist_ok=True)
         state.save(str(self.allocations_path))
 
 
@@ -51,9 +53,11 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     from ..passes import resolve
     from ..spec.allocate import allocate
     from ..spec.complete import complete
-    from ..spec.config import load_config, node_facts, pick_node, settings
+    from ..spec.config import Config, load_config
     from ..spec.convert import service_ports
     from ..spec.load import load
+    from ..spec.node import node_facts, pick_node
+    from ..spec.settings import settings
     from ..spec.state import AllocationState
     from ..spec.validate import validate
 
@@ -61,26 +65,24 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
     gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
     progress.step("reading specs")
-    config = load_config(request.config)
-    config = config.override(
-        service_cidrs=request.service_cidrs, node_port_range=request.node_port_range, mode=request.mode, compat=request.compat
-    )
+    config = _overridden(load_config(request.config) if request.config else Config(), request)
     inventory = load(request.files, stdin=sys.stdin.buffer, max_bytes=request.max_input_bytes)
     progress.step("checking specs")
     validate(inventory)
     mode = config.mode or default_mode or "nftables"
-    name = request.node or config.hostname_override
+    name = request.node or config.hostname
     if on_node and not name and not inventory.nodes:
         from ..kernel.facts import hostname
 
         name = hostname()
-    node = pick_node(inventory, name)
-    facts_settings = settings(config, node, inventory.service_cidrs, mode.partition("-")[0])
+    node = pick_node(inventory, name or None)
+    config = msgspec.structs.replace(config, hostname=name)
+    run_settings = settings(config, node, inventory.service_cidrs, mode=mode.partition("-")[0])
     path = _allocations_path(request)
     allocations = allocate(
         inventory.services,
         AllocationState.load(str(path)),
-        service_cidrs=config.allocation_cidrs(inventory.service_cidrs),
+        service_cidrs=run_settings.service_cidrs,
         node_port_range=config.node_port_range,
     )
     progress.step("compiling")
@@ -90,8 +92,8 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         from ..kernel.facts import interface_addresses
 
         addresses = interface_addresses()
-    facts = node_facts(node, config, facts_settings.compat, addresses, name=name or "")
-    dataplane = resolve(service_ports(inventory), facts, facts_settings)
+    facts = node_facts(node, config, run_settings.compat, addresses)
+    dataplane = resolve(service_ports(inventory), facts, run_settings)
     skipped = [f"{s.origin.source}: {s.kind} {s.name}: not a kind that kcompile reads; skipped" for s in inventory.skipped]
     return Compiled(
         dataplane=dataplane,
@@ -100,6 +102,27 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         allocations=allocations,
         allocations_path=path,
     )
+
+
+def _overridden(config: Config, request: Request) -> Config:
+    """`config` with what the command line says on top."""
+    from ..spec.fieldtypes import CidrPair, PortRange, decode_field
+
+    changes: dict[str, Any] = {}
+    if request.mode:
+        changes["mode"] = request.mode
+    if request.compat:
+        changes["compat"] = request.compat
+    for option, field, kind, text in (
+        ("--service-cluster-ip-range", "service_cidrs", CidrPair, request.service_cidrs),
+        ("--service-node-port-range", "node_port_range", PortRange, request.node_port_range),
+    ):
+        if text is not None:
+            try:
+                changes[field] = tuple(decode_field(kind, text))
+            except ValueError as e:
+                raise ConfigError(f"{option}: {e}") from None
+    return msgspec.structs.replace(config, **changes)
 
 
 def _allocations_path(request: Request) -> Path:
@@ -161,6 +184,8 @@ class Session:
         from ..plan import make_plan
         from ..targets.node import lower_node
 
+        dataplane, unsupported = self._supported(dataplane)
+        warnings += unsupported
         progress.step("lowering")
         self.desired = self.driver.target.lower(dataplane)
         progress.step("reading the kernel")
@@ -178,6 +203,16 @@ class Session:
             tuple(d.name for d in self.others),
             warnings,
         )
+
+    def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
+        """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack), and a warning each."""
+        versions = {p.family.value for p in dataplane.ports}
+        lacking = versions.difference(self.driver.families()) if versions else versions
+        if not lacking:
+            return dataplane, ()
+        ports = tuple([p for p in dataplane.ports if p.family.value not in lacking])
+        told = [f"{self.driver.name} has no IPv{v} on this node: the IPv{v} side of every Service is left out" for v in sorted(lacking)]
+        return msgspec.structs.replace(dataplane, ports=ports), tuple(told)
 
     def commit(self, plan: Plan, dataplane: Dataplane, progress: Progress) -> list[str]:
         """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py)."""

@@ -46,7 +46,7 @@ def past_targets(views: Iterable[FrontendView]) -> dict[Target, frozenset[tuple[
     """The UDP frontends that a Program had, with the backends that it sent flows to."""
     found: dict[Target, frozenset[tuple[str, int]]] = {}
     for view in views:
-        if view.protocol == "udp":
+        if view.protocol == "UDP":
             backends = []
             for backend in view.backends:
                 ip, _, port = backend.rpartition(":")

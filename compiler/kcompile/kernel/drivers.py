@@ -1,14 +1,16 @@
 """One driver a mode: the same four verbs over whatever the kernel speaks. A driver acts on the current namespace.
 
-observe()   -> Program        what the kernel holds of ours
-check()                       would the kernel take these scripts?
-apply()                       give them to it
-listing()   -> str            our rules in the tool's own words
+families()   the IP versions that it can program here
+observe()    what the kernel holds of ours, as a Program
+check()      would the kernel take these scripts?
+apply()      give them to it
+listing()    our rules in the tool's own words
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..errors import UnsupportedError
@@ -28,6 +30,8 @@ class Driver(Protocol):
     name: str
     target: Target
 
+    def families(self) -> tuple[int, ...]: ...
+
     def observe(self) -> dict[Key, Any]: ...
 
     def check(self, scripts: Mapping[str, str]) -> None: ...
@@ -46,6 +50,9 @@ class NftablesDriver:
         from ..targets.nftables import NftablesTarget
 
         self.target: Target = NftablesTarget()
+
+    def families(self) -> tuple[int, ...]:
+        return (4, 6) if Path("/proc/sys/net/ipv6").exists() else (4,)
 
     def observe(self) -> dict[Key, Any]:
         from .nftables import Nft
@@ -81,6 +88,11 @@ class IptablesDriver:
         self.target: Target = IptablesTarget()
         self.backend = backend
         self.name = f"iptables-{backend}"
+
+    def families(self) -> tuple[int, ...]:
+        from . import iptables
+
+        return tuple(int(family.removeprefix("ip")) for family in iptables.families(self.backend))
 
     def observe(self) -> dict[Key, Any]:
         from . import iptables

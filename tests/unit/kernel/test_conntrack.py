@@ -40,6 +40,6 @@ def test_stale(destination, answers, wanted):
 
 
 def test_past_targets_read_udp_frontends_only():
-    udp = FrontendView("ns/s:dns", "ClusterIP", 6, "udp", "fd00::1", 53, "dnat", ("[fd00::2]:5353",))
-    tcp = FrontendView("ns/s:http", "ClusterIP", 4, "tcp", "10.96.0.1", 80, "dnat", ("10.0.0.1:80",))
+    udp = FrontendView("ns/s:dns", "ClusterIP", 6, "UDP", "fd00::1", 53, "dnat", ("[fd00::2]:5353",))
+    tcp = FrontendView("ns/s:http", "ClusterIP", 4, "TCP", "10.96.0.1", 80, "dnat", ("10.0.0.1:80",))
     assert past_targets([udp, tcp]) == {(6, "fd00::1", 53): frozenset({("fd00::2", 5353)})}

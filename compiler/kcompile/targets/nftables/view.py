@@ -22,7 +22,7 @@ def frontends(program: Program) -> list[FrontendView]:
             verdict, comment = value
             parts = element.split(" . ")
             address = "*" if node_port else parts[0]
-            protocol, port = parts[-2], int(parts[-1])
+            protocol, port = parts[-2].upper(), int(parts[-1])
             service, _, kind = comment.rpartition(" ")
             where = (family, address, protocol, str(port))
             if where in found:  # DNAT for insiders, dropped for outsiders: shown by its DNAT
