@@ -71,12 +71,15 @@ class Decoder:
         self._lists: dict[type[Object], list[Any]] = {cls: getattr(inventory, attribute) for cls, _, attribute in _KINDS.values()}
         self._seen: dict[tuple[type[Object], str, str], Object] = {}
 
-    def add(self, manifest: _Manifest, origin: Origin, implied: tuple[str, str] = ("", ""), depth: int = 0) -> None:
-        """Decode `manifest` and keep it. `implied`: the kind and apiVersion that the items of a typed list may leave out."""
+    def add(self, manifest: _Manifest, origin: Origin, implied: tuple[str, str] = ("", ""), depth: int = 0, index: int = 0) -> None:
+        """Decode `manifest` and keep it. Items of a List: `implied` kind and apiVersion they may leave out, `depth` and `index`."""
         try:
             head = _head(manifest) if isinstance(manifest, Raw) else msgspec.convert(manifest, _Head)
         except ValidationError as error:
-            raise self._error(manifest, origin, "", explain(error, _plain(manifest))) from None
+            wrong = explain(error, _plain(manifest))
+            if depth and not wrong.field:
+                wrong.field = f"items[{index}]"
+            raise self._error(manifest, origin, "", wrong) from None
         kind, version = head.kind or implied[0], head.api_version or implied[1]
         if not kind or not version:
             raise self._error(manifest, origin, kind or "", Wrong("this field is required", field="apiVersion" if kind else "kind"))
@@ -110,9 +113,7 @@ class Decoder:
         if items is not None and not isinstance(items, list):
             raise self._error({}, origin, f"{kind}List", Wrong("must be a list", field="items"))
         for index, item in enumerate(items or ()):
-            if not isinstance(item, (Raw, dict)):
-                raise self._error({}, origin, f"{kind}List", Wrong("must be a mapping", field=f"items[{index}]"))
-            self.add(item, origin, implied, depth + 1)
+            self.add(item, origin, implied, depth + 1, index)
 
     def _without_nulls(self, manifest: _Manifest, cls: type[Object], origin: Origin, kind: str, error: ValidationError) -> Object:
         """Decode again with the null fields left out, which is what null means to the API server; where that fails too, say why."""

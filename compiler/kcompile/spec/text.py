@@ -94,13 +94,14 @@ def explain(error: msgspec.ValidationError, value: object = None) -> Wrong:
     text, at, path = str(error).rpartition(" - at `$")
     if not at:
         text, path = path, ""
-    field, found = _follow(path.rstrip("`"), value)
+    types = _TYPES.fullmatch(text)
+    field, found = _follow(path.rstrip("`"), value, types[2] if types else "")
     if match := _MISSING.fullmatch(text):
         return Wrong("this field is required", field=join_path(field, match[1]))
     if match := _UNKNOWN.fullmatch(text):
         return Wrong("unknown field", field=join_path(field, match[1]))
-    if match := _TYPES.fullmatch(text):
-        wanted, got = ([_WORDS.get(t, t) for t in side.split(" | ")] for side in match.groups())
+    if types:
+        wanted, got = ([_WORDS.get(t, t) for t in side.split(" | ")] for side in types.groups())
         detail = f" ({shown(found)})" if isinstance(found, (str, int, float)) else ""
         return Wrong(f"must be {' or '.join(wanted)}, got {' or '.join(got)}{detail}", field=field)
     if match := _BOUND.fullmatch(text):
@@ -110,8 +111,11 @@ def explain(error: msgspec.ValidationError, value: object = None) -> Wrong:
     return Wrong(text.replace("`", "")[:1].lower() + text.replace("`", "")[1:], field=field)
 
 
-def _follow(path: str, value: object) -> tuple[str, object]:
-    """The API's spelling of msgspec's `path`, and what `value` holds there. msgspec writes ``[...]`` for "some value of this mapping"."""
+def _follow(path: str, value: object, got: str) -> tuple[str, object]:
+    """The API's spelling of msgspec's `path`, and what `value` holds there.
+
+    msgspec writes ``[...]`` for "some value of this mapping": the first one of the type `got`.
+    """
     field = ""
     for name, index in _STEP.findall(path):
         if name:
@@ -119,9 +123,15 @@ def _follow(path: str, value: object) -> tuple[str, object]:
             value = value.get(name) if isinstance(value, dict) else None
         elif index == "...":
             entries = value.items() if isinstance(value, dict) else ()
-            key, value = next(((k, v) for k, v in entries if not isinstance(v, str)), ("", None))
+            key, value = next(((k, v) for k, v in entries if _type_name(v) == got), ("", None))
             field = join_path(field, key) if key else field
         else:
             field += f"[{index}]"
             value = value[int(index)] if isinstance(value, list) and int(index) < len(value) else None
     return field, value
+
+
+def _type_name(value: object) -> str:
+    """msgspec's name for the type of a plain value."""
+    names = {type(None): "null", dict: "object", list: "array"}
+    return names.get(type(value), type(value).__name__)
