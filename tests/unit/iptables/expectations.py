@@ -65,7 +65,7 @@ def expected(dataplane: Dataplane, packet: Packet) -> set[Outcome]:
     family = ipaddress.ip_address(packet.destination).version
     found = _listener(dataplane, packet, family)
     if found is None:
-        return {_unclaimed(dataplane, packet, family)}
+        return {_unclaimed(dataplane, packet)}
     port, frontend = found
     if frontend.source_ranges and not any(_in(packet.source, r) for r in frontend.source_ranges):
         return {Outcome("drop")}
@@ -74,15 +74,13 @@ def expected(dataplane: Dataplane, packet: Packet) -> set[Outcome]:
         case Verdict.DNAT:
             # a hairpin is known by its address alone: one port of a pod that may call itself speaks for its others
             itself = packet.source in _hairpins(dataplane)
-            return {
-                Outcome("dnat", f"{b.ip}:{b.port}", d.masquerade or (itself and b.ip == packet.source)) for b in port.pool(d.pool)
-            }
+            return {Outcome("dnat", f"{b.ip}:{b.port}", d.masquerade or (itself and b.ip == packet.source)) for b in port.pool(d.pool)}
         case Verdict.REJECT:
             return {Outcome("reject")}
         case Verdict.DROP:
             return {Outcome("drop")}
         case Verdict.PASS if frontend.kind is FrontendKind.CLUSTER_IP:
-            return {_unclaimed(dataplane, packet, family)}
+            return {_unclaimed(dataplane, packet)}
         case Verdict.PASS:
             return {Outcome("accept")}
     raise AssertionError(d)
@@ -125,13 +123,11 @@ def _disposition(dataplane: Dataplane, policy: Policy, packet: Packet, family: i
     return policy.host if packet.is_local(packet.source) else policy.others
 
 
-def _unclaimed(dataplane: Dataplane, packet: Packet, family: int) -> Outcome:
+def _unclaimed(dataplane: Dataplane, packet: Packet) -> Outcome:
     """No port of any Service: only the compatibility record may have something to say, and not about what the node gets itself."""
     compat = dataplane.settings.compat
     forwarded = packet.own or not packet.is_local(packet.destination)
-    owned = any(
-        f.kind is FrontendKind.CLUSTER_IP and f.address == packet.destination for p in dataplane.ports for f in p.frontends
-    )
+    owned = any(f.kind is FrontendKind.CLUSTER_IP and f.address == packet.destination for p in dataplane.ports for f in p.frontends)
     if forwarded and owned and compat.reject_unknown_ports:
         return Outcome("reject")
     in_service_cidr = any(_in(packet.destination, c) for c in dataplane.settings.service_cidrs)

@@ -58,7 +58,7 @@ def test_no_packet_keeps_a_mark_that_it_came_without():
     walker = Walker(TARGET.lower(dataplane), "ip4")
     for packet in packets(rng, dataplane, 400):
         if "." in packet.destination:
-            for after in walker._table("nat", "OUTPUT" if packet.own else "PREROUTING", packet):
+            for after in walker.after_nat(packet):
                 assert after.dnat or after.mark == 0
 
 

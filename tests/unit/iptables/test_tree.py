@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from kcompile.targets.iptables.tree import LEAF, build
 
 WIDTH = 32
-keys = st.sets(st.one_of(st.integers(0, 2**WIDTH - 1), st.integers(0x0A600000, 0x0A600400), st.integers(0x0A600000, 0x0A60FFFF)), max_size=300)
+keys = st.sets(
+    st.one_of(st.integers(0, 2**WIDTH - 1), st.integers(0x0A600000, 0x0A600400), st.integers(0x0A600000, 0x0A60FFFF)), max_size=300
+)
 weights = st.dictionaries(st.integers(0, 299), st.integers(1, 2 * LEAF), max_size=20)
 
 

@@ -14,7 +14,7 @@ from kcompile.targets.iptables.rules import Rule
 
 __all__ = ["Outcome", "Packet", "Walker"]
 
-parse_rule = functools.lru_cache(maxsize=None)(Rule.parse)
+parse_rule = functools.cache(Rule.parse)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ class Walker:
         self.steps = 0
 
     def outcomes(self, packet: Packet) -> set[Outcome]:
-        found = set()
-        for after in self._table("nat", "OUTPUT" if packet.own else "PREROUTING", packet):
-            found |= {self._routed(p) for p in [after]}
-        return found
+        return {self._routed(after) for after in self.after_nat(packet)}
+
+    def after_nat(self, packet: Packet) -> list[Packet]:
+        """What `packet` may have become when it is routed."""
+        return [after for _, after in self._walk("nat", "OUTPUT" if packet.own else "PREROUTING", packet)]
 
     def _routed(self, packet: Packet) -> Outcome:
         local = packet.is_local(packet.destination)
@@ -83,20 +84,14 @@ class Walker:
         (end,) = self._walk("nat", "POSTROUTING", packet)
         return end[0] == "masquerade"
 
-    def _table(self, table: str, hook: str, packet: Packet) -> list[Packet]:
-        return [after for _, after in self._walk(table, hook, packet)]
-
     def _walk(self, table: str, hook: str, packet: Packet) -> set[tuple[str, Packet]]:
         """Every (end, packet after it), by all outcomes of chance. Deterministic ends: accept, reject, drop, masquerade."""
         ends: set[tuple[str, Packet]] = set()
-        pending = [(self._frames(table, hook), packet, 0)]
+        pending = [([(hook, 0)], packet, 0)]
         while pending:
             stack, now, steps = pending.pop()
             self._run(table, stack, now, steps, pending, ends)
         return ends
-
-    def _frames(self, table: str, hook: str) -> list[tuple[str, int]]:
-        return [(hook, 0)]
 
     def _run(self, table, stack, packet, steps, pending, ends) -> None:
         """`stack` holds (chain, next rule), the running chain last. A goto takes its own chain off the stack."""
@@ -153,6 +148,6 @@ class Walker:
         return rule.ports is None or rule.ports[0] <= packet.port <= rule.ports[1]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _inside(address: str, network: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(network)

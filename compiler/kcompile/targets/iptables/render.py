@@ -47,12 +47,12 @@ def _script(tables: dict[str, list[Edit]]) -> str:
     if not nat:
         return _section("filter", filters)
     grown = [(edit, _grown(*edit[1:])) for edit in filters]
-    parts = [
-        _section("filter", [(key, old, middle) for (key, old, _), middle in grown if middle != old]),
-        _section("nat", nat),
-        _section("filter", [(key, middle, new) for (key, _, new), middle in grown if middle != new]),
-    ]
-    return "".join(parts)
+    more = [(key, old, middle) for (key, old, _), middle in grown if middle != old]
+    less = [(key, middle, new) for (key, _, new), middle in grown if middle != new]
+    if more and less:
+        # every chain once more, as iptables-restore --test forgets the first section's
+        less = [(key, middle, new) for (key, _, new), middle in grown if key[0] == "chain" or middle != new]
+    return _section("filter", more) + _section("nat", nat) + _section("filter", less)
 
 
 def _grown(old: Any, new: Any) -> Any:
