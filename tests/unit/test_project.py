@@ -34,7 +34,9 @@ def documents() -> list[Path]:
 
 
 def test_every_make_command_that_the_documents_name_exists():
-    named = {(p.name, t) for p in documents() for t in re.findall(r"(?:^\s*|[`$;]\s*|sudo )make ([a-z][a-z-]*)", p.read_text(), re.MULTILINE)}
+    named = {
+        (p.name, t) for p in documents() for t in re.findall(r"(?:^\s*|[`$;]\s*|sudo )make ([a-z][a-z-]*)", p.read_text(), re.MULTILINE)
+    }
     assert {"demo", "test"} <= {target for name, target in named if name == "README.md"}
     assert {(name, target) for name, target in named if target not in make_targets()} == set()
 
