@@ -23,7 +23,8 @@ class Applied(msgspec.Struct):
 def remember(directory: Path, mode: str, dataplane: Dataplane) -> None:
     """Keep `dataplane` as what `mode` was last given."""
     temporary = directory / (_FILE + ".new")
-    temporary.write_bytes(msgspec.msgpack.encode(Applied(mode, dataplane)))
+    # str: the config reader marks checked strings by subclasses of it
+    temporary.write_bytes(msgspec.msgpack.encode(Applied(mode, dataplane), enc_hook=str))
     temporary.replace(directory / _FILE)
 
 

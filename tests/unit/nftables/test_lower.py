@@ -37,14 +37,14 @@ def rules(program, name, family="ip"):
 
 def test_a_cluster_ip_is_one_dispatch_element_and_one_element_a_backend():
     program = lower(port())
-    assert elements(program, "frontends") == {"10.96.0.1 . tcp . 80": "goto masquerade-outside-2"}
-    assert elements(program, "backends") == {
-        "10.96.0.1 . tcp . 80 . 0": "10.244.0.1 . 8080",
-        "10.96.0.1 . tcp . 80 . 1": "10.244.1.1 . 8080",
+    assert elements(program, "frontends") == {"10.96.0.1 . tcp . 80": "goto tcp-masquerade-outside-2"}
+    assert elements(program, "tcp-backends") == {
+        "10.96.0.1 . 80 . 0": "10.244.0.1 . 8080",
+        "10.96.0.1 . 80 . 1": "10.244.1.1 . 8080",
     }
-    assert rules(program, "masquerade-outside-2") == [
+    assert rules(program, "tcp-masquerade-outside-2") == [
         "ip saddr != 10.244.0.0/16 meta mark set meta mark | 0x4000",
-        "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @backends",
+        "dnat ip to ip daddr . tcp dport . numgen random mod 2 map @tcp-backends",
     ]
 
 
@@ -56,9 +56,9 @@ def test_services_of_one_shape_share_its_chain():
 @pytest.mark.parametrize(
     ("change", "settings", "chain"),
     [
-        ({}, Settings(compat=Compat.of("nftables")), "plain-2"),
-        ({}, Settings(compat=Compat.of("nftables"), masquerade_all=True), "masquerade-2"),
-        ({"protocol": Protocol.SCTP}, SETTINGS, "masquerade-outside-2"),
+        ({}, Settings(compat=Compat.of("nftables")), "tcp-plain-2"),
+        ({}, Settings(compat=Compat.of("nftables"), masquerade_all=True), "tcp-masquerade-2"),
+        ({"protocol": Protocol.SCTP}, SETTINGS, "sctp-masquerade-outside-2"),
     ],
 )
 def test_shapes(change, settings, chain):
@@ -68,15 +68,15 @@ def test_shapes(change, settings, chain):
 
 def test_external_local_short_circuits_insiders():
     program = lower(port(node_port=30000, external_local=True))
-    assert elements(program, "node-ports") == {"tcp . 30000": "goto node-port-local-2-1"}
-    assert rules(program, "node-port-local-2-1") == [
-        "ip saddr 10.244.0.0/16 dnat ip to meta l4proto . th dport . numgen random mod 2 map @node-port-insiders",
+    assert elements(program, "node-ports") == {"tcp . 30000": "goto tcp-node-port-local-2-1"}
+    assert rules(program, "tcp-node-port-local-2-1") == [
+        "ip saddr 10.244.0.0/16 dnat ip to tcp dport . numgen random mod 2 map @tcp-node-port-insiders",
         "fib saddr type local meta mark set meta mark | 0x4000",
-        "fib saddr type local dnat ip to meta l4proto . th dport . numgen random mod 2 map @node-port-insiders",
-        "dnat ip to meta l4proto . th dport . numgen random mod 1 map @node-port-backends",
+        "fib saddr type local dnat ip to tcp dport . numgen random mod 2 map @tcp-node-port-insiders",
+        "dnat ip to tcp dport . numgen random mod 1 map @tcp-node-port-backends",
     ]
-    assert len(elements(program, "node-port-insiders")) == 2
-    assert elements(program, "node-port-backends") == {"tcp . 30000 . 0": "10.244.0.1 . 8080"}
+    assert len(elements(program, "tcp-node-port-insiders")) == 2
+    assert elements(program, "tcp-node-port-backends") == {"30000 . 0": "10.244.0.1 . 8080"}
 
 
 def test_no_endpoints_are_rejected_and_nothing_is_dispatched():
@@ -123,7 +123,7 @@ def test_affinity_has_a_set_a_backend_whose_name_changes_with_the_time():
 def test_ipv6_has_a_table_of_its_own():
     program = lower(port(family=Family.IPV6, cluster_ip="fd00::1", endpoints=(Endpoint("fd00::2", 80, "a"),)))
     assert {k[1] for k in program} == {"ip6"}
-    assert elements(program, "backends") == {"fd00::1 . tcp . 80 . 0": "fd00::2 . 80"}
+    assert elements(program, "tcp-backends") == {"fd00::1 . 80 . 0": "fd00::2 . 80"}
 
 
 def test_comments_fit_the_kernel_and_stay_apart():
@@ -140,9 +140,9 @@ def test_rules_compare_by_the_checksum_of_their_text():
 
 
 def test_maps_write_the_types_that_nft_reads_back():
-    backends = Map(("ipv4_addr", "inet_proto", "inet_service", "integer"), ("ipv4_addr", "inet_service"))
-    assert backends.write("ip", "backends") == (
-        "add map ip kcompile backends { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . tcp dport; }"
+    backends = Map(("ipv4_addr", "inet_service", "integer"), ("ipv4_addr", "inet_service"))
+    assert backends.write("ip", "udp-backends") == (
+        "add map ip kcompile udp-backends { typeof ip daddr . udp dport . numgen random mod 2 : ip daddr . udp dport; }"
     )
     assert (
         Map(("ipv4_addr",), timeout=60).write("ip", "c") == "add set ip kcompile c { type ipv4_addr; flags dynamic,timeout; timeout 60s; }"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from ...ir.model import Dataplane, Family, Frontend, FrontendKind, Policy, PoolKind, ResolvedPort, Verdict
+from ...ir.model import Dataplane, Family, Frontend, FrontendKind, Policy, PoolKind, Protocol, ResolvedPort, Verdict
 from ..base import Key
 from .affinity import affinity_chain, name_hash
 from .base import REJECT, base_chains, reject_rule
@@ -37,7 +37,7 @@ class _Lowering:
         self.dataplane, self.family, self.program = dataplane, family, program
         self.settings = dataplane.settings
         self.maps: set[str] = set()
-        self.shapes: dict[tuple[int, int, int, bool], Shape] = {}
+        self.shapes: dict[tuple[int, int, int, str, bool], Shape] = {}
         self.guards: dict[tuple[str, ...], str] = {}
 
     def run(self, ports: list[ResolvedPort]) -> None:
@@ -72,8 +72,9 @@ class _Lowering:
                 program[("element", family, self.define("hairpin"), f"{b.ip} . {b.ip}")] = ("", "")
         for frontend in port.frontends:
             node_port = frontend.kind is FrontendKind.NODE_PORT
-            prefix = "node-port-" if node_port else ""
+            prefix = f"{proto}-node-port-" if node_port else f"{proto}-"
             key = f"{proto} . {frontend.port}" if node_port else f"{frontend.address} . {proto} . {frontend.port}"
+            slots = str(frontend.port) if node_port else f"{frontend.address} . {frontend.port}"
             if frontend.source_ranges:
                 guard = ("goto " + self.guard(frontend.source_ranges), comment_text(port.name))
                 program[("element", family, self.define("guarded"), key)] = guard
@@ -90,21 +91,21 @@ class _Lowering:
                 chain = affinity_chain(program, port, policy, family, self.settings)
                 program[("element", family, dispatch, key)] = (f"goto {chain}", comment)
                 continue
-            shape = self.shape(policy, len(cluster), len(local), node_port)
+            shape = self.shape(policy, len(cluster), len(local), proto, node_port)
             program[("element", family, dispatch, key)] = (f"goto {shape.name}", comment)
             for pool, name in ((shape.outsiders, "backends"), (shape.insiders, "insiders")):
                 if pool is not None:
                     name = self.define(prefix + name)
                     for slot, data in enumerate(cluster if pool is PoolKind.CLUSTER else local):
-                        program[("element", family, name, f"{key} . {slot}")] = (data, "")
+                        program[("element", family, name, f"{slots} . {slot}")] = (data, "")
 
-    def shape(self, policy: Policy, cluster: int, local: int, node_port: bool) -> Shape:
+    def shape(self, policy: Policy, cluster: int, local: int, proto: str, node_port: bool) -> Shape:
         # Policies are shared objects (passes/policy.py), so their identity will do as a key.
-        key = (id(policy), cluster, local, node_port)
+        key = (id(policy), cluster, local, proto, node_port)
         shape = self.shapes.get(key)
         if shape is None:
             sizes = {PoolKind.CLUSTER: cluster, PoolKind.LOCAL: local}
-            shape = self.shapes[key] = shape_of(policy, sizes, self.family, node_port, self.settings)
+            shape = self.shapes[key] = shape_of(policy, sizes, self.family, proto, node_port, self.settings)
             self.program[("chain", self.family, shape.name)] = shape.chain
         return shape
 
@@ -137,13 +138,9 @@ def _maps(family: str) -> dict[str, Map]:
     address = "ipv6_addr" if family == "ip6" else "ipv4_addr"
     by_address, by_port = (address, "inet_proto", "inet_service"), ("inet_proto", "inet_service")
     backend = (address, "inet_service")
-    return {
+    maps = {
         "frontends": Map(by_address, ("verdict",)),
         "node-ports": Map(by_port, ("verdict",)),
-        "backends": Map((*by_address, "integer"), backend),
-        "insiders": Map((*by_address, "integer"), backend),
-        "node-port-backends": Map((*by_port, "integer"), backend),
-        "node-port-insiders": Map((*by_port, "integer"), backend),
         "blocked": Map(by_address, ("verdict",)),
         "blocked-external": Map(by_address, ("verdict",)),
         "blocked-node-ports": Map(by_port, ("verdict",)),
@@ -152,3 +149,8 @@ def _maps(family: str) -> dict[str, Map]:
         "node-addresses": Map((address,)),
         "hairpin": Map((address, address)),
     }
+    for protocol in Protocol:
+        for pool in ("backends", "insiders"):
+            maps[f"{protocol.lower}-{pool}"] = Map((address, "inet_service", "integer"), backend)
+            maps[f"{protocol.lower}-node-port-{pool}"] = Map(("inet_service", "integer"), backend)
+    return maps

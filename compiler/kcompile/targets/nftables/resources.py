@@ -47,11 +47,10 @@ class Map(msgspec.Struct, frozen=True):
     def write(self, family: str, name: str) -> str:
         """The ``add map`` (or ``add set``) command."""
         if "integer" in self.key:  # only typeof can say how wide an integer is
-            of = {"ipv4_addr": "ip daddr", "ipv6_addr": "ip6 daddr", "inet_proto": "meta l4proto", "inet_service": "th dport"}
+            # The protocol is named, and each has maps of its own: nft 1.0.6 can't read back data that is a "th dport".
+            of = {"ipv4_addr": "ip daddr", "ipv6_addr": "ip6 daddr", "inet_service": f"{name.partition('-')[0]} dport"}
             of["integer"] = "numgen random mod 2"
-            body = "typeof " + " . ".join(of[t] for t in self.key)
-            # nft 1.0.6 can't read a map back whose data is a "th dport"; the port's type is the same by any name.
-            body += " : " + " . ".join(of[t].replace("th ", "tcp ") for t in self.data)
+            body = "typeof " + " . ".join(of[t] for t in self.key) + " : " + " . ".join(of[t] for t in self.data)
         else:
             body = "type " + " . ".join(self.key)
             body += " : " + " . ".join(self.data) if self.data else ""

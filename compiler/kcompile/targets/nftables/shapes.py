@@ -1,6 +1,6 @@
 """The shared chains: services whose policy and pool sizes agree go through the same one.
 
-A shape's rules name no service: they pick a random slot and look the backend up by the packet's own destination. So the
+A shape's rules name no service: they pick a random slot and look the backend up by the packet's own destination. Each protocol has chains and maps of its own. So the
 number of chains depends on how many different shapes there are, never on how many services.
 """
 
@@ -30,15 +30,14 @@ def mark_rule(settings: Settings, match: str, why: str) -> Rule:
     return Rule.make(f"{match} meta mark set meta mark | {settings.masquerade_mark:#x}".strip(), why)
 
 
-def shape_of(policy: Policy, sizes: dict[PoolKind, int], family: str, node_port: bool, settings: Settings) -> Shape:
-    """The chain for frontends of `policy` whose pools have `sizes`; `node_port`: found by port alone, not by address."""
-    prefix = "node-port-" if node_port else ""
+def shape_of(policy: Policy, sizes: dict[PoolKind, int], family: str, proto: str, node_port: bool, settings: Settings) -> Shape:
+    """The chain for `proto` frontends of `policy` whose pools have `sizes`; `node_port`: found by port alone, not by address."""
+    prefix = f"{proto}-node-port-" if node_port else f"{proto}-"
     pods, host, others = policy.pods, policy.host, policy.others
 
     def dnat(kind: PoolKind, to: str, match: str, why: str) -> Rule:
-        maps = ("node-port-" if node_port else "") + to
         address = "" if node_port else f"{family} daddr . "
-        lookup = f"{address}meta l4proto . th dport . numgen random mod {sizes[kind]} map @{maps}"
+        lookup = f"{address}{proto} dport . numgen random mod {sizes[kind]} map @{prefix}{to}"
         return Rule.make(f"{match} dnat {family} to {lookup}".strip(), why)
 
     if policy.one_pool:

@@ -43,12 +43,14 @@ def _backends(program: Program, family: str, key: str, chain: str, node_port: bo
     if chain.startswith("affinity-"):
         own = chain.split("-")[1]
         return _affinity_backends(program, family, own)
-    prefix = "node-port-" if node_port else ""
+    *address, protocol, port = key.split(" . ")
+    prefix = f"{protocol}-node-port-" if node_port else f"{protocol}-"
+    slots = " . ".join((*address, port))
     for name in (prefix + "backends", prefix + "insiders"):
         backends: list[str] = []
-        while (value := program.get(("element", family, name, f"{key} . {len(backends)}"))) is not None:
-            ip, _, port = value[0].partition(" . ")
-            backends.append(f"[{ip}]:{port}" if family == "ip6" else f"{ip}:{port}")
+        while (value := program.get(("element", family, name, f"{slots} . {len(backends)}"))) is not None:
+            ip, _, number = value[0].partition(" . ")
+            backends.append(f"[{ip}]:{number}" if family == "ip6" else f"{ip}:{number}")
         if backends:
             return tuple(backends), 0
     return (), 0
