@@ -12,7 +12,7 @@ PYTEST := $(AS_ROOT)$(PY) -m pytest
 ARGS ?=
 COMPLETIONS := build/completion
 
-.PHONY: help demo test lint format types check bench conformance completion setup setup-test clean
+.PHONY: help demo test lint format types check bench conformance sessions completion setup setup-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ conformance: setup-test ## real packets, every flow case, every mode (ARGS='--mo
 
 bench: setup-test ## the benchmarks of compile, diff, render and apply
 	$(PYTEST) bench/suites --benchmark-only $(ARGS)
+
+sessions: setup-test ## write what is really printed into the sessions of README.md and docs/howto
+	$(if $(AS_ROOT),sudo )env UPDATE_DOCUMENTS=1 $(PY) -m pytest -q tests/examples/test_documents.py
 
 completion: setup ## shell completion for bash, zsh and fish, into build/completion/
 	@mkdir -p $(COMPLETIONS)
