@@ -27,14 +27,14 @@ def check(dataplane, rng, count=150):
         assert walker.outcomes(packet) == expected(dataplane, packet), packet
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_packets_get_what_the_passes_decided(seed):
     rng = random.Random(seed)
     check(random_dataplane(rng), rng)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_packets_get_what_any_policy_says(seed):
     rng = random.Random(seed)
@@ -73,4 +73,4 @@ def test_the_last_of_many_is_near():
     assert walker.steps < 130
     direct = Walker(program, "ip4")
     direct.outcomes(Packet("203.0.113.3", "10.244.3.3", "tcp", 80))
-    assert direct.steps < 20
+    assert direct.steps <= 32

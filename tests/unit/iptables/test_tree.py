@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompile.targets.iptables.tree import LEAF, build
+from kcompile.targets.iptables.tree import LEAF, STRIDE, build
 
 WIDTH = 32
 keys = st.sets(
@@ -16,10 +16,10 @@ def spell(prefix: int, length: int) -> tuple[str, str]:
     return f"{prefix:08x}/{length} ", f"{prefix:08x}-{length}"
 
 
-def tree(numbers, heavy=None, default=()):
+def tree(numbers, heavy=None, default=(), levels=WIDTH // STRIDE):
     chains: dict[str, tuple[str, ...]] = {}
     items = [(n, tuple(f"={n:08x}#{i}" for i in range((heavy or {}).get(j, 1)))) for j, n in enumerate(sorted(numbers))]
-    root = tuple(build(items, WIDTH, spell, chains, default))
+    root = tuple(build(items, WIDTH, spell, chains, levels, default))
     return items, {"": root, **chains}
 
 
@@ -60,14 +60,14 @@ def test_chains_are_short_and_depth_is_bounded(numbers):
     items, chains = tree(numbers)
     assert all(len(rules) <= LEAF for rules in chains.values())
     for key, _ in items:
-        assert walk(chains, key)[1] <= LEAF + 4 * WIDTH // 2
+        assert walk(chains, key)[1] <= LEAF + 2**STRIDE * WIDTH // STRIDE
     listed = [rule for rules in chains.values() for rule in rules if rule.startswith("=")]
     assert len(listed) == len(items)
 
 
 def test_ten_thousand_neighbours_are_a_few_steps_away():
     items, chains = tree(range(0x0A600001, 0x0A600001 + 10_000))
-    assert max(walk(chains, key)[1] for key, _ in items) <= 48
+    assert max(walk(chains, key)[1] for key, _ in items) <= 80
 
 
 @settings(deadline=None)
@@ -83,7 +83,7 @@ def test_one_key_more_changes_only_chains_on_its_path(numbers, extra):
         on_path = int(prefix, 16) >> shift == extra >> shift
         members = [n for n in numbers - {extra} if n >> shift == int(prefix, 16) >> shift]
         assert on_path or len(members) <= LEAF
-    assert len(changed) <= WIDTH // 2 + 5
+    assert len(changed) <= WIDTH // STRIDE + 2**STRIDE + 1
 
 
 @settings(deadline=None)
@@ -98,5 +98,17 @@ def test_a_key_with_more_rules_than_a_leaf_keeps_them_together():
     assert len(walk(chains, 2)[0]) == LEAF + 5
 
 
+@settings(deadline=None)
+@given(keys, st.integers(0, 5))
+def test_no_tree_is_deeper_than_allowed(numbers, levels):
+    items, chains = tree(numbers, levels=levels)
+
+    def depth(name):
+        return max((1 + depth(rule.split(" -g ")[1]) for rule in chains[name] if " -g " in rule), default=0)
+
+    assert depth("") <= levels
+    assert all(walk(chains, key)[0] == list(rules) for key, rules in items)
+
+
 def test_nothing_is_no_tree():
-    assert build([], WIDTH, spell, {}) == []
+    assert build([], WIDTH, spell, {}, 6) == []

@@ -17,6 +17,9 @@ __all__ = ["Chains", "Context", "Leaf", "Place", "comment"]
 
 Chains = dict[str, tuple[str, ...]]
 Leaf = tuple[int, int, tuple[str, ...]]  # address as a number (0 where the tree has none), protocol and port as a key, rules
+# of 15 levels below a hook: two chains lead to a tree over addresses, three at most (EXT, SVC, SEP) follow one over ports
+ADDRESS_LEVELS = 6
+PORT_LEVELS = 4
 _ADDRESS = itemgetter(0)
 _PLACE = itemgetter(0, 1)  # sorting is stable: rules for one place are first match first
 
@@ -121,7 +124,7 @@ class Context:
             tail = f"{prefix:08x}-{length}" if bits == 32 else digest(network)
             return f"{flag} {network} ", chain(label, tail)
 
-        return tuple(build(items, bits, spell, chains, default))
+        return tuple(build(items, bits, spell, chains, ADDRESS_LEVELS, default))
 
     def port_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
         """The root of a tree over protocol and port, whatever the address."""
@@ -137,8 +140,8 @@ class Context:
         def spell(prefix: int, length: int) -> tuple[str, str]:
             proto, low = PROTOCOLS[prefix >> 16], prefix & 0xFFFF
             high = low | (1 << (PORT_KEY_BITS - length)) - 1
-            span = "" if length == 2 else f"-m {proto} --dport {low} " if low == high else f"-m {proto} --dport {low}:{high} "
+            span = "" if length == 4 else f"-m {proto} --dport {low} " if low == high else f"-m {proto} --dport {low}:{high} "
             tail = digest(f"{address}/{prefix}-{length}") if address else f"{proto}-{low}-{length}"
             return f"{where}-p {proto} {span}", chain(label, tail)
 
-        return build(list(merged.items()), PORT_KEY_BITS, spell, chains)
+        return build(list(merged.items()), PORT_KEY_BITS, spell, chains, PORT_LEVELS)

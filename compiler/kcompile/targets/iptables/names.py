@@ -22,7 +22,7 @@ CHAIN_MAX = 28  # XT_EXTENSION_MAXNAMELEN (29) less its NUL: linux/netfilter/x_t
 
 # A port's key in a decision tree: protocol, then port number, so that a prefix of it is a protocol with an aligned port range.
 PROTOCOLS = ("tcp", "udp", "sctp")
-PORT_KEY_BITS = 18
+PORT_KEY_BITS = 20
 _PROTOCOL_BITS = {name: index << 16 for index, name in enumerate(PROTOCOLS)}
 
 

@@ -7,8 +7,8 @@ may leave a destination that has neither its DNAT nor its verdict, where a conne
     2. nat changes;
     3. filter shrinks: what is no longer wanted goes.
 
-A step with nothing to do is left out, and filter alone needs no steps. Killed after any of them, the node forwards right for
-both states, and the next apply sees the difference that remains.
+Two steps do when filter only grows or only shrinks, one when nat stays as it is. Killed after any of them, the node serves
+what both states serve, and the next apply sees the difference that remains.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 
 from ...plan.diff import Change
 from ..base import Key, Program
+from .names import CHAIN_PREFIX
 
 __all__ = ["render_program", "scripts"]
 
 
 Edit = tuple[Key, Any, Any]
+_GOTO, _JUMP = f" -g {CHAIN_PREFIX}", f" -j {CHAIN_PREFIX}"
 
 
 def scripts(changes: Iterable[Change]) -> dict[str, str]:
@@ -44,27 +46,31 @@ def render_program(program: Program) -> dict[str, str]:
 
 def _script(tables: dict[str, list[Edit]]) -> str:
     filters, nat = tables.get("filter", []), tables.get("nat", [])
+    final = _section("filter", filters)
     if not nat:
-        return _section("filter", filters)
-    grown = [(edit, _grown(*edit[1:])) for edit in filters]
-    more = [(key, old, middle) for (key, old, _), middle in grown if middle != old]
-    less = [(key, middle, new) for (key, _, new), middle in grown if middle != new]
-    if more and less:
-        # every chain once more, as iptables-restore --test forgets the first section's
-        less = [(key, middle, new) for (key, _, new), middle in grown if key[0] == "chain" or middle != new]
-    return _section("filter", more) + _section("nat", nat) + _section("filter", less)
+        return final
+    comes = any(_gains(old, new) for _, old, new in filters)
+    goes = any(_gains(new, old) for _, old, new in filters)
+    if not (comes and goes):
+        return _section("nat", nat) + final if goes else final + _section("nat", nat)
+    grown = [(key, old, _grown(old, new)) for key, old, new in filters]
+    # the last section says every chain once more: iptables-restore --test forgets what the first one made
+    shrunk = [(key, old, new) for key, old, new in filters if key[0] == "chain" or new is None]
+    return _section("filter", [edit for edit in grown if edit[1] != edit[2]]) + _section("nat", nat) + _section("filter", shrunk)
+
+
+def _gains(old: Any, new: Any) -> bool:
+    """True when `new` has something that `old` hasn't."""
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        return not set(old).issuperset(new)
+    return new is not None and old != new
 
 
 def _grown(old: Any, new: Any) -> Any:
-    """`old` and `new` at once: the new rules first, the old ones that have no place in them after."""
-    if old is None or new is None:
-        return new if old is None else old
-    if not isinstance(new, tuple):
-        return new
-    wanted = set(new)
-    rest = tuple(rule for rule in old if rule not in wanted)
-    # rules that only go: stay as they are for now
-    return old if len(rest) + len(new) == len(old) and not wanted.difference(old) else (*new, *rest)
+    """`old` and `new` at once. Trees are jumped into, not gone to, so that what the new one lacks is looked up in the old one."""
+    if not isinstance(old, tuple) or not isinstance(new, tuple):
+        return old if new is None else new
+    return tuple(rule.replace(_GOTO, _JUMP) for rule in dict.fromkeys((*new, *old)))
 
 
 def _section(table: str, edits: list[Edit]) -> str:

@@ -1,11 +1,14 @@
 """A decision tree over numbers: which chains make a packet with key K reach exactly the rules listed under K.
 
 iptables has no maps: a list of 10,000 rules costs each new connection 90 us, also one that matches none of them. So keys
-(addresses; or protocol with port) form a path-compressed trie of two bits a level, one chain a node. A packet descends by
+(addresses; or protocol with port) form a path-compressed trie of four bits a level, one chain a node. A packet descends by
 -g (goto): O(log n) rules, and a miss leaves at the first level that knows nothing of it.
 
-A level is cut at an absolute, even bit position and depends on nothing but the keys under its own prefix. Therefore one key
-more or less changes only chains on its own path, and every other chain keeps its name and its rules.
+A level is cut at a bit position that is a multiple of four and depends on nothing but the keys under its own prefix. So one
+key more or less changes only chains on its own path, and every other chain keeps its name and its rules.
+
+Chains may nest 15 deep below a hook (NFT_JUMP_STACK_SIZE in linux/netfilter/nf_tables.h, and a goto counts): keys that are
+spread so badly as to need more levels than `levels` are listed together in the last.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from itertools import accumulate
 
 __all__ = ["LEAF", "INLINE", "Item", "build"]
 
+STRIDE = 4
 LEAF = 32  # rules that a chain lists one after the other before it is split
-INLINE = 4  # so few rules stay in the parent: a chain of their own would cost the kernel three entries
+INLINE = 2  # so few rules stay in the parent: a chain of their own would cost the kernel three entries
 
 Item = tuple[int, Sequence[str]]
 
@@ -27,13 +31,14 @@ def build(
     width: int,
     spell: Callable[[int, int], tuple[str, str]],
     chains: dict[str, tuple[str, ...]],
+    levels: int,
     default: tuple[str, ...] = (),
 ) -> list[str]:
     """The rules of the root; the chains below it are added to `chains`.
 
-    `items` is sorted by key, keys of `width` bits (even) are unique. ``spell(prefix, length)`` gives the match (ending in a
-    blank) for the keys that start with these bits, and the name of their chain. `default` ends every chain below the root:
-    what happens to keys that are not there.
+    `items` is sorted by key; keys have `width` bits (a multiple of four) and are unique. ``spell(prefix, length)`` gives the
+    match (ending in a blank) for the keys that start with these bits, and the name of their chain. `default` ends every
+    chain below the root: what happens to keys that are not there.
     """
     keys = [key for key, _ in items]
     totals = list(accumulate((len(rules) for _, rules in items), initial=0))
@@ -41,34 +46,30 @@ def build(
     def listed(low: int, high: int) -> list[str]:
         return [rule for _, rules in items[low:high] for rule in rules]
 
-    def node(low: int, high: int) -> list[str]:
-        if totals[high] - totals[low] <= LEAF or high - low == 1:
+    def node(low: int, high: int, left: int) -> list[str]:
+        if totals[high] - totals[low] <= LEAF or high - low == 1 or left == 0:
             return listed(low, high)
-        first = keys[low]
-        below = width - _common(first, keys[high - 1], width) - 2
-        digit = first >> below
+        below = width - _common(keys[low], keys[high - 1], width) - STRIDE
         rules: list[str] = []
         while low < high:
-            end = bisect_left(keys, (digit + 1) << below, low, high)
-            if end > low:
-                rules += group(low, end)
-            digit += 1
+            end = bisect_left(keys, ((keys[low] >> below) + 1) << below, low, high)
+            rules += group(low, end, left - 1)
             low = end
         return rules
 
-    def group(low: int, high: int) -> list[str]:
+    def group(low: int, high: int, left: int) -> list[str]:
         if totals[high] - totals[low] <= INLINE:
             return listed(low, high)
         first = keys[low]
         length = _common(first, keys[high - 1], width)
         rest = width - length
         match, name = spell(first >> rest << rest, length)
-        chains[name] = (*node(low, high), *default)
+        chains[name] = (*node(low, high, left), *default)
         return [f"{match}-g {name}"]
 
-    return node(0, len(items))
+    return node(0, len(items), levels)
 
 
 def _common(first: int, last: int, width: int) -> int:
-    """How many leading bits two keys share, rounded down to even."""
-    return (width - (first ^ last).bit_length()) & ~1
+    """How many leading bits two keys share, rounded down to the stride."""
+    return (width - (first ^ last).bit_length()) // STRIDE * STRIDE
