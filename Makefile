@@ -8,6 +8,7 @@ PY := .venv/bin/python
 # Network namespaces need root. A user who isn't runs these through sudo.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTHONDONTWRITEBYTECODE,NO_COLOR )
 PYTEST := $(AS_ROOT)$(PY) -m pytest
+BENCH := $(if $(AS_ROOT),sudo )env PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench $(PY)
 # make test ARGS='tests/unit -k plan'
 ARGS ?=
 COMPLETIONS := build/completion
@@ -43,8 +44,10 @@ types: setup-test ## mypy --strict
 conformance: setup-test ## real packets, every flow case, every mode (ARGS='--mode nftables')
 	$(PYTEST) tests/conformance $(ARGS)
 
-bench: setup-test ## the benchmarks of compile, diff, render and apply
-	$(PYTEST) bench/suites --benchmark-only $(ARGS)
+bench: setup-test ## every stage and peer, and connect latency: 15 minutes (ARGS='--scale 1000x10' is quicker), then a table
+	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)
+	$(BENCH) -m kcompile_bench.latency --json bench/results/latency.json >/dev/null
+	@$(BENCH) -m kcompile_bench.report
 
 sessions: setup-test ## write what is really printed into the sessions of README.md and docs/howto
 	$(if $(AS_ROOT),sudo )env UPDATE_DOCUMENTS=1 $(PY) -m pytest -q tests/examples/test_documents.py

@@ -1,0 +1,183 @@
+"""Turns bench/results/{suites,latency}.json into Markdown: the budgets, every stage, the peers, the latency.
+
+``python -m kcompile_bench.report [--into docs/reference/performance.md]``; with --into it replaces what is between the page's marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .generate import Scale
+from .latency import table as latency_table
+
+__all__ = ["main"]
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+_BEGIN, _END = "<!-- results -->\n", "<!-- end of results -->\n"
+_STAGES = (
+    "decode json", "decode yaml", "validate", "allocate", "convert", "passes", "lower", "diff", "diff, no change", "render",
+    "apply", "observe", "cold", "change by apply", "change in memory", "change of one port",
+)  # fmt: skip
+_PEER_STAGES = (
+    ("peer cold", "apply", "load everything"),
+    ("peer change", "change in memory", "one endpoint, all lowered"),
+    ("peer change", "change of one port", "one endpoint, its port lowered"),
+)
+_MODES = ("", "nftables", "iptables", "iptables-legacy", "iptables-nft")
+
+
+class Figure(NamedTuple):
+    """The median of one benchmark, in seconds."""
+
+    wall: float
+    cpu: float
+    info: dict[str, Any]
+
+
+Key = tuple[str, str, str]  # stage, mode, scale
+Figures = dict[Key, Figure]
+
+
+class Budget(NamedTuple):
+    """A line of the design's budgets; `limit` in seconds of `clock`, or in MB of memory."""
+
+    what: str
+    key: Key
+    clock: str
+    limit: float
+    kube_proxy: str
+
+
+BUDGETS = (
+    Budget("nftables, cold", ("cold", "nftables", "10000x2"), "cpu", 1.0, "18 s wall"),
+    Budget("nftables, one endpoint", ("change of one port", "nftables", "10000x2"), "wall", 0.010, "3.8 s"),
+    Budget("iptables-legacy, cold", ("cold", "iptables-legacy", "10000x2"), "cpu", 1.2, "1.2 s"),
+    Budget("iptables-legacy, one endpoint", ("change in memory", "iptables-legacy", "10000x2"), "wall", 0.150, "0.5 s"),
+    Budget("`kcompile compile`, nftables", ("kcompile compile", "nftables", "1000x10"), "wall", 1.0, ""),
+    Budget("`kcompile compile`, iptables", ("kcompile compile", "iptables", "1000x10"), "wall", 1.0, ""),
+    Budget("its memory, nftables", ("kcompile compile", "nftables", "1000x10"), "peak_mb", 150, ""),
+    Budget("its memory, iptables", ("kcompile compile", "iptables", "1000x10"), "peak_mb", 150, ""),
+)
+_LATENCY_LIMIT = 1.15
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the report, or put it into a page."""
+    parser = argparse.ArgumentParser(prog="python -m kcompile_bench.report", description="The results of the last run as Markdown.")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="replace what is between the marks of this page")
+    options = parser.parse_args(arguments)
+    text = report(options.results)
+    if options.into is None:
+        print(text)
+        return
+    page = options.into.read_text()
+    head, _, rest = page.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    options.into.write_text(f"{head}{_BEGIN}\n{text}\n{_END}{tail}")
+
+
+def report(directory: Path) -> str:
+    """Everything that `directory` has results of."""
+    parts: list[str] = []
+    latency = _read(directory / "latency.json")
+    suites = _read(directory / "suites.json")
+    figures = _figures(suites) if suites else {}
+    if figures or latency:
+        parts += ["### Budgets", "", *_budgets(figures, latency), ""]
+    if figures:
+        parts += ["### Stages", "", *_stages(figures), "", "### Beside kube-proxy's rule shapes", "", *_peers(figures), ""]
+    if latency:
+        parts += [f"### TCP connect, {Scale.parse(latency['scale']).title}", "", latency_table(latency["results"]), ""]
+    for name, machine in (("suites", suites and suites["machine_info"]), ("latency", latency and latency["machine"])):
+        if machine:
+            said = "{cpu}, Linux {kernel}, Python {python}, nft {nft}, iptables {iptables}, load average at start {load}".format(**machine)
+            parts.append(f"Machine ({name}): {said}.\n")
+    return "\n".join(parts)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _figures(suites: dict[str, Any]) -> Figures:
+    figures: Figures = {}
+    for one in suites["benchmarks"]:
+        info = one["extra_info"]
+        wall = info.get("wall_seconds", one["stats"]["median"])
+        figures[info["stage"], info["mode"], info["scale"]] = Figure(wall, info["cpu_seconds"], info)
+    return figures
+
+
+def _ms(seconds: float) -> str:
+    ms = seconds * 1000
+    return f"{ms:,.0f}" if ms >= 10 else f"{ms:.1f}"
+
+
+def _budgets(figures: Figures, latency: dict[str, Any] | None) -> Iterator[str]:
+    yield "| what | budget | measured | | kube-proxy |"
+    yield "| --- | --- | --- | --- | --- |"
+    for budget in BUDGETS:
+        figure = figures.get(budget.key)
+        if figure is None:
+            continue
+        if budget.clock == "peak_mb":
+            value, limit, measured = figure.info["peak_mb"], f"{budget.limit:.0f} MB", f"{figure.info['peak_mb']:.0f} MB"
+        else:
+            value = figure.cpu if budget.clock == "cpu" else figure.wall
+            limit = f"{_ms(budget.limit)} ms {budget.clock.replace('cpu', 'CPU')}"
+            measured = f"{_ms(figure.wall)} ms wall, {_ms(figure.cpu)} CPU"
+        scale = Scale.parse(budget.key[2]).title
+        yield f"| {budget.what}, {scale} | {limit} | {measured} | {_met(value, budget.limit)} | {budget.kube_proxy} |"
+    for result in latency["results"] if latency else ():
+        if result["target"] in ("last VIP", "direct pod") and result["rules"] in _MODES:
+            value = result["over_no_rules"][0]
+            measured = f"{value:.2f}x; {result['over_nat_rule'][0]:.2f}x of one NAT rule"
+            what = f"connect, {result['rules']}, {result['target']}"
+            yield f"| {what} | {_LATENCY_LIMIT}x of no rules | {measured} | {_met(value, _LATENCY_LIMIT)} | |"
+
+
+def _met(value: float, limit: float) -> str:
+    return "met" if value <= limit else "**missed**"
+
+
+def _scales(figures: Figures) -> list[str]:
+    return sorted({scale for _, _, scale in figures}, key=Scale.parse)
+
+
+def _stages(figures: Figures) -> Iterator[str]:
+    scales = _scales(figures)
+    yield "Milliseconds, wall / CPU.\n"
+    yield "| stage | mode | " + " | ".join(Scale.parse(s).title for s in scales) + " |"
+    yield "| --- | --- |" + " --- |" * len(scales)
+    for stage in (*_STAGES, "kcompile compile"):
+        for mode in _MODES:
+            row = [figures.get((stage, mode, scale)) for scale in scales]
+            if any(row):
+                cells = [f"{_ms(f.wall)} / {_ms(f.cpu)}" if f else "" for f in row]
+                yield f"| {stage} | {mode} | {' | '.join(cells)} |"
+    memory = [figures.get(("kcompile compile", mode, scale)) for mode in _MODES for scale in scales]
+    if any(memory):
+        said = ", ".join(f"{f.info['mode']} {Scale.parse(f.info['scale']).title} {f.info['peak_mb']:.0f} MB" for f in memory if f)
+        yield f"\nPeak memory of `kcompile compile`: {said}."
+
+
+def _peers(figures: Figures) -> Iterator[str]:
+    yield "Milliseconds of wall clock (CPU for the ratio).\n"
+    yield "| | mode | scale | kube-proxy's shape | kcompile | ratio |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for peer, stage, title in _PEER_STAGES:
+        for mode in _MODES:
+            for scale in _scales(figures):
+                theirs, ours = figures.get((peer, mode, scale)), figures.get((stage, mode, scale))
+                if theirs and ours:
+                    cells = f"{_ms(theirs.wall)} | {_ms(ours.wall)} | {theirs.cpu / ours.cpu:.1f}"
+                    yield f"| {title} | {mode} | {Scale.parse(scale).title} | {cells} |"
+
+
+if __name__ == "__main__":
+    main()

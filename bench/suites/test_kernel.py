@@ -1,0 +1,118 @@
+"""Stages that touch a kernel: apply, observe, the way from specs to rules in one go, and one endpoint's change. Needs root."""
+
+import itertools
+
+import pytest
+
+from kcompile.kernel.nftables import Nft
+from kcompile.passes import resolve, resolve_port
+from kcompile.spec.allocate import allocate
+from kcompile.spec.complete import complete
+from kcompile.spec.convert import service_ports
+from kcompile.spec.validate import validate
+from kcompile_bench.generate import facts, settings, with_port
+from kcompile_bench.workload import family_of
+
+pytestmark = pytest.mark.kernel
+
+
+def size(scripts):
+    """Rules and elements that `scripts` load."""
+    text = "".join(scripts.values())
+    return text.count("\n-A ") + text.count("\nadd rule ") + sum(line.count(",") + 1 for line in text.splitlines() if "add element" in line)
+
+
+def load(driver, observed, program):
+    driver.apply(driver.target.scripts(driver.target.diff(observed, program)))
+
+
+def test_apply(measure, workload, mode, driver, fresh):
+    scripts = driver.target.scripts(driver.target.diff({}, workload.program(family_of(mode))))
+    measure("apply", lambda: driver.apply(scripts), mode=mode, setup=fresh, entries=size(scripts))
+
+
+def test_observe(measure, workload, mode, driver, fresh):
+    fresh()
+    program = workload.program(family_of(mode))
+    load(driver, {}, program)
+    assert measure("observe", driver.observe, mode=mode, rounds=3) == program
+
+
+def test_cold(measure, workload, mode, driver, fresh):
+    """Specs in memory -> rules in the kernel: what the budget is about."""
+    inventory, wanted = workload.inventory, settings(family_of(mode))
+
+    def cold():
+        validate(inventory)
+        allocate(inventory.services, service_cidrs=("10.96.0.0/12",))
+        complete(inventory)
+        program = driver.target.lower(resolve(service_ports(inventory), facts(), wanted))
+        load(driver, driver.observe(), program)
+
+    measure("cold", cold, mode=mode, setup=fresh)
+
+
+def test_change_by_apply(measure, workload, mode, driver, fresh):
+    """One endpoint, the way of a second `kcompile apply` once its specs are read: everything anew, and the kernel is read back."""
+    fresh()
+    load(driver, {}, workload.program(family_of(mode)))
+    wanted, states = settings(family_of(mode)), itertools.cycle((workload.changed_ports, workload.ports))
+
+    def change():
+        program = driver.target.lower(resolve(next(states), facts(), wanted))
+        load(driver, driver.observe(), program)
+
+    measure("change by apply", change, mode=mode, rounds=4)
+
+
+def test_change_in_memory(measure, workload, mode, driver, fresh):
+    """One endpoint, by a process that holds the last dataplane and program: one port resolved, all of them lowered."""
+    fresh()
+    program, dataplane = workload.program(family_of(mode)), workload.dataplane(family_of(mode))
+    load(driver, {}, program)
+    wanted, place = settings(family_of(mode)), workload.middle
+    states = itertools.cycle((workload.changed, workload.ports[place]))
+    held = [dataplane, program]
+
+    def change():
+        dataplane = with_port(held[0], place, resolve_port(next(states), facts(), wanted))
+        program = driver.target.lower(dataplane)
+        load(driver, held[1], program)
+        held[:] = dataplane, program
+
+    measure("change in memory", change, mode=mode, rounds=10)
+    if mode != "iptables-nft":
+        assert driver.observe() == held[1]
+
+
+@pytest.mark.modes("nftables")
+def test_change_of_one_port(measure, workload, mode, driver, fresh):
+    """One endpoint, by a process that lowers the changed port only and keeps its netlink socket: an agent.
+
+    To close a socket after a transaction takes the kernel a grace period of RCU, some 10 ms: the other changes here have it.
+
+    A port's elements depend on nothing but the port, so this is the whole change; its shape's chain is added where it is new. A
+    tree of iptables can't be lowered in part.
+    """
+    fresh()
+    program, dataplane = dict(workload.program(mode)), workload.dataplane(mode)
+    load(driver, {}, program)
+    wanted, place = settings(mode), workload.middle
+    states = itertools.cycle((workload.changed, workload.ports[place]))
+    held = [dataplane.ports[place]]
+
+    def lowered(port):
+        return driver.target.lower(type(dataplane)(dataplane.node, wanted, (port,)))
+
+    def change():
+        port = resolve_port(next(states), facts(), wanted)
+        changes = driver.target.diff(lowered(held[0]), lowered(port))
+        own = [c for c in changes if c.key[0] == "element" or (c.new is not None and c.key not in program)]
+        nft.apply("".join(driver.target.scripts(own).values()))
+        program.update((c.key, c.new) for c in own)
+        held[0] = port
+
+    with Nft() as nft:
+        measure("change of one port", change, mode=mode, rounds=40)
+    backends = [key for key in driver.observe() if key[0] == "element" and key[3].startswith(f"{workload.scale.vip(place)} . ")]
+    assert len(backends) == len(held[0].cluster) + 1

@@ -1,0 +1,44 @@
+"""The benchmarks still run: every suite and the latency command at twenty Services, and the report reads what they write."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import modes
+
+pytestmark = pytest.mark.kernel
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "bench")}
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("mode", modes.MODES)
+def test_every_suite_runs(mode: str):
+    if reason := modes.missing(mode):
+        pytest.skip(reason)
+    options = ("--scale", "20x2", "--bench-mode", mode, "--benchmark-disable", "-q", "-p", "no:cacheprovider")
+    assert " passed" in run("pytest", "bench/suites", *options)
+
+
+def test_latency_is_measured_and_reported(tmp_path: Path):
+    mode = next(mode for mode in modes.MODES if not modes.missing(mode))
+    result = tmp_path / "latency.json"
+    options = ("--services", "20", "--blocks", "2", "--connections", "5", "--warmup", "1")
+    printed = run("kcompile_bench.latency", *options, "--mode", mode, "--peer", "none", "--json", str(result))
+    assert f"| {mode} | last VIP |" in printed
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    run("kcompile_bench.report", "--results", str(tmp_path), "--into", str(page))
+    text = page.read_text()
+    assert f"| connect, {mode}, last VIP |" in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
