@@ -1,0 +1,118 @@
+"""Valid inputs with something broken at random: they pass or are refused, nothing else happens."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from badinput.test_refused import check
+from harness.random_manifests import random_manifests
+from kcompile.errors import InputError
+
+JUNK: list[Any] = [
+    None, True, 0, -1, 65536, 2**63, 10**30, 1.5, "", "0", "a b", "x;y", "\n", "\x1b", "é", "٨", "10.0.0.256", "::ffff:1.2.3.4",
+    "fe80::1%eth0",
+    "0.0.0.0/0", "10.0.0.0/99", "None", "ClusterIP", "IPv6", [], {}, [None], [[]], [{}], {"": ""}, {"a": None}, ["10.0.0.1"] * 3,
+]  # fmt: skip
+SNIPPETS = [b"", b"[", b"{", b"- ", b"\n---\n", b"&a ", b"*a ", b": "]
+CONFIG = {
+    "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+    "kind": "KubeProxyConfiguration",
+    "mode": "iptables",
+    "clusterCIDR": "10.244.0.0/16,fd00:10:244::/48",
+    "detectLocalMode": "ClusterCIDR",
+    "detectLocal": {"bridgeInterface": "cbr0"},
+    "nodePortAddresses": ["10.0.0.0/8"],
+    "iptables": {"masqueradeBit": 14, "syncPeriod": "30s"},
+    "conntrack": {"maxPerCore": 1, "tcpEstablishedTimeout": "1h"},
+    "featureGates": {"A": True},
+}
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) inside `value`."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    return [found for key in keys for found in [(value, key), *places(value[key])]]
+
+
+def broken(rng: random.Random, value: Any) -> Any:
+    value = copy.deepcopy(value)
+    for _ in range(rng.randint(1, 3)):
+        container, key = rng.choice(places(value))
+        match rng.randrange(4):
+            case 0 | 1:
+                container[key] = copy.deepcopy(rng.choice(JUNK))
+            case 2:
+                container[key] = copy.deepcopy(rng.choice([c[k] for c, k in places(value)]))
+            case _ if isinstance(container, dict):
+                container[rng.choice(["x", "", key * 2, "items"])] = container.pop(key)
+            case _:
+                container.append(container[key])
+    return value
+
+
+def written(objects: Any, as_yaml: bool) -> bytes:
+    return (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
+
+
+def passes_or_is_refused(path: Path, config: Path | None = None) -> None:
+    message = ""
+    try:
+        check([str(path)], str(config) if config else None)
+    except InputError as error:
+        message = str(error)
+    assert message.isprintable(), message
+    assert len(message) < 1500
+
+
+@given(st.randoms(use_true_random=False), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_broken_objects(tmp_path_factory, rng: random.Random, as_yaml: bool):
+    objects = broken(rng, random_manifests(rng, 3))
+    path = tmp_path_factory.mktemp("input") / "input"
+    path.write_bytes(written(objects, as_yaml))
+    passes_or_is_refused(path)
+
+
+@given(st.randoms(use_true_random=False), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_broken_bytes(tmp_path_factory, rng: random.Random, as_yaml: bool):
+    objects = random_manifests(rng, 2)
+    text = bytearray(
+        (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
+    )
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(text))
+        text[at : at + rng.choice((0, 1, 1, 20))] = rng.choice([bytes([rng.randrange(256)]), *SNIPPETS])
+    if rng.random() < 0.3:
+        del text[rng.randrange(len(text)) :]
+    path = tmp_path_factory.mktemp("input") / "input"
+    path.write_bytes(text)
+    passes_or_is_refused(path)
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_broken_configurations(tmp_path_factory, rng: random.Random):
+    folder = tmp_path_factory.mktemp("input")
+    (folder / "input").write_text("")
+    (folder / "config").write_text(yaml.safe_dump(broken(rng, CONFIG)))
+    passes_or_is_refused(folder / "input", folder / "config")
+
+
+@given(st.binary(max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes(tmp_path_factory, data: bytes):
+    path = tmp_path_factory.mktemp("input") / "input"
+    path.write_bytes(data)
+    passes_or_is_refused(path)
+    with contextlib.suppress(InputError):
+        check([], str(path))
