@@ -145,7 +145,7 @@ class _Allocation:
             return
         if not spec.cluster_ips:
             spec.cluster_ips = [spec.cluster_ip]
-        if not spec.ip_families:
+        if len(spec.ip_families or ()) != len(spec.cluster_ips):
             spec.ip_families = [f"IPv{family_of(address)}" for address in spec.cluster_ips]
         self.after.cluster_ips[key] = [canonical_ip(address) for address in spec.cluster_ips]
         if spec.type != "ClusterIP":
