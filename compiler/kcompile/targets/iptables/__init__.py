@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.model import Dataplane
 from ...plan.diff import Change, diff
 from ..base import FrontendView, Key, Program
-from .lower import lower
+from .lower import Lowering
 from .render import scripts
 from .view import frontends
 
@@ -27,8 +27,11 @@ class IptablesTarget:
 
     name = "iptables"
 
+    def __init__(self) -> None:
+        self._lowering = Lowering()
+
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
-        return lower(dataplane)
+        return self._lowering.lower(dataplane)
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         return diff(observed, desired)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...ir.model import Frontend, FrontendKind, Policy, ResolvedPort, Verdict
+from ...ir.model import Frontend, FrontendKind, ResolvedPort, Verdict
 from . import policy as policies
 from .context import Chains, Context, Leaf, comment
 from .names import chain, digest
+from .pieces import Memo, Piece
 from .policy import ALL, Judgement
 from .tree import Item
 
@@ -24,19 +25,17 @@ NODE_PORTS = chain("NODEPORTS")
 CLUSTER_IPS = chain("CLUSTER-IPS")
 _EVERYWHERE, _INWARD, _OUTWARD = chain("DEAD"), chain("DEAD-IN"), chain("DEAD-OUT")
 _LABELS = {_EVERYWHERE: "D", _INWARD: "I", _OUTWARD: "O"}
+_NOTHING = Piece(())
 _NEW = "-m conntrack --ctstate NEW "
 
 
-def lower_filter(context: Context) -> Chains:
+def lower_filter(context: Context, memo: Memo) -> Chains:
     """Every filter chain of one family, hook chains first; a hook chain without rules is left out."""
-    below: Chains = {}
-    entries: Chains = {}
-    trees, node_ports = _Dead(context, below).lower()
-    for name, leaves in trees.items():
-        if leaves:
-            entries[name] = context.address_tree(leaves, _LABELS[name], below)
+    trees, below, _ = memo.add_up(context.ports, _Dead(context).piece)
+    entries: Chains = {name: context.address_tree(trees[name], label, below) for name, label in _LABELS.items() if name in trees}
+    node_ports = NODE_PORTS in trees
     if node_ports:
-        entries[NODE_PORTS] = context.port_tree(node_ports, "N", below)
+        entries[NODE_PORTS] = context.port_tree(trees[NODE_PORTS], "N", below)
     cluster_ips = _cluster_ips(context, below)
     if cluster_ips:
         entries[CLUSTER_IPS] = cluster_ips
@@ -85,48 +84,44 @@ def _martians(context: Context) -> list[str]:
 class _Dead:
     """Sorts what must not pass by the hooks that see it."""
 
-    def __init__(self, context: Context, chains: Chains) -> None:
-        self.context, self.chains = context, chains
-        self.trees: dict[str, list[Leaf]] = {_EVERYWHERE: [], _INWARD: [], _OUTWARD: []}
-        self.node_ports: list[Leaf] = []
-        self.plans: dict[tuple[Policy, bool], tuple[tuple[Judgement, ...], tuple[Judgement, ...]]] = {}
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.plans: dict[tuple[int, bool], tuple[tuple[Judgement, ...], tuple[Judgement, ...]]] = {}
 
-    def lower(self) -> tuple[dict[str, list[Leaf]], list[Leaf]]:
-        for port in self.context.ports:
-            for frontend in port.frontends:
-                self._frontend(port, frontend)
-        return self.trees, self.node_ports
-
-    def _frontend(self, port: ResolvedPort, frontend: Frontend) -> None:
-        inward, outward = self._plan(frontend)
-        if not (inward or outward or frontend.source_ranges):
-            return
-        if frontend.kind is FrontendKind.NODE_PORT:
-            self.node_ports += self._leaf(port, frontend, inward)
-            return
-        if inward == outward:
-            self.trees[_EVERYWHERE] += self._leaf(port, frontend, inward)
-        else:
-            self.trees[_INWARD] += self._leaf(port, frontend, inward)
-            self.trees[_OUTWARD] += self._leaf(port, frontend, outward)
+    def piece(self, port: ResolvedPort) -> Piece:
+        leaves: list[tuple[str, Leaf]] = []
+        chains: Chains = {}
+        for frontend in port.frontends:
+            inward, outward = self._plan(frontend)
+            if not (inward or outward or frontend.source_ranges):
+                continue
+            if frontend.kind is FrontendKind.NODE_PORT:
+                roots = [(NODE_PORTS, inward)]
+            else:
+                roots = [(_EVERYWHERE, inward)] if inward == outward else [(_INWARD, inward), (_OUTWARD, outward)]
+            for root, wanted in roots:
+                leaves.extend((root, leaf) for leaf in self._leaf(port, frontend, wanted, chains))
+        return Piece(leaves, chains) if leaves else _NOTHING
 
     def _plan(self, frontend: Frontend) -> tuple[tuple[Judgement, ...], tuple[Judgement, ...]]:
-        key = frontend.policy, frontend.kind is FrontendKind.NODE_PORT
+        key = id(frontend.policy), frontend.kind is FrontendKind.NODE_PORT  # as in nat
         plan = self.plans.get(key)
         if plan is None:
             inward = policies.judgements(frontend.policy, self.context.has_pods, key[1])
             plan = self.plans[key] = inward, policies.host_judgements(frontend.policy)
         return plan
 
-    def _leaf(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...]) -> Iterator[Leaf]:
-        rules = self._rules(port, frontend, wanted)
+    def _leaf(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...], chains: Chains) -> Iterator[Leaf]:
+        rules = self._rules(port, frontend, wanted, chains)
         if rules:
             number, key, destination, ports = self.context.place(port, frontend)
             tail = comment(port, frontend)
             texts = (f"{source}{destination}{interface}{ports}{extra}{tail}{target}" for source, interface, extra, target in rules)
             yield number, key, tuple(texts)
 
-    def _rules(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...]) -> list[tuple[str, str, str, str]]:
+    def _rules(
+        self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...], chains: Chains
+    ) -> list[tuple[str, str, str, str]]:
         """Source, interface and extension matches and the target of each rule for a frontend."""
         context = self.context
         drop, verdicts = context.verdicts[Verdict.DROP], context.verdicts
@@ -136,14 +131,14 @@ class _Dead:
             return [(*context.condition(on), verdicts[verdict]) for on, verdict in wanted]
         if not wanted or wanted == (Judgement(ALL, Verdict.DROP),):
             return [("", "", "", drop)]
-        target = verdicts[wanted[0].verdict] if len(wanted) == 1 else f"-g {self._classes(port, wanted)}"
+        target = verdicts[wanted[0].verdict] if len(wanted) == 1 else f"-g {self._classes(port, wanted, chains)}"
         return [*((source, "", "", target) for source in context.ranges(frontend)), ("", "", "", drop)]
 
-    def _classes(self, port: ResolvedPort, wanted: tuple[Judgement, ...]) -> str:
+    def _classes(self, port: ResolvedPort, wanted: tuple[Judgement, ...], chains: Chains) -> str:
         """A chain that tells the classes apart: a rule has room for one -s, and the source range has taken it."""
         rules = tuple("".join((*self.context.condition(on), self.context.verdicts[verdict])) for on, verdict in wanted)
         name = chain("CLS", digest("\n".join((port.name, port.protocol.lower, *rules))))
-        self.chains[name] = rules
+        chains[name] = rules
         return name
 
 

@@ -13,14 +13,17 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.model import Dataplane, Family
+from ...ir.node import NodeFacts, Settings
 from ..base import Key
 from .context import Chains, Context
 from .filters import FORWARD, INPUT, OUTPUT, lower_filter
 from .nat import POSTROUTING, SERVICES, lower_nat
+from .pieces import Memo
 from .rules import Rule
 
-__all__ = ["lower"]
+__all__ = ["Lowering"]
 
+_TABLES = (("nat", lower_nat), ("filter", lower_filter))
 _HOOKS = {
     "nat": (("PREROUTING", SERVICES), ("OUTPUT", SERVICES), ("POSTROUTING", POSTROUTING)),
     "filter": (("INPUT", INPUT), ("FORWARD", FORWARD), ("OUTPUT", OUTPUT)),
@@ -34,19 +37,30 @@ _COMMENTS = {
 }
 
 
-def lower(dataplane: Dataplane) -> dict[Key, Any]:
-    """The Program of both families. A family in which no Service lives gets no rules at all."""
-    program: dict[Key, Any] = {}
-    for family in Family:
-        context = Context(dataplane, family)
-        if context.ports or (context.compat.drop_unallocated and context.service_cidrs):
-            key = context.spelling.key
-            for table, chains in (("nat", lower_nat(context)), ("filter", lower_filter(context))):
-                for name, rules in chains.items():
-                    program["chain", key, table, name] = rules
-                for hook, text in _jumps(table, chains):
-                    program["jump", key, table, hook, text] = ""
-    return program
+class Lowering:
+    """Lowers dataplanes one after the other; the text of ports that stayed is not written anew."""
+
+    def __init__(self) -> None:
+        self._basis: tuple[NodeFacts, Settings] | None = None
+        self._memos: dict[tuple[str, str], Memo] = {}
+
+    def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
+        """The Program of both families. A family in which no Service lives gets no rules at all."""
+        basis = dataplane.node, dataplane.settings
+        if basis != self._basis:
+            self._basis, self._memos = basis, {}
+        program: dict[Key, Any] = {}
+        for family in Family:
+            context = Context(dataplane, family)
+            if context.ports or (context.compat.drop_unallocated and context.service_cidrs):
+                key = context.spelling.key
+                for table, lower_table in _TABLES:
+                    chains = lower_table(context, self._memos.setdefault((key, table), Memo()))
+                    for name, rules in chains.items():
+                        program["chain", key, table, name] = rules
+                    for hook, text in _jumps(table, chains):
+                        program["jump", key, table, hook, text] = ""
+        return program
 
 
 def _jumps(table: str, chains: Chains) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from ...ir.model import Frontend, Policy, PoolKind, ResolvedPort
 from . import policy as policies
 from .context import Chains, Context, Leaf, comment
 from .names import chain, digest
+from .pieces import Memo, Piece
 from .policy import ALL, Condition, Nat, Step
 from .pools import inline_rules, pool_name, pool_rules
 from .tree import Item
@@ -23,21 +24,20 @@ INLINE_BACKENDS = 4  # a rule in the tree repeats the destination: more of them 
 MASQUERADE = "-j MASQUERADE --random-fully"
 
 
-def lower_nat(context: Context) -> Chains:
+def lower_nat(context: Context, memo: Memo) -> Chains:
     """Every nat chain of one family, entry chains first."""
-    below: Chains = {}
     ambient = _ambient(context)
-    vips, node_ports = _Services(context, ambient, below).lower()
+    trees, below, hairpins = memo.add_up(context.ports, _Services(context, ambient).piece)
     entries: Chains = {SERVICES: ()}
-    if vips:
-        entries[VIPS] = context.address_tree(vips, "V", below)
+    if VIPS in trees:
+        entries[VIPS] = context.address_tree(trees[VIPS], "V", below)
         marks = tuple("".join((*context.condition(step.condition), context.mark_on)) for step in ambient)
         entries[SERVICES] = (*marks, f"-j {VIPS}", *([context.mark_off] if marks else []))
-    if node_ports:
+    if NODE_PORTS in trees:
         # after the VIPs, so that an address that is both keeps its VIP's ports
-        entries[NODE_PORTS] = context.port_tree(node_ports, "N", below)
+        entries[NODE_PORTS] = context.port_tree(trees[NODE_PORTS], "N", below)
         entries[SERVICES] += tuple(f"{match}-g {NODE_PORTS}" for match in context.node_port_matches())
-    entries |= _postrouting(context, below)
+    entries |= _postrouting(context, hairpins, below)
     return entries | below
 
 
@@ -52,32 +52,44 @@ def _ambient(context: Context) -> tuple[Step, ...]:
 
 
 class _Services:
-    """Lowers the service ports of one family: their chains go to `chains`, the rules that lead there are returned."""
+    """Lowers service ports one by one."""
 
-    def __init__(self, context: Context, ambient: tuple[Step, ...], chains: Chains) -> None:
-        self.context, self.ambient, self.chains = context, ambient, chains
-        self.plans: dict[Policy, Nat] = {}
-        self.vips: list[Leaf] = []
-        self.node_ports: list[Leaf] = []
+    def __init__(self, context: Context, ambient: tuple[Step, ...]) -> None:
+        self.context, self.ambient = context, ambient
+        self.plans: dict[int, Nat] = {}
 
-    def lower(self) -> tuple[list[Leaf], list[Leaf]]:
-        for port in self.context.ports:
-            self._port(port)
-        return self.vips, self.node_ports
+    def piece(self, port: ResolvedPort) -> Piece:
+        hairpins = [backend.ip for backend in concat(port.cluster, port.local) if backend.hairpin]
+        plans = [(frontend, self._plan(frontend.policy)) for frontend in port.frontends]
+        if len(plans) == 1:
+            inline = self._inline(port, *plans[0])
+            if inline:
+                return Piece(((VIPS, inline),), None, hairpins or ())
+        return self._chained(port, plans, hairpins)
 
     def _plan(self, policy: Policy) -> Nat:
-        plan = self.plans.get(policy)
+        # the passes share policies, and the dataplane keeps them alive: an id is as good as the value, and quicker to hash
+        plan = self.plans.get(id(policy))
         if plan is None:
-            plan = self.plans[policy] = policies.nat(policy, self.context.has_pods)
+            plan = self.plans[id(policy)] = policies.nat(policy, self.context.has_pods)
         return plan
 
-    def _port(self, port: ResolvedPort) -> None:
-        plans = [(frontend, self._plan(frontend.policy)) for frontend in port.frontends]
-        if len(plans) == 1 and self._inline(port, *plans[0]):
-            return
+    def _inline(self, port: ResolvedPort, frontend: Frontend, plan: Nat) -> Leaf | None:
+        """A small pool that nothing else leads to is listed right in the tree: two chain entries fewer to a service."""
+        if plan.final is None or plan.steps != self.ambient or not frontend.address or frontend.source_ranges or port.affinity_seconds:
+            return None
+        backends = port.pool(plan.final)
+        if not 0 < len(backends) <= INLINE_BACKENDS:
+            return None
+        number, key, destination, ports = self.context.place(port, frontend)
+        return number, key, inline_rules(self.context, backends, destination + ports, comment(port, frontend))
+
+    def _chained(self, port: ResolvedPort, plans: list[tuple[Frontend, Nat]], hairpins: list[str]) -> Piece:
         ident = digest(f"{port.name}/{port.protocol.lower}")
         targets: dict[Nat, str] = {}
         used: set[PoolKind] = set()
+        leaves: list[tuple[str, Leaf]] = []
+        chains: Chains = {}
         for frontend, plan in plans:
             if not plan.steps and plan.final is None:
                 continue
@@ -85,27 +97,16 @@ class _Services:
             if plan.final and plan.steps == (self.ambient if frontend.address else ()):
                 target = pool_name(plan.final, ident)
             else:
-                target = targets.get(plan) or self._entry(plan, ident, len(targets))
-                targets[plan] = target
-            self._lead(port, frontend, f"-g {target}")
+                target = targets.setdefault(plan, chain("EXT", digest(f"{ident}/{len(targets)}") if targets else ident))
+                chains[target] = self._entry(plan, ident)
+            leaves.append((VIPS if frontend.address else NODE_PORTS, self._leaf(port, frontend, f"-g {target}")))
         for kind in PoolKind:
             if kind in used:
-                self.chains[pool_name(kind, ident)] = tuple(pool_rules(self.context, port, kind, self.chains))
+                chains[pool_name(kind, ident)] = tuple(pool_rules(self.context, port, kind, chains))
+        return Piece(leaves, chains, hairpins)
 
-    def _inline(self, port: ResolvedPort, frontend: Frontend, plan: Nat) -> bool:
-        """A small pool that nothing else leads to is listed right in the tree: two chain entries fewer to a service."""
-        if plan.final is None or plan.steps != self.ambient or not frontend.address or frontend.source_ranges or port.affinity_seconds:
-            return False
-        backends = port.pool(plan.final)
-        if not 0 < len(backends) <= INLINE_BACKENDS:
-            return False
-        number, key, destination, ports = self.context.place(port, frontend)
-        rules = inline_rules(self.context, backends, destination + ports, comment(port, frontend))
-        self.vips.append((number, key, tuple(rules)))
-        return True
-
-    def _entry(self, plan: Nat, ident: str, index: int) -> str:
-        """A chain for what the sources of a frontend get apart. It starts from no mark, however the packet came."""
+    def _entry(self, plan: Nat, ident: str) -> tuple[str, ...]:
+        """What the sources of a frontend get apart. It starts from no mark, however the packet came."""
         context = self.context
         rules = [] if not self.ambient or plan.steps[:1] == (Step(ALL, mark=True),) else [context.mark_off]
         for step in plan.steps:
@@ -113,29 +114,25 @@ class _Services:
             rules.append("".join((*context.condition(step.condition), action)))
         if plan.final:
             rules.append(f"-g {pool_name(plan.final, ident)}")
-        name = chain("EXT", digest(f"{ident}/{index}") if index else ident)
-        self.chains[name] = tuple(rules)
-        return name
+        return tuple(rules)
 
-    def _lead(self, port: ResolvedPort, frontend: Frontend, target: str) -> None:
-        """The leaf rules. A source that no range lets in finds none, and the filter table drops it (KUBE-FW in kube-proxy)."""
+    def _leaf(self, port: ResolvedPort, frontend: Frontend, target: str) -> Leaf:
+        """A source that no range lets in finds no rule, and the filter table drops it (KUBE-FW in kube-proxy)."""
         number, key, destination, ports = self.context.place(port, frontend)
         sources = self.context.ranges(frontend) if frontend.source_ranges else ("",)
         tail = f"{ports}{comment(port, frontend)}{target}"
-        leaf = number, key, tuple(f"{source}{destination}{tail}" for source in sources)
-        (self.vips if frontend.address else self.node_ports).append(leaf)
+        return number, key, tuple(f"{source}{destination}{tail}" for source in sources)
 
 
-def _postrouting(context: Context, below: Chains) -> Chains:
+def _postrouting(context: Context, hairpins: set[str], below: Chains) -> Chains:
     """Marked packets are masqueraded, and so is a pod that was sent to itself: it would answer itself past the node.
 
     A marked packet needs no look at the hairpins, and its mark goes whichever way it came (KUBE-POSTROUTING; the flip is
     an xor with the mark, known to be set, so that no other bit is touched).
     """
-    hosts = {b.ip for port in context.ports for b in concat(port.cluster, port.local) if b.hairpin}
     spelling = context.spelling
     items: list[Item] = []
-    for number, ip in sorted((spelling.number(ip), spelling.canonical(ip)) for ip in hosts):
+    for number, ip in sorted((spelling.number(ip), spelling.canonical(ip)) for ip in hairpins):
         where = f"{ip}{spelling.host}"
         items.append((number, (f"-s {where} -d {where} -m conntrack --ctstate DNAT {MASQUERADE}",)))
     unmarked = f"-m mark ! --mark {context.mark} "

@@ -48,12 +48,14 @@ def pool_rules(context: Context, port: ResolvedPort, kind: PoolKind, chains: Cha
     return [f"{chance}-j DNAT --to-destination {destination(b.ip, b.port)}" for chance, b in zip(chances, backends, strict=True)]
 
 
-def inline_rules(context: Context, backends: tuple[Backend, ...], match: str, tail: str) -> list[str]:
+def inline_rules(context: Context, backends: tuple[Backend, ...], match: str, tail: str) -> tuple[str, ...]:
     """`pool_rules` without a chain: each rule asks for the frontend by `match`, and the last has the comment `tail`."""
-    chances = _chances(len(backends), match)
     destination = context.spelling.destination
-    *first, last = [f"-j DNAT --to-destination {destination(backend.ip, backend.port)}" for backend in backends]
-    return [*(f"{chance}{target}" for chance, target in zip(chances, first, strict=False)), f"{match}{tail}{last}"]
+    *odds, _ = _odds(len(backends))
+    return tuple(
+        f"{match}{odd}-j DNAT --to-destination {destination(backend.ip, backend.port)}"
+        for odd, backend in zip((*odds, tail), backends, strict=True)
+    )
 
 
 def _sticky(context: Context, port: ResolvedPort, backends: tuple[Backend, ...], chains: Chains) -> list[str]:
