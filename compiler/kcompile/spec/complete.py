@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from .gcpause import gc_paused
 from .inventory import Inventory
 from .mirror import mirror
 from .objects import (
@@ -30,6 +31,7 @@ from .wellknown import HEADLESS_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, ZONE_LAB
 __all__ = ["complete", "slices_from_pods"]
 
 
+@gc_paused()
 def complete(inventory: Inventory) -> list[str]:
     """Append the missing slices to `inventory.endpoint_slices`; return what the user should know, a line each.
 

@@ -130,8 +130,7 @@ class Decoder:
         meta = obj.metadata
         if not meta.name:
             raise problem(obj, "metadata.name", "a name is required")
-        if not meta.namespace and cls not in _CLUSTER_SCOPED:
-            meta.namespace = "default"
+        meta.namespace = "" if cls in _CLUSTER_SCOPED else meta.namespace or "default"
         key = cls, meta.namespace, meta.name
         first = self._seen.setdefault(key, obj)
         if first is obj:

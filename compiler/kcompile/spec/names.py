@@ -21,14 +21,14 @@ LABEL_VALUE = "must be letters, digits, '-', '_' and '.', start and end with a l
 IANA_NAME = "must be lower-case letters, digits and single '-' inside, hold a letter, at most 15 characters"
 
 _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
-_PART = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = r"[a-z0-9]++(?:(?:-++|\.)[a-z0-9]++)*+"  # possessive: nothing to try again, however long
 _VALUE = "[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 is_dns_label = re.compile(_LABEL).fullmatch
 is_service_name = re.compile("[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
-is_dns_subdomain = re.compile(rf"(?=.{{1,253}}\Z){_PART}(?:\.{_PART})*").fullmatch
+is_dns_subdomain = re.compile(rf"(?=.{{1,253}}\Z){_SUBDOMAIN}").fullmatch
 is_label_value = re.compile(f"(?:{_VALUE})?").fullmatch
-is_label_key = re.compile(rf"(?:(?=[^/]{{1,253}}/){_PART}(?:\.{_PART})*/)?{_VALUE}").fullmatch
+is_label_key = re.compile(rf"(?:(?=[^/]{{1,253}}/){_SUBDOMAIN}/)?{_VALUE}").fullmatch
 is_iana_name = re.compile("(?=[-a-z0-9]{1,15}\\Z)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*").fullmatch
-# Linux takes any byte but '/', ':' and blanks; what people use is narrower, and safe inside rules.
-is_interface = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.@-]{1,15}").fullmatch
+# Linux takes any byte but '/', ':' and blanks; what people use is narrower, and safe inside rules ('-' in front would be an option).
+is_interface = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.@][A-Za-z0-9_.@-]{0,14}").fullmatch

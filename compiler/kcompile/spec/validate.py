@@ -9,11 +9,13 @@ from .check_endpoints import check_endpoints, check_slice
 from .check_others import check_deployment, check_namespace, check_node, check_pod, check_service_cidr
 from .check_service import check_service
 from .claims import Claims
+from .gcpause import gc_paused
 from .inventory import Inventory
 
 __all__ = ["validate"]
 
 
+@gc_paused()
 def validate(inventory: Inventory) -> None:
     """Raise the first problem, a SpecError or AllocationError: kind by kind, in input order, conflicts last."""
     checks: tuple[tuple[list[Any], Callable[[Any], None]], ...] = (
