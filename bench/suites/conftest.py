@@ -42,14 +42,18 @@ def pytest_generate_tests(metafunc):
         pairs = [(s, m) for s, m in pairs if m in only.args]
     if "peer" in metafunc.fixturenames:
         pairs = [(s, m) for s, m in pairs if m != SLOW_MODE and s.services <= PEER_SERVICES]
-        metafunc.parametrize(("scale", "peer"), pairs, ids=[f"{s}-{m}" for s, m in pairs], scope="session")
+        metafunc.parametrize(("scale", "peer"), pairs, ids=[f"{s}-{m}" for s, m in pairs])
     elif "mode" in metafunc.fixturenames:
-        metafunc.parametrize(("scale", "mode"), pairs, ids=[f"{s}-{m}" for s, m in pairs], scope="session")
+        metafunc.parametrize(("scale", "mode"), pairs, ids=[f"{s}-{m}" for s, m in pairs])
     elif "family" in metafunc.fixturenames:
         families = dict.fromkeys((s, m.partition("-")[0]) for s, m in pairs)
-        metafunc.parametrize(("scale", "family"), families, ids=[f"{s}-{f}" for s, f in families], scope="session")
+        metafunc.parametrize(("scale", "family"), families, ids=[f"{s}-{f}" for s, f in families])
     elif "scale" in metafunc.fixturenames:
-        metafunc.parametrize("scale", scales, ids=str, scope="session")
+        metafunc.parametrize("scale", scales, ids=str)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.callspec.params["scale"])  # one Workload at a time
 
 
 def pytest_benchmark_update_machine_info(machine_info):

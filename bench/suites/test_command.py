@@ -1,18 +1,44 @@
-"""`kcompile compile`, start to exit, as a user has it: wall, CPU and peak memory."""
+"""`kcompile compile` and `kcompile apply`, start to exit, as a user has them: wall, CPU and peak memory."""
 
 import sys
 from statistics import median
+
+import pytest
 
 from kcompile_bench.generate import NODE
 from kcompile_bench.spawned import cost_of
 
 
-def test_compile_command(measure, benchmark, workload, family, tmp_path):
-    costs = []
+@pytest.fixture
+def command(measure, benchmark, workload, tmp_path, monkeypatch):
+    """`command(stage, verb, mode, ...)`: measure `kcompile verb` over the workload's JSON."""
+    monkeypatch.setenv("KCOMPILE_RUN_DIR", str(tmp_path))
     with workload.file() as path:
-        command = [sys.executable, "-m", "kcompile", "compile", "-f", str(path), "--mode", family, "--node", NODE]
-        command += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(1 << 30)]
-        measure("kcompile compile", lambda: costs.append(cost_of(command)), mode=family, rounds=5)
 
-    info = {"wall_seconds": median(c.wall for c in costs), "cpu_seconds": median(c.cpu for c in costs)}
-    benchmark.extra_info.update(info, peak_mb=round(max(c.peak_mb for c in costs), 1))
+        def run(stage, verb, mode, *, setup=None, before=None):
+            line = [sys.executable, "-m", "kcompile", verb, "-f", str(path), "--mode", mode, "--node", NODE]
+            line += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(1 << 30)]
+            if before:
+                before()
+                cost_of(line)
+            costs = []
+            rounds = 5 if workload.scale.services <= 10_000 else 3
+            measure(stage, lambda: costs.append(cost_of(line)), mode=mode, setup=setup, rounds=rounds)
+            info = {"wall_seconds": median(c.wall for c in costs), "cpu_seconds": median(c.cpu for c in costs)}
+            benchmark.extra_info.update(info, peak_mb=round(max(c.peak_mb for c in costs), 1))
+
+        yield run
+
+
+def test_compile_command(command, family):
+    command("kcompile compile", "compile", family)
+
+
+@pytest.mark.kernel
+def test_apply_command(command, mode, fresh):
+    command("kcompile apply", "apply", mode, setup=fresh)
+
+
+@pytest.mark.kernel
+def test_apply_command_again(command, mode, fresh):
+    command("kcompile apply, no change", "apply", mode, before=fresh)

@@ -31,6 +31,15 @@ def test_apply(measure, workload, mode, driver, fresh):
     measure("apply", lambda: driver.apply(scripts), mode=mode, setup=fresh, entries=size(scripts))
 
 
+@pytest.mark.modes("nftables")
+@pytest.mark.parametrize("chunk", [200, 2_000, 1_000_000])
+def test_apply_in_chunks(measure, workload, mode, driver, fresh, monkeypatch, chunk):
+    """How many elements a statement should have."""
+    monkeypatch.setattr("kcompile.targets.nftables.render.CHUNK", chunk)
+    scripts = driver.target.scripts(driver.target.diff({}, workload.program(mode)))
+    measure(f"apply, {chunk:,} elements a statement", lambda: driver.apply(scripts), mode=mode, setup=fresh, rounds=3)
+
+
 def test_observe(measure, workload, mode, driver, fresh):
     fresh()
     program = workload.program(family_of(mode))
