@@ -9,6 +9,7 @@ therefore sees only packets that no DNAT has touched.
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from ...ir.model import Disposition, Policy, PoolKind, Verdict
@@ -55,6 +56,7 @@ class _Any(enum.Enum):
 _LEAVE = Disposition(Verdict.PASS)
 
 
+@lru_cache(maxsize=256)
 def nat(policy: Policy, has_pods: bool) -> Nat:
     """What the nat table does. `has_pods`: the node's detector can tell pods in this family."""
     classes = [("pods", policy.pods)] if has_pods else []
@@ -93,6 +95,7 @@ def _marks(classes: list[tuple[str, Disposition]]) -> list[Step]:
     return steps
 
 
+@lru_cache(maxsize=256)
 def judgements(policy: Policy, has_pods: bool, is_node_port: bool) -> tuple[Judgement, ...]:
     """What INPUT and FORWARD do with a packet that nat left alone.
 
@@ -105,6 +108,7 @@ def judgements(policy: Policy, has_pods: bool, is_node_port: bool) -> tuple[Judg
     return _fold([*pods, (Condition(host=True), host), (ALL, _left(policy.others))])
 
 
+@lru_cache(maxsize=256)
 def host_judgements(policy: Policy) -> tuple[Judgement, ...]:
     """What OUTPUT does, where every source is the node."""
     return _fold([(ALL, _left(policy.host))])
