@@ -20,11 +20,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def case_files(folders: list[Path]) -> list[Path]:
     files = []
     for folder in folders:
-        found = [folder] if folder.is_file() else sorted(p for p in folder.glob("*") if p.suffix in (".yaml", ".yml", ".json"))
+        found = (
+            [folder] if folder.is_file() else sorted((p for p in folder.glob("*") if p.suffix in (".yaml", ".yml", ".json")), key=by_number)
+        )
         if not found:
             raise pytest.UsageError(f"no flow cases in {folder}")
         files += found
     return files
+
+
+def by_number(file: Path) -> tuple[int, str]:
+    number = file.name.partition("-")[0]
+    return (int(number) if number.isdigit() else 0, file.name)
 
 
 def chosen_modes(config: pytest.Config) -> list[str]:

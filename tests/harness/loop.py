@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import selectors
 import socket
 import time
@@ -49,8 +50,10 @@ class Loop:
         return True
 
     def close(self) -> None:
-        for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
+        """Close all sockets, side by side: the kernel takes 10 ms and more over each packet socket."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for key in list(self._selector.get_map().values()):
+                pool.submit(key.fileobj.close)  # type: ignore[union-attr]
         self._selector.close()
 
     def __enter__(self) -> Self:

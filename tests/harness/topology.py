@@ -31,7 +31,15 @@ _SYSCTLS = {
     "ipv6/conf/*/accept_ra": 0,
     "ipv6/conf/*/addr_gen_mode": 1,
 }
-_NODE = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1, "bridge/bridge-nf-call-*": 0}
+_NODE = {
+    "ipv4/ip_forward": 1,
+    "ipv6/conf/all/forwarding": 1,
+    "bridge/bridge-nf-call-*": 0,
+    "ipv4/icmp_ratelimit": 0,  # every REJECT answers, however many there are
+    "ipv4/icmp_msgs_per_sec": 1_000_000,
+    "ipv4/icmp_msgs_burst": 1_000_000,
+    "ipv6/icmp/ratelimit": 0,
+}
 _WORLD = {"ipv4/conf/*/accept_local": 1, "ipv4/ip_nonlocal_bind": 1, "ipv6/ip_nonlocal_bind": 1}
 _GATEWAYS = ("169.254.1.1", "fe80::1")
 

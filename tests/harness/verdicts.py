@@ -22,7 +22,7 @@ __all__ = ["Judge", "check_flows", "tries"]
 PATIENCE = 4.0
 """Seconds to wait for an answer that should come: a loaded machine must not fail a test, and TCP sends a lost SYN again after one."""
 
-SILENCE = 0.35
+SILENCE = 0.3
 """Seconds of silence that make a drop. Whatever isn't dropped would arrive at a tap or be answered in under a millisecond."""
 
 FALSE_ALARM = 1e-7
