@@ -5,10 +5,10 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PYTHONDONTWRITEBYTECODE := 1
 
 PY := .venv/bin/python
-# Network namespaces need root. A user who isn't runs these through sudo.
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTHONDONTWRITEBYTECODE,NO_COLOR )
-PYTEST := $(AS_ROOT)$(PY) -m pytest
-BENCH := $(if $(AS_ROOT),sudo )env PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench $(PY)
+# Network namespaces need root. A user who isn't runs these through sudo; what they leave stays under .venv, out of the user's way.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env CI='$(CI)' NO_COLOR='$(NO_COLOR)' PYTHONDONTWRITEBYTECODE=1 \
+    HYPOTHESIS_STORAGE_DIRECTORY=.venv/root/hypothesis )
+PYTEST := $(AS_ROOT)$(PY) -m pytest $(if $(AS_ROOT),-o cache_dir=.venv/root/pytest)
 # make test ARGS='tests/unit -k plan'
 ARGS ?=
 COMPLETIONS := build/completion
@@ -50,7 +50,7 @@ bench: setup-test ## every stage and peer, and connect latency: 15 minutes (ARGS
 	@$(BENCH) -m kcompile_bench.report
 
 sessions: setup-test ## write what is really printed into the sessions of README.md and docs/howto
-	$(if $(AS_ROOT),sudo )env UPDATE_DOCUMENTS=1 $(PY) -m pytest -q tests/examples/test_documents.py
+	$(if $(AS_ROOT),$(AS_ROOT),env )UPDATE_DOCUMENTS=1 $(PY) -m pytest -q tests/examples/test_documents.py
 
 completion: setup ## shell completion for bash, zsh and fish, into build/completion/
 	@mkdir -p $(COMPLETIONS)
