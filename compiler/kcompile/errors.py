@@ -1,13 +1,13 @@
 """Every exception that kcompile raises on purpose, and the exit code each one means.
 
-    KcompileError            1   something failed; the node is as it was, or the next apply repairs it
-    ├── InputError           2   the specs, the config or the command line are wrong; nothing was touched
-    │   ├── SpecError        2   a manifest: names file, document, object and field
-    │   ├── ConfigError      2   a KubeProxyConfiguration or a setting: names file and field
-    │   └── AllocationError  2   a clusterIP or nodePort can't be given out, or conflicts
-    └── KernelError          1   the kernel, or a tool that speaks to it, refused
-        ├── UnsupportedError 1   this node can't do it (module, tool or namespace missing)
-        └── LockedError      1   another kcompile holds this node's lock
+KcompileError            1   something failed; the node is as it was, or the next apply repairs it
+├── InputError           2   the specs, the config or the command line are wrong; nothing was touched
+│   ├── SpecError        2   a manifest: names file, document, object and field
+│   ├── ConfigError      2   a KubeProxyConfiguration or a setting: names file and field
+│   └── AllocationError  2   a clusterIP or nodePort can't be given out, or conflicts
+└── KernelError          1   the kernel, or a tool that speaks to it, refused
+    ├── UnsupportedError 1   this node can't do it (module, tool or namespace missing)
+    └── LockedError      1   another kcompile holds this node's lock
 """
 
 from __future__ import annotations

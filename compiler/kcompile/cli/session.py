@@ -225,10 +225,10 @@ class Session:
         def work() -> list[str]:
             warnings = self.resources.apply(plan.node, self.node_desired)
             self.driver.apply(plan.scripts)
-            past = past_targets(self.driver.target.frontends(self.observed)) if plan.rules and self.observed else {}
+            past = past_targets(self.driver.target, self.observed) if plan.rules else {}
             for other in self.others:
                 held = other.observe()
-                past |= past_targets(other.target.frontends(held))
+                past |= past_targets(other.target, held)
                 other.apply(other.target.scripts(other.target.diff(held, {})))
             live = live_targets(dataplane)
             if plan.rules and (live or past):

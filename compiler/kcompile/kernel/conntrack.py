@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ..ir.model import Dataplane, FrontendKind, Protocol
-from ..targets.base import FrontendView
+from ..targets import base as targets
 
 __all__ = ["Flow", "Target", "live_targets", "past_targets", "purge", "stale"]
 
@@ -42,10 +42,12 @@ def live_targets(dataplane: Dataplane) -> dict[Target, frozenset[tuple[str, int]
     return found
 
 
-def past_targets(views: Iterable[FrontendView]) -> dict[Target, frozenset[tuple[str, int]]]:
-    """The UDP frontends that a Program had, with the backends that it sent flows to."""
+def past_targets(target: targets.Target, program: targets.Program) -> dict[Target, frozenset[tuple[str, int]]]:
+    """The UDP frontends that `program` had, with the backends that it sent flows to."""
+    if not any("udp" in str(key[-1]) or "udp" in str(value) for key, value in program.items()):
+        return {}  # the views of a big program cost more than this look at its text
     found: dict[Target, frozenset[tuple[str, int]]] = {}
-    for view in views:
+    for view in target.frontends(program):
         if view.protocol == "UDP":
             backends = []
             for backend in view.backends:

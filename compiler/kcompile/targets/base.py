@@ -25,8 +25,8 @@ Program = Mapping[Key, Any]
 class FrontendView(msgspec.Struct, frozen=True, gc=False):
     """One frontend as a Program (lowered, or read back from a kernel) programs it: what ``kcompile get`` shows.
 
-    `protocol` is Kubernetes' spelling; `address` is ``*`` for a NodePort; `backends` are ``ip:port`` in slot order, those that an outside client may reach
-    first; `verdict` is ``dnat``, ``reject`` or ``drop``.
+    `protocol` is in Kubernetes' spelling; `address` is ``*`` for a NodePort; `backends` are ``ip:port`` in slot order, those that
+    an outside client may reach first; `verdict` is ``dnat``, ``reject`` or ``drop``.
     """
 
     service: str

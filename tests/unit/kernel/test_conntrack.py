@@ -39,7 +39,15 @@ def test_stale(destination, answers, wanted):
     assert stale(Flow(4, destination, answers), LIVE, PAST, LOCAL) is wanted
 
 
+class Views:
+    """A target whose programs hold their frontends as they are."""
+
+    def frontends(self, program):
+        return list(program.values())
+
+
 def test_past_targets_read_udp_frontends_only():
     udp = FrontendView("ns/s:dns", "ClusterIP", 6, "UDP", "fd00::1", 53, "dnat", ("[fd00::2]:5353",))
     tcp = FrontendView("ns/s:http", "ClusterIP", 4, "TCP", "10.96.0.1", 80, "dnat", ("10.0.0.1:80",))
-    assert past_targets([udp, tcp]) == {(6, "fd00::1", 53): frozenset({("fd00::2", 5353)})}
+    assert past_targets(Views(), {("udp",): udp, ("tcp",): tcp}) == {(6, "fd00::1", 53): frozenset({("fd00::2", 5353)})}
+    assert past_targets(Views(), {("tcp",): tcp}) == {}

@@ -1,7 +1,7 @@
-"""The shared chains: services whose policy and pool sizes agree go through the same one.
+"""The shared chains: services whose policy, protocol and pool sizes agree go through the same one.
 
-A shape's rules name no service: they pick a random slot and look the backend up by the packet's own destination. Each protocol has chains and maps of its own. So the
-number of chains depends on how many different shapes there are, never on how many services.
+A shape's rules name no service: they pick a random slot and look the backend up by the packet's own destination. So the number of
+chains depends on how many different shapes there are, never on how many services. Each protocol has chains and maps of its own.
 """
 
 from __future__ import annotations
