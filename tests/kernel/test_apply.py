@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -230,3 +231,18 @@ def test_two_applies_at_once_take_turns(machine):
     assert [(p.communicate(timeout=60), p.returncode)[1] for p in running] == [0] * 6
     (item,) = json.loads(machine.run("get", "services", "-o", "json"))
     assert item["address"] in ("10.96.0.20", "10.96.0.21")
+
+
+def test_the_health_responder_ends_with_its_namespace(tmp_path):
+    env = {**os.environ, "KCOMPILE_RUN_DIR": str(tmp_path / "run"), "KCOMPILE_STATE_DIR": str(tmp_path / "state")}
+    lb = service("lb", "10.96.0.12", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30900)
+    path = tmp_path / "lb.json"
+    path.write_text(json.dumps(lb))
+    with netns.group(["gone"]) as names:
+        command = [sys.executable, "-m", "kcompile", "apply", "--mode", "nftables", "-f", str(path), "--netns", names["gone"]]
+        subprocess.run(command, env=env, check=True, capture_output=True)
+        (pid,) = netns.pids(names["gone"])
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{pid}").exists()

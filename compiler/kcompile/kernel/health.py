@@ -24,11 +24,13 @@ from typing import Any
 import msgspec
 
 from ..ir.model import HealthCheck
+from . import netns
 
 __all__ = ["running", "serve"]
 
 _CHECKS, _PID, _ERRORS = "health.json", "health.pid", "health.errors"
 _START_SECONDS = 5.0
+_LOOK_SECONDS = 5.0
 
 
 def running(directory: Path) -> list[HealthCheck]:
@@ -146,8 +148,22 @@ def _respond(directory: Path) -> None:
         while True:
             checks = {c.port: c for c in msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])}
             _write(directory / _ERRORS, json.dumps(_update(servers, checks)).encode())
-            if signal.sigwait(signals) == signal.SIGTERM:
+            while (got := signal.sigtimedwait(signals, _LOOK_SECONDS)) is None:
+                if not _namespace_is_named(directory):
+                    return
+            if got.si_signo == signal.SIGTERM:
                 return
+
+
+def _namespace_is_named(directory: Path) -> bool:
+    """False when the namespace that `directory` is for has been deleted (ip netns del): nobody can ask or end us any more."""
+    prefix, _, name = directory.name.partition("netns-")
+    if prefix or not name:
+        return True
+    try:
+        return (netns.NETNS_DIR / name).stat().st_ino == int(netns.identity())
+    except OSError:
+        return False
 
 
 def _update(servers: dict[int, _Server], checks: dict[int, HealthCheck]) -> list[str]:

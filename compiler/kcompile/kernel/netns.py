@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import KernelError, UnsupportedError
 
-__all__ = ["entered", "identity"]
+__all__ = ["NETNS_DIR", "entered", "identity"]
 
 NETNS_DIR = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
