@@ -101,10 +101,13 @@ class Judge:
         return ""
 
     def _source(self, flow: Flow, expect: Expect, outcome: Outcome) -> str:
-        own = self.lab.topology.on_node(outcome.peer)
-        if expect.masq is True and not (own and (outcome.peer != flow.src or flow.src in self.lab.topology.node_ips)):
-            return f"saw the source {outcome.peer}, not one of the node's addresses"
-        if expect.masq is False and outcome.peer != flow.src:
+        """What is wrong with the peer that a backend saw. Masquerading takes the node's first address: a flow from there looks the same."""
+        topology = self.lab.topology
+        first = next((ip for ip in topology.node_ips if (":" in ip) == (":" in flow.src)), "")
+        unchanged = outcome.peer == flow.src
+        if expect.masq is True and (not topology.on_node(outcome.peer) or (unchanged and flow.src != first)):
+            return f"saw the source {outcome.peer}, not one of the node's addresses" + (" that masquerading takes" if unchanged else "")
+        if expect.masq is False and not unchanged:
             return f"saw the source {outcome.peer} instead of {flow.src}"
         return ""
 
