@@ -22,7 +22,7 @@ Key = tuple[Any, ...]
 Program = Mapping[Key, Any]
 
 
-class FrontendView(msgspec.Struct, frozen=True, gc=False):
+class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One frontend as a Program (lowered, or read back from a kernel) programs it: what ``kcompile get`` shows.
 
     `protocol` is in Kubernetes' spelling; `address` is ``*`` for a NodePort; `backends` are ``ip:port`` in slot order, those that
