@@ -11,6 +11,7 @@ parse.py       what `nft -j list table` says -> Program
 view.py        Program -> frontends, for people
 """
 
+from .incremental import IncrementalProgram
 from .target import NftablesTarget
 
-__all__ = ["NftablesTarget"]
+__all__ = ["IncrementalProgram", "NftablesTarget"]
