@@ -80,19 +80,17 @@ def _nft_service_rules(scale: Scale, service: int, pods: Sequence[str]) -> Itera
 
 
 def _nft_cold(scale: Scale) -> str:
-    chains: list[str] = []
-    rules: list[str] = []
-    elements: list[str] = []
+    """Service by service, as syncProxyRules writes them: the order tells, since each anonymous map walks the whole transaction."""
+    lines: list[str] = []
     for i in range(scale.services):
         pods = scale.pods(i)
+        lines.append(f"add chain {_NFT} {_nft_service(i)}")
+        lines += (f"add chain {_NFT} {_nft_endpoint(i, pod)}" for pod in pods)
+        lines.append(f"add element {_NFT} service-ips {{ {scale.vip(i)} . tcp . {PORT} : goto {_nft_service(i)} }}")
+        lines += _nft_service_rules(scale, i, pods)
         for pod in pods:
-            endpoint = _nft_endpoint(i, pod)
-            chains.append(f"add chain {_NFT} {endpoint}")
-            rules += _nft_endpoint_rules(endpoint, pod)
-        chains.append(f"add chain {_NFT} {_nft_service(i)}")
-        rules += _nft_service_rules(scale, i, pods)
-        elements.append(f"add element {_NFT} service-ips {{ {scale.vip(i)} . tcp . {PORT} : goto {_nft_service(i)} }}")
-    return _NFT_BASE + "\n".join([*chains, *rules, *elements]) + "\n"
+            lines += _nft_endpoint_rules(_nft_endpoint(i, pod), pod)
+    return _NFT_BASE + "\n".join(lines) + "\n"
 
 
 def _nft_change(scale: Scale, service: int, old: Sequence[str], new: Sequence[str]) -> str:
