@@ -246,3 +246,22 @@ def test_the_health_responder_ends_with_its_namespace(tmp_path):
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("mode", list(modes.MODES))
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_get_shows_every_backend(machine, mode, count):
+    if reason := modes.missing(mode):
+        pytest.skip(reason)
+    ips = [f"10.244.1.{i}" for i in range(1, count + 1)]
+    open_, sticky = service("web", "10.96.0.11", type="NodePort"), service("sticky", "10.96.0.12", sessionAffinity="ClientIP")
+    machine.apply(open_, sticky, service("only", "10.96.0.13"), *(endpoints(n, *ips) for n in ("web", "sticky", "only")), mode=mode)
+    shown = json.loads(machine.run("get", "services", "-o", "json"))
+    wanted = [f"{ip}:5353" for ip in ips]
+    assert [(s["service"], s["kind"], sorted(s["backends"])) for s in shown] == [
+        ("demo/only:p", "ClusterIP", wanted),
+        ("demo/sticky:p", "ClusterIP", wanted),
+        ("demo/web:p", "ClusterIP", wanted),
+        ("demo/web:p", "NodePort", wanted),
+    ]
+    assert [s["affinitySeconds"] for s in shown] == [0, 10800, 0, 0]

@@ -24,7 +24,7 @@ def frontends(program: Program) -> list[FrontendView]:
             chains.setdefault((key[1], key[2]), {})[key[3]] = value
     found: dict[_Key, FrontendView] = {}
     for (family, table), named in sorted(chains.items(), key=lambda item: (item[0][0], item[0][1] != "nat")):
-        for service, kind, rule in _leaves(named):
+        for service, kind, rule, listed in _leaves(named):
             assert rule.ports is not None
             address = rule.destination.partition("/")[0] or "*"
             version = int(family[2:])
@@ -32,7 +32,7 @@ def frontends(program: Program) -> list[FrontendView]:
             if key in found:
                 continue
             if table == "nat":
-                reached = list(_reached(named, rule.target))
+                reached = listed or _reached(named, rule.target)
                 backends = tuple(dict.fromkeys(r.rpartition(_DNAT)[2] for r in reached if _DNAT in r))
                 found[key] = FrontendView(service, kind, *_swap(key), "dnat", backends, _affinity(reached))
             else:
@@ -45,19 +45,26 @@ def _swap(key: _Key) -> tuple[int, str, str, int]:
     return key[0], key[3], key[4], key[5]
 
 
-def _leaves(chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, Rule]]:
-    """The rules at the bottom of the trees: they carry ``namespace/service:port Kind`` as their comment."""
+def _leaves(chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, Rule, list[str]]]:
+    """The rules at the bottom of the trees: they carry ``namespace/service:port Kind`` as their comment.
+
+    A small pool stands in the tree itself, its last rule commented: then all its rules come along.
+    """
     for rules in chains.values():
+        listed: list[str] = []
         for text in rules:
+            if _DNAT in text:
+                listed.append(text)
             if "--comment" not in text:
                 continue
+            pool, listed = (listed, []) if _DNAT in text else ([], [])
             try:
                 rule = Rule.parse(text)
             except ValueError:
                 continue  # someone wrote into our chain; the plan will say so
             service, _, kind = rule.comment.rpartition(" ")
             if service and rule.ports and rule.target != "ACCEPT":
-                yield service, kind, rule
+                yield service, kind, rule, pool
 
 
 def _reached(chains: Mapping[str, tuple[str, ...]], start: str) -> list[str]:
