@@ -1,6 +1,7 @@
 """The project about itself: the README's commands exist, the changelog keeps up, modules stay small, nothing points outside."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,12 +18,13 @@ MAX_LINES = 400
 
 def project_files() -> list[Path]:
     """What git holds, or in an unpacked archive everything but what tools leave behind."""
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
-    if listed.returncode == 0:
-        return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
-    return [
-        p for p in ROOT.rglob("*") if p.is_file() and not any(part.startswith(".") or part == "build" for part in p.relative_to(ROOT).parts)
-    ]
+    if shutil.which("git"):
+        listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
+        if listed.returncode == 0:
+            return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    leftovers = re.compile(r"(\.(venv|git|nox|[a-z]+_cache|hypothesis|benchmarks)|build|__pycache__)/")
+    files = (p for p in ROOT.rglob("*") if p.is_file())
+    return [p for p in files if not leftovers.search(f"{p.relative_to(ROOT).as_posix()}/")]
 
 
 def make_targets() -> set[str]:
