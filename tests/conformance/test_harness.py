@@ -19,12 +19,7 @@ from harness.verdicts import check_flows, tries
 
 pytestmark = pytest.mark.kernel
 
-NODE = {
-    "name": "node-a",
-    "ips": ["192.0.2.10", "2001:db8:1::10"],
-    "zone": "zone-a",
-    "podCIDRs": ["10.244.0.0/24", "fd00:10:244::/64"],
-}
+NODE = {"name": "node-a", "ips": ["192.0.2.10", "2001:db8:1::10"], "zone": "zone-a", "podCIDRs": ["10.244.0.0/24", "fd00:10:244::/64"]}
 ENDPOINTS = [("10.244.0.21", "node-a"), ("10.244.1.31", "node-b")]
 BOTH = ["10.244.0.21:8080", "10.244.1.31:8080"]
 POD, REMOTE_POD, OUTSIDE, HOST = "10.244.0.5", "10.244.1.5", "203.0.113.7", "192.0.2.10"
