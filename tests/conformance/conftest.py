@@ -41,17 +41,24 @@ def chosen_modes(config: pytest.Config) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
+def unavailable(reason: str, named: bool) -> None:
+    """End this test: a failure if its mode was named, else a skip, which fails in CI."""
+    if named:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _clean_namespaces():
+def _clean_namespaces(request: pytest.FixtureRequest) -> None:
     """Nothing is left of earlier runs that were killed."""
+    if reason := modes.no_namespaces():
+        unavailable(reason, bool(chosen_modes(request.config)))
     netns.sweep()
 
 
 @pytest.fixture
 def usable_mode(mode: str, request: pytest.FixtureRequest) -> str:
-    """The test's mode. Where the kernel hasn't got it: a failure if it was named, else a skip, which fails in CI."""
+    """The test's mode, where the kernel has it."""
     if reason := modes.missing(mode):
-        if mode in chosen_modes(request.config):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        unavailable(reason, mode in chosen_modes(request.config))
     return mode

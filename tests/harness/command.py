@@ -138,24 +138,21 @@ class Kcompile:
 
 
 def rules(namespace: str, mode: str) -> str:
-    """Every packet filter rule of a namespace, as text."""
-    dump = netns.run(namespace, ["nft", "list", "ruleset"]).stdout
+    """Every packet filter rule of a namespace that `mode` could have made, as text."""
     if mode == "iptables-legacy":
-        dump += "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
-    return dump
+        return "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
+    return netns.run(namespace, ["nft", "list", "ruleset"]).stdout
 
 
 def ours(namespace: str, mode: str) -> list[str]:
     """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones. The lab itself makes none."""
-    listed = json.loads(netns.run(namespace, ["nft", "-j", "list", "ruleset"]).stdout or '{"nftables": []}')["nftables"]
+    if mode == "iptables-legacy":
+        lines = rules(namespace, mode).splitlines()
+        return [line for line in lines if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-")]
     left = []
-    for item in listed:
+    for item in json.loads(netns.run(namespace, ["nft", "-j", "list", "ruleset"]).stdout or '{"nftables": []}')["nftables"]:
         ((kind, value),) = item.items()
         built_in = kind == "metainfo" or (kind == "table" and value["name"] != "kcompile") or (kind == "chain" and "hook" in value)
         if not built_in or value.get("table") == "kcompile":
-            left.append(f"nft {kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}")
-    if mode == "iptables-legacy":
-        for tool in ("iptables", "ip6tables"):
-            saved = netns.run(namespace, [f"{tool}-legacy-save"]).stdout.splitlines()
-            left += [f"{tool}: {line}" for line in saved if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-")]
+            left.append(f"{kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}")
     return left

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from . import netns
 
-__all__ = ["MODES", "missing"]
+__all__ = ["MODES", "missing", "no_namespaces"]
 
 _NFT = """\
 table {family} probe {{
@@ -57,13 +57,18 @@ MODES: dict[str, Callable[[str], None]] = {
 """Each mode with a probe that raises in a namespace where the mode can't work."""
 
 
+def no_namespaces() -> str:
+    """Why there can be no labs here at all; empty where there can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    return "" if shutil.which("ip") else "no ip command (iproute2)"
+
+
 @functools.cache
 def missing(mode: str) -> str:
     """Why `mode` can't run here; empty where it can."""
-    if os.geteuid() != 0:
-        return "network namespaces need root"
-    if not shutil.which("ip"):
-        return "no ip command (iproute2)"
+    if reason := no_namespaces():
+        return reason
     try:
         with netns.group(["probe"]) as names:
             MODES[mode](names["probe"])
