@@ -73,5 +73,5 @@ def missing(mode: str) -> str:
         with netns.group(["probe"]) as names:
             MODES[mode](names["probe"])
     except (OSError, RuntimeError) as error:
-        return f"mode {mode} doesn't work here: {error}"
+        return f"mode {mode} doesn't work here: {' '.join(str(error).split())[:300]}"
     return ""
