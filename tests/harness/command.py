@@ -23,6 +23,13 @@ __all__ = ["Kcompile", "Result", "configuration", "node_object", "ours", "rules"
 
 _OWN = {"detectLocal", "nodePortRange", "serviceCIDRs", "masqueradeAll", "masqueradeBit", "localhostNodePorts"}
 _DETECTOR = {"mode", "cidrs"}
+_LEGACY = ("iptables-legacy", "ipvs")
+_IPVS = {
+    "virtual or real server": ["ipvsadm", "--save", "--numeric"],
+    "set": ["ipset", "list", "-name"],
+    "device": ["ip", "-oneline", "link", "show", "type", "dummy"],
+}
+"""What mode ipvs leaves in a namespace, and the command that prints a line of each."""
 
 
 def node_object(node: Node) -> dict[str, Any]:
@@ -140,8 +147,10 @@ class Kcompile:
 def rules(namespace: str, mode: str) -> str:
     """Every packet filter rule of a namespace, as text."""
     dump = netns.run(namespace, ["nft", "list", "ruleset"]).stdout
-    if mode == "iptables-legacy":
+    if mode in _LEGACY:
         dump += "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
+    if mode == "ipvs":
+        dump += "".join(netns.run(namespace, command).stdout for command in (*_IPVS.values(), ["ipset", "list"]))
     return dump
 
 
@@ -154,8 +163,11 @@ def ours(namespace: str, mode: str) -> list[str]:
         built_in = kind == "metainfo" or (kind == "table" and value["name"] != "kcompile") or (kind == "chain" and "hook" in value)
         if not built_in or value.get("table") == "kcompile":
             left.append(f"nft {kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}")
-    if mode == "iptables-legacy":
+    if mode in _LEGACY:
         for tool in ("iptables", "ip6tables"):
             saved = netns.run(namespace, [f"{tool}-legacy-save"]).stdout.splitlines()
             left += [f"{tool}: {line}" for line in saved if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-")]
+    if mode == "ipvs":
+        for what, command in _IPVS.items():
+            left += [f"{what}: {line}" for line in netns.run(namespace, command).stdout.splitlines()]
     return left

@@ -87,13 +87,14 @@ class Outside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Start the machines, at once where there is another CPU for them."""
+        """Start machines now, if there is a CPU for them beside the one that is busy here; the others start with their first test."""
         if session.config.option.collectonly or (session.testsfailed and not session.config.option.continue_on_collection_errors):
             return
         for kind in KINDS:
             if chosen := [item for item in session.items if self.machine_of(item) == kind]:
                 self._remotes[kind] = Remote(kind, chosen, session.config, session.config.getoption("machine_patience"))
-                self._remotes[kind].start()
+        for remote in list(self._remotes.values())[: len(os.sched_getaffinity(0)) - 1]:
+            remote.start()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:

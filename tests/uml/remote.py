@@ -44,8 +44,8 @@ class Remote:
         self._reports: dict[str, list[pytest.TestReport]] = defaultdict(list)
         self._ended: set[str] = set()
         self._running = self._trouble = ""
-        self._said = False
-        self._heard = time.monotonic()
+        self._started = self._said = False
+        self._heard = 0.0
         environment = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
         }  # a machine's file is soon gone
@@ -58,7 +58,10 @@ class Remote:
         )
 
     def start(self) -> None:
-        """Boot. A machine that can't be had fails its tests, when they are asked for."""
+        """Boot, unless that has been done. A machine that can't be had fails its tests, when they are asked for."""
+        if self._started:
+            return
+        self._started, self._heard = True, time.monotonic()
         try:
             self._machine.start(self._output, self._output)
         except (MachineError, OSError) as error:
@@ -66,6 +69,7 @@ class Remote:
 
     def reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
         """The reports of `item`: those of the inner pytest, and a failure of our own where the machine didn't get to its end."""
+        self.start()
         while item.nodeid not in self._ended:
             yield from self._reports.pop(item.nodeid, [])
             alive = self._machine.poll() and not self._trouble
@@ -109,6 +113,8 @@ class Remote:
             self._trouble += f"\ncollection in the machine failed:\n{event['collect']}"
         else:
             report = self._config.hook.pytest_report_from_serializable(config=self._config, data=event["report"])
+            if isinstance(report.longrepr, list):  # JSON knows no tuples, and a skip's place and reason is one
+                report.longrepr = tuple(report.longrepr)
             self._reports[report.nodeid].append(report)
 
     def _failure(self, item: pytest.Item) -> pytest.TestReport:

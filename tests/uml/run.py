@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from .kernels import KINDS, TERMINALS, MachineError
 __all__ = ["Machine", "MachineError", "main"]
 
 TIMED_OUT, DIED = 124, 125
+_count = itertools.count()
 GRACE = 5.0
 """Seconds between asking a machine to stop and making it."""
 
@@ -59,7 +61,7 @@ class Machine:
             size = shutil.get_terminal_size()
             self._request.append(("terminal", f"{TERMINALS[kind]} {size.lines} {size.columns}"))
         cpus = sorted(os.sched_getaffinity(0))
-        self.cpu = cpus[os.getpid() % len(cpus)] if cpu is None else cpu
+        self.cpu = cpus[(os.getpid() + next(_count)) % len(cpus)] if cpu is None else cpu
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._relays: list[subprocess.Popen[bytes]] = []
