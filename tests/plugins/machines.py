@@ -1,6 +1,6 @@
 """Runs tests where their kernel is: those that need IPVS in a machine of their own (tests/uml), if this kernel hasn't got it.
 
-A test is one of them that is marked ``ipvs_kernel``, or has a parameter ``ipvs`` (a mode). They are collected here, run there, and
+A test is one of them that is marked ``ipvs_kernel``, or marked ``kernel`` with a parameter ``ipvs`` (a mode). They are collected here, run there, and
 reported here, with -x, -q, the summary and the exit status as usual. ``ipvs_kernel(machine="tcg")`` asks for a machine that has
 the other modes too.
 
@@ -61,7 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if "ipvs" in getattr(getattr(item, "callspec", None), "params", {}).values() and not item.get_closest_marker(MARKER):
+    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+    if "ipvs" in parameters and item.get_closest_marker("kernel") and not item.get_closest_marker(MARKER):
         item.add_marker(MARKER)
 
 

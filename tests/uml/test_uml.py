@@ -177,6 +177,7 @@ pythonpath = {TESTS}
 addopts = -p plugins.machines -p no:cacheprovider
 markers =
     ipvs_kernel: x
+    kernel: x
 """
 
 MIXED = """\
@@ -196,6 +197,7 @@ def test_fails():
     print("seen inside")
     assert here == "elsewhere"
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("mode", ["ipvs", "nftables"])
 def test_mode(mode):
     assert (here == "uml") == (mode == "ipvs")
@@ -212,7 +214,8 @@ def broken():
 def test_errs(broken):
     pass
 
-def test_stays():
+@pytest.mark.parametrize("target", ["ipvs"])
+def test_stays(target):
     assert here != "uml"
 """
 
@@ -263,9 +266,9 @@ def test_tests_of_a_machine_are_reported_as_usual(tmp_path: Path):
         "PASSED test_sample.py::test_mode[nftables]",
         "PASSED test_sample.py::test_passes[a b::c]",
         "PASSED test_sample.py::test_passes[d[e]]",
-        "PASSED test_sample.py::test_stays",
+        "PASSED test_sample.py::test_stays[ipvs]",
     ]
-    assert lines(text, "SKIPPED") == ["SKIPPED [1] test_sample.py:23: because"]
+    assert lines(text, "SKIPPED") == ["SKIPPED [1] test_sample.py:24: because"]
     assert "seen inside" in text
     assert "E       AssertionError: assert 'uml' == 'elsewhere'" in text
     assert "LookupError: not set up" in text
