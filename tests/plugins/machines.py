@@ -1,8 +1,8 @@
 """Runs tests where their kernel is: those that need IPVS in a machine of their own (tests/uml), if this kernel hasn't got it.
 
-A test is one of them that is marked ``ipvs_kernel``, or marked ``kernel`` with a parameter ``ipvs`` (a mode). They are collected here, run there, and
-reported here, with -x, -q, the summary and the exit status as usual. ``ipvs_kernel(machine="tcg")`` asks for a machine that has
-the other modes too.
+A test is one of them that is marked ``ipvs_kernel``, or marked ``kernel`` with a parameter ``ipvs`` (a mode). They are collected
+here, run there, and reported here, with -x, -q, the summary and the exit status as usual. ``ipvs_kernel(machine="tcg")`` asks for a
+machine that has the other modes too.
 
     --machine auto   that (the default)
     --machine here   every test on this kernel
