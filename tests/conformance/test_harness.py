@@ -367,13 +367,18 @@ def test_sctp_packets():
     assert parse(b"") is None
 
 
-@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "iptables-nft"])
+@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "iptables-nft", "ipvs"])
 def test_leftovers_are_seen(tmp_path: Path, usable_mode: str):
     with Lab(case(tmp_path, flow("accept"))) as lab:
         node = lab.topology.node
         assert ours(node, usable_mode) == []
         if usable_mode == "nftables":
             netns.run(node, ["nft", "-f", "-"], text="table ip kcompile { }")
+        elif usable_mode == "ipvs":
+            netns.run(node, ["ipvsadm", "--add-service", "--tcp-service", f"{VIP}:80"])
+            netns.run(node, ["ipset", "create", "KCOMPILE", "hash:ip"])
+            netns.batch(["link add kcompile type dummy"], node)
+            assert len(ours(node, usable_mode)) == 3
         else:
             flavour = usable_mode.removeprefix("iptables-")
             netns.run(node, [f"iptables-{flavour}-restore"], text="*nat\nCOMMIT\n")
