@@ -8,13 +8,14 @@ ipvs.py       mode ipvs: virtual servers, the dummy device, sets, and rules that
 gather.py     the rules and devices of the namespace that is looked at
 node.py       its sysctls, kernel modules, and what kcompile and kube-proxy have running
 judge.py      Facts -> Report, pure
+checks.py     one check after the other, pure
 advice.py     the commands that mend, pure
 
 Gathering writes nothing outside of the probes' own namespaces. The kernel may load modules for a probe, as it would for apply.
 """
 
+from .gather import gather
+from .judge import judge
+from .records import MODES, Facts, Finding, ModeReport, Report
 
-
-
-
-
+__all__ = ["MODES", "Facts", "Finding", "ModeReport", "Report", "gather", "judge"]

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-__all__ = ["IPTABLES", "IPVS_RULES", "NFTABLES", "SCHEDULERS", "SET_TYPES", "Feature", "filled", "iptables_script", "match_set", "nft_script"]
+__all__ = [
+    "NFTABLES", "SCHEDULERS", "SET_TYPES", "Feature", "filled", "iptables_features", "iptables_script", "ipvs_rules", "nft_script",
+]  # fmt: skip
 
 CHAIN = "KCOMPILE-PROBE"
 _TOKEN = re.compile(r"<(\w+)>")
@@ -109,15 +111,14 @@ NFTABLES = (
     _SCTP,
 )  # fmt: skip
 
-_TABLES = Feature("tables nat and filter", ("<legacy>_nat", "<legacy>_filter"), {"nat": "", "filter": ""})
+_MODULES = {"legacy": ("<legacy>_nat", "<legacy>_filter"), "nft": ("nf_tables", "nft_compat", "nft_chain_nat")}
 _COMMENT = Feature("match comment", ("xt_comment",), {"nat": "-m comment --comment probe"})
 _MARK = Feature("match mark, target MARK", ("xt_mark",), {"nat": "-m mark ! --mark 0x4000/0x4000 -j MARK --set-xmark 0x4000/0x4000"})
 _CONNTRACK = Feature("match conntrack", ("xt_conntrack",), {"filter": "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"})
 _MASQUERADE = Feature("target MASQUERADE --random-fully", ("xt_MASQUERADE",), {"nat": "POSTROUTING -j MASQUERADE --random-fully"})
 _REJECT = Feature("target REJECT", ("<ipt>_REJECT",), {"filter": "-j REJECT --reject-with <icmp>"}, _ENDPOINTS)
 
-IPTABLES = (
-    _TABLES,
+_IPTABLES = (
     _COMMENT,
     Feature("matches tcp and udp", ("xt_tcpudp",), {"nat": "-p tcp -m tcp --dport 1:2\n-p udp -m udp --dport 1"}),
     _MARK,
@@ -143,12 +144,21 @@ IPTABLES = (
     _SCTP,
 )  # fmt: skip
 
-# What ipvs mode leaves to iptables.
-IPVS_RULES = (_TABLES, _COMMENT, _MARK, _CONNTRACK, _MASQUERADE, _REJECT)
+_IPVS = (_COMMENT, _MARK, _CONNTRACK, _MASQUERADE, _REJECT)
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf")
 SET_TYPES = ("hash:ip", "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "hash:net")
 
 
-def match_set(name: str) -> Feature:
-    """The match on set `name`, which must exist."""
-    return Feature("match set", ("xt_set",), {"nat": f"-m set --match-set {name} dst -j RETURN"})
+def _tables(backend: str) -> Feature:
+    return Feature("tables nat and filter", _MODULES[backend], {"nat": "", "filter": ""})
+
+
+def iptables_features(backend: str) -> tuple[Feature, ...]:
+    """What the iptables modes need, of variant `backend`."""
+    return (_tables(backend), *_IPTABLES)
+
+
+def ipvs_rules(backend: str, set_name: str) -> tuple[Feature, ...]:
+    """What ipvs mode leaves to iptables. The set `set_name` must exist; empty: there is none to ask for."""
+    asks = Feature("match set", ("xt_set",), {"nat": f"-m set --match-set {set_name} dst -j RETURN"})
+    return (_tables(backend), *_IPVS, *([asks] if set_name else []))

@@ -7,9 +7,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import KernelError
 from .. import iptables, sysctl
-from .features import IPVS_RULES, SCHEDULERS, SET_TYPES, match_set
+from .features import SCHEDULERS, SET_TYPES, ipvs_rules
 from .probes import no_family, refused, restore, tool_missing
 from .records import Lack
 
@@ -51,16 +50,19 @@ def _device() -> list[Lack]:
 
 def _servers() -> list[Lack]:
     from pyroute2 import IPVS
+    from pyroute2.netlink.exceptions import NetlinkError
 
-    opened: list[Any] = []
-    lacks = _attempt("IPVS", (4, 6), ("ip_vs",), lambda: opened.append(IPVS()))
-    for ipvs in opened:
-        with ipvs:
-            for family in (4, 6):
-                if no_family(family) is None:
-                    lacks += _schedulers(ipvs, family)
-        if sysctl.read("net.ipv4.vs.conntrack") is None:
-            lacks += [Lack("connection tracking of IPVS", family, "no sysctl net.ipv4.vs.conntrack") for family in (4, 6)]
+    try:
+        ipvs = IPVS()
+    except (NetlinkError, OSError):  # the family is asked for by name
+        return [Lack("IPVS", family, "no generic netlink family IPVS", ("ip_vs",)) for family in (4, 6)]
+    lacks: list[Lack] = []
+    with ipvs:
+        for family in (4, 6):
+            if no_family(family) is None:
+                lacks += _schedulers(ipvs, family)
+    if sysctl.read("net.ipv4.vs.conntrack") is None:
+        lacks += [Lack("connection tracking of IPVS", family, "no sysctl net.ipv4.vs.conntrack") for family in (4, 6)]
     return lacks
 
 
@@ -111,9 +113,7 @@ def _rules(family: int) -> list[Lack]:
         with IPSet() as sets:
             sets.create(name, stype="hash:ip", family=kind)
 
-    wanted = IPVS_RULES if _attempt("", (family,), (), create) else (*IPVS_RULES, match_set(name))
+    there = "" if _attempt("", (family,), (), create) else name
     backends: tuple[iptables.Backend, ...] = ("nft", "legacy")
-    outcomes = [refused(wanted, family, restore(family, b)) for b in backends if not tool_missing(f"iptables-{b}-restore")]
-    if not outcomes:
-        raise KernelError("no iptables")
-    return min(outcomes, key=len)
+    usable = [backend for backend in backends if not tool_missing(f"iptables-{backend}-restore")]
+    return min((refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable), key=len, default=[])

@@ -22,7 +22,7 @@ __all__ = ["probe", "refused", "tool_missing"]
 
 Load = Callable[[Sequence[Feature]], None]
 _LIBRARY = "libnftables.so.1"
-_TOOL = re.compile(r"^\S+: (?:\S+ v[\d.]+ \(\w+\):? ?)?(?:line \d+: )?")
+_TOOL = re.compile(r"^\S+: (?:\S+ v[\d.]+ \(\w+\):? ?)?(?:line \d+: )?(?:Could not process rule: )?")
 _LATER = re.compile(r" line \d+: .*|: [:*-].*")
 
 
@@ -138,7 +138,7 @@ def _iptables(backend: iptables.Backend) -> list[Lack]:
     lacks: list[Lack] = []
     for family in (4, 6):
         absent = no_family(family)
-        lacks += [absent] if absent else refused(features.IPTABLES, family, restore(family, backend))
+        lacks += [absent] if absent else refused(features.iptables_features(backend), family, restore(family, backend))
     return lacks
 
 

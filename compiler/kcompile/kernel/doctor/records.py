@@ -103,6 +103,7 @@ class KernelModules(msgspec.Struct, frozen=True):
     `folder`: /lib/modules has this release; `others`: it has other releases; `available`: names in there; `present`: loaded, built in.
     """
 
+    release: str = ""
     loadable: bool = True
     locked: bool = False
     folder: bool = True
@@ -125,12 +126,12 @@ class NodeFacts(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `judge` looks at. `rules` is None where they can't be read for want of rights."""
+    """Everything that `judge` looks at. Without `root` there are no rules."""
 
     root: bool = True
     netns: str = ""
     probes: tuple[ModeProbe, ...] = ()
-    rules: RuleFacts | None = RuleFacts()
+    rules: RuleFacts = RuleFacts()
     node: NodeFacts = NodeFacts()
     modules: KernelModules = KernelModules()
 
