@@ -155,10 +155,11 @@ def _rp_filter(facts: Facts) -> Iterator[Finding]:
 def _conntrack(facts: Facts) -> Iterator[Finding]:
     """The limit is one for all namespaces and can be set only in the first."""
     count, limit = (int(facts.node.sysctls.get(f"net.netfilter.nf_conntrack_{name}", "0")) for name in ("count", "max"))
-    if limit and count / limit >= CONNTRACK_NEARLY:
-        severity, then = ("error", "new connections are dropped") if count / limit >= CONNTRACK_FULL else ("warning", "it fills up")
-        message = f"{count} of {limit} connections are tracked: {then}"
-        yield Finding("conntrack", severity, message, (f"sysctl -w net.netfilter.nf_conntrack_max={2 * limit}",))  # type: ignore[arg-type]
+    if not limit or count / limit < CONNTRACK_NEARLY:
+        return
+    full = count / limit >= CONNTRACK_FULL
+    message = f"{count} of {limit} connections are tracked: {'new ones are dropped' if full else 'the table fills up'}"
+    yield Finding("conntrack", "error" if full else "warning", message, (f"sysctl -w net.netfilter.nf_conntrack_max={2 * limit}",))
 
 
 def _tcp_liberal(facts: Facts) -> Iterator[Finding]:

@@ -46,8 +46,7 @@ def _mode(probe: ModeProbe, modules: KernelModules) -> ModeReport:
     costs = dict.fromkeys(
         lack.costs if len(probe.families) < 2 else f"{lack.costs} (IPv{lack.family})" for lack in probe.lacks if lack.costs
     )
-    status = "supported" if probe.families else "unsupported"
-    return ModeReport(probe.mode, status, probe.families, why, tuple(costs))  # type: ignore[arg-type]
+    return ModeReport(probe.mode, "supported" if probe.families else "unsupported", probe.families, why, tuple(costs))
 
 
 def _modules(probe: ModeProbe, costs: str) -> list[str]:
