@@ -320,10 +320,10 @@ def test_a_lock_that_is_held(node):
 
 
 def test_a_probe_that_dies_or_hangs():
-    with pytest.raises(KernelError, match="no answer"):
+    with pytest.raises(KernelError, match=r"died \(status 768\)"):
         Scratch(lambda: os._exit(3)).result()
     started = time.monotonic()
-    with pytest.raises(KernelError, match="no answer"):
+    with pytest.raises(KernelError, match=r"no answer in 0\.3 s"):
         Scratch(lambda: subprocess.run(["sleep", "600"], check=False), seconds=0.3).result()
     assert time.monotonic() - started < 5
     with pytest.raises(KernelError, match="ZeroDivisionError"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_MODES = (*options.MODES, "ipvs") if "ipvs" not in options.MODES else options.MODES
+_MODES = tuple(dict.fromkeys((*options.MODES, "ipvs")))
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 

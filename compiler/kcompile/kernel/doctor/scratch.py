@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Scratch(Generic[T]):
     """Starts `work` at once, so that several run side by side; `result` waits for it."""
 
-    def __init__(self, work: Callable[[], T], seconds: float = 60.0) -> None:
-        self._deadline = time.monotonic() + seconds
+    def __init__(self, work: Callable[[], T], seconds: float = 300.0) -> None:
+        self._seconds, self._deadline = seconds, time.monotonic() + seconds
         self._reader, writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -40,11 +40,14 @@ class Scratch(Generic[T]):
                 if not piece:
                     break
                 data += piece
-        if not data:
+        late = not data and time.monotonic() >= self._deadline
+        if late:
             os.killpg(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        _, status = os.waitpid(self._pid, 0)
+        if late:
+            raise KernelError(f"the probe gave no answer in {self._seconds:g} s")
         if not data:
-            raise KernelError("the probe gave no answer")
+            raise KernelError(f"the probe died (status {status})")
         ok, result = pickle.loads(data)  # noqa: S301 (our own child's words)
         if ok:
             return result  # type: ignore[no-any-return]
