@@ -97,7 +97,15 @@ CASES = {
     ),
     "both-variants": (
         facts(rules={"variants": (Variant("legacy", 4, foreign=9), Variant("nft", 4, foreign=2))}),
-        ("iptables-variants", "warning", r"iptables-nft-save \| iptables-legacy-restore --noflush && iptables-nft-save \| sed .*"),
+        ("iptables-variants", "warning", r"iptables-nft-save \| grep .* \| iptables-legacy-restore --noflush && .* \| sed .*"),
+    ),
+    "both-variants-have-a-chain": (
+        facts(
+            rules={
+                "variants": tuple(Variant(b, 4, foreign=2, chains=frozenset({"nat/DOCKER", f"nat/{b}"})) for b in ("nft", "legacy")),
+            }
+        ),
+        ("iptables-variants", "warning", ""),
     ),
     "own-rules-in-the-other-variant": (
         facts(rules={"variants": (Variant("legacy", 4, own=9), Variant("nft", 4, foreign=2))}),
@@ -303,6 +311,8 @@ def test_whose_the_rules_are():
     assert summary("nft", 4, SAVED.format(rule="-A FORWARD -j ACCEPT")) == wanted
     accepts = "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
     assert summary("nft", 4, SAVED.format(rule=accepts)) == msgspec.structs.replace(wanted, forwards_services=True)
+    mine = "*nat\n:MINE - [0:0]\n:KCOMPILE-SERVICES - [0:0]\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:MINE - [0:0]\nCOMMIT\n"
+    assert summary("nft", 4, mine).chains == {"nat/MINE", "filter/MINE"}
     kubelet = ":KUBE-FIREWALL - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n"
     assert summary("nft", 4, kubelet) == Variant("nft", 4)
 

@@ -15,6 +15,7 @@ __all__ = [
 _PACKAGES = {"libnftables.so.1": "libnftables1", "ip": "iproute2"}
 # kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...) stay
 _PROXY = "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
+_NOT_FOREIGN = "KUBE-|KCOMPILE-"
 _SERVICE = re.compile(r"/([^/]*kube-proxy[^/]*\.service)(?:/|$)")
 _CLOUD = re.compile(r"-cloud-(\w+)$")  # Debian's kernel for virtual machines leaves out much
 
@@ -71,9 +72,10 @@ def remove_kube_proxy_rules(variant: Variant) -> str:
 
 
 def move_rules(source: Variant, to: Variant) -> str:
-    """Have `to` hold the rules of `source` too, then empty that."""
-    empty = f"{source.tool}-save | sed -E '/^-A/d; /^:[^ ]+ -/d; s/^(:[^ ]+) DROP/\\1 ACCEPT/' | {source.tool}-restore"
-    return f"{source.tool}-save | {to.tool}-restore --noflush && {empty}"
+    """Have `to` hold the foreign rules of `source` too, then take them out of that. No chain of theirs may be in both."""
+    spare = f"/{_NOT_FOREIGN}/!{{/^-A/d; /^:[^ ]+ -/d;}}; s/^(:[^ ]+) DROP/\\1 ACCEPT/"
+    copied = f"{source.tool}-save | grep -Ev '{_NOT_FOREIGN}' | {to.tool}-restore --noflush"
+    return f"{copied} && {source.tool}-save | sed -E '{spare}' | {source.tool}-restore"
 
 
 def accept_services(where: Variant | ForwardChain) -> str:

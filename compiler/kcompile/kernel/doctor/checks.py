@@ -62,13 +62,17 @@ def _iptables_variants(facts: Facts) -> Iterator[Finding]:
                 f"IPv{family}: {source.tool} has {source.foreign} rules and {to.tool} has {to.foreign}: "
                 "every packet crosses both, and may be dropped by either"
             )
-            yield Finding("iptables-variants", "warning", message, (advice.inside(facts.netns, advice.move_rules(source, to)),))
+            same = sorted(source.chains & to.chains)
+            if same:
+                message += f" (to be put together by hand: {', '.join(same[:3])}{', ...' if len(same) > 3 else ''} in both)"
+            mend = () if same else (advice.inside(facts.netns, advice.move_rules(source, to)),)
+            yield Finding("iptables-variants", "warning", message, mend)
         for foreign in there:
             own = [v for v in facts.rules.variants if v.family == family and v.own and v.backend != foreign.backend]
             if own and len(there) == 1:
                 message = f"IPv{family}: kcompile's rules are in {own[0].tool}, everybody else's in {foreign.tool}"
-                mend = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", f"iptables-{foreign.backend}")
-                yield Finding("iptables-variants", "note", message, (mend,))
+                again = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", f"iptables-{foreign.backend}")
+                yield Finding("iptables-variants", "note", message, (again,))
 
 
 def _forward_policy(facts: Facts) -> Iterator[Finding]:

@@ -75,9 +75,21 @@ def summary(backend: str, family: int, text: str) -> Variant:
         kube_proxy=len(_PROXY_CHAIN.findall(text)),
         own=own,
         foreign=sum(_OWN not in rule and _KUBERNETES not in rule for rule in rules),
+        chains=_foreign_chains(text),
         forward=policy[1] if policy else "",
         forwards_services=_FORWARDS.search(text) is not None,
     )
+
+
+def _foreign_chains(text: str) -> frozenset[str]:
+    """``table/chain`` of the chains that somebody made."""
+    table, found = "", set()
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":") and line.split()[1] == "-" and not line.startswith((f":{_OWN}", f":{_KUBERNETES}")):
+            found.add(f"{table}/{line[1:].split()[0]}")
+    return frozenset(found)
 
 
 def _nftables() -> tuple[tuple[tuple[str, str], ...], tuple[ForwardChain, ...]]:

@@ -44,8 +44,8 @@ class ModeProbe(msgspec.Struct, frozen=True):
 class Variant(msgspec.Struct, frozen=True):
     """One iptables variant (``legacy``, ``nft``) in one family: how many rules, and whose.
 
-    `foreign` leaves out kcompile's and those of Kubernetes. `forward` is the policy of FORWARD; `forwards_services`: a rule accepts
-    there what was DNATed.
+    `foreign` leaves out kcompile's and those of Kubernetes; `chains` are the foreign ones, with their table. `forward` is
+    the policy of FORWARD; `forwards_services`: a rule accepts there what was DNATed.
     """
 
     backend: str
@@ -53,6 +53,7 @@ class Variant(msgspec.Struct, frozen=True):
     kube_proxy: int = 0
     own: int = 0
     foreign: int = 0
+    chains: frozenset[str] = frozenset()
     forward: str = ""
     forwards_services: bool = False
 
