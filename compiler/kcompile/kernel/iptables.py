@@ -19,7 +19,7 @@ from ..errors import KernelError, UnsupportedError
 from ..targets.base import Key
 from ..targets.iptables.parse import parse
 
-__all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe"]
+__all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe", "saved"]
 
 Backend = Literal["legacy", "nft"]
 _BACKENDS: tuple[Backend, ...] = ("nft", "legacy")
@@ -80,6 +80,11 @@ def observe(backend: Backend) -> dict[Key, Any]:
     for family, text in _saved(backend, _TABLES).items():
         program.update(parse(text, family))
     return program
+
+
+def saved(backend: Backend) -> dict[str, str]:
+    """Family -> everything that iptables-save prints, whoever's it is."""
+    return _saved(backend, None)
 
 
 def apply(scripts: Mapping[str, str], backend: Backend) -> None:
