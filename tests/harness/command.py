@@ -140,7 +140,9 @@ class Kcompile:
 def rules(namespace: str, mode: str) -> str:
     """Every packet filter rule of a namespace, as text."""
     dump = netns.run(namespace, ["nft", "list", "ruleset"]).stdout
-    if mode == "iptables-legacy":
+    if mode == "ipvs":
+        dump += "".join(netns.run(namespace, c).stdout for c in (["ipset", "save"], ["ipvsadm", "-S", "-n"], ["ip", "address"]))
+    if mode in ("iptables-legacy", "ipvs"):
         dump += "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
     return dump
 
@@ -154,7 +156,11 @@ def ours(namespace: str, mode: str) -> list[str]:
         built_in = kind == "metainfo" or (kind == "table" and value["name"] != "kcompile") or (kind == "chain" and "hook" in value)
         if not built_in or value.get("table") == "kcompile":
             left.append(f"nft {kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}")
-    if mode == "iptables-legacy":
+    if mode == "ipvs":
+        left += [f"ipset {line}" for line in netns.run(namespace, ["ipset", "list", "-n"]).stdout.splitlines()]
+        left += [f"ipvs {line}" for line in netns.run(namespace, ["ipvsadm", "-S", "-n"]).stdout.splitlines()]
+        left += [f"link {line}" for line in netns.run(namespace, ["ip", "-o", "link"]).stdout.splitlines() if "kcompile" in line]
+    if mode in ("iptables-legacy", "ipvs"):
         for tool in ("iptables", "ip6tables"):
             saved = netns.run(namespace, [f"{tool}-legacy-save"]).stdout.splitlines()
             left += [f"{tool}: {line}" for line in saved if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-")]
