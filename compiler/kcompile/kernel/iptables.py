@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import KernelError, UnsupportedError
 from ..targets.base import Key
-from ..targets.iptables.parse import parse
+from ..targets.xtables.parse import parse
 
 __all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe"]
 
