@@ -139,16 +139,20 @@ class Kcompile:
 
 def rules(namespace: str, mode: str) -> str:
     """Every packet filter rule of a namespace that `mode` could have made, as text."""
-    if mode == "iptables-legacy":
-        return "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
+    commands = [["iptables-legacy-save"], ["ip6tables-legacy-save"]]
+    if mode == "ipvs":
+        commands += [["ipset", "save"], ["ipvsadm", "-S", "-n"], ["ip", "-o", "link"]]
+    if mode in ("iptables-legacy", "ipvs"):
+        return "".join(netns.run(namespace, command).stdout for command in commands)
     return netns.run(namespace, ["nft", "list", "ruleset"]).stdout
 
 
 def ours(namespace: str, mode: str) -> list[str]:
     """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones. The lab itself makes none."""
-    if mode == "iptables-legacy":
+    if mode in ("iptables-legacy", "ipvs"):
         lines = rules(namespace, mode).splitlines()
-        return [line for line in lines if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-")]
+        own = [line for line in lines if line.startswith(("-A", "create ")) or "kcompile" in line]
+        return own + [line for line in lines if line.startswith(":") and line.split()[1] == "-"]
     left = []
     for item in json.loads(netns.run(namespace, ["nft", "-j", "list", "ruleset"]).stdout or '{"nftables": []}')["nftables"]:
         ((kind, value),) = item.items()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from . import netns
 
@@ -49,10 +52,25 @@ def _iptables(flavour: str, name: str) -> None:
         netns.run(name, [f"{tool}-{flavour}-restore"], text=_IPTABLES)
 
 
+def _ipvs(name: str) -> None:
+    if not Path("/proc/net/ip_vs").exists():
+        subprocess.run(["modprobe", "-qa", "ip_vs", "dummy"], check=False)
+    netns.run(name, ["ipset", "-exist", "restore"], text="create probe hash:ip,port skbinfo comment\n")
+    for flavour in ("legacy", "nft"):
+        with contextlib.suppress(RuntimeError):
+            _iptables(flavour, name)
+            break
+    else:
+        raise RuntimeError("no iptables")
+    netns.run(name, ["ip", "link", "add", "probe", "type", "dummy"])
+    netns.run(name, ["cat", "/proc/net/ip_vs"])
+
+
 MODES: dict[str, Callable[[str], None]] = {
     "nftables": _nftables,
     "iptables-legacy": functools.partial(_iptables, "legacy"),
     "iptables-nft": functools.partial(_iptables, "nft"),
+    "ipvs": _ipvs,
 }
 """Each mode with a probe that raises in a namespace where the mode can't work."""
 

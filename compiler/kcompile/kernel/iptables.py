@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import KernelError, UnsupportedError
 from ..targets.base import Key
-from ..targets.xtables.parse import parse
+from ..targets.xtables.parse import IPTABLES, parse
 
 __all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe"]
 
@@ -66,7 +66,9 @@ def detect_backend(override: str | None = None) -> Backend:
     rules = {backend: len(_RULE.findall(saved[backend])) for backend in usable}
     if rules["nft"] != rules["legacy"]:
         return "nft" if rules["nft"] > rules["legacy"] else "legacy"
-    return _system_variant()
+    preferred = _system_variant()
+    other: Backend = "legacy" if preferred == "nft" else "nft"
+    return other if not _works("ip4", preferred) and _works("ip4", other) else preferred
 
 
 def families(backend: Backend) -> tuple[str, ...]:
@@ -74,11 +76,14 @@ def families(backend: Backend) -> tuple[str, ...]:
     return tuple(family for family in _TOOLS if _works(family, backend))
 
 
-def observe(backend: Backend) -> dict[Key, Any]:
-    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not there."""
+def observe(backend: Backend, tables: tuple[str, ...] = _TABLES, ours: re.Pattern[str] = IPTABLES) -> dict[Key, Any]:
+    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not there.
+
+    `ours` matches the names of the chains that one mode has in `tables`.
+    """
     program: dict[Key, Any] = {}
-    for family, text in _saved(backend, _TABLES).items():
-        program.update(parse(text, family))
+    for family, text in _saved(backend, tables).items():
+        program.update(parse(text, family, ours))
     return program
 
 
