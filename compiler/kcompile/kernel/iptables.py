@@ -68,7 +68,13 @@ def detect_backend(override: str | None = None) -> Backend:
         return "nft" if rules["nft"] > rules["legacy"] else "legacy"
     preferred = _system_variant()
     other: Backend = "legacy" if preferred == "nft" else "nft"
-    return other if not _works("ip4", preferred) and _works("ip4", other) else preferred
+    return other if not _takes_rules(preferred) and _takes_rules(other) else preferred
+
+
+def _takes_rules(backend: Backend) -> bool:
+    """Whether the kernel does: asked in a namespace that ends at once, since iptables-nft-restore --test asks the kernel nothing."""
+    tool = _tool("ip4", backend, "restore")
+    return tool is not None and _run(["unshare", "--net", tool, "--noflush"], "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n").code == 0
 
 
 def families(backend: Backend) -> tuple[str, ...]:
