@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
@@ -32,19 +32,20 @@ class Deadlines:
             except (FileNotFoundError, msgspec.DecodeError):
                 self._until = {}
 
-    @property
-    def any(self) -> bool:
-        return bool(self._until)
-
     def over(self, key: Key) -> bool:
         """True when the real server `key` has drained long enough."""
         until = self._until.get(_name(key))
         return until is not None and not 0 <= until - time.clock_gettime(time.CLOCK_BOOTTIME) <= LIMIT
 
-    def keep(self, draining: Iterable[Key]) -> None:
-        """Write down that exactly `draining` drain; those that are new have LIMIT seconds."""
+    def note(self, draining: Collection[Key], changed: Iterable[Key]) -> None:
+        """Of the real servers `changed`, exactly `draining` drain now; those that are new have LIMIT seconds."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        until = {name: self._until.get(name, now + LIMIT) for name in map(_name, draining)}
+        until = dict(self._until)
+        for key in changed:
+            if key not in draining:
+                until.pop(_name(key), None)
+        for key in draining:
+            until.setdefault(_name(key), now + LIMIT)
         if until == self._until or self._path is None:
             return
         self._until = until

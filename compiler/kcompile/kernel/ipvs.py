@@ -51,9 +51,8 @@ class IpvsKernel:
         ours = {key: value for key, value in virtual_servers().items() if _is_ours(key, program)}
         program |= ours
         deadlines = Deadlines(self._directory)
-        for key, server in real_servers().items():
-            if virtual_server_of(key) in ours:
-                program[key] = RealServer(0, server.connections, True) if server.weight == 0 and deadlines.over(key) else server
+        for key, server in real_servers(ours).items():
+            program[key] = RealServer(0, server.connections, True) if server.weight == 0 and deadlines.over(key) else server
         return program
 
     def apply(self, changes: Sequence[Change]) -> None:
@@ -77,9 +76,7 @@ class IpvsKernel:
                 draining = self._remove(step.changes, drain)
             elif step.changes:
                 self._carry_out(step)
-        deadlines = Deadlines(self._directory)
-        if draining or deadlines.any:
-            deadlines.keep(key for key, server in real_servers().items() if server.weight == 0)
+        Deadlines(self._directory).note(draining, [c.key for c in changes if c.key[0] == "rs"])
 
     def _undo(self, changes: Sequence[Change]) -> None:
         """Whatever of `changes` has come true becomes what it was."""
@@ -108,7 +105,7 @@ class IpvsKernel:
             quiet = [Change(c.key, c.old, DRAINED) for c in changes if c.key[0] == "rs" and c.old.weight and _drains(c.key)]
             if quiet:
                 _all(_send, quiet, "IPVS")
-                held = real_servers()
+                held = real_servers({virtual_server_of(c.key): None for c in quiet})
                 staying = {c.key for c in quiet if (server := held.get(c.key)) is not None and server.connections}
         gone = without_held(changes, staying)
         whole = {c.key for c in gone if c.key[0] == "vs"}

@@ -13,9 +13,9 @@ from ..targets.base import Key
 from ..targets.ipvs.resources import FWMARK, VirtualServer
 from .netlink import attribute, attributes
 
-__all__ = ["GET_SERVICE", "decode_service", "encode", "header", "service_key"]
+__all__ = ["GET_DEST", "GET_SERVICE", "decode_real_server", "decode_service", "encode", "header", "named"]
 
-NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST = range(1, 8)
+NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = range(1, 9)
 _SERVICE, _DEST = 1, 2  # IPVS_CMD_ATTR_*
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
@@ -33,7 +33,7 @@ def header(command: int) -> bytes:
     return _genl.pack(command, 1, 0)
 
 
-_HEADERS = {command: header(command) for command in range(1, 8)}
+_HEADERS = {command: header(command) for command in range(1, 9)}
 _AF = {version: attribute(1, _u16.pack(number)) for version, number in _FAMILIES.items()}
 _DEST_TAIL_END = {version: attribute(11, _u16.pack(number)) for version, number in _FAMILIES.items()}
 _THRESHOLDS = attribute(5, _u32.pack(0)) + attribute(6, _u32.pack(0))
@@ -46,7 +46,7 @@ def _address(version: int, address: str) -> bytes:
     return socket.inet_pton(_FAMILIES[version], address)
 
 
-def service_key(key: Key) -> bytes:
+def _service_key(key: Key) -> bytes:
     """The attributes that name the virtual server of `key` (a ``vs`` or ``rs`` key)."""
     _, version, protocol, address, port = key[:5]
     if protocol == FWMARK:
@@ -79,9 +79,9 @@ def _dest_tail(version: int, port: int, weight: int) -> tuple[bytes, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _named(key: Key) -> bytes:
+def named(key: Key) -> bytes:
     """The nested attribute of a virtual server that real servers are added to; they come in runs."""
-    return attribute(_SERVICE, service_key(key))
+    return attribute(_SERVICE, _service_key(key))
 
 
 def encode(change: Change) -> bytes:
@@ -89,14 +89,14 @@ def encode(change: Change) -> bytes:
     key, old, new = change.key, change.old, change.new
     if key[0] == "vs":
         if new is None:
-            return _HEADERS[DEL_SERVICE] + attribute(_SERVICE, service_key(key))
+            return _HEADERS[DEL_SERVICE] + attribute(_SERVICE, _service_key(key))
         command = NEW_SERVICE if old is None else SET_SERVICE
-        return _HEADERS[command] + attribute(_SERVICE, service_key(key) + _service_tail(key[1], new))
+        return _HEADERS[command] + attribute(_SERVICE, _service_key(key) + _service_tail(key[1], new))
     version = key[1]
     weight = 0 if new is None else new.weight
     command = DEL_DEST if new is None else NEW_DEST if old is None else SET_DEST
     server = b"".join((attribute(1, _address(version, key[5])), *_dest_tail(version, key[6], weight)))
-    return b"".join((_HEADERS[command], _named(("vs", *key[1:5])), attribute(_DEST, server)))
+    return b"".join((_HEADERS[command], named(("vs", *key[1:5])), attribute(_DEST, server)))
 
 
 def decode_service(data: memoryview, start: int, end: int) -> tuple[Key, VirtualServer] | None:
@@ -119,6 +119,26 @@ def decode_service(data: memoryview, start: int, end: int) -> tuple[Key, Virtual
         return None
     address = socket.inet_ntop(_FAMILIES[version], found[3][: 4 if version == 4 else 16])
     return ("vs", version, protocol, address, found[4]), value
+
+
+def decode_real_server(data: memoryview, start: int, end: int, version: int) -> tuple[str, int, int, int]:
+    """Address, port, weight and connections of one answer to GET_DEST."""
+    ip, port, weight, connections = "", 0, 0, 0
+    for kind, at, stop in attributes(data, start + 4, end):
+        if kind != _DEST:
+            continue
+        for inner, begin, _ in attributes(data, at, stop):
+            if inner == 1:
+                ip = socket.inet_ntop(_FAMILIES[version], data[begin : begin + (4 if version == 4 else 16)])
+            elif inner == 2:
+                (port,) = _be16.unpack_from(data, begin)
+            elif inner == 4:
+                (weight,) = _u32.unpack_from(data, begin)
+            elif inner in (7, 8):  # ACTIVE_CONNS, INACT_CONNS
+                connections += _u32.unpack_from(data, begin)[0]
+                if inner == 8:
+                    break
+    return ip, port, weight, connections
 
 
 def _number(layout: struct.Struct) -> Callable[[bytes], Any]:

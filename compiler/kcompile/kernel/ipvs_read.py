@@ -1,25 +1,20 @@
-"""What IPVS holds: virtual servers by one generic netlink dump, real servers with their connections from /proc/net/ip_vs.
+"""What IPVS holds, by generic netlink dumps: all virtual servers in one, the real servers of each in one more.
 
-Netlink gives real servers only one virtual server at a time, which is 10,000 requests; the file gives them all, but not the flags
-and timeouts of their virtual servers (ip_vs_info_seq_show() in ip_vs_ctl.c).
+/proc/net/ip_vs would give everything at once, but not truly: a reader is put back to the wrong place after each 4 KB where other
+network namespaces have virtual servers too (ip_vs_info_seq_next() counts them and ip_vs_info_array() doesn't, Linux 6.1).
 """
 
 from __future__ import annotations
 
-import socket
-import struct
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..targets.base import Key
-from ..targets.ipvs.marks import is_ours
-from ..targets.ipvs.resources import FWMARK, RealServer
-from .ipvs_messages import GET_SERVICE, decode_service, header
+from ..targets.ipvs.resources import RealServer
+from .ipvs_messages import GET_DEST, GET_SERVICE, decode_real_server, decode_service, header, named
 from .netlink import NETLINK_GENERIC, Netlink, generic_family
 
-__all__ = ["parse_real_servers", "real_servers", "virtual_servers"]
-
-_PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
+__all__ = ["real_servers", "virtual_servers"]
 
 
 def virtual_servers() -> dict[Key, Any]:
@@ -30,41 +25,16 @@ def virtual_servers() -> dict[Key, Any]:
         return dict(one for one in found if one is not None)
 
 
-def real_servers() -> dict[Key, RealServer]:
-    """Every real server of the current namespace; none where IPVS isn't there."""
-    try:
-        return parse_real_servers(Path("/proc/thread-self/net/ip_vs").read_text())
-    except FileNotFoundError:
-        return {}
+def real_servers(servers: Iterable[Key]) -> dict[Key, RealServer]:
+    """The real servers of the virtual servers with these keys; of one that is gone, none."""
+    with Netlink(NETLINK_GENERIC) as netlink:
+        family = generic_family(netlink, "IPVS")
+        return dict(_of_each(netlink, family, servers))
 
 
-def parse_real_servers(text: str) -> dict[Key, RealServer]:
-    """The real servers in what /proc/net/ip_vs prints. Those of a mark are of the IP version that their addresses have."""
-    found: dict[Key, RealServer] = {}
-    protocol, address, number, known = "", "", 0, False
-    live = RealServer(1)
-    for line in text.splitlines()[3:]:
-        words = line.split()
-        if words[0] == "->":
-            if not known:
-                continue
-            ip, _, port = words[1].rpartition(":")
-            weight = int(words[3])
-            server = live if weight == 1 else RealServer(weight, int(words[4]) + int(words[5]) if weight == 0 else 0)
-            version = 6 if ip[0] == "[" else 4
-            found["rs", version, protocol, address, number, _ip(ip), int(port, 16)] = server
-        elif words[0] == "FWM":
-            mark = int(words[1], 16)
-            protocol, address, number, known = FWMARK, f"{mark:#x}", 0, is_ours(mark)
-        else:
-            known = words[0] in _PROTOCOLS
-            if known:
-                ip, _, port = words[1].rpartition(":")
-                protocol, address, number = _PROTOCOLS[words[0]], _ip(ip), int(port, 16)
-    return found
-
-
-def _ip(text: str) -> str:
-    if text[0] == "[":
-        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text[1:-1]))
-    return socket.inet_ntoa(struct.pack(">I", int(text, 16)))
+def _of_each(netlink: Netlink, family: int, servers: Iterable[Key]) -> Iterator[tuple[Key, RealServer]]:
+    live, start = RealServer(1), header(GET_DEST)
+    for key in servers:
+        for answer in netlink.dump(family, start + named(key)):
+            ip, port, weight, connections = decode_real_server(*answer, key[1])
+            yield ("rs", *key[1:], ip, port), live if weight == 1 else RealServer(weight, connections if weight == 0 else 0)

@@ -62,7 +62,7 @@ def fake(monkeypatch):
             for change in changes:
                 kernel._one(change)
 
-        def held():
+        def held(_):
             return {
                 k: RealServer(v.weight, kernel.connections.get(k, 0) if v.weight == 0 else 0)
                 for k, v in kernel.program.items()

@@ -11,12 +11,11 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from harness.random_dataplanes import random_dataplane
 from kcompile.kernel import dummy
 from kcompile.kernel.ipset import parse as parse_sets
-from kcompile.kernel.ipvs_messages import decode_service, encode
-from kcompile.kernel.ipvs_read import parse_real_servers
+from kcompile.kernel.ipvs_messages import decode_real_server, decode_service, encode
 from kcompile.kernel.netlink import message
 from kcompile.plan.diff import Change
 from kcompile.targets.ipvs import IpvsTarget
-from kcompile.targets.ipvs.resources import RealServer, VirtualServer
+from kcompile.targets.ipvs.resources import VirtualServer
 
 TARGET = IpvsTarget()
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -102,29 +101,15 @@ def test_a_message_has_its_header():
     assert message(16, 5, 7, b"abcd").hex() == "14000000" + "1000" + "0500" + "07000000" + "00000000" + b"abcd".hex()
 
 
-PROC = """\
-IP Virtual Server version 1.2.1 (size=4096)
-Prot LocalAddress:Port Scheduler Flags
-  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
-TCP  0A600001:0050 rr persistent 10000 FFFFFFFF
-  -> 0A000001:1F90      Masq    1      3          4
-  -> 0A000002:1F90      Masq    0      3          4
-UDP  [fd00:0010:0096:0000:0000:0000:0000:0001]:0035 rr
-  -> [fd00:0010:0244:0000:0000:0000:0000:0005]:14E9      Masq    1      0          0
-FWM  00000005 mh
-  -> 0A000001:0063      Masq    1      0          0
-FWM  6C000005 rr
-  -> 0A000001:0063      Masq    1      0          0
-"""
-
-
-def test_real_servers_are_read_from_proc():
-    assert parse_real_servers(PROC) == {
-        ("rs", 4, "tcp", "10.96.0.1", 80, "10.0.0.1", 8080): RealServer(1),
-        ("rs", 4, "tcp", "10.96.0.1", 80, "10.0.0.2", 8080): RealServer(0, 7),
-        ("rs", 6, "udp", "fd00:10:96::1", 53, "fd00:10:244::5", 5353): RealServer(1),
-        ("rs", 4, "fwmark", "0x6c000005", 0, "10.0.0.1", 99): RealServer(1),
-    }
+@pytest.mark.parametrize(("version", "ip"), [(4, "10.0.0.2"), (6, "fd00::2")])
+def test_a_real_server_is_read_from_what_pyroute2_would_write(version, ip):
+    made = ipvsmsg()
+    dest = [("IPVS_DEST_ATTR_ADDR", ip), ("IPVS_DEST_ATTR_PORT", 8080), ("IPVS_DEST_ATTR_WEIGHT", 0)]
+    dest += [("IPVS_DEST_ATTR_ACTIVE_CONNS", 3), ("IPVS_DEST_ATTR_INACT_CONNS", 4), ("IPVS_DEST_ATTR_ADDR_FAMILY", AF[version])]
+    made["cmd"], made["version"], made["attrs"] = 5, 1, [("IPVS_CMD_ATTR_DEST", {"attrs": dest})]
+    made.encode()
+    payload = bytes(made.data[16:])
+    assert decode_real_server(memoryview(payload), 0, len(payload), version) == (ip, 8080, 0, 7)
 
 
 def test_sets_are_read_as_they_were_written():
