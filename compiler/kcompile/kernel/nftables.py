@@ -19,7 +19,7 @@ from ..targets.nftables.resources import TABLE
 __all__ = ["Nft"]
 
 _OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
-_OUTPUT_NUMERIC_PRIO = 1 << 5
+_OUTPUT_NUMERIC_PRIO = 1 << 8  # NFT_CTX_OUTPUT_NUMERIC_PRIO
 _ABSENT = "No such file or directory"
 
 
