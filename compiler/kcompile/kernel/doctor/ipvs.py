@@ -17,6 +17,7 @@ __all__ = ["work"]
 
 _ADDRESSES = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
 _PERSISTENT = 1  # IP_VS_SVC_F_PERSISTENT: linux/ip_vs.h
+_SAID = {4098: "this kernel has no such type"}  # IPSET_ERR_FIND_TYPE: linux/netfilter/ipset/ip_set.h
 _SET = "kcompile-probe"
 
 
@@ -35,8 +36,8 @@ def _attempt(feature: str, families: tuple[int, ...], modules: tuple[str, ...], 
     try:
         act()
     except (NetlinkError, OSError) as e:
-        said = e.args[1] if len(e.args) > 1 else str(e)
-        return [Lack(feature, family, f"{feature}: {said}", modules, costs) for family in families]
+        said = _SAID.get(e.args[0]) or str(e.args[-1])
+        return [Lack(feature, family, said, modules, costs) for family in families]
     return []
 
 
@@ -56,7 +57,7 @@ def _servers() -> list[Lack]:
     try:
         ipvs = IPVS()
     except (NetlinkError, OSError):  # the family is asked for by name
-        return [Lack("IPVS", family, "no generic netlink family IPVS", ("ip_vs",)) for family in (4, 6)]
+        return [Lack("IPVS", family, "no such generic netlink family", ("ip_vs",)) for family in (4, 6)]
     lacks: list[Lack] = []
     with ipvs:
         for family in (4, 6):
