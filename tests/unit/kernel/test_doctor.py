@@ -176,7 +176,7 @@ CASES = {
         ("mode-tool", "note", "apt-get install iptables"),
     ),
     "a-module-to-load": (
-        facts(probes=(NFT, ModeProbe("ipvs", tuple(Lack("IPVS", f, "no IPVS", ("ip_vs",)) for f in (4, 6))))),
+        facts(probes=(NFT, ModeProbe("ipvs", tuple(Lack("IPVS", f, "none", ("ip_vs",)) for f in (4, 6))))),
         ("mode-kernel", "note", "modprobe -a ip_vs"),
     ),
     "a-feature-to-load": (
@@ -248,11 +248,11 @@ def test_without_root_nothing_is_claimed():
 
 
 def test_why_a_mode_is_not_supported():
-    lacks = tuple(Lack("IPVS", f, "no IPVS", ("ip_vs",)) for f in (4, 6))
+    lacks = tuple(Lack("IPVS", f, "none", ("ip_vs",)) for f in (4, 6))
     (mode,) = judge(facts(probes=(ModeProbe("ipvs", lacks),), modules=KernelModules())).modes
-    assert (mode.status, mode.families, mode.why) == ("unsupported", (), "no IPVS: this kernel was built without module ip_vs")
+    assert (mode.status, mode.families, mode.why) == ("unsupported", (), "IPVS: none (this kernel was built without module ip_vs)")
     (mode,) = judge(facts(probes=(ModeProbe("ipvs", lacks[1:]),))).modes
-    assert (mode.status, mode.families, mode.why) == ("supported", (4,), "no IPVS: module ip_vs not loaded")
+    assert (mode.status, mode.families, mode.why) == ("supported", (4,), "IPVS: none (module ip_vs not loaded)")
     (mode,) = judge(facts(probes=(ModeProbe("ipvs", (Lack("x", 6, "?", (), "session affinity"),)),))).modes
     assert (mode.status, mode.families, mode.lacks) == ("supported", (4, 6), ("session affinity (IPv6)",))
 

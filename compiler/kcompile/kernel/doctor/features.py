@@ -116,6 +116,7 @@ _COMMENT = Feature("match comment", ("xt_comment",), {"nat": "-m comment --comme
 _MARK = Feature("match mark, target MARK", ("xt_mark",), {"nat": "-m mark ! --mark 0x4000/0x4000 -j MARK --set-xmark 0x4000/0x4000"})
 _CONNTRACK = Feature("match conntrack", ("xt_conntrack",), {"filter": "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"})
 _MASQUERADE = Feature("target MASQUERADE --random-fully", ("xt_MASQUERADE",), {"nat": "POSTROUTING -j MASQUERADE --random-fully"})
+_ADDRTYPE = Feature("match addrtype", ("xt_addrtype",), {"nat": "-m addrtype --dst-type LOCAL\n-m addrtype ! --src-type LOCAL"}, _NODE)
 _REJECT = Feature("target REJECT", ("<ipt>_REJECT",), {"filter": "-j REJECT --reject-with <icmp>"}, _ENDPOINTS)
 
 _IPTABLES = (
@@ -125,7 +126,7 @@ _IPTABLES = (
     _CONNTRACK,
     Feature("target DNAT", ("xt_nat",), {"nat": "PREROUTING -p tcp -j DNAT --to-destination <to>"}),
     _MASQUERADE,
-    Feature("match addrtype", ("xt_addrtype",), {"nat": "-m addrtype --dst-type LOCAL\n-m addrtype ! --src-type LOCAL"}, _NODE),
+    _ADDRTYPE,
     Feature(
         "match statistic",
         ("xt_statistic",),
@@ -144,9 +145,9 @@ _IPTABLES = (
     _SCTP,
 )  # fmt: skip
 
-_IPVS = (_COMMENT, _MARK, _CONNTRACK, _MASQUERADE, _REJECT)
+_IPVS = (_COMMENT, _MARK, _CONNTRACK, _MASQUERADE, _ADDRTYPE, _REJECT)
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf")
-SET_TYPES = ("hash:ip", "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "hash:net")
+SET_TYPES = ("hash:ip", "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "hash:net", "hash:net,port")
 
 
 def _tables(backend: str) -> Feature:
@@ -159,6 +160,9 @@ def iptables_features(backend: str) -> tuple[Feature, ...]:
 
 
 def ipvs_rules(backend: str, set_name: str) -> tuple[Feature, ...]:
-    """What ipvs mode leaves to iptables. The set `set_name` must exist; empty: there is none to ask for."""
-    asks = Feature("match set", ("xt_set",), {"nat": f"-m set --match-set {set_name} dst -j RETURN"})
-    return (_tables(backend), *_IPVS, *([asks] if set_name else []))
+    """What ipvs mode leaves to iptables. The set `set_name` (of addresses and ports, with marks) must exist; empty: there is none."""
+    asks = Feature("match set", ("xt_set",), {"nat": f"-m set --match-set {set_name} dst,dst -j RETURN"})
+    marks = Feature(
+        "target SET in table mangle", ("<legacy>_mangle", "xt_set"), {"mangle": f"-j SET --map-set {set_name} dst,dst --map-mark"}
+    )
+    return (_tables(backend), *_IPVS, *([asks, marks] if set_name else []))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import iptables, sysctl
@@ -16,6 +17,7 @@ __all__ = ["work"]
 
 _ADDRESSES = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
 _PERSISTENT = 1  # IP_VS_SVC_F_PERSISTENT: linux/ip_vs.h
+_SAID = {4098: "this kernel has no such type"}  # IPSET_ERR_FIND_TYPE: linux/netfilter/ipset/ip_set.h
 _SET = "kcompile-probe"
 
 
@@ -34,8 +36,8 @@ def _attempt(feature: str, families: tuple[int, ...], modules: tuple[str, ...], 
     try:
         act()
     except (NetlinkError, OSError) as e:
-        said = e.args[1] if len(e.args) > 1 else str(e)
-        return [Lack(feature, family, f"{feature}: {said}", modules, costs) for family in families]
+        said = _SAID.get(e.args[0]) or str(e.args[-1])
+        return [Lack(feature, family, said, modules, costs) for family in families]
     return []
 
 
@@ -55,7 +57,7 @@ def _servers() -> list[Lack]:
     try:
         ipvs = IPVS()
     except (NetlinkError, OSError):  # the family is asked for by name
-        return [Lack("IPVS", family, "no generic netlink family IPVS", ("ip_vs",)) for family in (4, 6)]
+        return [Lack("IPVS", family, "no such generic netlink family", ("ip_vs",)) for family in (4, 6)]
     lacks: list[Lack] = []
     with ipvs:
         for family in (4, 6):
@@ -72,19 +74,21 @@ def _schedulers(ipvs: Any, family: int) -> list[Lack]:
     address, backend = _ADDRESSES[family]
     # for IPv6 a prefix length in the host's byte order, which pyroute2 can only write as an IPv4 address
     netmask = "255.255.255.255" if family == 4 else socket.inet_ntoa(struct.pack("=I", 128))
+
+    def serve(service: Any) -> None:
+        ipvs.service("add", service=service)
+        ipvs.dest("add", service=service, dest=IPVSDest(addr=backend, port=80, fwd_method=0, weight=1))
+        ipvs.service("del", service=service)
+
     lacks: list[Lack] = []
     for scheduler in SCHEDULERS:
         service = IPVSService(addr=address, port=80, protocol=socket.IPPROTO_TCP, sched_name=scheduler, netmask=netmask, timeout=10)
         service["flags"] = {"flags": _PERSISTENT, "mask": 0xFFFFFFFF}
-
-        def serve(service: Any = service) -> None:
-            ipvs.service("add", service=service)
-            ipvs.dest("add", service=service, dest=IPVSDest(addr=backend, port=80, fwd_method=0, weight=1))
-            ipvs.service("del", service=service)
-
         costs = "" if scheduler == "rr" else f"scheduler {scheduler}"
-        lacks += _attempt(f"virtual servers with scheduler {scheduler}", (family,), (f"ip_vs_{scheduler}",), serve, costs)
-    return lacks
+        act = partial(serve, service)
+        lacks += _attempt(f"virtual servers with scheduler {scheduler}", (family,), (f"ip_vs_{scheduler}",), act, costs)
+    marked = IPVSService(fwmark=1, af=socket.AF_INET if family == 4 else socket.AF_INET6, sched_name="rr", netmask=netmask, timeout=0)
+    return lacks + _attempt("virtual servers by mark", (family,), (), partial(serve, marked))
 
 
 def _sets(family: int) -> list[Lack]:
@@ -111,9 +115,10 @@ def _rules(family: int) -> list[Lack]:
 
     def create() -> None:
         with IPSet() as sets:
-            sets.create(name, stype="hash:ip", family=kind)
+            sets.create(name, stype="hash:ip,port", family=kind, skbinfo=True, comment=True)
 
-    there = "" if _attempt("", (family,), (), create) else name
+    lacks = _attempt("sets with marks and comments", (family,), ("ip_set_hash_ipport",), create)
+    there = "" if lacks else name
     backends: tuple[iptables.Backend, ...] = ("nft", "legacy")
     usable = [backend for backend in backends if not tool_missing(f"iptables-{backend}-restore")]
-    return min((refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable), key=len, default=[])
+    return lacks + min((refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable), key=len, default=[])

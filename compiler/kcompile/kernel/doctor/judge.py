@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from . import advice
 from .checks import CHECKS
-from .records import Facts, Finding, KernelModules, ModeProbe, ModeReport, Report, Severity
+from .records import Facts, Finding, KernelModules, Lack, ModeProbe, ModeReport, Report, Severity
 
 __all__ = ["judge"]
 
@@ -39,14 +39,18 @@ def _mode(probe: ModeProbe, modules: KernelModules) -> ModeReport:
     if probe.tool:
         return ModeReport(probe.mode, "unsupported", (), f"{probe.tool} is missing")
     needed = [lack for lack in probe.lacks if not lack.costs]
-    why = "; ".join(dict.fromkeys(lack.message for lack in needed))
+    why = _said(needed)
     _, wrong = advice.load_modules(_modules(probe, ""), modules)
     if wrong:
-        why += f": {wrong}"
+        why += f" ({wrong})"
     costs = dict.fromkeys(
         lack.costs if len(probe.families) < 2 else f"{lack.costs} (IPv{lack.family})" for lack in probe.lacks if lack.costs
     )
     return ModeReport(probe.mode, "supported" if probe.families else "unsupported", probe.families, why, tuple(costs))
+
+
+def _said(lacks: Iterable[Lack]) -> str:
+    return "; ".join(dict.fromkeys(f"{lack.feature}: {lack.message}" for lack in lacks))
 
 
 def _modules(probe: ModeProbe, costs: str) -> list[str]:
@@ -66,6 +70,5 @@ def _wanting(probe: ModeProbe, modules: KernelModules) -> Iterator[Finding]:
         lacks = [lack for lack in probe.lacks if lack.costs == costs]
         mend, wrong = advice.load_modules(_modules(probe, costs), modules)
         families = " and ".join(f"IPv{family}" for family in sorted({lack.family for lack in lacks}))
-        said = "; ".join(dict.fromkeys(f"{lack.feature}: {lack.message}" for lack in lacks))
-        message = f"mode {probe.mode} can't do in {families}: {costs} ({said}{'; ' + wrong if wrong else ''})"
+        message = f"mode {probe.mode} can't do in {families}: {costs} ({_said(lacks)}{'; ' + wrong if wrong else ''})"
         yield Finding("mode-feature", "warning", message, mend, probe.mode)

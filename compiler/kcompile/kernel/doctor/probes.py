@@ -117,8 +117,8 @@ def no_family(family: int) -> Lack | None:
     try:
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()  # has the kernel load it
     except OSError as e:
-        return Lack("IPv6", 6, f"IPv6: {e.strerror}", ("ipv6",))
-    return None if Path("/proc/sys/net/ipv6").exists() else Lack("IPv6", 6, "no IPv6 sysctls")
+        return Lack("IPv6", 6, str(e.strerror), ("ipv6",))
+    return None if Path("/proc/sys/net/ipv6").exists() else Lack("IPv6", 6, "it has no sysctls")
 
 
 def _nftables() -> list[Lack]:
