@@ -19,7 +19,7 @@ from kcompile_bench.workload import Workload
 
 SCALES = ("1000x10", "10000x2", "50000x2")
 MODES = ("nftables", "iptables-legacy", "iptables-nft")
-# Loading is more than linear there (docs/reference/performance.md), so the larger scales are for --mode iptables-nft alone.
+# Compiled like the legacy variant, so one scale of it will do; --bench-mode iptables-nft has the others.
 SLOW_MODE, SLOW_MODE_SERVICES = "iptables-nft", 1000
 PEER_SERVICES = 10_000  # a peer takes minutes beyond
 

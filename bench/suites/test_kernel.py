@@ -98,7 +98,7 @@ def test_change_in_memory(measure, workload, mode, driver, fresh):
 def test_change_of_one_port(measure, workload, mode, driver, fresh):
     """One endpoint, by a process that lowers the changed port only and keeps its netlink socket: an agent.
 
-    To close a socket after a transaction takes the kernel a grace period of RCU, some 10 ms: the other changes here have it.
+    A socket that is closed waits for what its last transaction removed to be freed, some 10 ms: the other changes here have that.
 
     A port's elements depend on nothing but the port, so this is the whole change; its shape's chain is added where it is new. A
     tree of iptables can't be lowered in part.
