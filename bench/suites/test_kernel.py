@@ -10,6 +10,7 @@ from kcompile.spec.allocate import allocate
 from kcompile.spec.complete import complete
 from kcompile.spec.convert import service_ports
 from kcompile.spec.validate import validate
+from kcompile.targets.nftables import IncrementalProgram
 from kcompile_bench.generate import facts, settings, with_port
 from kcompile_bench.workload import family_of
 
@@ -96,32 +97,22 @@ def test_change_in_memory(measure, workload, mode, driver, fresh):
 
 @pytest.mark.modes("nftables")
 def test_change_of_one_port(measure, workload, mode, driver, fresh):
-    """One endpoint, by a process that lowers the changed port only and keeps its netlink socket: an agent.
+    """One endpoint, by a process that keeps an IncrementalProgram and its netlink socket, as an agent does.
 
     A socket that is closed waits for what its last transaction removed to be freed, some 10 ms: the other changes here have that.
-
-    A port's elements depend on nothing but the port, so this is the whole change; its shape's chain is added where it is new. A
-    tree of iptables can't be lowered in part.
     """
     fresh()
-    program, dataplane = dict(workload.program(mode)), workload.dataplane(mode)
-    load(driver, {}, program)
-    wanted, place = settings(mode), workload.middle
+    dataplane, wanted, place = workload.dataplane(mode), settings(mode), workload.middle
+    kept = IncrementalProgram(dataplane)
+    load(driver, {}, dict(kept.program))
     states = itertools.cycle((workload.changed, workload.ports[place]))
     held = [dataplane.ports[place]]
 
-    def lowered(port):
-        return driver.target.lower(type(dataplane)(dataplane.node, wanted, (port,)))
-
     def change():
         port = resolve_port(next(states), facts(), wanted)
-        changes = driver.target.diff(lowered(held[0]), lowered(port))
-        own = [c for c in changes if c.key[0] == "element" or (c.new is not None and c.key not in program)]
-        nft.apply("".join(driver.target.scripts(own).values()))
-        program.update((c.key, c.new) for c in own)
+        nft.apply("".join(driver.target.scripts(kept.replace(held, [port])).values()))
         held[0] = port
 
     with Nft() as nft:
         measure("change of one port", change, mode=mode, rounds=40)
-    backends = [key for key in driver.observe() if key[0] == "element" and key[3].startswith(f"{workload.scale.vip(place)} . ")]
-    assert len(backends) == len(held[0].cluster) + 1
+    assert driver.observe() == kept.program
