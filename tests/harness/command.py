@@ -148,16 +148,18 @@ def rules(namespace: str, mode: str) -> str:
     """Every packet filter rule of a namespace that `mode` could have made, as text."""
     if mode not in _LEGACY:
         return netns.run(namespace, ["nft", "list", "ruleset"]).stdout
-    dump = "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
-    if mode == "ipvs":
-        dump += "".join(netns.run(namespace, command).stdout for command in (*_IPVS.values(), ["ipset", "list"]))
-    return dump
+    commands = [*_IPVS.values(), ["ipset", "list"]] if mode == "ipvs" else []
+    return _legacy(namespace) + "".join(netns.run(namespace, command).stdout for command in commands)
+
+
+def _legacy(namespace: str) -> str:
+    return "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
 
 
 def ours(namespace: str, mode: str) -> list[str]:
     """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones. The lab itself makes none."""
     if mode in _LEGACY:
-        lines = rules(namespace, mode).splitlines()
+        lines = _legacy(namespace).splitlines()
         left = [line for line in lines if line.startswith("-A ") or (line.startswith(":") and line.split()[1] == "-")]
         if mode == "ipvs":
             for what, command in _IPVS.items():
