@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import modes
 from uml.kernels import KINDS
 from uml.remote import FOLDER, Remote
 
@@ -83,7 +84,12 @@ class Outside:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tests of machines come last: by then most have been run, for the machine works beside."""
+        """Tests of machines come last: by then most have been run, for the machine works beside.
+
+        Those marked ``ipvs_kernel`` stay out unless they are asked for (harness/modes.py).
+        """
+        if not modes.IPVS_TOO:
+            items[:] = [item for item in items if item.get_closest_marker("ipvs_kernel") is None]
         items.sort(key=self.machine_of)
 
     @pytest.hookimpl(tryfirst=True)
