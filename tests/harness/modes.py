@@ -16,7 +16,7 @@ from kcompile.kernel import drivers
 
 from . import netns
 
-__all__ = ["IPVS_TOO", "MODES", "missing", "no_namespaces"]
+__all__ = ["ALL", "IPVS_TOO", "MODES", "missing", "no_namespaces"]
 
 _NFT = """\
 table {family} probe {{
@@ -76,8 +76,11 @@ _PROBES: dict[str, Callable[[str], None]] = {
 IPVS_TOO = bool(os.environ.get("KCOMPILE_TEST_IPVS"))
 """The ipvs mode is young: its tests run when they are asked for (``make test-ipvs``, or ``--mode ipvs``), not with all the others."""
 
-MODES = [mode for mode in _PROBES if mode in drivers.MODES and (IPVS_TOO or mode != "ipvs")]
-"""What kcompile has, and so is tested."""
+ALL = [mode for mode in _PROBES if mode in drivers.MODES]
+"""What kcompile has."""
+
+MODES = [mode for mode in ALL if IPVS_TOO or mode != "ipvs"]
+"""What is tested unless a mode is named."""
 
 
 def no_namespaces() -> str:
