@@ -88,7 +88,7 @@ class Outside:
 
         Those marked ``ipvs_kernel`` stay out unless they are asked for (harness/modes.py).
         """
-        if not modes.IPVS_TOO:
+        if items and not modes.IPVS_TOO and "ipvs" not in items[0].config.getoption("mode", []):
             items[:] = [item for item in items if item.get_closest_marker("ipvs_kernel") is None]
         items.sort(key=self.machine_of)
 
