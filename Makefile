@@ -13,12 +13,13 @@ PYTEST := $(AS_ROOT)$(PY) -m pytest $(if $(AS_ROOT),-o cache_dir=.venv/root/pyte
 ARGS ?=
 COMPLETIONS := build/completion
 
-.PHONY: help demo test lint format types check bench conformance sessions completion setup setup-test clean
+.PHONY: help demo test test-ipvs lint format types check bench conformance shell-ipvs sessions completion setup setup-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  demo, test, bench and conformance need root, for network namespaces: as another user they ask sudo."
+	@echo "  shell-ipvs, and whatever runs in such a machine, needs no root."
 	@echo "  All of it stays in namespaces of its own; no rule of this machine is touched."
 
 demo: setup ## the sample cluster in throw-away namespaces, in every mode this kernel has, with real requests
@@ -26,6 +27,9 @@ demo: setup ## the sample cluster in throw-away namespaces, in every mode this k
 
 test: setup-test lint types ## everything: style, types, and every test (ARGS='tests/unit -k plan' narrows it)
 	$(PYTEST) $(ARGS)
+
+test-ipvs: setup-test ## the ipvs mode, in a machine with IPVS (User-mode Linux): some ten minutes
+	$(if $(AS_ROOT),$(AS_ROOT),env )KCOMPILE_TEST_IPVS=1 $(PY) -m pytest -k "ipvs" $(ARGS)
 
 check: lint types ## what needs no root and takes seconds: style, types, unit and property tests
 	$(PY) -m pytest tests/unit tests/property $(ARGS)
@@ -43,6 +47,10 @@ types: setup-test ## mypy --strict
 
 conformance: setup-test ## real packets, every flow case, every mode (ARGS='--mode nftables')
 	$(PYTEST) tests/conformance $(ARGS)
+
+shell-ipvs: setup-test ## a shell, as root, under a kernel with IPVS (ARGS='-w DIR' keeps what is written in DIR; '--machine tcg')
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=tests $(PY) -m uml --terminal --module ip_vs $(ARGS) -- bash -c \
+	    'echo "Linux $$(uname -r) with IPVS, machine $$(uname -n). What you write here is lost at the end: exit, or ^D."; exec bash -i'
 
 bench: setup-test ## every stage and peer, and connect latency: 15 minutes (ARGS='--scale 1000x10' is quicker), then a table
 	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)

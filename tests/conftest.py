@@ -20,5 +20,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="MODE",
-        help="run flow cases in this mode: nftables, iptables-legacy or iptables-nft (may be repeated; default: all that the kernel has)",
+        help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft or ipvs (may be repeated; default: all of them)",
     )

@@ -240,11 +240,8 @@ def test_http(tmp_path: Path):
     wanted = case(tmp_path, *(flow("accept", OUTSIDE, HOST, 30940, http={"path": "/", "status": status}) for status in (200, 503)))
     with Lab(wanted) as lab:
         with netns.enter(lab.topology.node):
-            server = subprocess.Popen(
-                [sys.executable, "-m", "http.server", "30940", "--directory", str(tmp_path)],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            command = [sys.executable, "-m", "http.server", "30940", "--directory", str(tmp_path)]
+            server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             (failure,) = check_flows(lab, wanted, "nftables")
         finally:
@@ -367,13 +364,17 @@ def test_sctp_packets():
     assert parse(b"") is None
 
 
-@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "iptables-nft"])
+@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "iptables-nft", "ipvs"])
 def test_leftovers_are_seen(tmp_path: Path, usable_mode: str):
     with Lab(case(tmp_path, flow("accept"))) as lab:
         node = lab.topology.node
         assert ours(node, usable_mode) == []
         if usable_mode == "nftables":
             netns.run(node, ["nft", "-f", "-"], text="table ip kcompile { }")
+        elif usable_mode == "ipvs":
+            for made in (f"ipvsadm -A -t {VIP}:80", "ipset create KCOMPILE hash:ip", "ip link add kcompile type dummy"):
+                netns.run(node, made.split())
+            assert len(ours(node, usable_mode)) == 3
         else:
             flavour = usable_mode.removeprefix("iptables-")
             netns.run(node, [f"iptables-{flavour}-restore"], text="*nat\nCOMMIT\n")

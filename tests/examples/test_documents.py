@@ -14,7 +14,7 @@ import pytest
 from harness import modes, netns
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "docs/howto/first-rules.md"]
+DOCUMENTS = ["README.md", "docs/howto/first-rules.md", "docs/howto/doctor.md"]
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 UPDATE = bool(os.environ.get("UPDATE_DOCUMENTS"))
 SECONDS = re.compile(r"\(\d+\.\d\d s\)")
@@ -70,7 +70,7 @@ class Session:
         )
         if command.startswith("ip netns add"):
             netns.sysctl(self.namespace, {"ipv4/ip_forward": 0})  # a new namespace may have this machine's value
-        return done.stdout.splitlines()
+        return done.stdout.replace(self.namespace, "first").splitlines()
 
 
 @pytest.mark.kernel

@@ -23,6 +23,13 @@ __all__ = ["Kcompile", "Result", "configuration", "node_object", "ours", "rules"
 
 _OWN = {"detectLocal", "nodePortRange", "serviceCIDRs", "masqueradeAll", "masqueradeBit", "localhostNodePorts"}
 _DETECTOR = {"mode", "cidrs"}
+_LEGACY = ("iptables-legacy", "ipvs")
+_IPVS = {
+    "virtual or real server": ["ipvsadm", "--save", "--numeric"],
+    "set": ["ipset", "list", "-name"],
+    "device": ["ip", "-oneline", "link", "show", "type", "dummy"],
+}
+"""What mode ipvs leaves in a namespace, and the command that prints a line of each."""
 
 
 def node_object(node: Node) -> dict[str, Any]:
@@ -139,16 +146,25 @@ class Kcompile:
 
 def rules(namespace: str, mode: str) -> str:
     """Every packet filter rule of a namespace that `mode` could have made, as text."""
-    if mode == "iptables-legacy":
-        return "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
-    return netns.run(namespace, ["nft", "list", "ruleset"]).stdout
+    if mode not in _LEGACY:
+        return netns.run(namespace, ["nft", "list", "ruleset"]).stdout
+    commands = [*_IPVS.values(), ["ipset", "list"]] if mode == "ipvs" else []
+    return _legacy(namespace) + "".join(netns.run(namespace, command).stdout for command in commands)
+
+
+def _legacy(namespace: str) -> str:
+    return "".join(netns.run(namespace, [f"{tool}-legacy-save"]).stdout for tool in ("iptables", "ip6tables"))
 
 
 def ours(namespace: str, mode: str) -> list[str]:
     """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones. The lab itself makes none."""
-    if mode == "iptables-legacy":
-        lines = rules(namespace, mode).splitlines()
-        return [line for line in lines if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-")]
+    if mode in _LEGACY:
+        lines = _legacy(namespace).splitlines()
+        left = [line for line in lines if line.startswith("-A ") or (line.startswith(":") and line.split()[1] == "-")]
+        if mode == "ipvs":
+            for what, command in _IPVS.items():
+                left += [f"{what}: {line}" for line in netns.run(namespace, command).stdout.splitlines()]
+        return left
     left = []
     for item in json.loads(netns.run(namespace, ["nft", "-j", "list", "ruleset"]).stdout or '{"nftables": []}')["nftables"]:
         ((kind, value),) = item.items()

@@ -16,6 +16,8 @@ __all__ = ["command"]
 # Frontends named in apply's own report; plan names them all.
 _SHOWN = 20
 
+_RETIRING = "Kubernetes is retiring its ipvs mode (deprecated since 1.35). To move this node: kcompile apply --mode nftables -f ..."
+
 
 @click.command("apply")
 @options.specs
@@ -40,9 +42,11 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
         session = Session.open(request, compiled.mode, directory)
         plan = session.plan(compiled.dataplane, compiled.warnings, progress)
         warn(plan.warnings)
+        if compiled.mode == "ipvs" and (applied is None or applied.mode != "ipvs"):
+            warn([_RETIRING])
         if dry_run != "none":
             if dry_run == "kernel":
-                session.driver.check(plan.scripts)
+                session.driver.check(plan.scripts, session.desired)
             progress.done()
             print_plan(session, plan, output)
             return

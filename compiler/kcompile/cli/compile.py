@@ -11,6 +11,8 @@ from .console import Progress, print_data, warn
 
 __all__ = ["command"]
 
+_TOOLS = {"ip4": "iptables-restore --noflush", "ip6": "ip6tables-restore --noflush"}
+
 
 @click.command("compile")
 @options.specs
@@ -31,7 +33,8 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     compiled = compile_request(request, progress, on_node=False)
     target = target_of(compiled.mode)
     progress.step("lowering")
-    plan = make_plan(target, compiled.mode, {}, target.lower(compiled.dataplane), {}, lower_node(compiled.dataplane))
+    program = target.lower(compiled.dataplane)
+    plan = make_plan(target, compiled.mode, {}, program, {}, lower_node(compiled.dataplane, compiled.mode))
     progress.done()
     warn(compiled.warnings)
     if dry_run == "kernel":
@@ -39,7 +42,7 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
         from ..kernel.drivers import driver_for
 
         with netns.entered(request.netns):
-            driver_for(compiled.mode, request.iptables_backend).check(plan.scripts)
+            driver_for(compiled.mode, request.iptables_backend).check(plan.scripts, program)
     if output != "text":
         data = plan_data(plan, target, with_script=False)
         resources = [{"resource": c["resource"], "value": c["new"], "text": c["text"]} for c in data["changes"]]
@@ -50,5 +53,5 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
         click.echo(f"# {kind} {name} = {change.new}" if kind == "sysctl" else f"# health check port {name}")
     for label, script in plan.scripts.items():
         if label != "nft":
-            click.echo(f"# {'ip6tables' if label == 'ip6' else 'iptables'}-restore --noflush")
+            click.echo(f"# {_TOOLS.get(label, label)}")
         click.echo(script, nl=False)

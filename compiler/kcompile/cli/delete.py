@@ -75,10 +75,10 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     nothing = Dataplane(NodeFacts(), Settings(compat=Compat.of("iptables")), ())
     progress = Progress()
     if request.mode:
-        drivers = [driver_for(request.mode, request.iptables_backend)]
-        left = installed_drivers(except_for=drivers[0].name)
+        drivers = [driver_for(request.mode, request.iptables_backend, directory)]
+        left = installed_drivers(drivers[0].name, directory)
     else:
-        drivers, left = installed_drivers() or [driver_for("nftables")], []
+        drivers, left = installed_drivers("", directory) or [driver_for("nftables")], []
     session = Session(request, drivers[0], drivers[1:], NodeResources(directory))
     plan = session.plan(nothing, (), progress)
     if left:  # another mode's rules stay, and need the sysctls and the health checks
@@ -93,7 +93,7 @@ def _finish(session: Any, plan: Any, dataplane: Dataplane, output: str, dry_run:
 
     if dry_run != "none":
         if dry_run == "kernel":
-            session.driver.check(plan.scripts)
+            session.driver.check(plan.scripts, session.desired)
         progress.done()
         print_plan(session, plan, output)
         return

@@ -25,6 +25,7 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
     """Show the services, endpoints or rules that are programmed on this node, of every mode unless --mode names one."""
     from ..kernel import netns
     from ..kernel.drivers import driver_for, installed_drivers
+    from ..kernel.state import run_directory
 
     request = options.Request(files=files, **shared)
     wanted = None
@@ -33,7 +34,8 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
 
         wanted = {service.key for service in load(files).services}
     with netns.entered(request.netns):
-        drivers = [driver_for(request.mode, request.iptables_backend)] if request.mode else installed_drivers()
+        directory = run_directory(request.netns)
+        drivers = [driver_for(request.mode, request.iptables_backend, directory)] if request.mode else installed_drivers("", directory)
         if what == "rules":
             listings = {d.name: d.listing() for d in drivers}
             if output in ("json", "yaml"):
@@ -60,7 +62,11 @@ def _service_table(views: list[tuple[str, FrontendView]], wide: bool) -> list[st
         count = str(len(v.backends)) if v.verdict == "dnat" else v.verdict
         row: tuple[str, ...] = (v.service, v.kind, v.address, f"{v.port}/{v.protocol}", count, mode)
         if wide:
-            row = (*row, f"{v.affinity_seconds}s" if v.affinity_seconds else "<none>", ",".join(v.backends) or "<none>")
+            row = (
+                *row,
+                f"{v.affinity_seconds}s" if v.affinity_seconds else "<none>",
+                ",".join((*v.backends, *(f"{d} (draining)" for d in v.draining))) or "<none>",
+            )
         rows.append(row)
     return table((*header, "AFFINITY", "ENDPOINTS") if wide else header, rows)
 

@@ -11,7 +11,8 @@ import msgspec
 __all__ = ["Request", "dry_run", "output", "place", "specs"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft")
+MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft", "ipvs")
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf")
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -24,6 +25,7 @@ class Request(msgspec.Struct, kw_only=True):
     node: str | None = None
     config: str | None = None
     compat: str | None = None
+    ipvs_scheduler: str | None = None
     state: str | None = None
     service_cidrs: str | None = None
     node_port_range: str | None = None
@@ -56,6 +58,7 @@ specs = _options(
     click.option("--node", metavar="NAME", help="Which node this is: a Node object among the manifests, or just its name."),
     click.option("--config", metavar="FILE", help="A KubeProxyConfiguration, read as it is, or a kcompile configuration."),
     click.option("--compat", type=click.Choice(["iptables", "nftables"]), help="Behave as this kube-proxy mode where they differ."),
+    click.option("--ipvs-scheduler", type=click.Choice(SCHEDULERS), help="How mode ipvs chooses a backend. Default: the config's, or rr."),
     click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),
     click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."),
     click.option("--service-node-port-range", "node_port_range", metavar="FROM-TO", help="Ports of NodePorts (30000-32767)."),

@@ -74,7 +74,7 @@ def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -
             from ..kernel import netns
 
             with netns.entered(request.netns):
-                session.driver.check(plan.scripts)
+                session.driver.check(plan.scripts, session.desired)
     except KcompileError as e:
         if not detailed_exitcode:
             raise

@@ -113,6 +113,8 @@ def _overridden(config: Config, request: Request) -> Config:
         changes["mode"] = request.mode
     if request.compat:
         changes["compat"] = request.compat
+    if request.ipvs_scheduler:
+        changes["ipvs"] = msgspec.structs.replace(config.ipvs, scheduler=request.ipvs_scheduler)
     for option, field, kind, text in (
         ("--service-cluster-ip-range", "service_cidrs", CidrPair, request.service_cidrs),
         ("--service-node-port-range", "node_port_range", PortRange, request.node_port_range),
@@ -142,7 +144,11 @@ def target_of(mode: str) -> Target:
         from ..targets.iptables import IptablesTarget
 
         return IptablesTarget()
-    raise ConfigError(f"mode {mode!r} is not one of nftables, iptables, iptables-legacy, iptables-nft")
+    if mode == "ipvs":
+        from ..targets.ipvs import IpvsTarget
+
+        return IpvsTarget()
+    raise ConfigError(f"mode {mode!r} is not one of nftables, iptables, iptables-legacy, iptables-nft, ipvs")
 
 
 class Session:
@@ -176,8 +182,8 @@ class Session:
         from ..kernel.drivers import driver_for, installed_drivers
         from ..kernel.node import NodeResources
 
-        driver = driver_for(mode, request.iptables_backend)
-        return cls(request, driver, installed_drivers(except_for=driver.name), NodeResources(directory))
+        driver = driver_for(mode, request.iptables_backend, directory)
+        return cls(request, driver, installed_drivers(driver.name, directory), NodeResources(directory))
 
     def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress) -> Plan:
         """What makes this node run `dataplane`."""
@@ -190,7 +196,7 @@ class Session:
         self.desired = self.driver.target.lower(dataplane)
         progress.step("reading the kernel")
         self.observed = self.driver.observe()
-        self.node_desired = lower_node(dataplane)
+        self.node_desired = lower_node(dataplane, self.driver.name)
         goal = self.resources.goal(self.node_desired)
         progress.step("comparing")
         return make_plan(
@@ -224,12 +230,13 @@ class Session:
 
         def work() -> list[str]:
             warnings = self.resources.apply(plan.node, self.node_desired)
-            self.driver.apply(plan.scripts)
+            self.driver.apply(plan.scripts, plan.rules)
             past = past_targets(self.driver.target, self.observed) if plan.rules else {}
             for other in self.others:
                 held = other.observe()
                 past |= past_targets(other.target, held)
-                other.apply(other.target.scripts(other.target.diff(held, {})))
+                changes = other.target.diff(held, {})
+                other.apply(other.target.scripts(changes), changes)
             live = live_targets(dataplane)
             if plan.rules and (live or past):
                 purge(live, past, interface_addresses())

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-__all__ = ["Compat", "DetectMode", "Detector", "NodeFacts", "Settings"]
+__all__ = ["Compat", "DetectMode", "Detector", "Ipvs", "NodeFacts", "Settings"]
 
 
 class DetectMode(enum.Enum):
@@ -63,6 +63,7 @@ class Compat(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """This node. `addresses` are its own (both families), the primary one of each family first.
 
+    `interfaces` are all that its interfaces have, where that is known.
     `node_ports4`/`node_ports6`: the addresses that NodePorts answer on; None: every local address.
     `route_localnet`: IPv4 NodePorts must work on loopback, so the sysctl and its anti-martian rule are needed.
     """
@@ -70,6 +71,7 @@ class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     name: str = ""
     zone: str = ""
     addresses: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
     node_ports4: tuple[str, ...] | None = None
     node_ports6: tuple[str, ...] | None = None
@@ -77,6 +79,14 @@ class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def node_ports(self, version: int) -> tuple[str, ...] | None:
         return self.node_ports4 if version == 4 else self.node_ports6
+
+
+class Ipvs(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What only mode ipvs asks (KubeProxyIPVSConfiguration). Virtual servers in `excluded` CIDRs that no Service has are left alone."""
+
+    scheduler: str = "rr"
+    strict_arp: bool = False
+    excluded: tuple[str, ...] = ()
 
 
 class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -89,3 +99,4 @@ class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     service_cidrs: tuple[str, ...] = ()
     drop_invalid: bool = True
     sysctls: tuple[tuple[str, str], ...] = ()
+    ipvs: Ipvs = Ipvs()

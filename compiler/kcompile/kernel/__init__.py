@@ -5,6 +5,7 @@ nftables.py    libnftables in process: observe, check, apply
 iptables.py    iptables-save and iptables-restore, legacy and nft
 node.py        resources that every mode has: sysctls and the health check responder
 conntrack.py   UDP flows that point at backends which are gone
+doctor/        what this node can do, and what stands in the way
 facts.py       addresses and name of this node
 lock.py        one writer a node
 state.py       what `delete` must put back

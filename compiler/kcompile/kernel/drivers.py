@@ -2,24 +2,25 @@
 
 families()   the IP versions that it can program here
 observe()    what the kernel holds of ours, as a Program
-check()      would the kernel take these scripts?
-apply()      give them to it
+check()      would the kernel take these scripts, on the way to that Program?
+apply()      make these changes, whose scripts are those
 listing()    our rules in the tool's own words
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..errors import UnsupportedError
-from ..targets.base import Key, Target
+from ..plan.diff import Change
+from ..targets.base import Key, Program, Target
 
-__all__ = ["MODES", "Driver", "IptablesDriver", "NftablesDriver", "driver_for", "installed_drivers"]
+__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "driver_for", "installed_drivers"]
 
 # What --mode takes; the iptables variants name their back end.
-MODES = ("iptables", "iptables-legacy", "iptables-nft", "nftables")
+MODES = ("iptables", "iptables-legacy", "iptables-nft", "ipvs", "nftables")
 
 _VARIANTS: tuple[Literal["legacy", "nft"], ...] = ("legacy", "nft")
 
@@ -34,9 +35,9 @@ class Driver(Protocol):
 
     def observe(self) -> dict[Key, Any]: ...
 
-    def check(self, scripts: Mapping[str, str]) -> None: ...
+    def check(self, scripts: Mapping[str, str], desired: Program) -> None: ...
 
-    def apply(self, scripts: Mapping[str, str]) -> None: ...
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None: ...
 
     def listing(self) -> str: ...
 
@@ -60,13 +61,13 @@ class NftablesDriver:
         with Nft() as nft:
             return nft.observe()
 
-    def check(self, scripts: Mapping[str, str]) -> None:
+    def check(self, scripts: Mapping[str, str], desired: Program | None = None) -> None:  # noqa: ARG002 (the scripts say it all)
         from .nftables import Nft
 
         with Nft() as nft:
             nft.check("".join(scripts.values()))
 
-    def apply(self, scripts: Mapping[str, str]) -> None:
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change] = ()) -> None:  # noqa: ARG002 (the scripts say it all)
         from .nftables import Nft
 
         with Nft() as nft:
@@ -99,12 +100,12 @@ class IptablesDriver:
 
         return iptables.observe(self.backend)
 
-    def check(self, scripts: Mapping[str, str]) -> None:
+    def check(self, scripts: Mapping[str, str], desired: Program | None = None) -> None:  # noqa: ARG002 (the scripts say it all)
         from . import iptables
 
         iptables.check(scripts, self.backend)
 
-    def apply(self, scripts: Mapping[str, str]) -> None:
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change] = ()) -> None:  # noqa: ARG002 (the scripts say it all)
         from . import iptables
 
         iptables.apply(scripts, self.backend)
@@ -119,23 +120,66 @@ class IptablesDriver:
         return "".join(f"{line}\n" for line in lines)
 
 
-def driver_for(mode: str, backend: str | None = None) -> Driver:
+class IpvsDriver:
+    """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``. `directory`: the node's run directory."""
+
+    name = "ipvs"
+
+    def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
+        from ..targets.ipvs import IpvsTarget
+
+        self.target: Target = IpvsTarget()
+        self.backend, self.directory = backend, directory
+
+    def families(self) -> tuple[int, ...]:
+        from . import iptables, ipvs
+
+        ipvs.load()
+        return tuple(int(family.removeprefix("ip")) for family in iptables.families(self.backend))
+
+    def observe(self) -> dict[Key, Any]:
+        from .ipvs import IpvsKernel
+
+        return IpvsKernel(self.backend, self.directory).observe()
+
+    def check(self, scripts: Mapping[str, str], desired: Program) -> None:  # noqa: ARG002 (rules name sets: no script can be tested alone)
+        from .ipvs import check
+
+        check(self.backend, self.target.diff({}, desired))
+
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None:  # noqa: ARG002 (netlink has no script)
+        from .ipvs import IpvsKernel
+
+        IpvsKernel(self.backend, self.directory).apply(changes)
+
+    def listing(self) -> str:
+        """What is ours in the words of ipset, ipvsadm, ip and iptables."""
+        return "".join(f"{self.target.describe(key, value)}\n" for key, value in self.observe().items())
+
+
+def driver_for(mode: str, backend: str | None = None, directory: Path | None = None) -> Driver:
     """The driver of `mode` (one of MODES). `backend` overrides which iptables; else the one that the node uses already."""
     if mode == "nftables":
         return NftablesDriver()
     from . import iptables
 
+    if mode == "ipvs":
+        return IpvsDriver(iptables.detect_backend(backend), directory)
     wanted = backend or mode.partition("-")[2] or None
     return IptablesDriver(iptables.detect_backend(wanted))
 
 
-def installed_drivers(except_for: str = "") -> list[Driver]:
+def installed_drivers(except_for: str = "", directory: Path | None = None) -> list[Driver]:
     """Every driver that holds something of ours in this namespace, but for the one named `except_for`.
 
-    To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py).
+    To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py), nor is IPVS loaded.
     """
+    from . import dummy
+
     drivers: list[Driver] = [NftablesDriver()] if except_for != "nftables" else []
     drivers += [IptablesDriver(b) for b in _VARIANTS if except_for != f"iptables-{b}"]
+    if except_for != "ipvs" and dummy.index():
+        drivers.append(driver_for("ipvs", None, directory))
     found = []
     for driver in drivers:
         try:

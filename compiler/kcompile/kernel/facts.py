@@ -7,12 +7,13 @@ import socket
 import subprocess
 
 from ..errors import KernelError, UnsupportedError
+from ..targets.ipvs.resources import DEVICE
 
 __all__ = ["hostname", "interface_addresses"]
 
 
 def interface_addresses() -> tuple[str, ...]:
-    """Every address of every interface in the current network namespace, loopback's too, link-local ones left out."""
+    """Every address of every interface in the current network namespace, loopback's too; link-local ones and VIPs left out."""
     try:
         done = subprocess.run(["ip", "-json", "address", "show"], capture_output=True, check=True)
     except FileNotFoundError:
@@ -21,6 +22,8 @@ def interface_addresses() -> tuple[str, ...]:
         raise KernelError(f"ip address show: {e.stderr.decode(errors='replace').strip()}") from None
     found: list[str] = []
     for link in json.loads(done.stdout or b"[]"):
+        if link.get("ifname") == DEVICE:
+            continue
         found += [a["local"] for a in link.get("addr_info", ()) if a.get("scope") in ("global", "host", "site")]
     return tuple(dict.fromkeys(found))
 

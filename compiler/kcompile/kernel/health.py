@@ -26,7 +26,7 @@ import msgspec
 from ..ir.model import HealthCheck
 from . import netns
 
-__all__ = ["running", "serve"]
+__all__ = ["running", "serve", "unanswered"]
 
 _CHECKS, _PID, _ERRORS = "health.json", "health.pid", "health.errors"
 _START_SECONDS = 5.0
@@ -35,8 +35,15 @@ _LOOK_SECONDS = 5.0
 
 def running(directory: Path) -> list[HealthCheck]:
     """The checks that a live responder of `directory` answers; none where it doesn't run."""
-    if _pid(directory) is None:
-        return []
+    return _checks(directory) if _pid(directory) is not None else []
+
+
+def unanswered(directory: Path) -> list[HealthCheck]:
+    """The checks that the responder of `directory` was to answer when it died; none where it runs, or was ended."""
+    return _checks(directory) if _pid(directory) is None else []
+
+
+def _checks(directory: Path) -> list[HealthCheck]:
     try:
         return msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])
     except (FileNotFoundError, msgspec.DecodeError):

@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import KernelError, UnsupportedError
 from ..targets.base import Key
-from ..targets.iptables.parse import parse
+from ..targets.xtables.parse import IPTABLES, parse
 
-__all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe"]
+__all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe", "saved"]
 
 Backend = Literal["legacy", "nft"]
 _BACKENDS: tuple[Backend, ...] = ("nft", "legacy")
@@ -66,7 +66,15 @@ def detect_backend(override: str | None = None) -> Backend:
     rules = {backend: len(_RULE.findall(saved[backend])) for backend in usable}
     if rules["nft"] != rules["legacy"]:
         return "nft" if rules["nft"] > rules["legacy"] else "legacy"
-    return _system_variant()
+    preferred = _system_variant()
+    other: Backend = "legacy" if preferred == "nft" else "nft"
+    return other if not _takes_rules(preferred) and _takes_rules(other) else preferred
+
+
+def _takes_rules(backend: Backend) -> bool:
+    """Whether the kernel does: asked in a namespace that ends at once, since iptables-nft-restore --test asks the kernel nothing."""
+    tool = _tool("ip4", backend, "restore")
+    return tool is not None and _run(["unshare", "--net", tool, "--noflush"], "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n").code == 0
 
 
 def families(backend: Backend) -> tuple[str, ...]:
@@ -74,12 +82,20 @@ def families(backend: Backend) -> tuple[str, ...]:
     return tuple(family for family in _TOOLS if _works(family, backend))
 
 
-def observe(backend: Backend) -> dict[Key, Any]:
-    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not there."""
+def observe(backend: Backend, tables: tuple[str, ...] = _TABLES, ours: re.Pattern[str] = IPTABLES) -> dict[Key, Any]:
+    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not there.
+
+    `ours` matches the names of the chains that one mode has in `tables`.
+    """
     program: dict[Key, Any] = {}
-    for family, text in _saved(backend, _TABLES).items():
-        program.update(parse(text, family))
+    for family, text in _saved(backend, tables).items():
+        program.update(parse(text, family, ours))
     return program
+
+
+def saved(backend: Backend) -> dict[str, str]:
+    """Family -> everything that iptables-save prints, whoever's it is."""
+    return _saved(backend, None)
 
 
 def apply(scripts: Mapping[str, str], backend: Backend) -> None:

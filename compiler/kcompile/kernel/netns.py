@@ -63,6 +63,15 @@ def _setns(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def unshare() -> None:
+    """Put the calling thread into a network namespace of its own, which ends with it."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise KernelError(f"a new network namespace: {os.strerror(ctypes.get_errno())} (root is needed)")
+
+
 def identity() -> str:
     """A name for the current network namespace that is unique until reboot: its inode number."""
     return str(Path("/proc/thread-self/ns/net").stat().st_ino)

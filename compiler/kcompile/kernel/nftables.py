@@ -7,6 +7,7 @@ socket belongs to the network namespace that the thread is in when the context i
 from __future__ import annotations
 
 import ctypes
+import json
 import re
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..targets.nftables.resources import TABLE
 __all__ = ["Nft"]
 
 _OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
-_OUTPUT_NUMERIC_PRIO = 1 << 5
+_OUTPUT_NUMERIC_PRIO = 1 << 8  # NFT_CTX_OUTPUT_NUMERIC_PRIO
 _ABSENT = "No such file or directory"
 
 
@@ -74,6 +75,13 @@ class Nft:
             elif code != 0 and _ABSENT not in error:
                 raise _failure("nft list table", error)
         return program
+
+    def objects(self, command: str, kind: str) -> list[dict[str, Any]]:
+        """What the listing `command` has of `kind` (``table``, ``chain``, ``rule``), whoever's it is, as libnftables-json(5) objects."""
+        code, output, error = self._run(command, _OUTPUT_JSON)
+        if code != 0:
+            raise _failure(f"nft {command}", error)
+        return [item[kind] for item in json.loads(output or b'{"nftables": []}')["nftables"] if kind in item]
 
     def check(self, script: str) -> None:
         """Ask the kernel whether it would take `script` (``nft -c``); raises KernelError."""

@@ -14,7 +14,7 @@ import msgspec
 
 from . import netns
 
-__all__ = ["NodeState", "run_directory"]
+__all__ = ["NodeState", "run_directory", "stale"]
 
 _FILE = "state.json"
 
@@ -58,3 +58,15 @@ class NodeState(msgspec.Struct):
         temporary = directory / (_FILE + ".new")
         temporary.write_bytes(msgspec.json.encode(self))
         temporary.replace(directory / _FILE)
+
+
+def stale(directory: Path) -> Path | None:
+    """The state file of `directory` where it is of another boot or namespace, or can't be read, and so is ignored."""
+    path = directory / _FILE
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=NodeState)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError:
+        return path
+    return None if (state.boot, state.netns) == (_boot(), netns.identity()) else path

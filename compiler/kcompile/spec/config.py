@@ -31,7 +31,8 @@ _FORMS: dict[str, tuple[str, type[Any]]] = {
 _UNUSED = (
     "featureGates", "clientConnection.acceptContentTypes", "clientConnection.contentType", "clientConnection.qps",
     "clientConnection.burst", "logging", "bindAddress", "bindAddressHardFail", "enableProfiling", "showHiddenMetricsForVersion",
-    "ipvs", "winkernel", "oomScoreAdj", "configSyncPeriod", "portRange", "windowsRunAsService",
+    "ipvs.tcpTimeout", "ipvs.tcpFinTimeout", "ipvs.udpTimeout",
+    "winkernel", "oomScoreAdj", "configSyncPeriod", "portRange", "windowsRunAsService",
 )  # fmt: skip
 
 _T = TypeVar("_T")

@@ -47,6 +47,7 @@ def node_facts(node: Node | None, config: Config, compat: Compat, interface_addr
         name=node.metadata.name if node else config.hostname,
         zone=labels.get(ZONE_LABEL, ""),
         addresses=addresses,
+        interfaces=interfaces,
         pod_cidrs=pod_cidrs(node),
         node_ports4=node_ports4,
         node_ports6=_node_ports(6, config, compat, addresses, candidates),

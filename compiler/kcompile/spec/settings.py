@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ..errors import ConfigError
-from ..ir.node import Compat, DetectMode, Detector, Settings
+from ..ir.node import Compat, DetectMode, Detector, Ipvs, Settings
 from .addresses import canonical_cidr, family_of
 from .config import Config
 from .kubeproxy import ConntrackSection
@@ -51,6 +51,11 @@ def settings(
         service_cidrs=tuple(dict.fromkeys(map(canonical_cidr, given))),
         drop_invalid=not config.conntrack.tcp_be_liberal,
         sysctls=_sysctls(config.conntrack, cpus or os.cpu_count() or 1),
+        ipvs=Ipvs(
+            scheduler=config.ipvs.scheduler or "rr",
+            strict_arp=config.ipvs.strict_arp,
+            excluded=tuple(map(canonical_cidr, config.ipvs.exclude_cidrs)),
+        ),
     )
 
 

@@ -26,7 +26,9 @@ class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One frontend as a Program (lowered, or read back from a kernel) programs it: what ``kcompile get`` shows.
 
     `protocol` is in Kubernetes' spelling; `address` is ``*`` for a NodePort; `backends` are ``ip:port`` in slot order, those that
-    an outside client may reach first; `verdict` is ``dnat``, ``reject`` or ``drop``.
+    an outside client may reach
+    first; `verdict` is ``dnat``, ``reject`` or ``drop``. `draining` are real servers (mode ipvs) that keep only the
+    connections they have.
     """
 
     service: str
@@ -38,6 +40,7 @@ class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     verdict: str
     backends: tuple[str, ...] = ()
     affinity_seconds: int = 0
+    draining: tuple[str, ...] = ()
 
 
 class Target(Protocol):

@@ -14,8 +14,16 @@ from .base import Key
 __all__ = ["describe_node", "is_node_resource", "lower_node"]
 
 
-def lower_node(dataplane: Dataplane) -> dict[Key, Any]:
-    """The node resources of `dataplane`: forwarding for the families in use, route_localnet where NodePorts need it."""
+# ipvs/proxier.go: connections that a pool's change leaves without a real server end at once, masquerading needs conntrack
+_IPVS = (("conntrack", "1"), ("conn_reuse_mode", "1"), ("expire_nodest_conn", "1"), ("expire_quiescent_template", "1"))
+_STRICT_ARP = (("arp_ignore", "1"), ("arp_announce", "2"))
+
+
+def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
+    """The node resources of `dataplane` in `mode`: forwarding for the families in use, route_localnet where NodePorts need it.
+
+    Mode ipvs can't serve NodePorts on loopback (crosses_local_route_boundary() in ip_vs_xmit.c), so it never opens that.
+    """
     program: dict[Key, Any] = {}
     if dataplane.ports:
         families = {p.family for p in dataplane.ports}
@@ -23,7 +31,12 @@ def lower_node(dataplane: Dataplane) -> dict[Key, Any]:
             program[("sysctl", "net.ipv4.ip_forward")] = "1"
         if Family.IPV6 in families:
             program[("sysctl", "net.ipv6.conf.all.forwarding")] = "1"
-    if dataplane.node.route_localnet:
+    if mode == "ipvs":
+        if dataplane.ports:
+            program |= {("sysctl", f"net.ipv4.vs.{name}"): value for name, value in _IPVS}
+        if dataplane.settings.ipvs.strict_arp:
+            program |= {("sysctl", f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
+    elif dataplane.node.route_localnet:
         program[("sysctl", "net.ipv4.conf.all.route_localnet")] = "1"
     for name, value in dataplane.settings.sysctls:
         program[("sysctl", name)] = value

@@ -11,8 +11,8 @@ from harness.random_dataplanes import random_dataplane
 from kcompile.ir.model import Dataplane
 from kcompile.plan import Change, diff
 from kcompile.targets.iptables import IptablesTarget
-from kcompile.targets.iptables.parse import parse
 from kcompile.targets.iptables.render import render_program, scripts
+from kcompile.targets.xtables.parse import parse
 from unit.iptables.expectations import packets
 from unit.iptables.walker import Outcome, Walker
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from ...ir.model import Dataplane, Family, Frontend, ResolvedPort, Verdict
 from ...ir.node import DetectMode
-from .names import PORT_KEY_BITS, PROTOCOLS, SPELLINGS, chain, digest, port_key
+from ..xtables.spelling import SPELLINGS
+from .names import PORT_KEY_BITS, PROTOCOLS, chain, digest, port_key
 from .policy import Condition
 from .tree import LEAF, Item, build
 

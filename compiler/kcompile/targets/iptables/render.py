@@ -17,13 +17,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...plan.diff import Change
-from ..base import Key, Program
+from ..base import Program
+from ..xtables.render import Edit, section
 from .names import CHAIN_PREFIX
 
 __all__ = ["render_program", "scripts"]
 
-
-Edit = tuple[Key, Any, Any]
 _GOTO, _JUMP = f" -g {CHAIN_PREFIX}", f" -j {CHAIN_PREFIX}"
 
 
@@ -46,17 +45,17 @@ def render_program(program: Program) -> dict[str, str]:
 
 def _script(tables: dict[str, list[Edit]]) -> str:
     filters, nat = tables.get("filter", []), tables.get("nat", [])
-    final = _section("filter", filters)
+    final = section("filter", filters)
     if not nat:
         return final
     comes = any(_gains(old, new) for _, old, new in filters)
     goes = any(_gains(new, old) for _, old, new in filters)
     if not (comes and goes):
-        return _section("nat", nat) + final if goes else final + _section("nat", nat)
+        return section("nat", nat) + final if goes else final + section("nat", nat)
     grown = [(key, old, _grown(old, new)) for key, old, new in filters]
     # the last section says every chain once more: iptables-restore --test forgets what the first one made
     shrunk = [(key, old, new) for key, old, new in filters if key[0] == "chain" or new is None]
-    return _section("filter", [edit for edit in grown if edit[1] != edit[2]]) + _section("nat", nat) + _section("filter", shrunk)
+    return section("filter", [edit for edit in grown if edit[1] != edit[2]]) + section("nat", nat) + section("filter", shrunk)
 
 
 def _gains(old: Any, new: Any) -> bool:
@@ -71,31 +70,3 @@ def _grown(old: Any, new: Any) -> Any:
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return old if new is None else new
     return tuple(rule.replace(_GOTO, _JUMP) for rule in dict.fromkeys((*new, *old)))
-
-
-def _section(table: str, edits: list[Edit]) -> str:
-    """One table's part. A declared chain is emptied first; jumps come when their chains are there, chains go when they are free."""
-    if not edits:
-        return ""
-    declared: list[str] = []
-    rules: list[str] = []
-    jumps: list[str] = []
-    gone: list[str] = []
-    for key, old, new in edits:
-        if key[0] == "jump":
-            jumps += _jump(key[3], key[4], old, new)
-            continue
-        name = key[3]
-        declared.append(f":{name} - [0:0]\n")
-        if new is None:
-            gone.append(f"-X {name}\n")
-        elif new:
-            head = f"-A {name} "
-            rules.append(head + f"\n{head}".join(new) + "\n")
-    return "".join((f"*{table}\n", *declared, *rules, *jumps, *gone, "COMMIT\n"))
-
-
-def _jump(hook: str, rule: str, old: Any, new: Any) -> list[str]:
-    """A jump's value is empty, or how often it was found if more than once: then all go, and one comes back."""
-    removed = [] if old is None else [f"-D {hook} {rule}\n"] * int(old or 1)
-    return removed if new is None else [*removed, f"-I {hook} 1 {rule}\n"]

@@ -1,0 +1,65 @@
+"""``kcompile doctor``: what this node can do, and what stands in the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+from .console import coloured, echo, print_data, table
+
+if TYPE_CHECKING:
+    from ..kernel.doctor import Finding, Report
+
+__all__ = ["command"]
+
+_MODES = tuple(dict.fromkeys((*options.MODES, "ipvs")))
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+@click.command("doctor")
+@click.option("--mode", "modes", multiple=True, type=click.Choice(_MODES), help="Try only this mode (may be repeated). Default: all.")
+@click.option("--netns", metavar="NAME", help="Look around in this network namespace (as ip netns lists it).")
+@options.output
+def command(modes: tuple[str, ...], netns: str | None, output: str) -> None:
+    """Show which modes this node can run, what is in their way, and the commands that mend it.
+
+    Modes are tried in a network namespace made for it; nothing else is touched. Exit status: 0 where at least one mode works and
+    no finding is an error, else 1.
+    """
+    import msgspec
+
+    from ..kernel.doctor import MODES, gather, judge
+
+    wanted = [mode for mode in MODES if not modes or any(mode == m or (m == "iptables" and mode.startswith("iptables-")) for m in modes)]
+    report = judge(gather(wanted, netns))
+    if output == "text":
+        echo(_lines(report))
+    else:
+        print_data(msgspec.to_builtins(report), output)
+    if not report.healthy:
+        raise SystemExit(1)
+
+
+def _lines(report: Report) -> list[str]:
+    rows = []
+    for mode in report.modes:
+        families = ", ".join(f"IPv{family}" for family in mode.families) or "<none>"
+        why = "; ".join(part for part in (mode.why, f"without {', '.join(mode.lacks)}" if mode.lacks else "") if part)
+        rows.append((mode.mode, mode.status, families, why))
+    lines = table(("MODE", "STATUS", "FAMILIES", "WHY"), rows)
+    fine = [finding.check for finding in report.findings if finding.severity == "ok"]
+    for finding in report.findings:
+        if finding.severity != "ok":
+            lines += ["", *_finding(finding)]
+    if fine:
+        lines += ["", f"Fine: {', '.join(fine)}."]
+    return lines
+
+
+def _finding(finding: Finding) -> list[str]:
+    severity: str = finding.severity
+    if coloured():
+        severity = click.style(severity, fg=_COLOURS[severity], bold=True)
+    return [f"{severity} {finding.check}: {finding.message}", *(f"    {command}" for command in finding.mend)]

@@ -1,0 +1,85 @@
+"""The commands that mend. They are complete: nothing in them is to be filled in, but for MANIFESTS, which only the user knows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+
+from .records import ForwardChain, KernelModules, KubeProxy, Variant
+
+__all__ = [
+    "accept_services", "end_kube_proxy", "inside", "install", "kcompile", "load_modules", "move_rules", "remove_kube_proxy_rules",
+]  # fmt: skip
+
+_PACKAGES = {"libnftables.so.1": "libnftables1", "ip": "iproute2"}
+# kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...) stay
+_PROXY = "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
+_NOT_FOREIGN = "KUBE-|KCOMPILE-"
+_SERVICE = re.compile(r"/([^/]*kube-proxy[^/]*\.service)(?:/|$)")
+_CLOUD = re.compile(r"-cloud-(\w+)$")  # Debian's kernel for virtual machines leaves out much
+
+
+def inside(netns: str, command: str) -> str:
+    """`command` as it must be typed to act in namespace `netns`."""
+    if not netns:
+        return command
+    shell = any(sign in command for sign in "|<>;&'\"")
+    return f"ip netns exec {netns} {'sh -c ' + shlex.quote(command) if shell else command}"
+
+
+def kcompile(netns: str, *words: str) -> str:
+    """A command of our own in namespace `netns`."""
+    return " ".join(("kcompile", *words, *(("--netns", netns) if netns else ())))
+
+
+def install(tool: str) -> str:
+    """What brings the missing file `tool`."""
+    return f"apt-get install {_PACKAGES.get(tool, 'iptables')}"
+
+
+def load_modules(names: Iterable[str], modules: KernelModules) -> tuple[tuple[str, ...], str]:
+    """Commands that bring the modules `names`, and in words what is wrong with them. Both empty where they are there already."""
+    wanted = [name for name in names if name not in modules.present]
+    if not wanted:
+        return (), ""
+    listed = f"module{'s' if len(wanted) > 1 else ''} {', '.join(wanted)}"
+    there = [name for name in wanted if name in modules.available]
+    if modules.locked:
+        return (), f"{listed} not loaded, and no module can be until the next boot (kernel.modules_disabled)"
+    if there:
+        return (f"modprobe -a {' '.join(there)}",), f"{listed} not loaded"
+    if modules.loadable and not modules.folder and modules.others:
+        return ("systemctl reboot",), f"{listed} not loaded, and /lib/modules has those of another kernel: reboot into that one"
+    if found := _CLOUD.search(modules.release):
+        return (f"apt-get install linux-image-{found[1]}", "systemctl reboot"), f"Debian's cloud kernel has no {listed}"
+    return (), f"this kernel was built without {listed}"
+
+
+def end_kube_proxy(proxy: KubeProxy) -> str:
+    """What stops a kube-proxy for good on this node."""
+    if "kubepods" in proxy.cgroup:
+        nowhere = '{"spec":{"template":{"spec":{"nodeSelector":{"kcompile.dev/kube-proxy":"wanted"}}}}}'
+        return f"kubectl -n kube-system patch daemonset kube-proxy -p {shlex.quote(nowhere)}"
+    if found := _SERVICE.search(proxy.cgroup):
+        return f"systemctl disable --now {found[1]}"
+    return f"kill {proxy.pid}"
+
+
+def remove_kube_proxy_rules(variant: Variant) -> str:
+    """Take kube-proxy's chains out of one variant and family, as its own cleanup would, and no other rule."""
+    return f"{variant.tool}-save | grep -Ev '{_PROXY}' | {variant.tool}-restore"
+
+
+def move_rules(source: Variant, to: Variant) -> str:
+    """Have `to` hold the foreign rules of `source` too, then take them out of that. No chain of theirs may be in both."""
+    spare = f"/{_NOT_FOREIGN}/!{{/^-A/d; /^:[^ ]+ -/d;}}; s/^(:[^ ]+) DROP/\\1 ACCEPT/"
+    copied = f"{source.tool}-save | grep -Ev '{_NOT_FOREIGN}' | {to.tool}-restore --noflush"
+    return f"{copied} && {source.tool}-save | sed -E '{spare}' | {source.tool}-restore"
+
+
+def accept_services(where: Variant | ForwardChain) -> str:
+    """Let through what was sent to a Service, both ways, and nothing else."""
+    if isinstance(where, Variant):
+        return f"{where.tool} -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
+    return f"nft insert rule {where.family} {where.table} {where.name} ct status dnat accept"

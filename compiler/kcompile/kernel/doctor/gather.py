@@ -1,0 +1,126 @@
+"""Reads the rules and devices of a namespace, and puts the facts together. Changes nothing there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import KcompileError, KernelError
+from .. import iptables, netns
+from ..drivers import installed_drivers
+from ..nftables import Nft
+from ..remember import recall
+from ..state import run_directory
+from .node import kernel_modules, node_facts
+from .probes import probe
+from .records import Facts, ForwardChain, RuleFacts, Variant
+
+__all__ = ["gather", "summary"]
+
+# Chains that only kube-proxy makes: kubelet has had some of its other names too.
+_PROXY_CHAIN = re.compile(r"^:KUBE-(?:SERVICES|PROXY-CANARY|NODEPORTS|SVC-|SEP-)", re.MULTILINE)
+_FORWARD = re.compile(r"^:FORWARD (\w+)", re.MULTILINE)
+_FORWARDS = re.compile(r"^-A FORWARD -m conntrack --ctstate \S*\bDNAT\b\S* -j ACCEPT$", re.MULTILINE)
+_OWN, _KUBERNETES = "KCOMPILE-", "KUBE-"
+
+
+def gather(modes: Sequence[str], netns_name: str | None = None) -> Facts:
+    """Try `modes`, and look around in namespace `netns_name` (None: the current one)."""
+    root = os.geteuid() == 0
+    outcomes = probe(modes)
+    with netns.entered(netns_name):
+        rules = _rules(netns_name) if root else RuleFacts()
+        node = node_facts(run_directory(netns_name))
+    return Facts(root=root, netns=netns_name or "", probes=outcomes(), rules=rules, node=node, modules=kernel_modules())
+
+
+def _rules(netns_name: str | None) -> RuleFacts:
+    unread: list[tuple[str, str]] = []
+    variants: list[Variant] = []
+    backends: tuple[iptables.Backend, ...] = ("legacy", "nft")
+    for backend in backends:
+        try:
+            variants += [summary(backend, int(family[2:]), text) for family, text in iptables.saved(backend).items()]
+        except KernelError as e:
+            unread.append((f"iptables-{backend}", str(e)))
+    tables: tuple[tuple[str, str], ...] = ()
+    chains: tuple[ForwardChain, ...] = ()
+    try:
+        tables, chains = _nftables()
+    except KernelError as e:
+        unread.append(("nftables", str(e)))
+    devices, bridges = _devices()
+    own: tuple[str, ...] = ()
+    try:
+        own = tuple(driver.name for driver in installed_drivers())
+    except KcompileError as e:
+        if not unread:
+            unread.append(("kcompile's own rules", str(e)))
+    applied = recall(run_directory(netns_name))
+    return RuleFacts(tuple(variants), tables, chains, devices, bridges, own, applied.mode if applied else "", tuple(unread))
+
+
+def summary(backend: str, family: int, text: str) -> Variant:
+    """What `text` of iptables-save amounts to."""
+    rules = [line for line in text.splitlines() if line.startswith("-A ")]
+    own = sum(_OWN in rule for rule in rules)
+    policy = _FORWARD.search(text)
+    return Variant(
+        backend,
+        family,
+        kube_proxy=len(_PROXY_CHAIN.findall(text)),
+        own=own,
+        foreign=sum(_OWN not in rule and _KUBERNETES not in rule for rule in rules),
+        chains=_foreign_chains(text),
+        forward=policy[1] if policy else "",
+        forwards_services=_FORWARDS.search(text) is not None,
+    )
+
+
+def _foreign_chains(text: str) -> frozenset[str]:
+    """``table/chain`` of the chains that somebody made."""
+    table, found = "", set()
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":") and line.split()[1] == "-" and not line.startswith((f":{_OWN}", f":{_KUBERNETES}")):
+            found.add(f"{table}/{line[1:].split()[0]}")
+    return frozenset(found)
+
+
+def _nftables() -> tuple[tuple[tuple[str, str], ...], tuple[ForwardChain, ...]]:
+    """Tables, and other people's base chains that drop what they don't know on its way through."""
+    with Nft() as nft:
+        tables = tuple((t["family"], t["name"]) for t in nft.objects("list tables", "table"))
+        chains = [
+            ForwardChain(c["family"], c["table"], c["name"], _forwards_services(nft, c))
+            for c in nft.objects("list chains", "chain")
+            if c.get("hook") == "forward" and c.get("policy") == "drop" and c["family"] in ("ip", "ip6", "inet")
+            and (c["table"], c["name"]) != ("filter", "FORWARD")  # iptables' own, seen through iptables
+        ]  # fmt: skip
+    return tables, tuple(chains)
+
+
+def _forwards_services(nft: Nft, chain: dict[str, Any]) -> bool:
+    """Whether a rule of `chain` says just ``ct status dnat accept``."""
+    for rule in nft.objects(f"list chain {chain['family']} {chain['table']} {chain['name']}", "rule"):
+        match rule.get("expr"):
+            case [{"match": {"left": {"ct": {"key": "status"}}, "right": "dnat"}}, {"accept": _}]:
+                return True
+    return False
+
+
+def _devices() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Interfaces, and those that are bridges with something on them."""
+    try:
+        done = subprocess.run(["ip", "-json", "-details", "link", "show"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # that ip is missing is a finding of its own
+        return (), ()
+    links = json.loads(done.stdout or b"[]")
+    members = {link.get("master") for link in links}
+    bridges = [link["ifname"] for link in links if link.get("linkinfo", {}).get("info_kind") == "bridge" and link["ifname"] in members]
+    return tuple(link["ifname"] for link in links), tuple(bridges)

@@ -1,0 +1,104 @@
+"""The dummy device that VIPs are bound to, and its addresses by batched rtnetlink messages (rtnetlink(7))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import KernelError, UnsupportedError
+from ..plan.diff import Change
+from ..targets.base import Key
+from ..targets.ipvs.resources import DEVICE
+from .netlink import NETLINK_ROUTE, Netlink, attribute, attributes
+
+__all__ = ["change_addresses", "create", "encode_address", "index", "observe", "remove"]
+
+_NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
+_CREATE, _EXCL = 0x400, 0x200
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_VERSIONS = {int(number): version for version, number in _FAMILIES.items()}
+_HOST, _LINK = 254, 253  # RT_SCOPE_*
+_NODAD, _NOPREFIXROUTE = 0x02, 0x200
+_HEAD = struct.Struct("=BBBBI")  # struct ifaddrmsg
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
+# usable, but never chosen as the source of what leaves the node: deprecated from the start
+_DEPRECATED = attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0))
+_FLAGS = attribute(_IFA_FLAGS, struct.pack("=I", _NODAD | _NOPREFIXROUTE))
+
+
+def index() -> int:
+    """The device's number in the current namespace, 0 where there is none."""
+    try:
+        return socket.if_nametoindex(DEVICE)
+    except OSError:
+        return 0
+
+
+def create() -> None:
+    """Make the device and bring it up, without IPv6 addresses of its own."""
+    commands = f"link add {DEVICE} type dummy\n"
+    if not index():
+        _ip(commands)
+    with contextlib.suppress(OSError):  # no IPv6 here
+        Path(f"/proc/sys/net/ipv6/conf/{DEVICE}/addr_gen_mode").write_text("1")
+    _ip(f"link set {DEVICE} up\n")
+
+
+def remove() -> None:
+    """Remove the device and with it all its addresses."""
+    if index():
+        _ip(f"link del {DEVICE}\n")
+
+
+def _ip(commands: str) -> None:
+    try:
+        done = subprocess.run(["ip", "-batch", "-"], input=commands, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UnsupportedError("ip is missing: apt-get install iproute2") from None
+    if done.returncode != 0:
+        raise KernelError(f"ip {commands.strip()}: {' '.join(done.stderr.split())}")
+
+
+def observe() -> dict[Key, Any]:
+    """The device and the addresses on it, but for link-local ones."""
+    number = index()
+    if not number:
+        return {}
+    program: dict[Key, Any] = {("device",): ""}
+    with Netlink(NETLINK_ROUTE) as netlink:
+        for view, start, end in netlink.dump(_GETADDR, _HEAD.pack(0, 0, 0, 0, 0)):
+            family, _, _, scope, device = _HEAD.unpack_from(view, start)
+            if device != number or scope == _LINK or family not in _VERSIONS:
+                continue
+            found = {kind: bytes(view[at:stop]) for kind, at, stop in attributes(view, start + 8, end) if kind <= _IFA_LOCAL}
+            address = found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]
+            program["address", _VERSIONS[family], socket.inet_ntop(family, address)] = ""
+    return program
+
+
+def encode_address(change: Change, device: int) -> tuple[int, int, bytes]:
+    """Type, flags and payload of the message that binds or frees an address."""
+    _, version, address = change.key
+    packed = socket.inet_pton(_FAMILIES[version], address)
+    if change.new is None:
+        return _DELADDR, 0, _HEAD.pack(_FAMILIES[version], 8 * len(packed), 0, 0, device) + attribute(_IFA_LOCAL, packed)
+    local = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    if version == 4:
+        return _NEWADDR, _CREATE | _EXCL, _HEAD.pack(socket.AF_INET, 32, 0, _HOST, device) + local
+    head = _HEAD.pack(socket.AF_INET6, 128, _NODAD, 0, device)
+    return _NEWADDR, _CREATE | _EXCL, head + local + _DEPRECATED + _FLAGS
+
+
+def change_addresses(changes: Sequence[Change], failed: Callable[[Change, int], None]) -> None:
+    """Bind and free addresses; ``failed(change, errno)`` for each that was refused."""
+    device = index()
+    if not device:
+        raise KernelError(f"{DEVICE}: {os.strerror(19)}")
+    with Netlink(NETLINK_ROUTE) as netlink:
+        netlink.send([encode_address(change, device) for change in changes], lambda at, code: failed(changes[at], code))

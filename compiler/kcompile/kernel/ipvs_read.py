@@ -1,0 +1,40 @@
+"""What IPVS holds, by generic netlink dumps: all virtual servers in one, the real servers of each in one more.
+
+/proc/net/ip_vs would give everything at once, but not truly: a reader is put back to the wrong place after each 4 KB where other
+network namespaces have virtual servers too (ip_vs_info_seq_next() counts them and ip_vs_info_array() doesn't, Linux 6.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..targets.base import Key
+from ..targets.ipvs.resources import RealServer
+from .ipvs_messages import GET_DEST, GET_SERVICE, decode_real_server, decode_service, header, named
+from .netlink import NETLINK_GENERIC, Netlink, generic_family
+
+__all__ = ["real_servers", "virtual_servers"]
+
+
+def virtual_servers() -> dict[Key, Any]:
+    """Every virtual server of the current namespace, ours or not."""
+    with Netlink(NETLINK_GENERIC) as netlink:
+        family = generic_family(netlink, "IPVS")
+        found = (decode_service(*answer) for answer in netlink.dump(family, header(GET_SERVICE)))
+        return dict(one for one in found if one is not None)
+
+
+def real_servers(servers: Iterable[Key]) -> dict[Key, RealServer]:
+    """The real servers of the virtual servers with these keys; of one that is gone, none."""
+    with Netlink(NETLINK_GENERIC) as netlink:
+        family = generic_family(netlink, "IPVS")
+        return dict(_of_each(netlink, family, servers))
+
+
+def _of_each(netlink: Netlink, family: int, servers: Iterable[Key]) -> Iterator[tuple[Key, RealServer]]:
+    live, start = RealServer(1), header(GET_DEST)
+    for key in servers:
+        for answer in netlink.dump(family, start + named(key)):
+            ip, port, weight, connections = decode_real_server(*answer, key[1])
+            yield ("rs", *key[1:], ip, port), live if weight == 1 else RealServer(weight, connections if weight == 0 else 0)

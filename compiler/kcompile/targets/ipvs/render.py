@@ -1,0 +1,98 @@
+"""Steps as text: what ipset restore and iptables-restore read, and what the netlink messages would be called by ipvsadm and ip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ...plan.diff import Change
+from ..base import Key
+from ..xtables.render import Edit, section
+from .resources import DEVICE, FWMARK, set_name
+from .steps import Kind, Step, steps
+
+__all__ = ["address_command", "rules_script", "scripts", "server_command", "sets_script", "ipset_command"]
+
+_TABLES = ("mangle", "nat", "filter")
+_OPTIONS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+_PERSISTENT = 0x1
+_FLAGS = ((0x8, "1"), (0x10, "2"))  # IP_VS_SVC_F_SCHED1 and 2: what they mean is up to the scheduler
+_NAMES = {"sh-1": "sh-fallback", "sh-2": "sh-port", "mh-1": "mh-fallback", "mh-2": "mh-port"}
+
+
+def scripts(changes: Iterable[Change]) -> dict[str, str]:
+    """Numbered steps -> their text, in the order in which they are carried out."""
+    return {f"{number} {_label(step)}": _TEXT[step.kind](step) for number, step in enumerate(steps(changes), 1)}
+
+
+def _label(step: Step) -> str:
+    if step.kind is Kind.RULES:
+        return "iptables-restore --noflush" if step.family == "ip4" else "ip6tables-restore --noflush"
+    return str(step.kind.value)
+
+
+def sets_script(step: Step) -> str:
+    """What ``ipset -exist restore`` reads."""
+    return "".join([f"{ipset_command(c.key, c.new)}\n" for c in step.changes])
+
+
+def ipset_command(key: Key, new: Any) -> str:
+    """A change of options is an add too: ``-exist`` makes it an update."""
+    name = set_name(key[1], key[2])
+    if key[0] == "set":
+        if new is None:
+            return f"destroy {name}"
+        return f"create {name} {new}"
+    if new is None:
+        return f"del {name} {key[3]}"
+    return f"add {name} {key[3]} {new}".rstrip()
+
+
+def rules_script(step: Step) -> str:
+    """What ``iptables-restore --noflush`` reads."""
+    edits: dict[str, list[Edit]] = {}
+    for change in step.changes:
+        edits.setdefault(change.key[2], []).append((change.key, change.old, change.new))
+    return "".join(section(table, edits[table]) for table in _TABLES if table in edits)
+
+
+def server_command(key: Key, old: Any, new: Any) -> str:
+    """The arguments of ipvsadm(8) that do it."""
+    service = f"-f {int(key[3], 16)}{' -6' if key[1] == 6 else ''}" if key[2] == FWMARK else f"{_OPTIONS[key[2]]} {_place(*key[3:5])}"
+    if key[0] == "vs":
+        if new is None:
+            return f"-D {service}"
+        text = f"{'-A' if old is None else '-E'} {service} -s {new.scheduler}"
+        chosen = [_NAMES.get(f"{new.scheduler}-{n}", f"flag-{n}") for bit, n in _FLAGS if new.flags & bit]
+        return text + (f" -b {','.join(chosen)}" if chosen else "") + (f" -p {new.timeout}" if new.flags & _PERSISTENT else "")
+    server = f"{service} -r {_place(*key[5:7])}"
+    if new is None:
+        return f"-d {server}"
+    return f"{'-a' if old is None else '-e'} {server} -m -w {new.weight}"
+
+
+def address_command(key: Key, new: Any) -> str:
+    """The arguments of ip(8) that do it."""
+    scope = "scope host" if key[1] == 4 else "preferred_lft 0 nodad noprefixroute"
+    return f"address {'del' if new is None else 'add'} {key[2]}/{32 if key[1] == 4 else 128} dev {DEVICE}" + (
+        "" if new is None else f" {scope}"
+    )
+
+
+def _place(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _device(step: Step) -> str:
+    return "".join(
+        f"link add {DEVICE} type dummy\nlink set {DEVICE} up\n" if c.new is not None else f"link del {DEVICE}\n" for c in step.changes
+    )
+
+
+_TEXT: dict[Kind, Callable[[Step], str]] = {
+    Kind.DEVICE: _device,
+    Kind.SETS: sets_script,
+    Kind.RULES: rules_script,
+    Kind.SERVERS: lambda step: "".join([f"{server_command(c.key, c.old, c.new)}\n" for c in step.changes]),
+    Kind.ADDRESSES: lambda step: "".join([f"{address_command(c.key, c.new)}\n" for c in step.changes]),
+}

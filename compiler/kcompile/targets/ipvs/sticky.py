@@ -1,0 +1,81 @@
+"""Session affinity: a client sticks to one endpoint whichever of a Service's addresses it uses.
+
+IPVS remembers clients a virtual server (persistence templates, ip_vs_sched_persist() in ip_vs_core.c), and a persistent virtual
+server that a mark leads to can't translate ports. So a pool with affinity has one virtual server, at the first address that
+leads to it, and the Service's other addresses are led there by DNAT ahead of IPVS: a rule each, the one thing in this mode
+whose number grows with Services (those with affinity and more than a ClusterIP). conntrack then translates the rest of
+such a connection by itself.
+"""
+
+from __future__ import annotations
+
+from ...ir.model import Frontend, FrontendKind, PoolKind, ResolvedPort
+from .chains import FamilyRules
+from .plans import Plan
+
+__all__ = ["Sticky"]
+
+Place = tuple[str, int]
+_HOST = "-m addrtype --src-type LOCAL "
+
+
+class Sticky:
+    """The nat rules of one family's Services with affinity. `taken`: every ``(protocol, address, port)`` that a frontend has."""
+
+    def __init__(self, rules: FamilyRules, taken: set[tuple[str, str, int]]) -> None:
+        self._rules, self._taken = rules, taken
+        self.vips: list[str] = []
+        self.node_ports: list[str] = []
+
+    def homes(self, port: ResolvedPort, plans: list[tuple[Frontend, Plan]]) -> dict[PoolKind, Place]:
+        """Where each pool that `port` uses has its virtual server."""
+        homes: dict[PoolKind, Place] = {}
+        for frontend, plan in plans:
+            if frontend.address and plan.outside is not None:
+                homes.setdefault(plan.outside, (self._rules.spelling.canonical(frontend.address), frontend.port))
+        for _, plan in plans:
+            for pool in (plan.outside, plan.inside):
+                if pool is not None and pool not in homes:
+                    homes[pool] = self._unused(port)
+        return homes
+
+    def _unused(self, port: ResolvedPort) -> Place:
+        """A port of the ClusterIP that no Service has: only what was led there reaches it (the last rule of filter INPUT)."""
+        own = next(f for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP)
+        address = self._rules.spelling.canonical(own.address)
+        number = own.port ^ 0x8000
+        while (port.protocol.lower, address, number) in self._taken or not number:
+            number = (number + 1) % 0x10000
+        self._taken.add((port.protocol.lower, address, number))
+        return address, number
+
+    def lead(self, port: ResolvedPort, frontend: Frontend, plan: Plan, homes: dict[PoolKind, Place]) -> bool:
+        """Lead the clients of `frontend` to where they belong; False where they are there already."""
+        rules, spelling, proto = self._rules, self._rules.spelling, port.protocol.lower
+        ports = f"-p {proto} -m {proto} --dport {frontend.port} "
+        if frontend.address:
+            address = spelling.canonical(frontend.address)
+            place, destination, made = (address, frontend.port), f"-d {address}{spelling.host} {ports}", self.vips
+        else:
+            place, destination, made = ("", 0), rules.to_node_ports(ports), self.node_ports
+        found: list[str] = []
+        if plan.inside is not None and (home := homes[plan.inside]) != place:
+            to = f"-j DNAT --to-destination {spelling.destination(*home)}"
+            if rules.has_pods and rules.settings.detector.interface:
+                before, _, after = destination.partition("-p ")
+                found.append(f"{before}{rules.pods()}-p {after}{to}")
+            elif rules.has_pods:
+                found.append(f"{rules.pods()}{destination}{to}")
+            found.append(f"{_from_host(destination)}{to}")
+        if plan.outside is not None and (home := homes[plan.outside]) != place:
+            found.append(f"{destination}-j DNAT --to-destination {spelling.destination(*home)}")
+        elif found:
+            found.append(f"{destination}-j RETURN")
+        made += found
+        return bool(found)
+
+
+def _from_host(destination: str) -> str:
+    """`destination` for packets of the node itself; iptables-save prints both address types in one match."""
+    before, addrtype, after = destination.partition("-m addrtype ")
+    return f"{before}{addrtype}--src-type LOCAL {after}" if addrtype else destination + _HOST

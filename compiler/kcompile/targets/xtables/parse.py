@@ -1,0 +1,46 @@
+"""What iptables-save printed, as a Program: the chains of one mode and whatever in a built-in chain jumps to one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..base import Key
+
+__all__ = ["IPTABLES", "IPVS", "parse"]
+
+# The chains of mode iptables and of mode ipvs: neither sees the other's.
+IPTABLES = re.compile(r"KCOMPILE-(?!IPVS-)")
+IPVS = re.compile(r"KCOMPILE-IPVS-")
+_JUMP = re.compile(r" -[jg] (\S+)")
+
+
+def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[Key, Any]:
+    """The Program of `family` (``ip4`` or ``ip6``) in `text`, in the kernel's order; `ours` matches the names of our chains.
+
+    A jump found more than once has its count for a value, so that a plan sees it and puts it right.
+    """
+    program: dict[Key, Any] = {}
+    rules: dict[str, list[str]] = {}
+    jumps: dict[tuple[str, str], int] = {}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("-A "):
+            name, _, rule = line[3:].partition(" ")
+            if name in rules:
+                rules[name].append(rule)
+            # a rule in someone else's chain is that chain's owner's
+            elif "KCOMPILE-" in line and name.isupper() and "-" not in name and (to := _JUMP.search(line)) and ours.match(to[1]):
+                jumps[name, rule] = jumps.get((name, rule), 0) + 1
+        elif line.startswith(":"):
+            name = line[1 : line.index(" ")]
+            if ours.match(name):
+                rules[name] = []
+        elif line.startswith("*"):
+            table, rules, jumps = line[1:], {}, {}
+        elif line == "COMMIT":
+            for name, found in rules.items():
+                program["chain", family, table, name] = tuple(found)
+            for (hook, rule), count in jumps.items():
+                program["jump", family, table, hook, rule] = "" if count == 1 else str(count)
+    return program

@@ -1,0 +1,39 @@
+"""Changes of one table as the text of iptables-restore --noflush."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..base import Key
+
+__all__ = ["Edit", "section"]
+
+Edit = tuple[Key, Any, Any]  # key, old value, new value
+
+
+def section(table: str, edits: list[Edit]) -> str:
+    """One table's part. A declared chain is emptied first; jumps come when their chains are there, chains go when they are free."""
+    if not edits:
+        return ""
+    declared: list[str] = []
+    rules: list[str] = []
+    jumps: list[str] = []
+    gone: list[str] = []
+    for key, old, new in edits:
+        if key[0] == "jump":
+            jumps += _jump(key[3], key[4], old, new)
+            continue
+        name = key[3]
+        declared.append(f":{name} - [0:0]\n")
+        if new is None:
+            gone.append(f"-X {name}\n")
+        elif new:
+            head = f"-A {name} "
+            rules.append(head + f"\n{head}".join(new) + "\n")
+    return "".join((f"*{table}\n", *declared, *rules, *jumps, *gone, "COMMIT\n"))
+
+
+def _jump(hook: str, rule: str, old: Any, new: Any) -> list[str]:
+    """A jump's value is empty, or how often it was found if more than once: then all go, and one comes back."""
+    removed = [] if old is None else [f"-D {hook} {rule}\n"] * int(old or 1)
+    return removed if new is None else [*removed, f"-I {hook} 1 {rule}\n"]

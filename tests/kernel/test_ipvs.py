@@ -1,0 +1,228 @@
+"""The ipvs target against a real kernel: what is written is what is read back, a diff does what it says, others' is left alone."""
+
+import random
+import socket
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import modes, netns
+from harness.random_dataplanes import random_dataplane
+from kcompile.errors import KernelError
+from kcompile.kernel import dummy, ipvs, ipvs_read
+from kcompile.kernel.drivers import driver_for, installed_drivers
+from kcompile.targets.ipvs import IpvsTarget
+from kcompile.targets.ipvs.resources import DEVICE, RealServer, VirtualServer
+
+pytestmark = [pytest.mark.kernel, pytest.mark.ipvs_kernel]
+TARGET = IpvsTarget()
+seeds = st.integers(0, 2**32)
+random_kernel = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def program_of(seed: int):
+    return TARGET.lower(random_dataplane(random.Random(seed), services=6))
+
+
+@pytest.fixture
+def here(tmp_path):
+    """A driver in an empty namespace."""
+    if reason := modes.missing("ipvs"):
+        pytest.skip(reason)
+    with netns.group(["ipvs"]) as names:
+        netns.run(names["ipvs"], ["ip", "link", "set", "lo", "up"])
+        with netns.enter(names["ipvs"]):
+            yield driver_for("ipvs", None, tmp_path)
+
+
+def become(driver, program):
+    """Bring the namespace to `program`, and check that it is there."""
+    changes = TARGET.diff(driver.observe(), program)
+    driver.apply(TARGET.scripts(changes), changes)
+    held = driver.observe()
+    assert {k: v for k, v in held.items() if program.get(k) != v} == {}
+    assert {k: v for k, v in program.items() if held.get(k) != v} == {}
+
+
+def tool(*arguments: str) -> str:
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+
+
+@random_kernel
+@given(seeds, seeds)
+def test_what_is_written_is_read_back_and_a_diff_turns_one_into_the_other(here, one, other):
+    become(here, program_of(one))
+    become(here, program_of(other))
+    assert TARGET.diff(here.observe(), program_of(other)) == ()
+    become(here, {})
+
+
+def test_an_empty_namespace_holds_nothing_and_stays_so(here):
+    assert here.observe() == {}
+    assert installed_drivers() == []
+    assert here.families() == (4, 6)
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf"])
+def test_every_scheduler(here, scheduler):
+    flags = 0x10 if scheduler == "mh" else 0
+    server = ("vs", 4, "tcp", "10.96.0.1", 80)
+    become(
+        here,
+        {
+            ("device",): "",
+            server: VirtualServer(scheduler, flags | 1, 600),
+            ("rs", *server[1:], "10.244.0.5", 8080): RealServer(1),
+            ("address", 4, "10.96.0.1"): "",
+        },
+    )
+
+
+def test_an_update_of_a_virtual_server_keeps_its_real_servers(here):
+    server = ("vs", 6, "sctp", "fd00:10:96::1", 80)
+    rest = {("device",): "", ("rs", *server[1:], "fd00:10:244::5", 8080): RealServer(1), ("address", 6, "fd00:10:96::1"): ""}
+    become(here, {**rest, server: VirtualServer("rr")})
+    become(here, {**rest, server: VirtualServer("wlc", 1, 60)})
+    become(here, {**rest, server: VirtualServer("rr")})
+
+
+def test_pyroute2_reads_the_same(here):
+    from pyroute2 import IPVS, IPVSDest, IPVSService
+
+    become(here, program_of(5))
+    seen = set()
+    with IPVS() as reader:
+        for message in reader.service("dump"):
+            service = IPVSService.from_message(message)
+            version = 4 if service["af"] == socket.AF_INET else 6
+            if service.get("fwmark"):
+                name = (version, "fwmark", f"{service['fwmark']:#x}", 0)
+            else:
+                name = (version, {6: "tcp", 17: "udp", 132: "sctp"}[service["protocol"]], service["addr"], service["port"])
+            seen.add(("vs", *name))
+            for answer in reader.dest("dump", service=service):
+                dest = IPVSDest.from_message(answer)
+                seen.add(("rs", *name, dest["addr"], dest["port"]))
+    assert seen == {key for key in here.observe() if key[0] in ("vs", "rs")}
+
+
+def test_others_virtual_servers_sets_and_rules_are_left_alone(here):
+    tool("ipvsadm", "-A", "-t", "198.51.100.1:80", "-s", "wlc")
+    tool("ipvsadm", "-a", "-t", "198.51.100.1:80", "-r", "10.9.9.9:80", "-m")
+    tool("ipvsadm", "-A", "-f", "77", "-s", "rr")
+    tool("ipset", "create", "OTHER", "hash:ip")
+    tool("ipset", "add", "OTHER", "10.9.9.9")
+    before = tool("ipvsadm", "-S", "-n"), tool("ipset", "save", "OTHER")
+    assert here.observe() == {}
+    become(here, program_of(7))
+    become(here, program_of(8))
+    become(here, {})
+    assert (tool("ipvsadm", "-S", "-n"), tool("ipset", "save", "OTHER")) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ["ipvsadm", "-C"],
+        ["ipset", "flush"],
+        ["ip", "link", "del", DEVICE],
+        ["ip", "address", "flush", "dev", DEVICE],
+        ["iptables-legacy", "-t", "mangle", "-F"],
+        ["iptables-legacy", "-t", "nat", "-F", "POSTROUTING"],
+        ["ip6tables-legacy", "-F", "KCOMPILE-IPVS-INPUT"],
+        ["ip", "address", "add", "10.99.99.99/32", "dev", DEVICE],
+    ],
+    ids=" ".join,
+)
+def test_damage_is_seen_and_repaired(here, damage):
+    program = program_of(11)
+    become(here, program)
+    tool(*damage)
+    assert here.observe() != program
+    become(here, program)
+
+
+def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
+    program = program_of(12)
+    become(here, program)
+    more = {
+        **program,
+        ("vs", 4, "tcp", "10.96.9.1", 80): VirtualServer("rr"),
+        ("rs", 4, "tcp", "10.96.9.1", 80, "10.244.0.5", 80): RealServer(1),
+        ("vs", 4, "tcp", "10.96.9.2", 80): VirtualServer("nonsense"),
+        ("address", 4, "10.96.9.1"): "",
+    }
+    changes = TARGET.diff(program, more)
+    with pytest.raises(KernelError, match=r"-A -t 10\.96\.9\.2:80 -s nonsense: this kernel has no scheduler nonsense"):
+        here.apply({}, changes)
+    assert here.observe() == program
+    taken = {**program, ("vs", 4, "tcp", "198.51.100.1", 80): VirtualServer("rr")}
+    tool("ipvsadm", "-A", "-t", "198.51.100.1:80", "-s", "wlc")
+    with pytest.raises(KernelError, match=r"-A -t 198\.51\.100\.1:80 -s rr: somebody else has this virtual server"):
+        here.apply({}, TARGET.diff(program, taken))
+    assert here.observe() == program
+
+
+def test_a_check_writes_nothing_and_finds_what_the_kernel_lacks(here):
+    program = program_of(13)
+    here.check({}, program)
+    with pytest.raises(KernelError, match="nonsense"):
+        here.check({}, {**program, ("vs", 4, "tcp", "10.96.9.2", 80): VirtualServer("nonsense")})
+    assert here.observe() == {}
+
+
+def test_ten_thousand_addresses_and_servers_in_batches(here):
+    program = {("device",): ""}
+    for i in range(3000):
+        address = f"10.96.{i // 250}.{i % 250 + 1}"
+        program["vs", 4, "tcp", address, 80] = VirtualServer("rr")
+        program["rs", 4, "tcp", address, 80, f"10.244.{i // 250}.{i % 250 + 1}", 8080] = RealServer(1)
+        program["address", 4, address] = ""
+    become(here, program)
+    become(here, {})
+
+
+def test_a_connection_keeps_its_real_server_until_it_ends(here, monkeypatch):
+    """A server on this node, so that one namespace is enough; the connection is the host's own."""
+    tool("ip", "address", "add", "192.0.2.10/32", "dev", "lo")
+    tool("ip", "address", "add", "192.0.2.11/32", "dev", "lo")
+    server = ("vs", 4, "tcp", "10.96.0.1", 80)
+
+    def serving(*ips):
+        found = {("device",): "", server: VirtualServer("rr"), ("address", 4, "10.96.0.1"): ""}
+        return found | {("rs", *server[1:], ip, 8080): RealServer(1) for ip in ips}
+
+    listeners = {ip: socket.create_server((ip, 8080)) for ip in ("192.0.2.10", "192.0.2.11")}
+    become(here, serving("192.0.2.10"))
+    client = socket.create_connection(("10.96.0.1", 80), timeout=5)
+    peer, _ = listeners["192.0.2.10"].accept()
+    new = serving("192.0.2.11")
+    changes = TARGET.diff(here.observe(), new)
+    here.apply({}, changes)
+    held = here.observe()
+    old = ("rs", *server[1:], "192.0.2.10", 8080)
+    assert (held[old].weight, held[old].connections) == (0, 1)
+    assert TARGET.diff(held, new) == ()
+    client.sendall(b"still there")
+    assert peer.recv(100) == b"still there"
+    another = socket.create_connection(("10.96.0.1", 80), timeout=5)
+    listeners["192.0.2.11"].accept()[0].close()
+    another.close()
+    monkeypatch.setattr("kcompile.kernel.drain.LIMIT", 0.0)
+    assert here.observe()[old].expired
+    become(here, new)
+    for sock in (client, peer, *listeners.values()):
+        sock.close()
+
+
+def test_the_device_has_no_address_of_its_own_and_never_lends_one(here):
+    become(here, program_of(14))
+    assert dummy.index()
+    shown = tool("ip", "address", "show", "dev", DEVICE)
+    assert "fe80::" not in shown
+    assert "global kcompile" not in shown, "an IPv4 VIP must not become the source of what leaves the node"
+    assert shown.count("deprecated") == shown.count("inet6 ")
+    assert set(ipvs_read.virtual_servers()) == {key for key in here.observe() if key[0] == "vs"}
+    assert ipvs.IpvsKernel("legacy").observe() == here.observe()

@@ -1,0 +1,119 @@
+"""Runs tests where their kernel is: those that need IPVS in a machine of their own (tests/uml), if this kernel hasn't got it.
+
+A test is one of them that is marked ``ipvs_kernel``, or marked ``kernel`` with a parameter ``ipvs`` (a mode). They are collected
+here, run there, and reported here, with -x, -q, the summary and the exit status as usual. ``ipvs_kernel(machine="tcg")`` asks for a
+machine that has the other modes too.
+
+    --machine auto   that (the default)
+    --machine here   every test on this kernel
+    --machine uml    every selected test in such a machine
+    --machine tcg    the same; slow, and every mode is there
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import modes
+from uml.kernels import KINDS
+from uml.remote import FOLDER, Remote
+
+from .inside import Inside
+
+MARKER = "ipvs_kernel"
+
+
+@functools.cache
+def ipvs_here() -> bool:
+    """Whether this process could use IPVS on this kernel. Loads the module where that is all that is missing; that changes no rule."""
+    if os.geteuid() != 0:
+        return False
+    table = Path("/proc/net/ip_vs")
+    if not table.exists():
+        try:
+            subprocess.run(["modprobe", "--quiet", "ip_vs"], check=False, capture_output=True)
+        except FileNotFoundError:
+            return False
+    return table.exists()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("machines", "tests in machines of their own")
+    group.addoption(
+        "--machine", choices=("auto", "here", *KINDS), default="auto", help="where tests run (auto: in uml if they need its IPVS)"
+    )
+    group.addoption(
+        "--machine-patience",
+        type=float,
+        default=300,
+        metavar="SECONDS",
+        help="end a machine in which no test begins or ends for so long (default: 300)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder = os.environ.pop(FOLDER, None)  # a pytest that a test starts is on its own
+    config.pluginmanager.register(Inside(config, Path(folder)) if folder else Outside(config))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+    if "ipvs" in parameters and item.get_closest_marker("kernel") and not item.get_closest_marker(MARKER):
+        item.add_marker(MARKER)
+
+
+class Outside:
+    """A plugin of a pytest that was started as usual."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._where: str = config.getoption("machine")
+        self._remotes: dict[str, Remote] = {}
+
+    def machine_of(self, item: pytest.Item) -> str:
+        """The kind of machine that `item` has to run in; empty for this one."""
+        if self._where != "auto":
+            return "" if self._where == "here" else self._where
+        marker = item.get_closest_marker(MARKER)
+        return "" if marker is None or ipvs_here() else marker.kwargs.get("machine", "uml")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Tests of machines come last: by then most have been run, for the machine works beside.
+
+        Those marked ``ipvs_kernel`` stay out unless they are asked for (harness/modes.py).
+        """
+        if items and not modes.IPVS_TOO and "ipvs" not in items[0].config.getoption("mode", []):
+            items[:] = [item for item in items if item.get_closest_marker("ipvs_kernel") is None]
+        items.sort(key=self.machine_of)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Start machines now, if there is a CPU for them beside the one that is busy here; the others start with their first test."""
+        if session.config.option.collectonly or (session.testsfailed and not session.config.option.continue_on_collection_errors):
+            return
+        for kind in KINDS:
+            if chosen := [item for item in session.items if self.machine_of(item) == kind]:
+                self._remotes[kind] = Remote(kind, chosen, session.config, session.config.getoption("machine_patience"))
+        for remote in list(self._remotes.values())[: len(os.sched_getaffinity(0)) - 1]:
+            remote.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        remote = self._remotes.get(self.machine_of(item))
+        if remote is None:
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in remote.reports(item):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_unconfigure(self) -> None:
+        for remote in self._remotes.values():
+            remote.close()

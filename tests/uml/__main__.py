@@ -1,0 +1,7 @@
+"""``python -m uml``."""
+
+import sys
+
+from .run import main
+
+sys.exit(main())
