@@ -163,7 +163,7 @@ INLINE int V(process)(HERE *here, int hook)
             return DROP;
     }
 #ifdef TC
-    /* Nobody there: what kube-proxy's REJECT says, port unreachable, but a reset to TCP, which every client understands at once. */
+    /* Nobody there: port unreachable, to TCP too, as kube-proxy's REJECT says it. */
     __u8 type = FAMILY == 4 ? 3 : 1, code = FAMILY == 4 ? 3 : 4;
     __u32 mtu = 0;
     if (LIKELY(flow)) {
@@ -173,8 +173,6 @@ INLINE int V(process)(HERE *here, int hook)
         type = FAMILY == 4 ? 3 : 2;
         code = FAMILY == 4 ? 4 : 0;
         mtu = work->fib.mtu_result;
-    } else if (key->protocol == PROTOCOL_TCP) {
-        return V(reset)(here, &packet, hook);
     }
     return V(complain)(here, key, type, code, NET32(mtu), hook);
 #else

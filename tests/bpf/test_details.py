@@ -155,23 +155,21 @@ def test_connections_packets_and_bytes_are_counted(world: World, version: int):
 
 
 @BOTH
-def test_resets_answer_what_was_sent(world: World, version: int):
+def test_refusals_go_back_where_the_packet_came_from(world: World, version: int):
     _, after = world.run("ingress", NEAR, "tcp near:4000 > empty:80 S", version)
-    assert after.fields == {"sequence": 0, "acknowledgement": 1001}
     assert after.macs == MACS["gateway"] + MACS["eth0"]  # turned round
-    _, after = world.run("ingress", NEAR, "tcp near:4000 > empty:80 PA", version)
-    assert after.fields == {"sequence": 2000, "acknowledgement": 0}
     _, after = world.run("egress", ETH0, "tcp node:4000 > empty:80 S", version)
     assert after.macs == bytes(12)  # for lo
 
 
 @BOTH
 def test_errors_carry_the_packet_in_full_headers(world: World, version: int):
-    sent = frame("udp near:4000 > empty:80", version, payload=b"x" * 900)
-    verdict, out = world.raw("ingress", NEAR, sent)
     head = 20 if version == 4 else 40
-    assert verdict == "redirect"
-    assert out[14 + head + 8 :] == sent[14 : 14 + head + 8]
+    for protocol, size in (("udp", 8), ("tcp", 20)):
+        sent = frame(f"{protocol} near:4000 > empty:80", version, payload=b"x" * 900)
+        verdict, out = world.raw("ingress", NEAR, sent)
+        assert verdict == "redirect"
+        assert out[14 + head + 8 :] == sent[14 : 14 + head + size]
 
 
 @BOTH
