@@ -41,7 +41,6 @@ struct flow6 {
     __be16 sport, dport;
     __u32 backend, service;
     __u16 flags, pad;
-    __u32 pad2;
     __u64 seen;
 };
 
