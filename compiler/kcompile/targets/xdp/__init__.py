@@ -1,0 +1,1 @@
+"""Mode xdp: entries of eBPF maps, and where the programs that read them are attached (docs/adr/0007)."""

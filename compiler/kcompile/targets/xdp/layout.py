@@ -1,0 +1,112 @@
+"""Every map of bpf/maps.h: its type, its flags, how its keys and values look in memory, and how many entries a node gets.
+
+Formats are those of the module struct, without alignment: what bpf/structs.h pads is written out. Addresses and ports are strings of bytes,
+in network order; an IPv4 address in a field of 16 bytes comes first and zeros follow. The constants are those of bpf/consts.h.
+tests/bpf compares all of it with what the compiler makes of the headers.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+__all__ = [
+    "BACKEND", "CONFIG", "CONSTANTS", "COUNTER", "FLOW4", "FLOW6", "FLOW_KEY4", "FLOW_KEY6", "FRONTEND", "FRONTEND_KEY4", "FRONTEND_KEY6",
+    "INDEX", "INTERFACE", "LOCAL", "LOCAL_KEY4", "LOCAL_KEY6", "MAPS", "MapLayout", "NAME", "NO_PREALLOC", "POOL", "RANGE_KEY4",
+    "RANGE_KEY6", "REASON", "SERVICE_CIDRS", "SLOT", "STRUCTS",
+]  # fmt: skip
+
+INDEX = struct.Struct("=I")  # keys of arrays
+FRONTEND_KEY4 = struct.Struct("=4s2sBx")  # address, port, protocol
+FRONTEND_KEY6 = struct.Struct("=16s2sBx")
+FRONTEND = struct.Struct("=IBBBBIB3x")  # service, pods, host, others, flags, affinity, kind
+POOL = struct.Struct("=II")  # first, size
+SLOT = struct.Struct("=I")  # backend
+BACKEND = struct.Struct("=16s2sBBI")  # address, port, family, flags, service
+FLOW_KEY4 = struct.Struct("=4s4s2s2sB3x")  # saddr, daddr, sport, dport, protocol
+FLOW_KEY6 = struct.Struct("=16s16s2s2sB3x")
+FLOW4 = struct.Struct("=4s4s2s2sIIH2xQ")  # saddr, daddr, sport, dport, backend, service, flags, seen
+FLOW6 = struct.Struct("=16s16s2s2sIIH2xQ")
+AFFINITY_KEY4 = struct.Struct("=4sI")  # client, service
+AFFINITY_KEY6 = struct.Struct("=16sI")
+AFFINITY = struct.Struct("=I4xQ")  # backend, seen
+RANGE_KEY4 = struct.Struct("=II4s")  # prefixlen, service, address
+RANGE_KEY6 = struct.Struct("=II16s")
+RANGE = struct.Struct("=B")
+LOCAL_KEY4 = struct.Struct("=4s")
+LOCAL_KEY6 = struct.Struct("=16s")
+LOCAL = struct.Struct("=I")  # flags
+INTERFACE = struct.Struct("=I4s16s")  # flags, address4, address6
+SERVICE_CIDRS = 4
+CONFIG = struct.Struct(f"=I4xQ4s4s16s16s{4 * SERVICE_CIDRS}s{4 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s")
+COUNTER = struct.Struct("=QQQ")  # connections, packets, bytes
+REASON = struct.Struct("=Q")
+NAME = struct.Struct("=BB2x188s")  # protocol, family, text
+SOCKET_KEY = struct.Struct("=Q16s2s6x")  # cookie, address, port
+SOCKET_PEER = struct.Struct("=16s2s2xI")  # address, port, service
+
+STRUCTS = {
+    "frontend4_key": FRONTEND_KEY4, "frontend6_key": FRONTEND_KEY6, "frontend": FRONTEND, "pool": POOL, "backend": BACKEND,
+    "flow4_key": FLOW_KEY4, "flow6_key": FLOW_KEY6, "flow4": FLOW4, "flow6": FLOW6, "affinity4_key": AFFINITY_KEY4,
+    "affinity6_key": AFFINITY_KEY6, "affinity": AFFINITY, "range4_key": RANGE_KEY4, "range6_key": RANGE_KEY6, "local_address": LOCAL,
+    "interface": INTERFACE, "config": CONFIG, "counter": COUNTER, "name": NAME, "socket_key": SOCKET_KEY, "socket_peer": SOCKET_PEER,
+}  # fmt: skip
+
+# bpf/consts.h, name by name
+CONSTANTS = {
+    "VERDICT_PASS": 0, "VERDICT_DNAT": 1, "VERDICT_REJECT": 2, "VERDICT_DROP": 3, "VERDICT_MASK": 3, "POOL_LOCAL": 4, "MASQUERADE": 8,
+    "FRONTEND_RANGES": 1, "FRONTEND_AFFINITY": 2,
+    "KIND_CLUSTER_IP": 1, "KIND_EXTERNAL_IP": 2, "KIND_LOAD_BALANCER": 3, "KIND_NODE_PORT": 4, "KIND_ADDRESS": 5,
+    "BACKEND_CLUSTER": 1, "BACKEND_LOCAL": 2, "BACKEND_ON_NODE": 4, "BACKEND_HAIRPIN": 8,
+    "ADDRESS_NODE_PORTS": 1, "INTERFACE_PODS": 1, "INTERFACE_PEER": 2,
+    "FLOW_REPLY": 1, "FLOW_TO_STACK": 2, "FLOW_CLOSING": 4, "FLOW_FIN": 8, "FLOW_DIRECT": 16,
+    "CONFIG_PODS_BY_CIDR4": 1, "CONFIG_PODS_BY_CIDR6": 2, "CONFIG_SOCKET_TCP": 4, "CONFIG_SOCKET_UDP": 8, "CONFIG_RANDOM": 16,
+    "SERVICE_CIDRS": SERVICE_CIDRS,
+    "REASON_NO_ENDPOINT_REJECTED": 0, "REASON_POLICY_DROPPED": 1, "REASON_SOURCE_RANGE_DROPPED": 2, "REASON_UNALLOCATED_DROPPED": 3,
+    "REASON_UNKNOWN_PORT_REJECTED": 4, "REASON_NO_PORT_DROPPED": 5, "REASON_NO_ROUTE_DROPPED": 6, "REASON_FRAGMENT_PASSED": 7,
+    "REASON_UNSUPPORTED_PASSED": 8, "REASON_MALFORMED_PASSED": 9, "REASONS": 16,
+}  # fmt: skip
+
+# <linux/bpf.h>: enum bpf_map_type, and flags of BPF_MAP_CREATE
+_HASH, _ARRAY, _PERCPU_ARRAY, _LRU_HASH, _LPM_TRIE = 1, 2, 6, 9, 11
+NO_PREALLOC = 0x1  # memory follows use
+_MMAPABLE = 0x400
+
+_NODE_SERVICES = 65_536
+_NODE_BACKENDS = 131_072
+
+
+class MapLayout(msgspec.Struct, frozen=True, gc=False):
+    """One map. `type` and `flags` are the kernel's numbers; `capacity` is what a node gets unless its cluster or its user asks for more."""
+
+    name: str
+    type: int
+    key: struct.Struct
+    value: struct.Struct
+    capacity: int
+    flags: int = 0
+
+
+_ALL = (
+    MapLayout("config", _ARRAY, INDEX, CONFIG, 1),
+    MapLayout("interfaces", _HASH, INDEX, INTERFACE, 16_384, NO_PREALLOC),
+    MapLayout("locals4", _HASH, LOCAL_KEY4, LOCAL, 65_536, NO_PREALLOC),
+    MapLayout("locals6", _HASH, LOCAL_KEY6, LOCAL, 65_536, NO_PREALLOC),
+    MapLayout("frontends4", _HASH, FRONTEND_KEY4, FRONTEND, 524_288, NO_PREALLOC),
+    MapLayout("frontends6", _HASH, FRONTEND_KEY6, FRONTEND, 524_288, NO_PREALLOC),
+    MapLayout("ranges4", _LPM_TRIE, RANGE_KEY4, RANGE, 262_144, NO_PREALLOC),
+    MapLayout("ranges6", _LPM_TRIE, RANGE_KEY6, RANGE, 262_144, NO_PREALLOC),
+    MapLayout("pools", _ARRAY, INDEX, POOL, 2 * _NODE_SERVICES),
+    MapLayout("slots", _ARRAY, INDEX, SLOT, 4_194_304, _MMAPABLE),
+    MapLayout("backends", _ARRAY, INDEX, BACKEND, _NODE_BACKENDS),
+    MapLayout("affinity4", _LRU_HASH, AFFINITY_KEY4, AFFINITY, 65_536),
+    MapLayout("affinity6", _LRU_HASH, AFFINITY_KEY6, AFFINITY, 65_536),
+    MapLayout("flows4", _LRU_HASH, FLOW_KEY4, FLOW4, 262_144),
+    MapLayout("flows6", _LRU_HASH, FLOW_KEY6, FLOW6, 262_144),
+    MapLayout("sockets", _LRU_HASH, SOCKET_KEY, SOCKET_PEER, 65_536),
+    MapLayout("names", _HASH, INDEX, NAME, _NODE_SERVICES, NO_PREALLOC),
+    MapLayout("counters", _PERCPU_ARRAY, INDEX, COUNTER, _NODE_BACKENDS),
+    MapLayout("reasons", _PERCPU_ARRAY, INDEX, REASON, CONSTANTS["REASONS"]),
+)
+MAPS = {layout.name: layout for layout in _ALL}

@@ -1,0 +1,43 @@
+"""targets/xdp/layout.py says what bpf/*.h say: names and numbers here, sizes and offsets in tests/bpf by the compiler that makes the programs."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from kcompile.targets.xdp.layout import CONSTANTS, MAPS, STRUCTS
+
+BPF = Path(__file__).parents[3] / "bpf"
+BPF_TYPES = {"hash": 1, "array": 2, "percpu_array": 6, "lru_hash": 9, "lpm_trie": 11}
+
+
+def test_constants() -> None:
+    defined = dict(re.findall(r"^#define (\w+) (0x[0-9a-f]+|\d+)", (BPF / "consts.h").read_text(), re.MULTILINE))
+    assert {name: int(value, 0) for name, value in defined.items()} == CONSTANTS
+
+
+def test_maps() -> None:
+    found = re.findall(r"^BPF_(?:F_)?TABLE\(\"(\w+)\", (?:struct )?(\w+), (?:struct )?(\w+), (\w+),", (BPF / "maps.h").read_text(), re.MULTILINE)
+    plain = {"__u8": 1, "__u32": 4, "__be32": 4, "__u64": 8, "in6_addr": 16}
+    sizes = plain | {name: form.size for name, form in STRUCTS.items()}
+    assert {name: (BPF_TYPES[kind], sizes[key], sizes[value]) for kind, key, value, name in found} == {
+        layout.name: (layout.type, layout.key.size, layout.value.size) for layout in MAPS.values()
+    }
+
+
+def test_struct_sizes(tmp_path: Path) -> None:
+    """The machine's own C compiler lays the structs out as clang does for BPF: both follow natural alignment with 8-byte longs."""
+    compiler = shutil.which("clang") or shutil.which("cc")
+    if compiler is None:
+        pytest.fail("no C compiler: contrib/dev/setup test installs one")
+    lines = "\n".join(f'printf("{name} %zu\\n", sizeof(struct {name}));' for name in STRUCTS)
+    source = tmp_path / "sizes.c"
+    source.write_text(
+        f"#include <stdio.h>\n#include <linux/types.h>\n#include <netinet/in.h>\n"
+        f'#include "{BPF}/consts.h"\n#include "{BPF}/structs.h"\nint main(void) {{ {lines} }}\n'
+    )
+    binary = tmp_path / "sizes"
+    subprocess.run([compiler, "-o", str(binary), str(source)], check=True)
+    printed = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
+    assert dict(line.split() for line in printed.splitlines()) == {name: str(form.size) for name, form in STRUCTS.items()}
