@@ -1,5 +1,5 @@
-/* The maps. bcc makes throw-away ones of these sizes when it compiles; the loader makes the real ones (kernel/bpf), pins them, and puts
- * them in place. Their types and capacities for a node are in compiler/kcompile/targets/xdp/layout.py.
+/* The maps: number, name, type, key, value. A program refers to a map by its number, where the loader (kernel/bpf) puts the descriptor
+ * of the real one. Capacities and flags are in compiler/kcompile/targets/xdp/layout.py.
  *
  *   dispatch    frontends4/6, ranges4/6, locals4/6, interfaces, config
  *   selection   pools -> slots -> backends; affinity4/6
@@ -8,27 +8,36 @@
  */
 #pragma once
 
-#define MAPS_AT_COMPILE 8
+#define MAP(number, name, type, key, value) \
+    enum { MAP_##name = number };           \
+    typedef key name##_key;                 \
+    typedef value name##_value;
 
-BPF_TABLE("array", __u32, struct config, config, 1);
-BPF_TABLE("hash", __u32, struct interface, interfaces, MAPS_AT_COMPILE);
-BPF_TABLE("hash", __be32, struct local_address, locals4, MAPS_AT_COMPILE);
-BPF_TABLE("hash", struct in6_addr, struct local_address, locals6, MAPS_AT_COMPILE);
-BPF_TABLE("hash", struct frontend4_key, struct frontend, frontends4, MAPS_AT_COMPILE);
-BPF_TABLE("hash", struct frontend6_key, struct frontend, frontends6, MAPS_AT_COMPILE);
-BPF_F_TABLE("lpm_trie", struct range4_key, __u8, ranges4, MAPS_AT_COMPILE, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("lpm_trie", struct range6_key, __u8, ranges6, MAPS_AT_COMPILE, BPF_F_NO_PREALLOC);
+/* The value at *key, or NULL. */
+#define LOOKUP(map, key) ((map##_value *)bpf_map_lookup_elem_(bpf_pseudo_fd(1, MAP_##map), key))
+/* 0, or an error. */
+#define UPDATE(map, key, value, flags) bpf_map_update_elem_(bpf_pseudo_fd(1, MAP_##map), key, value, flags)
+#define DELETE(map, key) bpf_map_delete_elem_(bpf_pseudo_fd(1, MAP_##map), key)
 
-BPF_TABLE("array", __u32, struct pool, pools, MAPS_AT_COMPILE);
-BPF_TABLE("array", __u32, __u32, slots, MAPS_AT_COMPILE);
-BPF_TABLE("array", __u32, struct backend, backends, MAPS_AT_COMPILE);
-BPF_TABLE("lru_hash", struct affinity4_key, struct affinity, affinity4, MAPS_AT_COMPILE);
-BPF_TABLE("lru_hash", struct affinity6_key, struct affinity, affinity6, MAPS_AT_COMPILE);
+MAP(1, config, array, __u32, struct config)
+MAP(2, interfaces, hash, __u32, struct interface)
+MAP(3, locals4, hash, address4, struct local_address)
+MAP(4, locals6, hash, address6, struct local_address)
+MAP(5, frontends4, hash, struct frontend4_key, struct frontend)
+MAP(6, frontends6, hash, struct frontend6_key, struct frontend)
+MAP(7, ranges4, lpm_trie, struct range4_key, __u8)
+MAP(8, ranges6, lpm_trie, struct range6_key, __u8)
 
-BPF_TABLE("lru_hash", struct flow4_key, struct flow4, flows4, MAPS_AT_COMPILE);
-BPF_TABLE("lru_hash", struct flow6_key, struct flow6, flows6, MAPS_AT_COMPILE);
-BPF_TABLE("lru_hash", struct socket_key, struct socket_peer, sockets, MAPS_AT_COMPILE);
+MAP(9, pools, array, __u32, struct pool)
+MAP(10, slots, array, __u32, __u32)
+MAP(11, backends, array, __u32, struct backend)
+MAP(12, affinity4, lru_hash, struct affinity4_key, struct affinity)
+MAP(13, affinity6, lru_hash, struct affinity6_key, struct affinity)
 
-BPF_TABLE("hash", __u32, struct name, names, MAPS_AT_COMPILE);
-BPF_TABLE("percpu_array", __u32, struct counter, counters, MAPS_AT_COMPILE);
-BPF_TABLE("percpu_array", __u32, __u64, reasons, REASONS);
+MAP(14, flows4, lru_hash, struct flow4_key, struct flow4)
+MAP(15, flows6, lru_hash, struct flow6_key, struct flow6)
+MAP(16, sockets, lru_hash, struct socket_key, struct socket_peer)
+
+MAP(17, names, hash, __u32, struct name)
+MAP(18, counters, percpu_array, __u32, struct counter)
+MAP(19, reasons, percpu_array, __u32, __u64)

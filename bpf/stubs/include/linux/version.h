@@ -1,0 +1,3 @@
+#pragma once
+#define LINUX_VERSION_CODE 0
+#define KERNEL_VERSION(a, b, c) 0

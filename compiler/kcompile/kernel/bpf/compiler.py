@@ -1,0 +1,95 @@
+"""bcc at work: C in, instructions out. ``python -m kcompile.kernel.bpf.compiler`` reads a `Job` and writes a `Result`, as MessagePack.
+
+A process of its own, since bcc takes its settings from the environment, changes the current directory, prints what clang says, and
+keeps 100 MB of clang in memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+
+from ...errors import KernelError, UnsupportedError
+
+__all__ = ["Job", "bcc", "run"]
+
+_DEBIAN = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
+_INSTALL = "bcc is not installed (apt-get install python3-bpfcc)"
+
+
+class Job(msgspec.Struct):
+    text: str
+    flags: list[str]
+    stubs: str
+
+
+class Result(msgspec.Struct):
+    """By function: its instructions, 8 bytes each. A map is a number there (bpf/maps.h)."""
+
+    functions: dict[str, bytes]
+
+
+def bcc() -> ModuleType:
+    """Debian's bcc, which a virtual environment doesn't see by itself. (PyPI's package of that name is another thing.)"""
+    import importlib.util
+
+    if "bcc" in sys.modules and hasattr(sys.modules["bcc"], "BPF"):
+        return sys.modules["bcc"]
+    spec = importlib.util.spec_from_file_location("bcc", _DEBIAN, submodule_search_locations=[str(_DEBIAN.parent)])
+    if spec is None or spec.loader is None or not _DEBIAN.exists():
+        raise UnsupportedError(_INSTALL)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bcc"] = module
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, OSError) as e:
+        del sys.modules["bcc"]
+        raise UnsupportedError(f"bcc can't be loaded: {e}") from e
+    return module
+
+
+def run(job: Job) -> Result:
+    """Compile in a child process. Raises KernelError with what clang said, UnsupportedError without bcc."""
+    import subprocess
+
+    child = subprocess.run(
+        [sys.executable, "-m", __name__], input=msgspec.msgpack.encode(job), capture_output=True, check=False, env=_environment(job)
+    )
+    if child.returncode == UnsupportedError.exit_code + 2:
+        raise UnsupportedError(child.stderr.decode(errors="replace").strip())
+    if child.returncode:
+        said = [line for line in child.stderr.decode(errors="replace").splitlines() if line.strip()]
+        raise KernelError(f"compiling the eBPF programs failed: {' | '.join(said[:12])}")
+    return msgspec.msgpack.decode(child.stdout, type=Result)
+
+
+def _environment(job: Job) -> dict[str, str]:
+    import os
+
+    # bcc would look for the headers of the running kernel, which few nodes have
+    return {**os.environ, "BCC_KERNEL_SOURCE": job.stubs, "PYTHONPATH": str(Path(__file__).parents[3])}
+
+
+def _main() -> None:
+    import os
+
+    job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Job)
+    answer = os.dup(1)
+    os.dup2(2, 1)  # whatever else is printed is no part of the answer
+    try:
+        module = bcc()
+    except UnsupportedError as e:
+        sys.stderr.write(str(e))
+        sys.exit(UnsupportedError.exit_code + 2)
+    compiled = module.BPF(text=job.text, cflags=job.flags)
+    names = [module.lib.bpf_function_name(compiled.module, i) for i in range(module.lib.bpf_num_functions(compiled.module))]
+    result = Result({name.decode(): compiled.dump_func(name) for name in names})
+    with os.fdopen(answer, "wb") as out:
+        out.write(msgspec.msgpack.encode(result))
+
+
+if __name__ == "__main__":
+    _main()

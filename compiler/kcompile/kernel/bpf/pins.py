@@ -1,0 +1,130 @@
+"""bpffs: where this node's maps and links are pinned, so that they outlive the command that made them.
+
+One folder for each schema version: a kcompile whose keys and values have another shape starts with maps of its own, and never reads
+those of another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import KernelError, UnsupportedError
+from . import library
+from .library import Fd
+
+__all__ = ["MapSpec", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove"]
+
+_BPF_FS_MAGIC = 0xCAFE4A11
+_DEFAULT = "/sys/fs/bpf/kcompile"
+
+
+class MapSpec(NamedTuple):
+    """A map as it has to be. Sizes in bytes; `kind` is BPF_MAP_TYPE_*, `flags` BPF_F_*."""
+
+    name: str
+    kind: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+
+
+def directory(schema: int) -> Path:
+    """The folder for pins of `schema`: under $KCOMPILE_BPF_DIR, or /sys/fs/bpf/kcompile. It need not exist."""
+    return Path(os.environ.get("KCOMPILE_BPF_DIR") or _DEFAULT) / f"v{schema}"
+
+
+def is_bpffs(path: Path) -> bool:
+    """Whether `path`, or the folder above it that exists, is in a bpffs."""
+    while not path.exists():
+        path = path.parent
+    return _filesystem(path) == _BPF_FS_MAGIC
+
+
+def _filesystem(path: Path) -> int:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    out = (ctypes.c_long * 64)()  # struct statfs begins with f_type
+    if libc.statfs(os.fsencode(path), out) != 0:
+        raise KernelError(f"{path}: {os.strerror(ctypes.get_errno())}")
+    return int(out[0]) & 0xFFFFFFFF
+
+
+def mount(path: Path) -> None:
+    """Mount a bpffs at `path`, which must be a folder."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"bpf", os.fsencode(path), b"bpf", 0, b"mode=0700") != 0:
+        raise KernelError(f"mounting a bpffs at {path}: {os.strerror(ctypes.get_errno())}")
+
+
+def open_maps(folder: Path, specs: Iterable[MapSpec]) -> tuple[dict[str, Fd], list[str]]:
+    """Open the maps pinned in `folder`; make and pin those that aren't. Returns all of them, and the names of those that are new.
+
+    Raises UnsupportedError where `folder` is in no bpffs, KernelError where a pinned map has another shape.
+    """
+    if not is_bpffs(folder):
+        raise UnsupportedError(f"{folder} is not in a bpffs (mount -t bpf bpf /sys/fs/bpf)")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    maps: dict[str, Fd] = {}
+    new: list[str] = []
+    for spec in specs:
+        path = folder / spec.name
+        fd = library.obj_get(str(path), spec.name)
+        if fd is None:
+            fd = library.create_map(*spec[1:], name=spec.name)
+            library.obj_pin(fd, str(path))
+            new.append(spec.name)
+        else:
+            _same(fd, spec, path)
+        maps[spec.name] = fd
+    return maps, new
+
+
+def _same(fd: Fd, spec: MapSpec, path: Path) -> None:
+    info = library.map_info(fd)
+    found = MapSpec(spec.name, info.type, info.key_size, info.value_size, info.max_entries, info.flags & ~_INTERNAL)
+    if found != spec:
+        wrong = ", ".join(
+            f"{field} {have} instead of {want}" for field, have, want in zip(spec._fields, found, spec, strict=True) if have != want
+        )
+        raise KernelError(f"map {spec.name}: the one pinned at {path} has {wrong} (kcompile delete removes it)")
+
+
+_INTERNAL = 1 << 31  # flags that the kernel keeps for itself
+
+
+def pin(fd: Fd, path: Path) -> None:
+    """Pin at `path` in place of whatever is pinned there; the folder is made."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    library.obj_pin(fd, str(path))
+
+
+def open_pin(path: Path) -> Fd | None:
+    """What is pinned at `path`, or None."""
+    return library.obj_get(str(path))
+
+
+def pins(folder: Path) -> Iterator[Path]:
+    """Everything pinned below `folder`, sorted."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if not path.is_dir():
+            yield path
+
+
+def remove(folder: Path) -> None:
+    """Unpin everything below `folder`, and remove the folder."""
+    for path in list(pins(folder)):
+        path.unlink()
+    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True) if folder.is_dir() else ():
+        path.rmdir()
+    with contextlib.suppress(FileNotFoundError):
+        folder.rmdir()

@@ -1,0 +1,131 @@
+"""The programs: compiled once for a set of sources and flags, kept in a cache, loaded with the node's own maps in place."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from ...errors import KernelError
+from . import compiler, library
+from .library import Fd
+
+__all__ = ["KINDS", "Objects", "Program", "cache_directory", "compile_file", "compile_text", "load", "load_one", "numbers", "sources"]
+
+# program type, expected attach type: linux/bpf.h
+_TC, _XDP, _SOCK_ADDR = 3, 6, 18
+KINDS = {
+    "ingress": (_TC, 0),
+    "egress": (_TC, 0),
+    "xdp": (_XDP, 37),
+    "connect4": (_SOCK_ADDR, 10),
+    "connect6": (_SOCK_ADDR, 11),
+    "sendmsg4": (_SOCK_ADDR, 14),
+    "sendmsg6": (_SOCK_ADDR, 15),
+    "recvmsg4": (_SOCK_ADDR, 19),
+    "recvmsg6": (_SOCK_ADDR, 20),
+    "getpeername4": (_SOCK_ADDR, 29),
+    "getpeername6": (_SOCK_ADDR, 30),
+}
+"""What each program of bpf/*.c is: its BPF_PROG_TYPE_* and BPF_* attach type."""
+
+_LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
+_MAP = re.compile(r"^MAP\((\d+), (\w+),", re.MULTILINE)
+
+
+class Program(msgspec.Struct):
+    """`maps`: for each instruction that loads a map, its index and the map's name."""
+
+    instructions: bytes
+    maps: list[tuple[int, str]]
+
+
+class Objects(msgspec.Struct):
+    """What a source file became, by program."""
+
+    programs: dict[str, Program]
+
+    def maps(self) -> set[str]:
+        """Names of all the maps that the programs use."""
+        return {name for program in self.programs.values() for _, name in program.maps}
+
+
+def sources() -> Path:
+    """The folder of the C sources: bpf/ of a checkout, or the copy that an installed package carries."""
+    checkout = Path(__file__).parents[4] / "bpf"
+    return checkout if (checkout / "maps.h").exists() else Path(__file__).with_name("sources")
+
+
+def cache_directory() -> Path:
+    """Where compiled programs are kept: under $KCOMPILE_RUN_DIR, or /run/kcompile."""
+    return Path(os.environ.get("KCOMPILE_RUN_DIR") or "/run/kcompile") / "objects"
+
+
+def compile_file(name: str, defines: Iterable[str] = (), cache: Path | None = None) -> Objects:
+    """The programs of bpf/`name`, from the cache where nothing has changed."""
+    return compile_text((sources() / name).read_text(), defines, cache)
+
+
+def compile_text(text: str, defines: Iterable[str] = (), cache: Path | None = None) -> Objects:
+    """The programs of a C text that may include bpf/'s headers.
+
+    `defines`: ``NAME`` or ``NAME=VALUE``. `cache`: cache_directory() by default.
+    Raises KernelError with the compiler's words, UnsupportedError without bcc (which a hit in the cache doesn't need).
+    """
+    folder = sources()
+    headers = sorted(folder.rglob("*.h"))
+    flags = [f"-D{define}" for define in defines]
+    digest = hashlib.sha256(repr((text, flags, [(str(h.relative_to(folder)), h.read_text()) for h in headers])).encode())
+    directory = cache if cache is not None else cache_directory()
+    path = directory / digest.hexdigest()[:32]
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+        return msgspec.msgpack.decode(path.read_bytes(), type=Objects)
+    names = {int(n): name for source in ((folder / "maps.h").read_text(), text) for n, name in _MAP.findall(source)}
+    result = compiler.run(compiler.Job(text, [f"-I{folder}", "-Wall", "-Werror", "-Wno-unused-function", *flags], str(folder / "stubs")))
+    objects = Objects({name: _named(name, code, names) for name, code in result.functions.items()})
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_bytes(msgspec.msgpack.encode(objects))
+    temporary.replace(path)
+    return objects
+
+
+def _named(function: str, code: bytes, names: Mapping[int, str]) -> Program:
+    """`code` with its map numbers replaced by names."""
+    maps = []
+    for index in range(len(code) // 8):
+        operation, registers, _, number = struct.unpack_from("=BBhi", code, index * 8)
+        if operation == _LD_IMM64 and registers >> 4 == _PSEUDO_MAP_FD:
+            if number not in names:
+                raise KernelError(f"program {function}: map {number} is not in bpf/maps.h")
+            maps.append((index, names[number]))
+    return Program(code, maps)
+
+
+def load(objects: Objects, maps: Mapping[str, Fd], kinds: Mapping[str, tuple[int, int]] = KINDS) -> dict[str, Fd]:
+    """Load every program, with the descriptors of `maps` where it names them."""
+    return {name: load_one(name, program, maps, kinds[name]) for name, program in objects.programs.items()}
+
+
+def load_one(name: str, program: Program, maps: Mapping[str, Fd], kind: tuple[int, int]) -> Fd:
+    """Load one program of `kind` (type, attach type)."""
+    code = bytearray(program.instructions)
+    for index, wanted in program.maps:
+        if wanted not in maps:
+            raise KernelError(f"program {name}: map {wanted} is missing")
+        struct.pack_into("=i", code, index * 8 + 4, maps[wanted].number)
+    return library.prog_load(kind[0], bytes(code), name, kind[1])
+
+
+def numbers(expressions: Iterable[str], cache: Path | None = None) -> list[int]:
+    """What the compiler says of constant C expressions over bpf/'s headers: ``sizeof(struct flow4)``, ``FLOW_REPLY``."""
+    lines = [f"int number{i}(void *context) {{ return {expression}; }}" for i, expression in enumerate(expressions)]
+    objects = compile_text("\n".join(['#include "consts.h"', '#include "structs.h"', '#include "maps.h"', *lines]), (), cache)
+    # "r0 = immediate; exit"
+    return [struct.unpack_from("=i", objects.programs[f"number{i}"].instructions, 4)[0] for i in range(len(lines))]

@@ -1,0 +1,54 @@
+"""Fixtures for tests that load eBPF: a cache of compiled programs, a bpffs and a network namespace, all of them the test's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import modes, netns
+from kcompile.kernel.bpf import pins
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bpf_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What is compiled is compiled once a run."""
+    if reason := modes.no_namespaces():
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("kcompile-run")
+        patch.setenv("KCOMPILE_RUN_DIR", str(folder))
+        yield folder / "objects"
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "bpf"
+    folder.mkdir()
+    pins.mount(folder)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    with netns.group(["bpf"]) as names:
+        yield names["bpf"]
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """A child of the root of cgroup v2, with nobody in it."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    root = next(Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
+    folder = root / f"kctest-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        folder.rmdir()
