@@ -35,6 +35,7 @@
 /* interface.flags */
 #define INTERFACE_PODS 0x1 /* what comes in here is from a pod of this node */
 #define INTERFACE_PEER 0x2 /* a veth whose other end is in another namespace: bpf_redirect_peer reaches it */
+#define INTERFACE_XDP 0x4  /* sends what an XDP program on another interface redirects to it */
 
 /* flow.flags */
 #define FLOW_REPLY 0x1     /* from the backend to the client */
@@ -42,6 +43,8 @@
 #define FLOW_CLOSING 0x4   /* a FIN was seen in both directions, or an RST in one */
 #define FLOW_FIN 0x8       /* a FIN was seen in this direction */
 #define FLOW_DIRECT 0x10   /* no Service: a direct connection whose source port was changed, as a translated one had it */
+#define FLOW_PEER 0x20     /* `out` is INTERFACE_PEER */
+#define FLOW_XDP 0x40      /* `out` is INTERFACE_XDP */
 
 /* config.flags */
 #define CONFIG_PODS_BY_CIDR4 0x1

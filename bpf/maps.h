@@ -5,6 +5,7 @@
  *   selection   pools -> slots -> backends; affinity4/6
  *   translation flows4/6; sockets (hooks on sockets)
  *   for people  names, counters (by backend), reasons
+ *   scratch     what a program works on and its stack of 512 bytes has no room for
  */
 #pragma once
 
@@ -13,11 +14,14 @@
     typedef key name##_key;                 \
     typedef value name##_value;
 
-/* The value at *key, or NULL. */
-#define LOOKUP(map, key) ((map##_value *)bpf_map_lookup_elem_(bpf_pseudo_fd(1, MAP_##map), key))
+/* The value at *key, or NULL. (In two steps each, so that `map` may be a macro.) */
+#define LOOKUP(map, key) LOOKUP_(map, key)
+#define LOOKUP_(map, key) ((map##_value *)bpf_map_lookup_elem_(bpf_pseudo_fd(1, MAP_##map), key))
 /* 0, or an error. */
-#define UPDATE(map, key, value, flags) bpf_map_update_elem_(bpf_pseudo_fd(1, MAP_##map), key, value, flags)
-#define DELETE(map, key) bpf_map_delete_elem_(bpf_pseudo_fd(1, MAP_##map), key)
+#define UPDATE(map, key, value, flags) UPDATE_(map, key, value, flags)
+#define UPDATE_(map, key, value, flags) bpf_map_update_elem_(bpf_pseudo_fd(1, MAP_##map), key, value, flags)
+#define DELETE(map, key) DELETE_(map, key)
+#define DELETE_(map, key) bpf_map_delete_elem_(bpf_pseudo_fd(1, MAP_##map), key)
 
 MAP(1, config, array, __u32, struct config)
 MAP(2, interfaces, hash, __u32, struct interface)
@@ -41,3 +45,5 @@ MAP(16, sockets, lru_hash, struct socket_key, struct socket_peer)
 MAP(17, names, hash, __u32, struct name)
 MAP(18, counters, percpu_array, __u32, struct counter)
 MAP(19, reasons, percpu_array, __u32, __u64)
+
+MAP(20, scratch, percpu_array, __u32, struct scratch)

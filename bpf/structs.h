@@ -36,15 +36,20 @@ struct flow4 {
     address4 saddr, daddr;
     __be16 sport, dport;
     __u32 backend, service;
-    __u16 flags, pad;
-    __u64 seen; /* bpf_ktime_get_ns() of a packet, at most a second old while packets come */
+    __u16 flags;
+    __u16 mtu;  /* of the way there */
+    __u64 seen; /* nanoseconds since boot (CLOCK_MONOTONIC) of a packet, at most a second old while packets come */
+    __u32 out;  /* the interface there, found anew each second; 0: not known */
+    __u8 macs[12]; /* destination, source */
 };
 struct flow6 {
     address6 saddr, daddr;
     __be16 sport, dport;
     __u32 backend, service;
-    __u16 flags, pad;
+    __u16 flags, mtu;
     __u64 seen;
+    __u32 out;
+    __u8 macs[12];
 };
 
 struct affinity4_key { address4 client; __u32 service; };
@@ -77,3 +82,5 @@ struct name { __u8 protocol, family, pad[2]; char text[188]; };
 /* A socket of the node whose connect() was led to a backend: where its owner believes it is connected. */
 struct socket_key { __u64 cookie; address6 address; __be16 port; __u16 pad; __u32 pad2; };
 struct socket_peer { address6 address; __be16 port; __u16 pad; __u32 service; };
+
+struct scratch { __u64 words[64]; };

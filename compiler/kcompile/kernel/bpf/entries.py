@@ -20,6 +20,7 @@ _WORDS = {byte: words for words, byte in DISPOSITIONS.items()}
 _KIND_NAMES = {number: kind for kind, number in KINDS.items()}
 _PROTOCOL_NAMES = {number: protocol for protocol, number in PROTOCOLS.items()}
 _NODE_PORTS = _C["ADDRESS_NODE_PORTS"]
+_INTERFACE = ("INTERFACE_PODS", "INTERFACE_PEER", "INTERFACE_XDP")
 
 
 def packed(version: int, text: str) -> bytes:
@@ -119,13 +120,14 @@ def read_local(data: bytes) -> str:
 
 
 def interface(value: Interface) -> bytes:
-    flags = (_C["INTERFACE_PODS"] if value.pods else 0) | (_C["INTERFACE_PEER"] if value.peer else 0)
+    flags = sum(_C[bit] for bit, have in zip(_INTERFACE, (value.pods, value.peer, value.xdp), strict=True) if have)
     return layout.INTERFACE.pack(flags, packed(4, value.address4), packed(6, value.address6))
 
 
 def read_interface(data: bytes) -> Interface:
     flags, address4, address6 = layout.INTERFACE.unpack(data)
-    return Interface(bool(flags & _C["INTERFACE_PODS"]), bool(flags & _C["INTERFACE_PEER"]), address(address4), address(address6))
+    pods, peer, xdp = (bool(flags & _C[bit]) for bit in _INTERFACE)
+    return Interface(pods, peer, xdp, address(address4), address(address6))
 
 
 def _network(version: int, cidr: str) -> tuple[bytes, bytes]:

@@ -40,7 +40,7 @@ def _flows(maps: Mapping[str, Fd], version: int) -> Iterator[tuple[_Ends, int, _
     for keys, values, count in library.lookup_batch(maps[f"flows{version}"]):
         for at in range(count):
             *ends, protocol = key_form.unpack_from(keys, at * key_form.size)
-            saddr, daddr, sport, dport, backend, service, flags, seen = form.unpack_from(values, at * form.size)
+            saddr, daddr, sport, dport, backend, service, flags, _, seen, *_ = form.unpack_from(values, at * form.size)
             if not flags & (_REPLY | _DIRECT):
                 yield (ends[0], ends[1], ends[2], ends[3]), protocol, (saddr, daddr, sport, dport), backend, service, flags, seen
 

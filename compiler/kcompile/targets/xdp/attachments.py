@@ -32,6 +32,7 @@ def interfaces(dataplane: Dataplane) -> dict[Key, Interface]:
     node, detector = dataplane.node, dataplane.settings.detector
     own = (*node.addresses, *(a for link in node.links if not link.loopback for a in link.addresses))
     primary = {v: next((a for a in own if _version(a) == v), "") for v in (4, 6)}
+    native = {link.name for link, how, _ in _xdp(dataplane) if how == "native" and link.kind != "veth"}  # a veth may lose what it is sent
     found: dict[Key, Interface] = {}
     for link in served(dataplane):
         address = {v: next((a for a in link.addresses if _version(a) == v and not link.loopback), primary[v]) for v in (4, 6)}
@@ -40,7 +41,7 @@ def interfaces(dataplane: Dataplane) -> dict[Key, Interface]:
             if detector.mode is DetectMode.INTERFACE_NAME_PREFIX
             else link.name == detector.interface
         )
-        found[("interface", link.name)] = Interface(pods, link.peer_elsewhere, address[4], address[6])
+        found[("interface", link.name)] = Interface(pods, link.peer_elsewhere, link.name in native, address[4], address[6])
     return found
 
 

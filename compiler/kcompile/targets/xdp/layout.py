@@ -29,8 +29,8 @@ SLOT = struct.Struct("=I")  # backend
 BACKEND = struct.Struct("=16s2sBBI")  # address, port, family, flags, service
 FLOW_KEY4 = struct.Struct("=4s4s2s2sB3x")  # saddr, daddr, sport, dport, protocol
 FLOW_KEY6 = struct.Struct("=16s16s2s2sB3x")
-FLOW4 = struct.Struct("=4s4s2s2sIIH2xQ")  # saddr, daddr, sport, dport, backend, service, flags, seen
-FLOW6 = struct.Struct("=16s16s2s2sIIH2xQ")
+FLOW4 = struct.Struct("=4s4s2s2sIIHHQI12s")  # saddr, daddr, sport, dport, backend, service, flags, mtu, seen, out, macs
+FLOW6 = struct.Struct("=16s16s2s2sIIHHQI12s")
 AFFINITY_KEY4 = struct.Struct("=4sI")  # client, service
 AFFINITY_KEY6 = struct.Struct("=16sI")
 AFFINITY = struct.Struct("=I4xQ")  # backend, seen
@@ -47,6 +47,7 @@ COUNTER = struct.Struct("=QQQ")  # connections, packets, bytes
 REASON = struct.Struct("=Q")
 NAME = struct.Struct("=BB2x188s")  # protocol, family, text
 SOCKET_KEY = struct.Struct("=Q16s2s6x")  # cookie, address, port
+SCRATCH = struct.Struct("=512s")
 SOCKET_PEER = struct.Struct("=16s2s2xI")  # address, port, service
 
 STRUCTS = {
@@ -54,6 +55,7 @@ STRUCTS = {
     "flow4_key": FLOW_KEY4, "flow6_key": FLOW_KEY6, "flow4": FLOW4, "flow6": FLOW6, "affinity4_key": AFFINITY_KEY4,
     "affinity6_key": AFFINITY_KEY6, "affinity": AFFINITY, "range4_key": RANGE_KEY4, "range6_key": RANGE_KEY6, "local_address": LOCAL,
     "interface": INTERFACE, "config": CONFIG, "counter": COUNTER, "name": NAME, "socket_key": SOCKET_KEY, "socket_peer": SOCKET_PEER,
+    "scratch": SCRATCH,
 }  # fmt: skip
 
 # bpf/consts.h, name by name
@@ -62,8 +64,9 @@ CONSTANTS = {
     "FRONTEND_RANGES": 1, "FRONTEND_AFFINITY": 2,
     "KIND_CLUSTER_IP": 1, "KIND_EXTERNAL_IP": 2, "KIND_LOAD_BALANCER": 3, "KIND_NODE_PORT": 4, "KIND_ADDRESS": 5,
     "BACKEND_CLUSTER": 1, "BACKEND_LOCAL": 2, "BACKEND_ON_NODE": 4, "BACKEND_HAIRPIN": 8, "BACKEND_SERVING": 16,
-    "ADDRESS_NODE_PORTS": 1, "INTERFACE_PODS": 1, "INTERFACE_PEER": 2,
+    "ADDRESS_NODE_PORTS": 1, "INTERFACE_PODS": 1, "INTERFACE_PEER": 2, "INTERFACE_XDP": 4,
     "FLOW_REPLY": 1, "FLOW_TO_STACK": 2, "FLOW_CLOSING": 4, "FLOW_FIN": 8, "FLOW_DIRECT": 16,
+    "FLOW_PEER": 32, "FLOW_XDP": 64,
     "CONFIG_PODS_BY_CIDR4": 1, "CONFIG_PODS_BY_CIDR6": 2, "CONFIG_SOCKET_TCP": 4, "CONFIG_SOCKET_UDP": 8, "CONFIG_RANDOM": 16,
     "SERVICE_CIDRS": SERVICE_CIDRS,
     "REASON_NO_ENDPOINT_REJECTED": 0, "REASON_POLICY_DROPPED": 1, "REASON_SOURCE_RANGE_DROPPED": 2, "REASON_UNALLOCATED_DROPPED": 3,
@@ -111,5 +114,6 @@ _ALL = (
     MapLayout("names", _HASH, INDEX, NAME, _NODE_SERVICES, NO_PREALLOC),
     MapLayout("counters", _PERCPU_ARRAY, INDEX, COUNTER, _NODE_BACKENDS),
     MapLayout("reasons", _PERCPU_ARRAY, INDEX, REASON, CONSTANTS["REASONS"]),
+    MapLayout("scratch", _PERCPU_ARRAY, INDEX, SCRATCH, 1),
 )
 MAPS = {layout.name: layout for layout in _ALL}

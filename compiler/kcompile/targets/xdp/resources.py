@@ -50,10 +50,14 @@ class Config(msgspec.Struct, frozen=True, gc=False):
 
 
 class Interface(msgspec.Struct, frozen=True, gc=False):
-    """`pods`: what comes in is from a local pod. `peer`: bpf_redirect_peer reaches it. The addresses are what masquerading puts."""
+    """`pods`: what comes in is from a local pod. `peer`: bpf_redirect_peer reaches it. `xdp`: XDP may redirect to it.
+
+    The addresses are what masquerading puts.
+    """
 
     pods: bool = False
     peer: bool = False
+    xdp: bool = False
     address4: str = ""
     address6: str = ""
 

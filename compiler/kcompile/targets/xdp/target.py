@@ -73,7 +73,11 @@ def _config(_: Key, value: Any) -> str:
 
 
 def _interface(key: Key, value: Any) -> str:
-    notes = [text for have, text in ((value.pods, "pods come in here"), (value.peer, "peer in another namespace")) if have]
+    notes = [
+        text
+        for have, text in ((value.pods, "pods come in here"), (value.peer, "peer in another namespace"), (value.xdp, "XDP redirects here"))
+        if have
+    ]
     addresses = " and ".join(a for a in (value.address4, value.address6) if a)
     return f"{key[1]}: {', '.join([*notes, f'masquerades as {addresses}' if addresses else 'nothing to masquerade with'])}"
 
