@@ -10,9 +10,10 @@ from ...targets.xdp import layout
 from ...targets.xdp.resources import PROTOCOLS
 from . import entries, library
 from .library import Fd
+from .observe import State
 from .writer import Gone
 
-__all__ = ["Connection", "connections", "purge"]
+__all__ = ["Connection", "connections", "purge", "reasons", "served"]
 
 _REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
 _FORMS = {4: (layout.FLOW_KEY4, layout.FLOW4), 6: (layout.FLOW_KEY6, layout.FLOW6)}
@@ -23,8 +24,7 @@ _Ends = tuple[bytes, bytes, bytes, bytes]  # source and destination address, sou
 class Connection(msgspec.Struct, frozen=True, rename="camel"):
     """One translated flow, as the client started it. `age`: seconds since a packet."""
 
-    service: int
-    backend: int
+    service: str
     family: int
     protocol: str
     client: str
@@ -66,16 +66,46 @@ def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
     return removed
 
 
-def connections(maps: Mapping[str, Fd], now: int) -> list[Connection]:
-    """Every translated flow. `now`: CLOCK_MONOTONIC in nanoseconds, which is what the programs stamp."""
+def connections(maps: Mapping[str, Fd], state: State, now: int) -> list[Connection]:
+    """Every translated flow, the latest first. `now`: CLOCK_MONOTONIC in nanoseconds, which is what the programs stamp."""
+    names = {number: service[2] for service, number in state.services.items()}
     found = []
     for version in (4, 6):
-        for ends, protocol, becomes, backend, service, _, seen in _flows(maps, version):
+        for ends, protocol, becomes, _, service, _, seen in _flows(maps, version):
             client, frontend, endpoint = _end(ends[0], ends[2]), _end(ends[1], ends[3]), _end(becomes[1], becomes[3])
-            age = max(now - seen, 0) / 1e9
-            moved = becomes[0] != ends[0]
-            found.append(Connection(service, backend, version, _NAMES.get(protocol, str(protocol)), client, frontend, endpoint, moved, age))
-    return found
+            age = round(max(now - seen, 0) / 1e9, 1)
+            name, proto = names.get(service, f"#{service}"), _NAMES.get(protocol, str(protocol)).upper()
+            found.append(Connection(name, version, proto, client, frontend, endpoint, becomes[0] != ends[0], age))
+    return sorted(found, key=lambda c: c.age)
+
+
+def served(maps: Mapping[str, Fd], state: State) -> list[str]:
+    """A line for each backend that has served something."""
+    cpus, size = library.possible_cpus(), layout.COUNTER.size
+    lines = []
+    names = {number: service for service, number in state.services.items()}
+    for service, ends in state.backends.items():
+        for (ip, port), number in ends.items():
+            value = library.lookup(maps["counters"], layout.INDEX.pack(number), size * cpus) or bytes(size * cpus)
+            connections, packets, octets = (sum(column) for column in zip(*layout.COUNTER.iter_unpack(value), strict=True))
+            if packets and service in names:
+                end = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+                lines.append(
+                    f"counter {names[service][2]} ({names[service][1]}) {end}: {connections} connections, {packets} packets, {octets} bytes"
+                )
+    return lines
+
+
+def reasons(maps: Mapping[str, Fd]) -> list[str]:
+    """A line for each reason for which packets weren't served."""
+    lines = []
+    for name, number in layout.CONSTANTS.items():
+        if name.startswith("REASON_"):
+            value = library.lookup(maps["reasons"], layout.INDEX.pack(number), 8 * library.possible_cpus()) or b""
+            count = sum(n for (n,) in layout.REASON.iter_unpack(value))
+            if count:
+                lines.append(f"counter {name.removeprefix('REASON_').replace('_', ' ').lower()}: {count} packets")
+    return lines
 
 
 def _end(ip: bytes, port: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,8 @@ from .writer import Writer
 
 __all__ = ["XdpKernel", "build", "cgroup_root"]
 
-_FILES = {"ingress": "tc.c", "egress": "tc.c", "xdp": "xdp.c"}  # all others: sock.c
+_FILES = {"ingress": "tc.c", "egress": "tc.c", "xdp": "xdp.c"}
+_SOCKETS = "sock.c"
 _CGROUP_FILE = "cgroup"  # in the run directory: a link knows the number of its cgroup only
 _NATIVE, _GENERIC = "native", "generic"
 
@@ -135,15 +137,29 @@ class XdpKernel:
 
     def _create(self, changes: Iterable[Change]) -> Writer:
         """New maps, large enough for `changes` twice over."""
-        wanted = needs({c.key: c.new for c in changes if c.new is not None})
-        specs = []
-        for name, spec in layout.MAPS.items():
-            roomy = max(spec.capacity, 2 * wanted.get(name, 0))
-            entries = self.capacities.get(name, roomy)
-            specs.append(pins.MapSpec(name, spec.type, spec.key.size, spec.value.size, entries, spec.flags))
+        specs = self._specs({c.key: c.new for c in changes if c.new is not None})
         maps, _ = pins.open_maps(self._maps, specs)
         self._writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
         return self._writer
+
+    def _specs(self, program: Mapping[Key, Any]) -> list[pins.MapSpec]:
+        wanted = needs(program)
+        return [
+            pins.MapSpec(
+                name, m.type, m.key.size, m.value.size, self.capacities.get(name, max(m.capacity, 2 * wanted.get(name, 0))), m.flags
+            )
+            for name, m in layout.MAPS.items()
+        ]
+
+    def check(self, desired: Mapping[Key, Any]) -> None:
+        """Write the maps of `desired` and load its programs, pinning and attaching nothing; raises what an apply would."""
+        specs = self._specs(desired)
+        maps = {spec.name: library.create_map(*spec[1:], name=spec.name) for spec in specs}
+        writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
+        entries = [Change(key, None, value) for key, value in desired.items() if key[0] != "attach"]
+        writer.apply(entries, netns_cookie(), {name: index for index, name in socket.if_nameindex()})
+        for source in dict.fromkeys(_FILES.get(key[1], _SOCKETS) for key in desired if key[0] == "attach"):
+            programs.load(programs.compile_file(source), maps)
 
     def remove(self) -> None:
         """Detach everything and unpin everything."""
@@ -183,7 +199,7 @@ class XdpKernel:
         folder = self.programs / build()
         pinned = pins.open_pin(folder / hook)
         if pinned is None:
-            new = programs.load(programs.compile_file(_FILES.get(hook, "sock.c")), maps)
+            new = programs.load(programs.compile_file(_FILES.get(hook, _SOCKETS)), maps)
             for name, fd in new.items():
                 pins.pin(fd, folder / name)
             loaded.update(new)
@@ -208,12 +224,17 @@ class XdpKernel:
 
     # for people
 
-    def maps(self) -> dict[str, Fd]:
-        """The maps in use; empty before the first apply."""
-        return dict(self._writer.maps) if self._writer is not None else {}
+    def counters(self) -> list[str]:
+        """What each backend has served, and how many packets were dropped or passed by for which reason. After `observe`."""
+        if self._writer is None:
+            return []
+        return [*flows.served(self._writer.maps, self._writer.state), *flows.reasons(self._writer.maps)]
 
-    def state(self) -> State | None:
-        return self._writer.state if self._writer is not None else None
+    def connections(self) -> list[flows.Connection]:
+        """Every translated flow. After `observe`."""
+        if self._writer is None:
+            return []
+        return flows.connections(self._writer.maps, self._writer.state, time.monotonic_ns())
 
 
 @cache
