@@ -16,12 +16,12 @@
 
 /* The value at *key, or NULL. (In two steps each, so that `map` may be a macro.) */
 #define LOOKUP(map, key) LOOKUP_(map, key)
-#define LOOKUP_(map, key) ((map##_value *)bpf_map_lookup_elem_(bpf_pseudo_fd(1, MAP_##map), key))
+#define LOOKUP_(map, key) ((map##_value *)bpf_map_lookup_elem_(bpf_pseudo_fd(1, MAP_##map), (void *)(key)))
 /* 0, or an error. */
 #define UPDATE(map, key, value, flags) UPDATE_(map, key, value, flags)
-#define UPDATE_(map, key, value, flags) bpf_map_update_elem_(bpf_pseudo_fd(1, MAP_##map), key, value, flags)
+#define UPDATE_(map, key, value, flags) bpf_map_update_elem_(bpf_pseudo_fd(1, MAP_##map), (void *)(key), value, flags)
 #define DELETE(map, key) DELETE_(map, key)
-#define DELETE_(map, key) bpf_map_delete_elem_(bpf_pseudo_fd(1, MAP_##map), key)
+#define DELETE_(map, key) bpf_map_delete_elem_(bpf_pseudo_fd(1, MAP_##map), (void *)(key))
 
 MAP(1, config, array, __u32, struct config)
 MAP(2, interfaces, hash, __u32, struct interface)

@@ -1,0 +1,30 @@
+/* tc, on the way into and out of the interfaces of a node. See docs/adr/0007-xdp-packet-path.md.
+ * MAC_LENGTH=0 makes the programs for interfaces whose packets have no Ethernet header. */
+#define TC
+#include "common.h"
+#include "checksum.h"
+
+#define FAMILY 4
+#include "family.h"
+#include "all.h"
+#undef FAMILY
+#define FAMILY 6
+#include "family.h"
+#include "all.h"
+#undef FAMILY
+
+INLINE int either(struct __sk_buff *skb, int hook)
+{
+    if (skb->vlan_present)
+        return PASS; /* it will come in again, by the VLAN's own interface */
+    if (skb->protocol == NET16(ETHERNET_IP4))
+        return process4(skb, hook);
+    if (skb->protocol == NET16(ETHERNET_IP6))
+        return process6(skb, hook);
+    return PASS;
+}
+
+int ingress(struct __sk_buff *skb) { return either(skb, COMING); }
+
+/* What came in somewhere and is forwarded has been seen. */
+int egress(struct __sk_buff *skb) { return skb->ingress_ifindex ? PASS : either(skb, LEAVING); }
