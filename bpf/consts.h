@@ -27,6 +27,7 @@
 #define BACKEND_LOCAL 0x2   /* a member of its Service's local pool */
 #define BACKEND_ON_NODE 0x4 /* runs on this node */
 #define BACKEND_HAIRPIN 0x8 /* may be the client itself: then masquerade */
+#define BACKEND_SERVING 0x10 /* in no pool, but the UDP flows that it has may stay */
 
 /* local_address.flags */
 #define ADDRESS_NODE_PORTS 0x1 /* NodePorts answer here */

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from . import netns
+from .ebpf import programs
 from .flowcase import FlowCase, Node
 
 __all__ = ["Kcompile", "Result", "configuration", "node_object", "ours", "rules"]
@@ -76,13 +77,17 @@ class Result:
 
 
 class Kcompile:
-    """kcompile in mode `mode` on the node namespace `namespace`; its files, state and run directories are under `folder`."""
+    """kcompile in mode `mode` on the node namespace `namespace`; its files, state and run directories are under `folder`.
 
-    def __init__(self, mode: str, namespace: str, folder: Path) -> None:
-        self.mode, self.namespace, self.folder = mode, namespace, folder
+    `options` are apply's.
+    """
+
+    def __init__(self, mode: str, namespace: str, folder: Path, options: Sequence[str] = ()) -> None:
+        self.mode, self.namespace, self.folder, self.options = mode, namespace, folder, options
         self._environment = os.environ | {
             "KCOMPILE_STATE_DIR": str(folder / "state"),
             "KCOMPILE_RUN_DIR": str(folder / "run"),
+            "KCOMPILE_BPF_DIR": str(folder / "bpf"),
         }
 
     def write(self, case: FlowCase) -> list[str]:
@@ -111,10 +116,20 @@ class Kcompile:
         return Result(done.returncode, log.read_text())
 
     def apply(self, case: FlowCase) -> Result:
-        return self.run("apply", "--mode", self.mode, *self.write(case), "--netns", self.namespace)
+        return self.run("apply", "--mode", self._mode, *self.options, *self.write(case), "--netns", self.namespace)
 
     def delete(self) -> Result:
-        return self.run("delete", "--mode", self.mode, "--netns", self.namespace)
+        return self.run("delete", "--mode", self._mode, "--netns", self.namespace)
+
+    def rules(self) -> str:
+        """Every packet filter rule of the node, or what kcompile reads back of its maps."""
+        if self.mode.startswith("xdp"):
+            return self.run("get", "rules", "--mode", self._mode, "--netns", self.namespace).output
+        return rules(self.namespace, self.mode)
+
+    @property
+    def _mode(self) -> str:
+        return self.mode.removesuffix("-tc")
 
     def processes(self) -> list[int]:
         """Live processes of this node's kcompile: those in its namespace, and those that inherited its run directory."""
@@ -158,6 +173,8 @@ def _legacy(namespace: str) -> str:
 
 def ours(namespace: str, mode: str) -> list[str]:
     """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones. The lab itself makes none."""
+    if mode.startswith("xdp"):
+        return programs(namespace)
     if mode in _LEGACY:
         lines = _legacy(namespace).splitlines()
         left = [line for line in lines if line.startswith("-A ") or (line.startswith(":") and line.split()[1] == "-")]

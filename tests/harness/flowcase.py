@@ -77,7 +77,7 @@ class Flow:
 
     def expect(self, mode: str) -> Expect:
         """What kernel mode `mode` must do. ipvs and xdp follow nftables where kube-proxy's modes differ."""
-        for name in (mode, mode.partition("-")[0], *(("nftables",) if mode in ("ipvs", "xdp") else ()), ""):
+        for name in (mode, mode.partition("-")[0], *(("nftables",) if mode.partition("-")[0] in ("ipvs", "xdp") else ()), ""):
             if name in self.expects:
                 return self.expects[name]
         raise CaseError(f"flow {self}: no expectation for mode {mode}")

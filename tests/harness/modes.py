@@ -9,10 +9,12 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from kcompile.kernel import drivers
+from kcompile.kernel.bpf import programs
 
 from . import netns
 
@@ -65,18 +67,28 @@ def _ipvs(name: str) -> None:
     netns.run(name, ["ipset", "create", "probe", "hash:ip,port"])
 
 
+def _xdp(name: str) -> None:
+    if not any(line.split()[2] == "cgroup2" for line in Path("/proc/mounts").read_text().splitlines()):
+        raise RuntimeError("cgroup2 is not mounted")
+    with netns.enter(name), tempfile.TemporaryDirectory() as cache:
+        objects = programs.compile_text("int probe(struct __sk_buff *skb) { return 0; }", cache=Path(cache))
+        programs.load(objects, {}, {"probe": programs.KINDS["ingress"]})
+
+
 _PROBES: dict[str, Callable[[str], None]] = {
     "nftables": _nftables,
     "iptables-legacy": functools.partial(_iptables, "legacy"),
     "iptables-nft": functools.partial(_iptables, "nft"),
     "ipvs": _ipvs,
+    "xdp": _xdp,
+    "xdp-tc": _xdp,
 }
-"""Each mode with a probe that raises in a namespace where the mode can't work."""
+"""Each mode with a probe that raises in a namespace where the mode can't work. xdp-tc is mode xdp with --socket-lb off."""
 
 IPVS_TOO = bool(os.environ.get("KCOMPILE_TEST_IPVS"))
 """The ipvs mode is young: its tests run when they are asked for (``make test-ipvs``, or ``--mode ipvs``), not with all the others."""
 
-ALL = [mode for mode in _PROBES if mode in drivers.MODES]
+ALL = [mode for mode in _PROBES if mode.removesuffix("-tc") in drivers.MODES]
 """What kcompile has."""
 
 MODES = [mode for mode in ALL if IPVS_TOO or mode != "ipvs"]

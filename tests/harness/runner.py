@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import Kcompile, ours, rules
+from .command import Kcompile, ours
+from .ebpf import leftovers, room
 from .flowcase import FlowCase
 from .lab import Lab
 from .verdicts import check_flows
@@ -14,14 +15,14 @@ __all__ = ["run_case"]
 
 def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
     """Everything that is wrong with kcompile in `mode` under `case`, a message each. `folder` is for its files."""
-    with Lab(case) as lab:
-        kcompile = Kcompile(mode, lab.topology.node, folder)
+    with Lab(case) as lab, room(mode, folder) as options:
+        kcompile = Kcompile(mode, lab.topology.node, folder, options)
         try:
             applied = kcompile.apply(case)
             if applied.code:
                 return [f"apply: exit {applied.code}: {applied.output.strip()}"]
             if failures := check_flows(lab, case, mode):
-                (folder / "rules.txt").write_text(rules(lab.topology.node, mode))
+                (folder / "rules.txt").write_text(kcompile.rules())
             return failures + _delete(kcompile)
         finally:
             kcompile.kill()
@@ -32,7 +33,7 @@ def _delete(kcompile: Kcompile) -> list[str]:
     if deleted.code:
         return [f"delete: exit {deleted.code}: {deleted.output.strip()}"]
     failures = []
-    if left := ours(kcompile.namespace, kcompile.mode):
+    if left := ours(kcompile.namespace, kcompile.mode) + leftovers(kcompile.mode, kcompile.folder):
         failures.append(f"delete left behind: {'; '.join(left)}")
     if running := kcompile.settle():
         failures.append(f"delete left processes running: {running}")

@@ -11,7 +11,7 @@ import msgspec
 __all__ = ["Request", "dry_run", "output", "place", "specs"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft", "ipvs")
+MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf")
 
 
@@ -26,6 +26,11 @@ class Request(msgspec.Struct, kw_only=True):
     config: str | None = None
     compat: str | None = None
     ipvs_scheduler: str | None = None
+    xdp_mode: str | None = None
+    socket_lb: str | None = None
+    cgroup: str | None = None
+    xdp_balance: str | None = None
+    xdp_capacity: tuple[str, ...] = ()
     state: str | None = None
     service_cidrs: str | None = None
     node_port_range: str | None = None
@@ -59,6 +64,13 @@ specs = _options(
     click.option("--config", metavar="FILE", help="A KubeProxyConfiguration, read as it is, or a kcompile configuration."),
     click.option("--compat", type=click.Choice(["iptables", "nftables"]), help="Behave as this kube-proxy mode where they differ."),
     click.option("--ipvs-scheduler", type=click.Choice(SCHEDULERS), help="How mode ipvs chooses a backend. Default: the config's, or rr."),
+    click.option("--xdp-mode", type=click.Choice(["native", "generic", "auto"]), help="How mode xdp uses XDP. Default: auto, by the NIC."),
+    click.option(
+        "--socket-lb", type=click.Choice(["tcp", "all", "off"]), help="Which sockets of the node mode xdp connects. Default: tcp."
+    ),
+    click.option("--cgroup", metavar="PATH", help="The cgroup2 directory whose sockets are meant. Default: the root."),
+    click.option("--xdp-balance", type=click.Choice(["maglev", "random"]), help="How mode xdp chooses a backend. Default: maglev."),
+    click.option("--xdp-capacity", multiple=True, metavar="MAP=ENTRIES", help="The size of a map that mode xdp makes. May be repeated."),
     click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),
     click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."),
     click.option("--service-node-port-range", "node_port_range", metavar="FROM-TO", help="Ports of NodePorts (30000-32767)."),

@@ -15,6 +15,7 @@ import msgspec
 
 from ..errors import ConfigError, InputError
 from ..ir.model import Dataplane
+from ..ir.node import Xdp
 from ..targets.base import Program, Target
 from .console import Progress
 from .options import Request
@@ -93,12 +94,23 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
 
         addresses = interface_addresses()
     facts = node_facts(node, config, run_settings.compat, addresses)
-    dataplane = resolve(service_ports(inventory), facts, run_settings)
+    limits: tuple[str, ...] = ()
+    if mode == "xdp":
+        from ..targets.xdp import within
+
+        if on_node:
+            from ..kernel.facts import links
+
+            facts = msgspec.structs.replace(facts, links=links())
+        run_settings = msgspec.structs.replace(run_settings, xdp=_xdp(request))
+        dataplane, limits = within(resolve(service_ports(inventory), facts, run_settings))
+    else:
+        dataplane = resolve(service_ports(inventory), facts, run_settings)
     skipped = [f"{s.origin.source}: {s.kind} {s.name}: not a kind that kcompile reads; skipped" for s in inventory.skipped]
     return Compiled(
         dataplane=dataplane,
         mode=mode,
-        warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings),
+        warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings, *limits),
         allocations=allocations,
         allocations_path=path,
     )
@@ -127,6 +139,25 @@ def _overridden(config: Config, request: Request) -> Config:
     return msgspec.structs.replace(config, **changes)
 
 
+def _xdp(request: Request) -> Xdp:
+    """What the command line says of mode xdp."""
+    from ..targets.xdp.layout import MAPS
+
+    capacities: list[tuple[str, int]] = []
+    for text in request.xdp_capacity:
+        name, _, number = text.partition("=")
+        if name not in MAPS or not number.isascii() or not number.isdecimal() or not 0 < int(number) < 1 << 31:
+            raise ConfigError(f"--xdp-capacity: {text!r} is not MAP=ENTRIES with one of {', '.join(MAPS)}")
+        capacities.append((name, int(number)))
+    return Xdp(
+        attach=request.xdp_mode or "auto",
+        sockets=request.socket_lb or "tcp",
+        cgroup=str(Path(request.cgroup).absolute()) if request.cgroup else "",
+        balance=request.xdp_balance or "maglev",
+        capacities=tuple(capacities),
+    )
+
+
 def _allocations_path(request: Request) -> Path:
     if request.state:
         return Path(request.state)
@@ -148,7 +179,11 @@ def target_of(mode: str) -> Target:
         from ..targets.ipvs import IpvsTarget
 
         return IpvsTarget()
-    raise ConfigError(f"mode {mode!r} is not one of nftables, iptables, iptables-legacy, iptables-nft, ipvs")
+    if mode == "xdp":
+        from ..targets.xdp import XdpTarget
+
+        return XdpTarget()
+    raise ConfigError(f"mode {mode!r} is not one of nftables, iptables, iptables-legacy, iptables-nft, ipvs, xdp")
 
 
 class Session:
@@ -182,7 +217,7 @@ class Session:
         from ..kernel.drivers import driver_for, installed_drivers
         from ..kernel.node import NodeResources
 
-        driver = driver_for(mode, request.iptables_backend, directory)
+        driver = driver_for(mode, request.iptables_backend, directory, dict(_xdp(request).capacities) if mode == "xdp" else None)
         return cls(request, driver, installed_drivers(driver.name, directory), NodeResources(directory))
 
     def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress) -> Plan:
@@ -230,7 +265,7 @@ class Session:
 
         def work() -> list[str]:
             warnings = self.resources.apply(plan.node, self.node_desired)
-            self.driver.apply(plan.scripts, plan.rules)
+            warnings += self.driver.apply(plan.scripts, plan.rules) or []
             past = past_targets(self.driver.target, self.observed) if plan.rules else {}
             for other in self.others:
                 held = other.observe()

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-__all__ = ["Compat", "DetectMode", "Detector", "Ipvs", "NodeFacts", "Settings"]
+__all__ = ["Compat", "DetectMode", "Detector", "Ipvs", "Link", "NodeFacts", "Settings", "Xdp"]
 
 
 class DetectMode(enum.Enum):
@@ -60,10 +60,28 @@ class Compat(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         )
 
 
+class Link(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A network interface of the node. `addresses` are its global ones, both families.
+
+    `kind` is rtnetlink's (``veth``, ``bridge``, ...; empty for hardware), `upper` that of the interface which has enslaved it.
+    `ethernet`: its packets have an Ethernet header (loopback's too). `peer_elsewhere`: a veth whose other end is in another namespace.
+    `native_xdp`: its driver runs XDP programs; None where the kernel can't say (before 6.3).
+    """
+
+    name: str
+    kind: str = ""
+    upper: str = ""
+    loopback: bool = False
+    ethernet: bool = True
+    peer_elsewhere: bool = False
+    native_xdp: bool | None = None
+    addresses: tuple[str, ...] = ()
+
+
 class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """This node. `addresses` are its own (both families), the primary one of each family first.
 
-    `interfaces` are all that its interfaces have, where that is known.
+    `interfaces` are all addresses that its interfaces have, where that is known; `links` the interfaces, asked for by mode xdp alone.
     `node_ports4`/`node_ports6`: the addresses that NodePorts answer on; None: every local address.
     `route_localnet`: IPv4 NodePorts must work on loopback, so the sysctl and its anti-martian rule are needed.
     """
@@ -72,6 +90,7 @@ class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     zone: str = ""
     addresses: tuple[str, ...] = ()
     interfaces: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
     node_ports4: tuple[str, ...] | None = None
     node_ports6: tuple[str, ...] | None = None
@@ -89,6 +108,21 @@ class Ipvs(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     excluded: tuple[str, ...] = ()
 
 
+class Xdp(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What only mode xdp asks.
+
+    `attach`: ``native``, ``generic`` or ``auto`` XDP on the node's own interfaces. `sockets`: whose connect() is led to a backend, ``tcp``,
+    ``all`` or ``off``, in `cgroup` (a cgroup2 directory; empty: the root). `balance`: ``maglev`` or ``random``.
+    `capacities`: (map, entries) where the layout's own number won't do.
+    """
+
+    attach: str = "auto"
+    sockets: str = "tcp"
+    cgroup: str = ""
+    balance: str = "maglev"
+    capacities: tuple[tuple[str, int], ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """How the dataplane is to be run. `service_cidrs` both families; `masquerade_mark` is one bit."""
 
@@ -100,3 +134,4 @@ class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     drop_invalid: bool = True
     sysctls: tuple[tuple[str, str], ...] = ()
     ipvs: Ipvs = Ipvs()
+    xdp: Xdp = Xdp()

@@ -3,7 +3,7 @@
 families()   the IP versions that it can program here
 observe()    what the kernel holds of ours, as a Program
 check()      would the kernel take these scripts, on the way to that Program?
-apply()      make these changes, whose scripts are those
+apply()      make these changes, whose scripts are those; may return warnings
 listing()    our rules in the tool's own words
 """
 
@@ -17,10 +17,10 @@ from ..errors import UnsupportedError
 from ..plan.diff import Change
 from ..targets.base import Key, Program, Target
 
-__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "driver_for", "installed_drivers"]
+__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for", "installed_drivers"]
 
 # What --mode takes; the iptables variants name their back end.
-MODES = ("iptables", "iptables-legacy", "iptables-nft", "ipvs", "nftables")
+MODES = ("iptables", "iptables-legacy", "iptables-nft", "ipvs", "nftables", "xdp")
 
 _VARIANTS: tuple[Literal["legacy", "nft"], ...] = ("legacy", "nft")
 
@@ -37,7 +37,7 @@ class Driver(Protocol):
 
     def check(self, scripts: Mapping[str, str], desired: Program) -> None: ...
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None: ...
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str] | None: ...
 
     def listing(self) -> str: ...
 
@@ -157,10 +157,44 @@ class IpvsDriver:
         return "".join(f"{self.target.describe(key, value)}\n" for key, value in self.observe().items())
 
 
-def driver_for(mode: str, backend: str | None = None, directory: Path | None = None) -> Driver:
+class XdpDriver:
+    """Mode xdp: eBPF maps and programs. `directory`: the node's run directory. `capacities`: sizes of maps that have to be made."""
+
+    name = "xdp"
+
+    def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
+        from ..targets.xdp import XdpTarget
+        from .bpf.node import XdpKernel
+
+        self.target: Target = XdpTarget()
+        self.kernel = XdpKernel(directory, capacities)
+
+    def families(self) -> tuple[int, ...]:
+        return (4, 6) if Path("/proc/sys/net/ipv6").exists() else (4,)
+
+    def observe(self) -> dict[Key, Any]:
+        return self.kernel.observe()
+
+    def check(self, scripts: Mapping[str, str], desired: Program) -> None:  # noqa: ARG002 (bpf(2) has no script)
+        self.kernel.check(desired)
+
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str]:  # noqa: ARG002 (bpf(2) has no script)
+        return self.kernel.apply(changes)
+
+    def listing(self) -> str:
+        """Every resource, what each backend has served, and why packets were dropped or passed by."""
+        lines = [self.target.describe(key, value) for key, value in self.observe().items()]
+        return "".join(f"{line}\n" for line in (*lines, *self.kernel.counters()))
+
+
+def driver_for(mode: str, backend: str | None = None, directory: Path | None = None, capacities: Mapping[str, int] | None = None) -> Driver:
     """The driver of `mode` (one of MODES). `backend` overrides which iptables; else the one that the node uses already."""
     if mode == "nftables":
         return NftablesDriver()
+    if mode == "xdp":
+        if directory is None:
+            raise ValueError("mode xdp needs the node's run directory")
+        return XdpDriver(directory, capacities)
     from . import iptables
 
     if mode == "ipvs":
@@ -178,6 +212,8 @@ def installed_drivers(except_for: str = "", directory: Path | None = None) -> li
 
     drivers: list[Driver] = [NftablesDriver()] if except_for != "nftables" else []
     drivers += [IptablesDriver(b) for b in _VARIANTS if except_for != f"iptables-{b}"]
+    if except_for != "xdp" and directory is not None:
+        drivers.append(XdpDriver(directory))
     if except_for != "ipvs" and dummy.index():
         drivers.append(driver_for("ipvs", None, directory))
     found = []

@@ -1,31 +1,83 @@
-"""What the kernel knows about this node: its addresses and name."""
+"""What the kernel knows about this node: its addresses, interfaces and name."""
 
 from __future__ import annotations
 
 import json
 import socket
+import struct
 import subprocess
+import sys
+from typing import Any
 
 from ..errors import KernelError, UnsupportedError
+from ..ir.node import Link
 from ..targets.ipvs.resources import DEVICE
+from .netlink import NETLINK_GENERIC, Netlink, attributes, generic_family
 
-__all__ = ["hostname", "interface_addresses"]
+__all__ = ["hostname", "interface_addresses", "links"]
+
+_SCOPES = ("global", "site")
+_NETDEV_GET, _NETDEV_IFINDEX, _NETDEV_FEATURES, _NETDEV_XDP_BASIC = 1, 1, 3, 1  # linux/netdev.h
 
 
 def interface_addresses() -> tuple[str, ...]:
     """Every address of every interface in the current network namespace, loopback's too; link-local ones and VIPs left out."""
-    try:
-        done = subprocess.run(["ip", "-json", "address", "show"], capture_output=True, check=True)
-    except FileNotFoundError:
-        raise UnsupportedError("ip is missing: apt-get install iproute2") from None
-    except subprocess.CalledProcessError as e:
-        raise KernelError(f"ip address show: {e.stderr.decode(errors='replace').strip()}") from None
     found: list[str] = []
-    for link in json.loads(done.stdout or b"[]"):
+    for link in _interfaces():
         if link.get("ifname") == DEVICE:
             continue
         found += [a["local"] for a in link.get("addr_info", ()) if a.get("scope") in ("global", "host", "site")]
     return tuple(dict.fromkeys(found))
+
+
+def links() -> tuple[Link, ...]:
+    """Every interface of the current network namespace, in the kernel's order."""
+    native = _native_xdp()
+    shown = _interfaces("-details")
+    kinds = {link["ifname"]: _kind(link) for link in shown}
+    return tuple(
+        Link(
+            name=link["ifname"],
+            kind=_kind(link),
+            upper=kinds.get(link["master"], "unknown") if "master" in link else "",
+            loopback=link.get("link_type") == "loopback",
+            ethernet=link.get("link_type") in ("ether", "loopback"),
+            peer_elsewhere=_kind(link) == "veth" and "link_netnsid" in link,
+            native_xdp=native.get(link["ifindex"]),
+            addresses=tuple(a["local"] for a in link.get("addr_info", ()) if a.get("scope") in _SCOPES),
+        )
+        for link in shown
+    )
+
+
+def _kind(link: dict[str, Any]) -> str:
+    return str(link.get("linkinfo", {}).get("info_kind", ""))
+
+
+def _native_xdp() -> dict[int, bool]:
+    """Interface number -> whether its driver runs XDP programs; empty where the kernel doesn't say (before 6.3)."""
+    found: dict[int, bool] = {}
+    try:
+        with Netlink(NETLINK_GENERIC) as netlink:
+            family = generic_family(netlink, "netdev")
+            for data, start, end in netlink.dump(family, struct.pack("=BBH", _NETDEV_GET, 1, 0)):
+                values = {kind: bytes(data[first:last]) for kind, first, last in attributes(data, start + 4, end)}
+                features = int.from_bytes(values.get(_NETDEV_FEATURES, b""), sys.byteorder)
+                found[int.from_bytes(values[_NETDEV_IFINDEX], sys.byteorder)] = bool(features & _NETDEV_XDP_BASIC)
+    except (KernelError, OSError):
+        return {}
+    return found
+
+
+def _interfaces(*options: str) -> list[dict[str, Any]]:
+    try:
+        done = subprocess.run(["ip", "-json", *options, "address", "show"], capture_output=True, check=True)
+    except FileNotFoundError:
+        raise UnsupportedError("ip is missing: apt-get install iproute2") from None
+    except subprocess.CalledProcessError as e:
+        raise KernelError(f"ip address show: {e.stderr.decode(errors='replace').strip()}") from None
+    shown: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
+    return shown
 
 
 def hostname() -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import KernelError, UnsupportedError
 
-__all__ = ["DUMP", "REQUEST", "Netlink", "attribute", "attributes", "generic_family", "message"]
+__all__ = ["DUMP", "NETLINK_GENERIC", "REQUEST", "Netlink", "attribute", "attributes", "generic_family", "message"]
 
 NETLINK_ROUTE, NETLINK_GENERIC = 0, 16
 REQUEST, _ACK, DUMP = 0x1, 0x4, 0x300
@@ -149,7 +149,7 @@ def generic_family(netlink: Netlink, name: str) -> int:
         answer = netlink.ask(NETLINK_GENERIC, query)
     except OSError as e:
         if e.errno == errno.ENOENT:
-            raise UnsupportedError(f"this kernel has no {name} (modprobe ip_vs)") from None
+            raise UnsupportedError(f"this kernel has no {name}{' (modprobe ip_vs)' if name == 'IPVS' else ''}") from None
         raise KernelError(f"generic netlink: {e.strerror}") from None
     for kind, start, _ in attributes(answer, 4, len(answer)):
         if kind == _CTRL_FAMILY_ID:

@@ -16,6 +16,7 @@ __all__ = ["describe_node", "is_node_resource", "lower_node"]
 
 # ipvs/proxier.go: connections that a pool's change leaves without a real server end at once, masquerading needs conntrack
 _IPVS = (("conntrack", "1"), ("conn_reuse_mode", "1"), ("expire_nodest_conn", "1"), ("expire_quiescent_template", "1"))
+_LOOPBACK = (("accept_local", "1"), ("rp_filter", "0"))
 _STRICT_ARP = (("arp_ignore", "1"), ("arp_announce", "2"))
 
 
@@ -36,6 +37,9 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
             program |= {("sysctl", f"net.ipv4.vs.{name}"): value for name, value in _IPVS}
         if dataplane.settings.ipvs.strict_arp:
             program |= {("sysctl", f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
+    elif mode == "xdp":
+        if dataplane.ports:  # answers to the node's own sockets come in by loopback with an address of the node for their source
+            program |= {("sysctl", f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
     elif dataplane.node.route_localnet:
         program[("sysctl", "net.ipv4.conf.all.route_localnet")] = "1"
     for name, value in dataplane.settings.sysctls:

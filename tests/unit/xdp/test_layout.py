@@ -1,4 +1,4 @@
-"""targets/xdp/layout.py says what bpf/*.h say: names and numbers here, sizes and offsets in tests/bpf by the compiler that makes the programs."""
+"""targets/xdp/layout.py says what bpf/*.h say."""
 
 import re
 import shutil
@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from kcompile.targets.xdp.layout import CONSTANTS, MAPS, STRUCTS
 
 BPF = Path(__file__).parents[3] / "bpf"
@@ -18,10 +19,10 @@ def test_constants() -> None:
 
 
 def test_maps() -> None:
-    found = re.findall(r"^BPF_(?:F_)?TABLE\(\"(\w+)\", (?:struct )?(\w+), (?:struct )?(\w+), (\w+),", (BPF / "maps.h").read_text(), re.MULTILINE)
-    plain = {"__u8": 1, "__u32": 4, "__be32": 4, "__u64": 8, "in6_addr": 16}
+    found = re.findall(r"^MAP\(\d+, (\w+), (\w+), (?:struct )?(\w+), (?:struct )?(\w+)\)", (BPF / "maps.h").read_text(), re.MULTILINE)
+    plain = {"__u8": 1, "__u32": 4, "__be32": 4, "__u64": 8, "address4": 4, "address6": 16}
     sizes = plain | {name: form.size for name, form in STRUCTS.items()}
-    assert {name: (BPF_TYPES[kind], sizes[key], sizes[value]) for kind, key, value, name in found} == {
+    assert {name: (BPF_TYPES[kind], sizes[key], sizes[value]) for name, kind, key, value in found} == {
         layout.name: (layout.type, layout.key.size, layout.value.size) for layout in MAPS.values()
     }
 

@@ -16,8 +16,9 @@ from ...errors import KernelError, UnsupportedError
 from . import library
 from .library import Fd
 
-__all__ = ["MapSpec", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove"]
+__all__ = ["MapSpec", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove", "unmount"]
 
+_MNT_DETACH = 2
 _BPF_FS_MAGIC = 0xCAFE4A11
 _DEFAULT = "/sys/fs/bpf/kcompile"
 
@@ -62,6 +63,15 @@ def mount(path: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"bpf", os.fsencode(path), b"bpf", 0, b"mode=0700") != 0:
         raise KernelError(f"mounting a bpffs at {path}: {os.strerror(ctypes.get_errno())}")
+
+
+def unmount(path: Path) -> None:
+    """Unmount what `mount` has mounted; what is in use there goes with its last user."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(path), _MNT_DETACH) != 0:
+        raise KernelError(f"unmounting {path}: {os.strerror(ctypes.get_errno())}")
 
 
 def open_maps(folder: Path, specs: Iterable[MapSpec]) -> tuple[dict[str, Fd], list[str]]:

@@ -14,8 +14,11 @@ import msgspec
 __all__ = [
     "BACKEND", "CONFIG", "CONSTANTS", "COUNTER", "FLOW4", "FLOW6", "FLOW_KEY4", "FLOW_KEY6", "FRONTEND", "FRONTEND_KEY4", "FRONTEND_KEY6",
     "INDEX", "INTERFACE", "LOCAL", "LOCAL_KEY4", "LOCAL_KEY6", "MAPS", "MapLayout", "NAME", "NO_PREALLOC", "POOL", "RANGE_KEY4",
-    "RANGE_KEY6", "REASON", "SERVICE_CIDRS", "SLOT", "STRUCTS",
+    "RANGE_KEY6", "REASON", "SCHEMA", "SERVICE_CIDRS", "SLOT", "STRUCTS",
 ]  # fmt: skip
+
+SCHEMA = 1
+"""The version of all this: what is pinned under another one is never read. Goes up whenever a key or a value changes its shape."""
 
 INDEX = struct.Struct("=I")  # keys of arrays
 FRONTEND_KEY4 = struct.Struct("=4s2sBx")  # address, port, protocol
@@ -60,7 +63,7 @@ CONSTANTS = {
     "VERDICT_PASS": 0, "VERDICT_DNAT": 1, "VERDICT_REJECT": 2, "VERDICT_DROP": 3, "VERDICT_MASK": 3, "POOL_LOCAL": 4, "MASQUERADE": 8,
     "FRONTEND_RANGES": 1, "FRONTEND_AFFINITY": 2,
     "KIND_CLUSTER_IP": 1, "KIND_EXTERNAL_IP": 2, "KIND_LOAD_BALANCER": 3, "KIND_NODE_PORT": 4, "KIND_ADDRESS": 5,
-    "BACKEND_CLUSTER": 1, "BACKEND_LOCAL": 2, "BACKEND_ON_NODE": 4, "BACKEND_HAIRPIN": 8,
+    "BACKEND_CLUSTER": 1, "BACKEND_LOCAL": 2, "BACKEND_ON_NODE": 4, "BACKEND_HAIRPIN": 8, "BACKEND_SERVING": 16,
     "ADDRESS_NODE_PORTS": 1, "INTERFACE_PODS": 1, "INTERFACE_PEER": 2, "INTERFACE_XDP": 4,
     "FLOW_REPLY": 1, "FLOW_TO_STACK": 2, "FLOW_CLOSING": 4, "FLOW_FIN": 8, "FLOW_DIRECT": 16,
     "FLOW_PEER": 32, "FLOW_XDP": 64,

@@ -1,0 +1,113 @@
+"""The flow maps: UDP flows to what is gone are removed, and all of them can be listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from ...targets.xdp import layout
+from ...targets.xdp.resources import PROTOCOLS
+from . import entries, library
+from .library import Fd
+from .observe import State
+from .writer import Gone
+
+__all__ = ["Connection", "connections", "purge", "reasons", "served"]
+
+_REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
+_FORMS = {4: (layout.FLOW_KEY4, layout.FLOW4), 6: (layout.FLOW_KEY6, layout.FLOW6)}
+_NAMES = {number: name for name, number in PROTOCOLS.items()}
+_Ends = tuple[bytes, bytes, bytes, bytes]  # source and destination address, source and destination port
+
+
+class Connection(msgspec.Struct, frozen=True, rename="camel"):
+    """One translated flow, as the client started it. `age`: seconds since a packet."""
+
+    service: str
+    family: int
+    protocol: str
+    client: str
+    frontend: str
+    endpoint: str
+    masqueraded: bool
+    age: float
+
+
+def _flows(maps: Mapping[str, Fd], version: int) -> Iterator[tuple[_Ends, int, _Ends, int, int, int, int]]:
+    """Key, protocol, what it becomes, backend, service, flags, time: of every flow in the direction of its first packet."""
+    key_form, form = _FORMS[version]
+    for keys, values, count in library.lookup_batch(maps[f"flows{version}"]):
+        for at in range(count):
+            *ends, protocol = key_form.unpack_from(keys, at * key_form.size)
+            saddr, daddr, sport, dport, backend, service, flags, _, seen, *_ = form.unpack_from(values, at * form.size)
+            if not flags & (_REPLY | _DIRECT):
+                yield (ends[0], ends[1], ends[2], ends[3]), protocol, (saddr, daddr, sport, dport), backend, service, flags, seen
+
+
+def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
+    """Remove the UDP flows, both directions, to the backends and frontends in `gone`; returns how many."""
+    if not gone.backends and not gone.frontends:
+        return 0
+    removed = 0
+    for version in (4, 6):
+        anywhere = {port for v, address, port in gone.frontends if v == version and not address}
+        frontends = {(entries.packed(v, a), p) for v, a, p in gone.frontends if v == version and a}
+        batch: list[bytes] = []
+        key_form = _FORMS[version][0]
+        for ends, protocol, becomes, backend, _, _, _ in _flows(maps, version):
+            port = int.from_bytes(ends[3])
+            if protocol == PROTOCOLS["udp"] and (backend in gone.backends or (ends[1], port) in frontends or port in anywhere):
+                saddr, daddr, sport, dport = becomes
+                batch += key_form.pack(*ends, protocol), key_form.pack(daddr, saddr, dport, sport, protocol)
+                removed += 1
+        if batch:
+            library.delete_batch(maps[f"flows{version}"], b"".join(batch), len(batch))
+    return removed
+
+
+def connections(maps: Mapping[str, Fd], state: State, now: int) -> list[Connection]:
+    """Every translated flow, the latest first. `now`: CLOCK_MONOTONIC in nanoseconds, which is what the programs stamp."""
+    names = {number: service[2] for service, number in state.services.items()}
+    found = []
+    for version in (4, 6):
+        for ends, protocol, becomes, _, service, _, seen in _flows(maps, version):
+            client, frontend, endpoint = _end(ends[0], ends[2]), _end(ends[1], ends[3]), _end(becomes[1], becomes[3])
+            age = round(max(now - seen, 0) / 1e9, 1)
+            name, proto = names.get(service, f"#{service}"), _NAMES.get(protocol, str(protocol)).upper()
+            found.append(Connection(name, version, proto, client, frontend, endpoint, becomes[0] != ends[0], age))
+    return sorted(found, key=lambda c: c.age)
+
+
+def served(maps: Mapping[str, Fd], state: State) -> list[str]:
+    """A line for each backend that has served something."""
+    cpus, size = library.possible_cpus(), layout.COUNTER.size
+    lines = []
+    names = {number: service for service, number in state.services.items()}
+    for service, ends in state.backends.items():
+        for (ip, port), number in ends.items():
+            value = library.lookup(maps["counters"], layout.INDEX.pack(number), size * cpus) or bytes(size * cpus)
+            connections, packets, octets = (sum(column) for column in zip(*layout.COUNTER.iter_unpack(value), strict=True))
+            if packets and service in names:
+                end = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+                lines.append(
+                    f"counter {names[service][2]} ({names[service][1]}) {end}: {connections} connections, {packets} packets, {octets} bytes"
+                )
+    return lines
+
+
+def reasons(maps: Mapping[str, Fd]) -> list[str]:
+    """A line for each reason for which packets weren't served."""
+    lines = []
+    for name, number in layout.CONSTANTS.items():
+        if name.startswith("REASON_"):
+            value = library.lookup(maps["reasons"], layout.INDEX.pack(number), 8 * library.possible_cpus()) or b""
+            count = sum(n for (n,) in layout.REASON.iter_unpack(value))
+            if count:
+                lines.append(f"counter {name.removeprefix('REASON_').replace('_', ' ').lower()}: {count} packets")
+    return lines
+
+
+def _end(ip: bytes, port: bytes) -> str:
+    text = entries.address(ip)
+    return f"[{text}]:{int.from_bytes(port)}" if len(ip) == 16 else f"{text}:{int.from_bytes(port)}"

@@ -1,0 +1,260 @@
+"""Mode xdp on a node: its maps, the programs that read them, and where those are attached. Acts on the current network namespace."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ...errors import KernelError, UnsupportedError
+from ...plan.diff import Change
+from ...targets.base import Key
+from ...targets.xdp import layout
+from ...targets.xdp.resources import ROOT_CGROUP
+from . import attach, flows, library, pins, programs
+from .attach import Attachment, XdpMode
+from .library import Fd
+from .observe import State, needs, netns_cookie, read
+from .writer import Writer
+
+__all__ = ["XdpKernel", "build", "cgroup_root"]
+
+_FILES = {"ingress": "tc.c", "egress": "tc.c", "xdp": "xdp.c"}
+_SOCKETS = "sock.c"
+_CGROUP_FILE = "cgroup"  # in the run directory: a link knows the number of its cgroup only
+_NATIVE, _GENERIC = "native", "generic"
+
+
+class XdpKernel:
+    """One node. `directory`: its run directory, whose name is that of the folder of pins. `capacities`: entries of maps to be made."""
+
+    def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
+        self.directory = directory
+        self.folder = pins.directory(layout.SCHEMA) / directory.name
+        self.capacities = dict(capacities or {})
+        self.links = self.folder / "links"
+        self.programs = self.folder / "programs"
+        self._maps = self.folder / "maps"
+        self._writer: Writer | None = None
+
+    # what is there
+
+    def observe(self) -> dict[Key, Any]:
+        """All that is ours on this node; nothing where there never was anything."""
+        self._writer = None
+        if not any(True for _ in pins.pins(self.folder)):
+            return {}
+        leftovers: dict[Key, Any] = {("stray", "pins", str(self.folder)): ""}
+        maps = {name: fd for name in layout.MAPS if (fd := pins.open_pin(self._maps / name)) is not None}
+        for name, fd in maps.items():
+            fd.name = name
+        if len(maps) != len(layout.MAPS):
+            return leftovers
+        value = library.lookup(maps["config"], layout.INDEX.pack(0), layout.CONFIG.size)
+        if value is None or layout.CONFIG.unpack(value)[1] != netns_cookie():
+            return leftovers  # of a namespace that is gone, or of an apply that hardly began
+        state = read(maps)
+        self._writer = Writer(maps, state)
+        state.program.update(self._attachments())
+        return dict(state.program)
+
+    def _attachments(self) -> dict[Key, Any]:
+        found: dict[Key, Any] = {}
+        cgroup = self._cgroup()
+        for place, program in attach.attached(self.links):
+            current = program and program == self._current(place.hook)
+            age = "" if current else " (another build)"
+            if not place.target:
+                name = cgroup if program and self._in_cgroup(place, cgroup) else "?"
+                found[("attach", place.hook, name)] = f"cgroup{age}"
+                continue
+            try:
+                name = socket.if_indextoname(place.target)
+            except OSError:
+                found[("stray", "links", place.pin)] = ""
+                continue
+            how = "tc"
+            if place.hook == "xdp":
+                how = _GENERIC if attach.xdp_of(place.target)[0] is XdpMode.GENERIC else _NATIVE
+            found[("attach", place.hook, name)] = f"{how}{age}" if program else "dead"
+        return found
+
+    def _current(self, hook: str) -> int:
+        """The id of the program of this build that is loaded for `hook`; 0 where none is."""
+        fd = pins.open_pin(self.programs / build() / hook)
+        return library.program_info(fd).id if fd is not None else 0
+
+    def _cgroup(self) -> str:
+        try:
+            return (self.directory / _CGROUP_FILE).read_text()
+        except FileNotFoundError:
+            return ROOT_CGROUP
+
+    def _in_cgroup(self, place: Attachment, name: str) -> bool:
+        link = pins.open_pin(self.links / place.pin)
+        try:
+            return link is not None and library.link_info(link).target == _directory(name).stat().st_ino
+        except (OSError, UnsupportedError):
+            return False
+
+    # changes
+
+    def apply(self, changes: Sequence[Change]) -> list[str]:
+        """Make `changes` true; returns warnings. Maps first, then programs; where all goes, the other way round."""
+        leftover = [c for c in changes if c.key[:2] == ("stray", "pins")]
+        if leftover:
+            self.remove()
+            changes = [c for c in changes if c.key[0] != "stray"]
+        before = self._writer.state.program if self._writer is not None else {}
+        created = sum(c.old is None for c in changes)
+        if not created and len(changes) >= len(before) and not any(c.new is not None for c in changes):
+            self.remove()
+            return []
+        writer = self._writer or self._create(changes)
+        entries = [c for c in changes if c.key[0] != "attach" and c.key[:2] != ("stray", "links")]
+        detached = [c for c in changes if c.key[0] == "attach" and c.new is None]
+        for change in detached:
+            self._detach(change)
+        indices = {name: index for index, name in socket.if_nameindex()}
+        try:
+            gone = writer.apply(entries, netns_cookie(), indices)
+        except KernelError:
+            self._writer = None
+            raise
+        flows.purge(writer.maps, gone)
+        warnings = self._attach(writer.maps, [c for c in changes if c.key[0] == "attach" and c.new is not None], indices)
+        for change in changes:
+            if change.key[:2] == ("stray", "links"):
+                attach.detach(self.links, Attachment.parse(change.key[2]))
+            elif change.key[0] == "attach":
+                writer.state.change(change.key, change.old, change.new)
+        self._forget_old_builds()
+        return warnings
+
+    def _create(self, changes: Iterable[Change]) -> Writer:
+        """New maps, large enough for `changes` twice over."""
+        specs = self._specs({c.key: c.new for c in changes if c.new is not None})
+        maps, _ = pins.open_maps(self._maps, specs)
+        self._writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
+        return self._writer
+
+    def _specs(self, program: Mapping[Key, Any]) -> list[pins.MapSpec]:
+        wanted = needs(program)
+        return [
+            pins.MapSpec(
+                name, m.type, m.key.size, m.value.size, self.capacities.get(name, max(m.capacity, 2 * wanted.get(name, 0))), m.flags
+            )
+            for name, m in layout.MAPS.items()
+        ]
+
+    def check(self, desired: Mapping[Key, Any]) -> None:
+        """Write the maps of `desired` and load its programs, pinning and attaching nothing; raises what an apply would."""
+        specs = self._specs(desired)
+        maps = {spec.name: library.create_map(*spec[1:], name=spec.name) for spec in specs}
+        writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
+        entries = [Change(key, None, value) for key, value in desired.items() if key[0] != "attach"]
+        writer.apply(entries, netns_cookie(), {name: index for index, name in socket.if_nameindex()})
+        for source in dict.fromkeys(_FILES.get(key[1], _SOCKETS) for key in desired if key[0] == "attach"):
+            programs.load(programs.compile_file(source), maps)
+
+    def remove(self) -> None:
+        """Detach everything and unpin everything."""
+        for place, _ in list(attach.attached(self.links)):
+            attach.detach(self.links, place)
+        pins.remove(self.folder)
+        (self.directory / _CGROUP_FILE).unlink(missing_ok=True)
+        self._writer = None
+
+    # programs
+
+    def _attach(self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]) -> list[str]:
+        warnings: list[str] = []
+        loaded: dict[str, Fd] = {}
+        for change in changes:
+            _, hook, name = change.key
+            program = loaded.get(hook) or self._load(hook, maps, loaded)
+            if hook in _FILES:
+                if name not in indices:
+                    warnings.append(f"{name}: no such interface; Services are not served there until the next apply")
+                    continue
+                mode = XdpMode.GENERIC if change.new == _GENERIC else XdpMode.NATIVE
+                try:
+                    attach.attach(self.links, Attachment(hook, indices[name]), program, mode=mode)
+                except KernelError as e:
+                    if hook != "xdp":
+                        raise KernelError(f"interface {name}: {e}") from e
+                    warnings.append(f"{name}: {change.new} XDP is refused ({e}); Services are served there by tc alone")
+            else:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                (self.directory / _CGROUP_FILE).write_text(name)
+                attach.attach(self.links, Attachment(hook), program, cgroup=_directory(name))
+        return warnings
+
+    def _load(self, hook: str, maps: Mapping[str, Fd], loaded: dict[str, Fd]) -> Fd:
+        """The program for `hook`, from its pin or new; `loaded` gets it, and its neighbours in the same source file."""
+        folder = self.programs / build()
+        pinned = pins.open_pin(folder / hook)
+        if pinned is None:
+            new = programs.load(programs.compile_file(_FILES.get(hook, _SOCKETS)), maps)
+            for name, fd in new.items():
+                pins.pin(fd, folder / name)
+            loaded.update(new)
+        else:
+            loaded[hook] = pinned
+        return loaded[hook]
+
+    def _detach(self, change: Change) -> None:
+        _, hook, name = change.key
+        if hook not in _FILES:
+            attach.detach(self.links, Attachment(hook))
+            return
+        try:
+            attach.detach(self.links, Attachment(hook, socket.if_nametoindex(name)))
+        except OSError:  # gone, and its links with it
+            return
+
+    def _forget_old_builds(self) -> None:
+        for path in list(self.programs.iterdir()) if self.programs.is_dir() else ():
+            if path.name != build():
+                pins.remove(path)
+
+    # for people
+
+    def counters(self) -> list[str]:
+        """What each backend has served, and how many packets were dropped or passed by for which reason. After `observe`."""
+        if self._writer is None:
+            return []
+        return [*flows.served(self._writer.maps, self._writer.state), *flows.reasons(self._writer.maps)]
+
+    def connections(self) -> list[flows.Connection]:
+        """Every translated flow. After `observe`."""
+        if self._writer is None:
+            return []
+        return flows.connections(self._writer.maps, self._writer.state, time.monotonic_ns())
+
+
+@cache
+def build() -> str:
+    """A name for this kcompile's programs: a hash of their sources."""
+    digest = hashlib.sha256()
+    folder = programs.sources()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".c", ".h")):
+        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cgroup_root() -> Path:
+    """Where cgroup2 is mounted; UnsupportedError where it isn't."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(where)
+    raise UnsupportedError("cgroup2 is not mounted: mount it (mount -t cgroup2 none DIRECTORY), or apply with --socket-lb off")
+
+
+def _directory(name: str) -> Path:
+    return cgroup_root() if name == ROOT_CGROUP else Path(name)

@@ -1,0 +1,105 @@
+"""Which number each Service and backend has in the maps, and which slots each table: what a Program doesn't say.
+
+They are read back from the kernel and kept, so what stays in a Program keeps its numbers. A number or a slot that is given up is given
+out again by a later apply only: a packet under way may still be about to follow it.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+
+from ...errors import KernelError
+
+__all__ = ["Ids", "Slots", "full"]
+
+
+def full(name: str, wanted: int, capacity: int) -> KernelError:
+    """The error for a map that is too small."""
+    remedy = f"kcompile delete, then apply with --xdp-capacity {name}={_roomy(wanted)}"
+    return KernelError(f"map {name} holds {capacity} entries, and {wanted} are needed: {remedy}")
+
+
+def _roomy(wanted: int) -> int:
+    return 1 << (2 * wanted - 1).bit_length()
+
+
+class Ids:
+    """Numbers from 1 to `capacity` - 1 (0 is nobody), given out in a circle, so that one that was given up rests long."""
+
+    def __init__(self, name: str, capacity: int, used: set[int]) -> None:
+        self.name, self.capacity, self.used = name, capacity, used
+        self.resting: set[int] = set()
+        self.last = max(used, default=0)
+
+    def require(self, count: int) -> None:
+        """Raise unless `count` more can be given out."""
+        wanted = len(self.used) + count + 1
+        if wanted > self.capacity:
+            raise full(self.name, wanted, self.capacity)
+
+    def take(self) -> int:
+        """A free number; `require` has seen to it that there is one."""
+        for again in (False, True):
+            for _ in range(self.capacity):
+                self.last = self.last % (self.capacity - 1) + 1
+                if self.last not in self.used and (again or self.last not in self.resting):
+                    self.used.add(self.last)
+                    return self.last
+        raise full(self.name, self.capacity + 1, self.capacity)
+
+    def give_up(self, number: int) -> None:
+        self.used.discard(number)
+        self.resting.add(number)
+
+    def rested(self) -> None:
+        """A new apply begins."""
+        self.resting.clear()
+
+
+class Slots:
+    """Ranges of the map slots. `used`: (first, size) of every table in use."""
+
+    def __init__(self, capacity: int, used: list[tuple[int, int]]) -> None:
+        self.capacity = capacity
+        self.gaps: list[tuple[int, int]] = []  # (first, size), sorted, never touching
+        self.resting: list[tuple[int, int]] = []
+        at = 0
+        for first, size in sorted(used):
+            if first > at:
+                self.gaps.append((at, first - at))
+            at = max(at, first + size)
+        if at < capacity:
+            self.gaps.append((at, capacity - at))
+
+    @property
+    def free(self) -> int:
+        return sum(size for _, size in self.gaps)
+
+    def take(self, size: int) -> int:
+        """The first of `size` slots together; KernelError where there is no such gap."""
+        for index, (first, room) in enumerate(self.gaps):
+            if room >= size:
+                if room == size:
+                    del self.gaps[index]
+                else:
+                    self.gaps[index] = (first + size, room - size)
+                return first
+        raise full("slots", self.capacity - self.free + size, self.capacity)
+
+    def give_up(self, first: int, size: int) -> None:
+        if size:
+            self.resting.append((first, size))
+
+    def rested(self) -> None:
+        """A new apply begins: what rested can be used."""
+        for gap in self.resting:
+            insort(self.gaps, gap)
+        if self.resting:
+            joined: list[tuple[int, int]] = []
+            for first, size in self.gaps:
+                if joined and sum(joined[-1]) == first:
+                    joined[-1] = joined[-1][0], joined[-1][1] + size
+                else:
+                    joined.append((first, size))
+            self.gaps = joined
+        self.resting = []

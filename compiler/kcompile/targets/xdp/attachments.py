@@ -1,0 +1,93 @@
+"""Which program runs where, from what the node's interfaces are (docs/adr/0007).
+
+tc        on the way in and out of every interface that isn't part of another (a bridge, a bond; a VRF's members do count), on loopback on
+          the way out alone
+XDP       before that, on the interfaces that have the node's own addresses
+sockets   in one cgroup
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...ir.model import Dataplane
+from ...ir.node import DetectMode, Link
+from ..base import Key
+from .resources import ROOT_CGROUP, Interface
+
+__all__ = ["attachments", "fallbacks", "interfaces"]
+
+_TCP_HOOKS = ("connect4", "connect6", "getpeername4", "getpeername6")
+_UDP_HOOKS = ("sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6")
+_NO_XDP = {"bond": "a bond", "vlan": "a VLAN", "bridge": "a bridge"}
+
+
+def served(dataplane: Dataplane) -> list[Link]:
+    """The interfaces whose packets the programs see."""
+    return [link for link in dataplane.node.links if link.ethernet and link.upper in ("", "vrf")]
+
+
+def interfaces(dataplane: Dataplane) -> dict[Key, Interface]:
+    """The ``interface`` resources. An interface without an address of a family masquerades with the node's primary one."""
+    node, detector = dataplane.node, dataplane.settings.detector
+    own = (*node.addresses, *(a for link in node.links if not link.loopback for a in link.addresses))
+    primary = {v: next((a for a in own if _version(a) == v), "") for v in (4, 6)}
+    native = {link.name for link, how, _ in _xdp(dataplane) if how == "native" and link.kind != "veth"}  # a veth may lose what it is sent
+    found: dict[Key, Interface] = {}
+    for link in served(dataplane):
+        address = {v: next((a for a in link.addresses if _version(a) == v and not link.loopback), primary[v]) for v in (4, 6)}
+        pods = bool(detector.interface) and (
+            link.name.startswith(detector.interface)
+            if detector.mode is DetectMode.INTERFACE_NAME_PREFIX
+            else link.name == detector.interface
+        )
+        found[("interface", link.name)] = Interface(pods, link.peer_elsewhere, link.name in native, address[4], address[6])
+    return found
+
+
+def attachments(dataplane: Dataplane) -> dict[Key, str]:
+    """The ``attach`` resources."""
+    program: dict[Key, str] = {}
+    xdp = dataplane.settings.xdp
+    if dataplane.node.links:
+        hooks = {"tcp": _TCP_HOOKS, "all": (*_TCP_HOOKS, *_UDP_HOOKS)}.get(xdp.sockets, ())
+        for hook in hooks:
+            program[("attach", hook, xdp.cgroup or ROOT_CGROUP)] = "cgroup"
+    for link in served(dataplane):
+        if not link.loopback:
+            program[("attach", "ingress", link.name)] = "tc"
+        program[("attach", "egress", link.name)] = "tc"
+    for link, how, _ in _xdp(dataplane):
+        if how:
+            program[("attach", "xdp", link.name)] = how
+    return program
+
+
+def fallbacks(dataplane: Dataplane) -> list[str]:
+    """Why XDP isn't what was asked for, a line an interface."""
+    return [f"{link.name}: {reason}; Services are served there by tc alone" for link, how, reason in _xdp(dataplane) if reason and not how]
+
+
+def _xdp(dataplane: Dataplane) -> Iterator[tuple[Link, str, str]]:
+    """Each interface that has an address of the node: how XDP is attached there (empty: not at all), and why not."""
+    wanted = dataplane.settings.xdp.attach
+    addresses = set(dataplane.node.addresses)
+    for link in served(dataplane):
+        if link.loopback or not addresses.intersection(link.addresses):
+            continue
+        if wanted == "generic":
+            yield link, "generic", ""
+        elif link.kind in _NO_XDP:
+            yield link, "", f"{_NO_XDP[link.kind]} has no native XDP"
+        elif link.kind == "veth" and wanted == "auto":
+            yield link, "", "native XDP on a veth costs its segmentation offload"
+        elif link.native_xdp is False:
+            yield link, "", "its driver has no native XDP"
+        elif link.native_xdp is None and wanted == "auto":
+            yield link, "", "this kernel can't tell whether its driver has native XDP (--xdp-mode native tries)"
+        else:
+            yield link, "native", ""
+
+
+def _version(address: str) -> int:
+    return 6 if ":" in address else 4

@@ -1,0 +1,119 @@
+"""Dataplane -> Program: one pass over the ports, then the node."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import msgspec
+
+from ...ir.model import Backend, Dataplane, Disposition, Family, FrontendKind, Protocol, ResolvedPort
+from ..base import Key
+from .attachments import attachments, fallbacks, interfaces
+from .layout import CONSTANTS, SERVICE_CIDRS
+from .maglev import size_for
+from .resources import Config, Listener, Member, Pool, disposition_text
+
+__all__ = ["lower", "lower_port", "lower_shared", "within"]
+
+_CLUSTER, _LOCAL = CONSTANTS["BACKEND_CLUSTER"], CONSTANTS["BACKEND_LOCAL"]
+_ON_NODE, _HAIRPIN = CONSTANTS["BACKEND_ON_NODE"], CONSTANTS["BACKEND_HAIRPIN"]
+
+
+def within(dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
+    """`dataplane` less what this mode can't do, and a line for each thing left out or done otherwise."""
+    refused = [p for p in dataplane.ports if p.protocol is Protocol.SCTP]
+    names = dict.fromkeys(p.name for p in refused)
+    notes = [f"Service {name}: mode xdp has no SCTP (its checksum covers the whole packet): this port is left out" for name in names]
+    counts = [(family.value, len(_guarded(dataplane, family.value))) for family in Family]
+    notes += [
+        f"mode xdp drops unallocated addresses in {SERVICE_CIDRS} IPv{version} service CIDRs, and there are {count}"
+        for version, count in counts
+        if count > SERVICE_CIDRS
+    ]
+    if refused:
+        dataplane = msgspec.structs.replace(dataplane, ports=tuple([p for p in dataplane.ports if p.protocol is not Protocol.SCTP]))
+    return dataplane, (*notes, *fallbacks(dataplane))
+
+
+def lower(dataplane: Dataplane) -> dict[Key, Any]:
+    """The Program; empty where there is nothing to serve and nothing to guard."""
+    guarded = any(_guarded(dataplane, family.value) for family in Family)
+    if not dataplane.ports and not guarded:
+        return {}
+    program = lower_shared(dataplane)
+    for port in dataplane.ports:
+        program.update(lower_port(port, dataplane))
+    program.update(attachments(dataplane))
+    return program
+
+
+def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
+    """What belongs to no port, the attachments apart."""
+    settings, node = dataplane.settings, dataplane.node
+    cidrs = tuple(c for family in Family for c in _guarded(dataplane, family.value)[:SERVICE_CIDRS])
+    random = settings.xdp.balance == "random"
+    config = Config(settings.detector.cidr(4), settings.detector.cidr(6), cidrs, settings.xdp.sockets, random)
+    program: dict[Key, Any] = {("config",): config}
+    program.update(interfaces(dataplane))
+    for family in Family:
+        version = family.value
+        own = [a for a in node.interfaces or node.addresses if (":" in a) is (version == 6)]
+        answering = node.node_ports(version)
+        for address in dict.fromkeys((*own, *(answering or ()))):
+            answers = address in answering if answering is not None else True
+            loopback = address == "::1" or (version == 4 and address.startswith("127."))
+            program[("local", version, address)] = "node-ports" if answers and not loopback else "own"
+    return program
+
+
+def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
+    """The resources of `port`. Ports share nothing but ``address`` resources."""
+    program: dict[Key, Any] = {}
+    version, protocol, settings = port.family.value, port.protocol.lower, dataplane.settings
+    own = (version, protocol, port.name)
+    random = settings.xdp.balance == "random"
+    in_cluster, in_local = {(b.ip, b.port) for b in port.cluster}, {(b.ip, b.port) for b in port.local}
+
+    def member(b: Backend) -> Member:
+        at = b.ip, b.port
+        flags = (_CLUSTER if at in in_cluster else 0) | (_LOCAL if at in in_local else 0)
+        return Member(b.ip, b.port, flags | (_ON_NODE if b.local else 0) | (_HAIRPIN if b.hairpin else 0))
+
+    for kind, backends in (("cluster", port.cluster), ("local", port.local)):
+        if backends:
+            program[("pool", *own, kind)] = Pool(size_for(len(backends), random), tuple([member(b) for b in backends]))
+    if port.protocol is Protocol.UDP and (on := sorted({*port.serving}.difference(in_cluster, in_local))):
+        program[("serving", *own)] = tuple(on)
+    for frontend in port.frontends:
+        policy = frontend.policy
+        for cidr in frontend.source_ranges:
+            program[("range", *own, cidr)] = ""
+        pods, host, others = _words(policy.pods), _words(policy.host), _words(policy.others)
+        listener = Listener(port.name, frontend.kind.value, pods, host, others, port.affinity_seconds, bool(frontend.source_ranges))
+        program[("frontend", version, protocol, frontend.address, frontend.port)] = listener
+        if frontend.kind is FrontendKind.CLUSTER_IP and settings.compat.reject_unknown_ports:
+            program[("address", version, frontend.address)] = "reject"
+    return program
+
+
+_texts: dict[int, tuple[Disposition, str]] = {}
+
+
+def _words(disposition: Disposition) -> str:
+    # there are few dispositions, and passes/policy.py shares them; each is kept alive here, so that its identity stays its own
+    found = _texts.get(id(disposition))
+    if found is None or found[0] is not disposition:
+        if len(_texts) > 1000:
+            _texts.clear()
+        found = _texts[id(disposition)] = (disposition, disposition_text(disposition))
+    return found[1]
+
+
+def _guarded(dataplane: Dataplane, version: int) -> list[str]:
+    """The service CIDRs of a family whose unallocated addresses are dropped, neighbours joined."""
+    settings = dataplane.settings
+    own = [c for c in settings.service_cidrs if (":" in c) is (version == 6)]
+    if not settings.compat.drop_unallocated or len(own) < 2:
+        return own if settings.compat.drop_unallocated else []
+    return [str(n) for n in ipaddress.collapse_addresses(ipaddress.ip_network(c) for c in own)]  # type: ignore[type-var]

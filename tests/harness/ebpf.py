@@ -1,0 +1,92 @@
+"""What mode xdp needs of a machine besides namespaces: a bpffs and a cgroup of the test's own, and a cache of compiled programs."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kcompile.kernel.bpf import library, pins
+from kcompile.kernel.bpf.node import cgroup_root
+
+from . import netns
+
+__all__ = ["bpffs", "cgroup", "leftovers", "programs", "room"]
+
+_TCX = {"tcx/ingress": 46, "tcx/egress": 47}
+
+
+@functools.cache
+def _objects() -> Path:
+    """Compiled programs, shared by all tests of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="kctest-objects-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def bpffs(folder: Path) -> Iterator[Path]:
+    """A bpffs at `folder`/bpf, and the cache of programs where a KCOMPILE_RUN_DIR of `folder`/run has it."""
+    (folder / "run").mkdir(exist_ok=True)
+    (folder / "run" / "objects").symlink_to(_objects())
+    place = folder / "bpf"
+    place.mkdir()
+    pins.mount(place)
+    try:
+        yield place
+    finally:
+        pins.unmount(place)
+
+
+@contextlib.contextmanager
+def cgroup() -> Iterator[Path]:
+    """A cgroup of its own that this process is in, so that hooks there see its sockets and nobody else's."""
+    root = cgroup_root()
+    home = root / next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))[3:].lstrip("/")
+    own = root / f"kctest-{os.getpid()}-{os.urandom(3).hex()}"
+    own.mkdir()
+    try:
+        (own / "cgroup.procs").write_text(str(os.getpid()))
+        yield own
+    finally:
+        (home / "cgroup.procs").write_text(str(os.getpid()))
+        own.rmdir()
+
+
+@contextlib.contextmanager
+def room(mode: str, folder: Path) -> Iterator[Sequence[str]]:
+    """Where a test of `mode` runs; yields apply's further options. `folder` is for the test's files."""
+    with contextlib.ExitStack() as stack:
+        if not mode.startswith("xdp"):
+            yield ()
+            return
+        stack.enter_context(bpffs(folder))
+        if mode == "xdp-tc":
+            yield ("--socket-lb", "off")
+        else:
+            yield ("--cgroup", str(stack.enter_context(cgroup())))
+
+
+def programs(namespace: str) -> list[str]:
+    """Every eBPF program on an interface of `namespace`, and every clsact."""
+    found = []
+    with netns.enter(namespace):
+        for index, name in socket.if_nameindex():
+            for hook, kind in _TCX.items():
+                found += [f"{name}: {hook}: program {number}" for number in library.query(index, kind)]
+    for link in json.loads(netns.run(namespace, ["ip", "-json", "-details", "link"]).stdout):
+        found += [f"{link['ifname']}: xdp"] if "xdp" in link else []
+    found += [f"{q['dev']}: clsact" for q in json.loads(netns.run(namespace, ["tc", "-json", "qdisc"]).stdout) if q["kind"] == "clsact"]
+    return found
+
+
+def leftovers(mode: str, folder: Path) -> list[str]:
+    """What is still pinned."""
+    return [f"pin {path}" for path in pins.pins(folder / "bpf")] if mode.startswith("xdp") else []

@@ -1,0 +1,241 @@
+"""What a dataplane comes to: single services, interfaces and attachments, and what holds of any."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.random_dataplanes import random_dataplane
+from kcompile.ir.model import Dataplane, Endpoint, Family, Protocol, ServicePort
+from kcompile.ir.node import Compat, DetectMode, Detector, Link, NodeFacts, Settings, Xdp
+from kcompile.kernel.bpf import entries
+from kcompile.passes import resolve
+from kcompile.plan import diff
+from kcompile.targets.nftables import NftablesTarget
+from kcompile.targets.xdp import XdpTarget, within
+from kcompile.targets.xdp.layout import CONSTANTS
+from kcompile.targets.xdp.resources import DISPOSITIONS, Config, Interface, Listener, Member, Pool
+
+TARGET = XdpTarget()
+CLUSTER, LOCAL = CONSTANTS["BACKEND_CLUSTER"], CONSTANTS["BACKEND_LOCAL"]
+ON_NODE, HAIRPIN = CONSTANTS["BACKEND_ON_NODE"], CONSTANTS["BACKEND_HAIRPIN"]
+NIC = Link(name="eth0", native_xdp=True, addresses=("192.0.2.10", "2001:db8::10"))
+LINKS = (
+    Link(name="lo", loopback=True),
+    NIC,
+    Link(name="pod0", kind="veth", peer_elsewhere=True),
+    Link(name="pod1", kind="veth", peer_elsewhere=True, upper="bridge"),
+    Link(name="br0", kind="bridge", addresses=("10.244.0.1",)),
+    Link(name="vrf-a", kind="vrf"),
+    Link(name="eth1", upper="vrf"),
+    Link(name="wg0", kind="wireguard", ethernet=False),
+)
+NODE = NodeFacts(
+    name="node-a",
+    addresses=("192.0.2.10", "2001:db8::10"),
+    interfaces=("127.0.0.1", "192.0.2.10", "192.0.2.77"),
+    links=LINKS,
+    node_ports4=("192.0.2.10",),
+)
+DETECTOR = Detector(DetectMode.CLUSTER_CIDR, "10.244.0.0/16", "fd00:10:244::/48")
+SETTINGS = Settings(compat=Compat.of("nftables"), detector=DETECTOR, service_cidrs=("10.96.0.0/12",))
+HERE, THERE = Endpoint("10.244.0.5", 8080, "node-a"), Endpoint("10.244.1.5", 8080, "node-b")
+
+
+def dataplane(how: Settings = SETTINGS, node: NodeFacts = NODE, **options: Any) -> Dataplane:
+    fields = {"protocol": Protocol.TCP, "port": 80, "endpoints": (HERE, THERE)} | options
+    port = ServicePort(name="demo/web:http", family=Family.IPV4, cluster_ip="10.96.0.1", **fields)
+    return resolve([port], node, how)
+
+
+def program(how: Settings = SETTINGS, node: NodeFacts = NODE, **options: Any) -> dict[Any, Any]:
+    return TARGET.lower(dataplane(how, node, **options))
+
+
+def kinds(made: dict[Any, Any], *wanted: str) -> dict[Any, Any]:
+    return {key: value for key, value in made.items() if key[0] in wanted}
+
+
+def test_a_cluster_ip():
+    assert kinds(program(), "frontend", "pool", "address", "range", "serving", "config") == {
+        ("config",): Config("10.244.0.0/16", "fd00:10:244::/48", ("10.96.0.0/12",)),
+        ("pool", 4, "tcp", "demo/web:http", "cluster"): Pool(
+            211, (Member("10.244.0.5", 8080, CLUSTER | ON_NODE | HAIRPIN), Member("10.244.1.5", 8080, CLUSTER))
+        ),
+        ("frontend", 4, "tcp", "10.96.0.1", 80): Listener(
+            "demo/web:http", "ClusterIP", "dnat cluster", "dnat cluster masquerade", "dnat cluster masquerade"
+        ),
+        ("address", 4, "10.96.0.1"): "reject",
+    }
+
+
+def test_external_traffic_policy_local():
+    made = program(external_local=True, node_port=30080, load_balancer_ips=("198.18.0.1",), source_ranges=("203.0.113.0/24",))
+    assert made[("frontend", 4, "tcp", "", 30080)] == Listener(
+        "demo/web:http", "NodePort", "dnat cluster", "dnat cluster masquerade", "dnat local"
+    )
+    assert made[("frontend", 4, "tcp", "198.18.0.1", 80)].ranges
+    assert ("range", 4, "tcp", "demo/web:http", "203.0.113.0/24") in made
+    assert [m.flags for m in made[("pool", 4, "tcp", "demo/web:http", "local")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN]
+    assert [m.flags for m in made[("pool", 4, "tcp", "demo/web:http", "cluster")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN, CLUSTER]
+
+
+def test_backends_by_chance():
+    made = program(msgspec.structs.replace(SETTINGS, xdp=Xdp(balance="random")))
+    assert made[("config",)].random
+    assert made[("pool", 4, "tcp", "demo/web:http", "cluster")].size == 2
+
+
+def test_udp_endpoints_that_still_serve_keep_their_flows():
+    leaving = Endpoint("10.244.2.5", 8080, "node-b", ready=False, serving=True, terminating=True)
+    made = program(protocol=Protocol.UDP, endpoints=(HERE, leaving))
+    assert made[("serving", 4, "udp", "demo/web:http")] == (("10.244.2.5", 8080),)
+    assert ("serving", 4, "tcp", "demo/web:http") not in program(endpoints=(HERE, leaving))
+
+
+def test_sctp_is_refused_and_the_others_go_on():
+    plane, notes = within(dataplane(protocol=Protocol.SCTP))
+    assert plane.ports == ()
+    assert [note for note in notes if "SCTP" in note] == [
+        "Service demo/web:http: mode xdp has no SCTP (its checksum covers the whole packet): this port is left out"
+    ]
+    assert within(dataplane())[0].ports == dataplane().ports
+
+
+def test_nothing_to_do_is_an_empty_program():
+    assert TARGET.lower(Dataplane(NODE, msgspec.structs.replace(SETTINGS, service_cidrs=()), ())) == {}
+    assert TARGET.lower(Dataplane(NODE, SETTINGS, ()))[("config",)].service_cidrs == ("10.96.0.0/12",)
+
+
+def test_service_cidrs_are_joined_and_no_more_than_fit():
+    cidrs = ("10.96.0.0/13", "10.104.0.0/13", *(f"10.{n}.0.0/24" for n in range(5)))
+    plane, notes = within(dataplane(msgspec.structs.replace(SETTINGS, service_cidrs=cidrs)))
+    assert TARGET.lower(plane)[("config",)].service_cidrs == ("10.0.0.0/24", "10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24")
+    assert notes == ("mode xdp drops unallocated addresses in 4 IPv4 service CIDRs, and there are 6",)
+
+
+def test_local_addresses():
+    assert kinds(program(), "local") == {
+        ("local", 4, "127.0.0.1"): "own",
+        ("local", 4, "192.0.2.10"): "node-ports",
+        ("local", 4, "192.0.2.77"): "own",
+    }
+
+
+def test_interfaces():
+    own = {"address4": "192.0.2.10", "address6": "2001:db8::10"}
+    assert kinds(program(), "interface") == {
+        ("interface", "lo"): Interface(**own),
+        ("interface", "eth0"): Interface(xdp=True, **own),
+        ("interface", "pod0"): Interface(peer=True, **own),
+        ("interface", "br0"): Interface(address4="10.244.0.1", address6="2001:db8::10"),
+        ("interface", "vrf-a"): Interface(**own),
+        ("interface", "eth1"): Interface(**own),
+    }
+    by_prefix = msgspec.structs.replace(SETTINGS, detector=Detector(DetectMode.INTERFACE_NAME_PREFIX, interface="pod"))
+    assert [key[1] for key, value in program(by_prefix).items() if key[0] == "interface" and value.pods] == ["pod0"]
+    by_bridge = msgspec.structs.replace(SETTINGS, detector=Detector(DetectMode.BRIDGE_INTERFACE, interface="br"))
+    assert not [key for key, value in program(by_bridge).items() if key[0] == "interface" and value.pods]
+
+
+def test_attachments():
+    made = kinds(program(), "attach")
+    assert {key[2] for key in made if key[1] == "ingress"} == {"eth0", "pod0", "br0", "vrf-a", "eth1"}
+    assert {key[2] for key in made if key[1] == "egress"} == {"lo", "eth0", "pod0", "br0", "vrf-a", "eth1"}
+    assert {key: value for key, value in made.items() if key[1] == "xdp"} == {("attach", "xdp", "eth0"): "native"}
+    assert {key[1] for key in made if key[2] == "root"} == {"connect4", "connect6", "getpeername4", "getpeername6"}
+
+
+@pytest.mark.parametrize(("sockets", "hooks"), [("off", 0), ("tcp", 4), ("all", 8)])
+def test_hooks_on_sockets(sockets: str, hooks: int):
+    made = program(msgspec.structs.replace(SETTINGS, xdp=Xdp(sockets=sockets, cgroup="/cg/own")))
+    assert len([key for key in made if key[0] == "attach" and key[2] == "/cg/own"]) == hooks
+    assert made[("config",)].sockets == sockets
+
+
+@pytest.mark.parametrize(
+    ("wanted", "link", "how", "reason"),
+    [
+        ("auto", NIC, "native", ""),
+        ("generic", NIC, "generic", ""),
+        ("auto", msgspec.structs.replace(NIC, native_xdp=False), "", "eth0: its driver has no native XDP; "),
+        ("auto", msgspec.structs.replace(NIC, native_xdp=None), "", "eth0: this kernel can't tell whether its driver has native XDP"),
+        ("native", msgspec.structs.replace(NIC, native_xdp=None), "native", ""),
+        ("auto", msgspec.structs.replace(NIC, kind="veth"), "", "eth0: native XDP on a veth costs its segmentation offload; "),
+        ("native", msgspec.structs.replace(NIC, kind="veth"), "native", ""),
+        ("native", msgspec.structs.replace(NIC, kind="bond"), "", "eth0: a bond has no native XDP; "),
+        ("auto", msgspec.structs.replace(NIC, kind="vlan"), "", "eth0: a VLAN has no native XDP; "),
+    ],
+)
+def test_xdp_and_its_fallbacks(wanted: str, link: Link, how: str, reason: str):
+    node = msgspec.structs.replace(NODE, links=(link,))
+    plane, notes = within(dataplane(msgspec.structs.replace(SETTINGS, xdp=Xdp(attach=wanted)), node))
+    assert TARGET.lower(plane).get(("attach", "xdp", "eth0"), "") == how
+    assert len(notes) == bool(reason)
+    assert all(note.startswith(reason) for note in notes)
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_program(seed: int) -> tuple[Dataplane, dict[Any, Any]]:
+    plane, _ = within(random_dataplane(random.Random(seed)))
+    return plane, TARGET.lower(plane)
+
+
+@given(seeds)
+@settings(max_examples=50, deadline=None)
+def test_every_disposition_finds_its_pool(seed: int):
+    _, made = random_program(seed)
+    for key, listener in kinds(made, "frontend").items():
+        for words in (listener.pods, listener.host, listener.others):
+            assert words in DISPOSITIONS
+            if words.startswith("dnat"):
+                assert made[("pool", *key[1:3], listener.service, words.split()[1])].members
+        ranges = [k for k in made if k[0] == "range" and k[1:4] == (*key[1:3], listener.service)]
+        assert not listener.ranges or ranges
+
+
+@given(seeds)
+@settings(max_examples=50, deadline=None)
+def test_it_serves_what_nftables_serves(seed: int):
+    plane, made = random_program(seed)
+    nftables = NftablesTarget()
+    for ours, theirs in zip(TARGET.frontends(made), nftables.frontends(nftables.lower(plane)), strict=True):
+        if ours.affinity_seconds:  # there a sticky Service shows the backends of both its pools
+            assert set(ours.backends) <= set(theirs.backends)
+            ours = msgspec.structs.replace(ours, backends=theirs.backends)
+        assert ours == theirs
+
+
+@given(seeds)
+@settings(max_examples=50, deadline=None)
+def test_entries_read_back_as_they_were_written(seed: int):
+    _, made = random_program(seed)
+    for key, value in made.items():
+        if key[0] == "frontend":
+            entry = entries.frontend_entry(value, 7)
+            assert entries.read_frontend(key[1], entries.frontend_key(*key[1:]), entry, {7: value.service}.__getitem__) == (key, value)
+        elif key[0] == "config":
+            assert entries.read_config(entries.config(value, 5)) == (value, 5)
+        elif key[0] == "interface":
+            assert entries.read_interface(entries.interface(value)) == value
+        elif key[0] == "local":
+            assert entries.read_local(entries.local_entry(value)) == value
+        elif key[0] == "range":
+            assert entries.read_range(key[1], entries.range_key(key[1], 9, key[4])) == (9, key[4])
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_everything_can_be_said_in_one_line(seed: int):
+    _, made = random_program(seed)
+    lines = [TARGET.describe(key, value) for key, value in made.items()]
+    assert all(line and "\n" not in line for line in lines)
+    assert len(set(lines)) == len(lines)
+    assert "".join(TARGET.scripts(diff({}, made)).values()).count("\n") == len(lines)
