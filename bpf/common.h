@@ -164,6 +164,10 @@ INLINE int masked6(address6 a, address6 mask, address6 net)
 INLINE int none4(address4 a) { return !a; }
 INLINE int none6(address6 a) { return !(a.word[0] | a.word[1] | a.word[2] | a.word[3]); }
 
+/* No host's own address: this network, loopback, multicast and beyond. */
+INLINE int odd4(address4 a) { return !(a & 0xff) || (a & 0xff) == 127 || (a & 0xff) >= 224; }
+INLINE int odd6(address6 a) { return (a.word[0] & 0xff) == 0xff || !(a.word[0] | a.word[1] | a.word[2]); }
+
 /* The part of an address that hashing uses. */
 INLINE __u32 mixed4(address4 a) { return a; }
 INLINE __u32 mixed6(address6 a) { return (a.word[0] * 31 + a.word[1]) * 31 + (a.word[2] * 31 ^ a.word[3]); }

@@ -64,8 +64,8 @@ INLINE int V(elsewhere)(HERE *here, struct V(work) *work, struct V(packet) *pack
 INLINE int V(begin)(HERE *here, struct V(work) *work, struct V(packet) *packet, __u64 now, int hook, __u32 *reason)
 {
     const struct V_KEY(flow) *key = &packet->key;
-    if (packet->flags & TCP_RST)
-        return BEGIN_PASS; /* of a connection that we have forgotten */
+    if (packet->flags & TCP_RST || V(odd)(key->saddr))
+        return BEGIN_PASS; /* of a connection that we have forgotten, or nothing that could be answered */
     struct frontend *frontend = key->dport ? V(frontend)(work, key) : NULL;
     if (!frontend)
         return V(elsewhere)(here, work, packet, now, hook, reason);
