@@ -1,4 +1,4 @@
-/* Answers to what can't be served: a TCP reset, or an ICMP error about the packet. Included for each family, for tc only.
+/* Answers to what can't be served: an ICMP error about the packet. Included for each family, for tc only.
  *
  * The packet is made into its answer and goes back: out of the interface that it came in by, or through lo to the node's own socket.
  */
@@ -50,84 +50,46 @@ INLINE __u64 V(pseudo)(const struct V_KEY(flow) *key, __u8 protocol, __u16 lengt
     return V(sum_of)(key->saddr) + V(sum_of)(key->daddr) + NET16(protocol) + NET16(length);
 }
 
-INLINE int V(reset)(HERE *here, const struct V(packet) *packet, int hook)
+/* An ICMP error that carries the packet's first `carried` bytes. */
+INLINE int V(complain_with)(HERE *here, const struct V_KEY(flow) *key, __u8 type, __u8 code, __be32 rest, int hook, const __u32 carried)
 {
-    const struct V_KEY(flow) *key = &packet->key;
-    if (packet->flags & TCP_RST)
-        return DROP;
-    struct tcp *tcp = DATA(here) + HEADER + IP_LENGTH;
-    if ((void *)(tcp + 1) > DATA_END(here))
-        return DROP;
-    __u16 length = packet->length - IP_LENGTH; /* of TCP */
-    __u32 used = (length - (__u32)(tcp->offset >> 4) * 4) + (packet->flags & TCP_SYN ? 1 : 0) + (packet->flags & TCP_FIN ? 1 : 0);
-    __be32 sequence = 0, acknowledgement = 0;
-    __u8 flags = TCP_RST;
-    if (packet->flags & TCP_ACK) {
-        sequence = tcp->acknowledgement;
-    } else {
-        flags |= TCP_ACK;
-        acknowledgement = NET32(NET32(tcp->sequence) + used);
-    }
-    /* where the checksum is still to be computed, the field holds the sum of the pseudo header, and has to for the answer */
-    int partial = tcp->check == fold(V(pseudo)(key, PROTOCOL_TCP, length));
-    if (bpf_skb_change_tail(here, HEADER + IP_LENGTH + sizeof(struct tcp), 0))
-        return DROP;
-    struct V(header) *ip = DATA(here) + HEADER;
-    tcp = (void *)ip + IP_LENGTH;
-    if ((void *)(tcp + 1) > DATA_END(here))
-        return DROP;
-    V(answer_header)(ip, key, PROTOCOL_TCP, sizeof(*tcp));
-    tcp->source = key->dport;
-    tcp->destination = key->sport;
-    tcp->sequence = sequence;
-    tcp->acknowledgement = acknowledgement;
-    tcp->offset = 5 << 4;
-    tcp->flags = flags;
-    tcp->window = 0;
-    tcp->urgent = 0;
-    __u64 sum = V(pseudo)(key, PROTOCOL_TCP, sizeof(*tcp));
-    if (partial)
-        tcp->check = fold(sum);
-    else
-        tcp->check = ~fold(sum + *(__u32 *)&tcp->source + sequence + acknowledgement + *(__u16 *)&tcp->offset);
-    return V(back)(here, hook);
-}
-
-/* An ICMP error of `type` and `code` that carries the packet's first bytes: its IP header and 8 more. `rest`: the second word. */
-INLINE int V(complain)(HERE *here, const struct V_KEY(flow) *key, __u8 type, __u8 code, __be32 rest, int hook)
-{
-#define CARRIED (IP_LENGTH + 8)
-    if (bpf_skb_change_tail(here, HEADER + CARRIED, 0) || bpf_skb_adjust_room(here, IP_LENGTH + sizeof(struct icmp), BPF_ADJ_ROOM_MAC, 0))
+    if (bpf_skb_change_tail(here, HEADER + carried, 0) || bpf_skb_adjust_room(here, IP_LENGTH + sizeof(struct icmp), BPF_ADJ_ROOM_MAC, 0))
         return DROP;
     struct V(header) *ip = DATA(here) + HEADER;
     struct icmp *icmp = (void *)ip + IP_LENGTH;
-    __u32 *carried = (void *)(icmp + 1);
-    if ((void *)carried + CARRIED > DATA_END(here))
+    __u32 *words = (void *)(icmp + 1);
+    if ((void *)words + carried > DATA_END(here))
         return DROP;
-    V(answer_header)(ip, key, PROTOCOL_ICMP, sizeof(*icmp) + CARRIED);
+    V(answer_header)(ip, key, PROTOCOL_ICMP, sizeof(*icmp) + carried);
     icmp->type = type;
     icmp->code = code;
     icmp->check = 0;
     icmp->rest = rest;
     __u64 sum = 0;
 #pragma unroll
-    for (int i = 0; i < CARRIED / 4; i++)
-        sum += carried[i];
+    for (int i = 0; i < carried / 4; i++)
+        sum += words[i];
     sum += *(__u32 *)icmp + (__u64)rest;
 #if FAMILY == 6
-    sum += V(pseudo)(key, PROTOCOL_ICMP, sizeof(*icmp) + CARRIED);
+    sum += V(pseudo)(key, PROTOCOL_ICMP, sizeof(*icmp) + carried);
 #endif
     icmp->check = ~fold(sum);
     return V(back)(here, hook);
-#undef CARRIED
 }
 
-/* Nobody there: what kube-proxy's REJECT says, but a reset to TCP, which every client understands at once. */
+/* An ICMP error of `type` and `code` that carries the packet's IP header and 8 more bytes, of TCP all 20: the kernel lets nobody cut off
+ * a checksum that is still to be computed. `rest`: the second word. */
+INLINE int V(complain)(HERE *here, const struct V_KEY(flow) *key, __u8 type, __u8 code, __be32 rest, int hook)
+{
+    if (key->protocol == PROTOCOL_TCP)
+        return V(complain_with)(here, key, type, code, rest, hook, IP_LENGTH + sizeof(struct tcp));
+    return V(complain_with)(here, key, type, code, rest, hook, IP_LENGTH + 8);
+}
+
+/* Nobody there: port unreachable, to TCP too, as kube-proxy's REJECT says it. */
 INLINE int V(reject)(HERE *here, const struct V(packet) *packet, int hook)
 {
-    if (packet->key.protocol == PROTOCOL_TCP)
-        return V(reset)(here, packet, hook);
-    return V(complain)(here, &packet->key, FAMILY == 4 ? 3 : 1, FAMILY == 4 ? 3 : 4, 0, hook); /* port unreachable */
+    return V(complain)(here, &packet->key, FAMILY == 4 ? 3 : 1, FAMILY == 4 ? 3 : 4, 0, hook);
 }
 
 /* The way there takes packets of at most `mtu` bytes. One that may be fragmented is left to the stack, rewritten. */

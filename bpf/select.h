@@ -27,7 +27,7 @@ INLINE __u8 V(disposition)(const struct frontend *frontend, V(address) source, _
 {
     __u32 zero = 0;
     struct config *config = LOOKUP(config, &zero);
-    if (config && config->flags & V(CONFIG_PODS_BY_CIDR) && V(masked)(source, config->V(pods), config->JOIN(V(pods), _mask)))
+    if (config && config->flags & V(CONFIG_PODS_BY_CIDR) && V(masked)(source, config->JOIN(V(pods), _mask), config->V(pods)))
         return frontend->pods;
     if (hook == LEAVING)
         return frontend->host;
