@@ -13,7 +13,7 @@ PYTEST := $(AS_ROOT)$(PY) -m pytest $(if $(AS_ROOT),-o cache_dir=.venv/root/pyte
 ARGS ?=
 COMPLETIONS := build/completion
 
-.PHONY: help demo test test-ipvs lint format types check bench conformance shell-ipvs sessions completion setup setup-test clean
+.PHONY: help demo test test-ipvs lint format types check fuzz-xdp bench conformance shell-ipvs sessions completion setup setup-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ conformance: setup-test ## real packets, every flow case, every mode (ARGS='--mo
 shell-ipvs: setup-test ## a shell, as root, under a kernel with IPVS (ARGS='-w DIR' keeps what is written in DIR; '--machine tcg')
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=tests $(PY) -m uml --terminal --module ip_vs $(ARGS) -- bash -c \
 	    'echo "Linux $$(uname -r) with IPVS, machine $$(uname -n). What you write here is lost at the end: exit, or ^D."; exec bash -i'
+
+fuzz-xdp: setup-test ## a million random and truncated packets through the eBPF programs (ARGS='COUNT SEED')
+	$(if $(AS_ROOT),$(AS_ROOT),env )PYTHONPATH=tests $(PY) -m bpf.fuzz $(ARGS)
 
 bench: setup-test ## every stage and peer, and connect latency: 15 minutes (ARGS='--scale 1000x10' is quicker), then a table
 	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)

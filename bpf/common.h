@@ -93,6 +93,14 @@ struct icmp { __u8 type, code; __sum16 check; __be32 rest; };
 #define FOUND_ECHO 2  /* an ICMP echo request */
 #define FOUND_NONE 3  /* nothing for us */
 
+/* What becomes of the first packet of a connection. */
+#define BEGIN_PASS 0
+#define BEGIN_DROP 1
+#define BEGIN_REFUSE 2
+#define BEGIN_FLOW 3 /* work->forward is what it becomes */
+
+#define TOO_BIG 100 /* no verdict of the kernel's */
+
 /* TCP and UDP begin with the ports. Their checksum field, from the beginning of the header. */
 #define CHECK_OFFSET(protocol) ((protocol) == PROTOCOL_TCP ? 16 : 6)
 

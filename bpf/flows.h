@@ -45,12 +45,13 @@ INLINE void V(forget)(struct V(work) *work, const struct V_KEY(flow) *key, const
     DELETE(V(flows), key);
 }
 
-/* Whether the entry `flow` at `key` stands for no connection any more: closed, silent for long, or without its other half. */
+/* Whether the entry `flow` at `key` stands for no connection any more: closed, silent for long, or without its other half, whose key
+ * is put into *other_key. */
 INLINE int V(dead)(struct V_KEY(flow) *other_key, const struct V_KEY(flow) *key, const struct V(flow) *flow, __u64 now)
 {
+    V(turned)(other_key, flow, key->protocol);
     if (flow->flags & FLOW_CLOSING)
         return 1;
-    V(turned)(other_key, flow, key->protocol);
     struct V(flow) *other = LOOKUP(V(flows), other_key);
     if (!other || !V(opposite)(other, key))
         return 1;

@@ -92,16 +92,12 @@ INLINE int V(home)(HERE *here)
 }
 
 /* Along the way in work->fib. The kernel finds the neighbour and keeps it fresh. */
-INLINE int V(leave)(struct V(work) *work, int hook)
+INLINE int V(leave)(struct V(work) *work)
 {
     struct bpf_fib_lookup *fib = &work->fib;
-    __u32 out = fib->ifindex;
-    struct interface *interface = LOOKUP(interfaces, &out);
-    if (MAC_LENGTH && hook == COMING && interface && interface->flags & INTERFACE_PEER)
-        return bpf_redirect_peer(out, 0);
     work->hop.nh_family = fib->family;
     __builtin_memcpy(work->hop.ipv6_nh, fib->ipv6_dst, 16);
-    return redirect_neigh(out, &work->hop, sizeof(work->hop), 0);
+    return redirect_neigh(fib->ifindex, &work->hop, sizeof(work->hop), 0);
 }
 #endif
 
@@ -111,81 +107,106 @@ INLINE int V(masqueraded)(const struct V(packet) *packet, const struct V(flow) *
     return !V(same)(packet->key.saddr, flow->saddr) && !(flow->flags & FLOW_REPLY);
 }
 
-/* A packet and its flow's entry: what becomes of it. */
+/* Asks for the way and keeps it in the entry, if the next hop is known. BPF_FIB_LKUP_RET_*; *flags are the entry's from now on. */
+INLINE int V(find_way)(HERE *here, struct V(work) *work, const struct V(packet) *packet, struct V(flow) *flow, __u16 *flags, int hook)
+{
+    int found = V(route)(here, work, packet->key.saddr, flow->daddr, packet->length, hook);
+    __u32 out = work->fib.ifindex;
+    struct interface *interface = LOOKUP(interfaces, &out);
+    __u8 kind = interface ? interface->flags : 0;
+    *flags &= ~(FLOW_PEER | FLOW_XDP);
+    *flags |= (kind & INTERFACE_PEER ? FLOW_PEER : 0) | (kind & INTERFACE_XDP ? FLOW_XDP : 0);
+    if (found == BPF_FIB_LKUP_RET_SUCCESS) {
+        __builtin_memcpy(flow->macs, work->fib.dmac, 6);
+        __builtin_memcpy(flow->macs + 6, work->fib.smac, 6);
+        flow->mtu = work->fib.mtu_result;
+        flow->flags = *flags;
+        flow->out = out;
+    }
+    return found;
+}
+
+#ifdef TC
+/* How a packet leaves. */
+#define WAY_UP 0    /* goes on where it is */
+#define WAY_HOME 1  /* to the node's own socket, by lo */
+#define WAY_PEER 2  /* into a pod */
+#define WAY_OUT 3   /* by an interface, next hop known */
+#define WAY_FRESH 4 /* by an interface, the kernel finds the next hop */
+
+/* A packet and its flow's entry: what becomes of it. TOO_BIG: nothing yet, since the way, whose limit is in work->fib, doesn't take it. */
 INLINE int V(send)(HERE *here, struct V(work) *work, struct V(packet) *packet, struct V(flow) *flow, int hook)
 {
     __u16 flags = flow->flags;
-#ifdef TC
-    /* It goes where it is going already; or to the node itself: up. */
-    int there = hook == LEAVING && V(same)(packet->key.daddr, flow->daddr);
-    if (there || flags & FLOW_TO_STACK) {
-        V(count)(flow, packet->length);
-        if (V(rewrite)(here, packet, flow, NULL, 0) || there)
-            return PASS;
-        if (hook == LEAVING)
-            return here->ifindex == LOOPBACK ? PASS : V(home)(here);
-        return (flags & (FLOW_REPLY | FLOW_DIRECT)) == FLOW_REPLY ? V(home)(here) : PASS;
-    }
-#else
-    if (flags & FLOW_TO_STACK)
-        return PASS;
-#endif
-    if (hook == COMING && packet->ttl <= 1)
-        return PASS; /* the stack answers: time exceeded */
-
     __u32 out = flow->out;
-    int fresh = !out;
-    if (UNLIKELY(fresh)) {
-        int found = V(route)(here, work, packet->key.saddr, flow->daddr, packet->length, hook);
-#ifdef TC
-        if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-            return V(too_big)(here, packet, flow, work->fib.mtu_result, hook);
-        if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) {
-            if (!V(masqueraded)(packet, flow)) { /* the stack may know a way (a tunnel), or says that there is none */
-                V(count)(flow, packet->length);
-                V(rewrite)(here, packet, flow, NULL, 0);
-                return PASS;
+    int way = WAY_OUT, hop = 0;
+    if (hook == LEAVING && V(same)(packet->key.daddr, flow->daddr)) {
+        way = WAY_UP; /* it goes there already */
+    } else if (flags & FLOW_TO_STACK) {
+        if (hook == LEAVING)
+            way = here->ifindex == LOOPBACK ? WAY_UP : WAY_HOME;
+        else
+            way = (flags & (FLOW_REPLY | FLOW_DIRECT)) == FLOW_REPLY ? WAY_HOME : WAY_UP;
+    } else {
+        if (hook == COMING && packet->ttl <= 1)
+            return PASS; /* the stack answers: time exceeded */
+        int big = 0;
+        if (UNLIKELY(!out)) {
+            int found = V(find_way)(here, work, packet, flow, &flags, hook);
+            out = work->fib.ifindex;
+            way = WAY_FRESH;
+            if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+                big = 1;
+            } else if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) {
+                if (V(masqueraded)(packet, flow)) {
+                    count_reason(REASON_NO_ROUTE_DROPPED);
+                    return DROP;
+                }
+                way = WAY_UP; /* the stack may know a way (a tunnel), or says that there is none */
             }
-            count_reason(REASON_NO_ROUTE_DROPPED);
-            return DROP;
+        } else if (UNLIKELY(packet->length > flow->mtu && flow->mtu && !here->gso_size)) {
+            work->fib.mtu_result = flow->mtu;
+            big = 1;
         }
-#else
-        if (found != BPF_FIB_LKUP_RET_SUCCESS)
-            return PASS;
-#endif
-        out = work->fib.ifindex;
-        struct interface *interface = LOOKUP(interfaces, &out);
-        __u8 kind = interface ? interface->flags : 0;
-        flags = (flags & ~(FLOW_PEER | FLOW_XDP)) | (kind & INTERFACE_PEER ? FLOW_PEER : 0) | (kind & INTERFACE_XDP ? FLOW_XDP : 0);
-        if (found == BPF_FIB_LKUP_RET_SUCCESS) {
-            flow->mtu = work->fib.mtu_result;
-            __builtin_memcpy(flow->macs, work->fib.dmac, 6);
-            __builtin_memcpy(flow->macs + 6, work->fib.smac, 6);
-            flow->flags = flags;
-            flow->out = out;
+        if (UNLIKELY(big)) {
+            if (packet->whole)
+                return TOO_BIG;
+            way = WAY_UP; /* to be cut */
         }
+        if (MAC_LENGTH && flags & FLOW_PEER && hook == COMING && way != WAY_UP)
+            way = WAY_PEER;
+        hop = hook == COMING && way != WAY_UP;
     }
-#ifdef TC
-    if (UNLIKELY(!fresh && flow->mtu && packet->length > flow->mtu && !here->gso_size))
-        return V(too_big)(here, packet, flow, flow->mtu, hook);
     V(count)(flow, packet->length);
-    if (V(rewrite)(here, packet, flow, flow->out && !(fresh && !(flags & FLOW_PEER)) ? flow->macs : NULL, hook == COMING))
+    if (V(rewrite)(here, packet, flow, (way == WAY_OUT || way == WAY_PEER) && flow->out ? flow->macs : NULL, hop))
         return PASS;
-    if (MAC_LENGTH && flags & FLOW_PEER && hook == COMING)
+    switch (way) {
+    case WAY_PEER:
         return bpf_redirect_peer(out, 0);
-    if (MAC_LENGTH && !fresh)
-        return bpf_redirect(out, 0);
-    if (fresh)
-        return V(leave)(work, hook);
-    return redirect_neigh(out, NULL, 0, 0);
+    case WAY_OUT:
+        return MAC_LENGTH ? bpf_redirect(out, 0) : redirect_neigh(out, NULL, 0, 0);
+    case WAY_FRESH:
+        return V(leave)(work);
+    case WAY_HOME:
+        return V(home)(here);
+    }
+    return PASS;
+}
 #else
-    if (flow->mtu && packet->length > flow->mtu)
+/* A packet and its flow's entry: sent, or left to tc as it is. */
+INLINE int V(send)(HERE *here, struct V(work) *work, struct V(packet) *packet, struct V(flow) *flow, int hook)
+{
+    __u16 flags = flow->flags;
+    if (flags & FLOW_TO_STACK || packet->ttl <= 1)
         return PASS;
-    if (out != here->ingress_ifindex && !(flags & FLOW_XDP))
+    if (UNLIKELY(!flow->out) && V(find_way)(here, work, packet, flow, &flags, hook) != BPF_FIB_LKUP_RET_SUCCESS)
+        return PASS;
+    __u32 out = flow->out;
+    if ((out != here->ingress_ifindex && !(flags & FLOW_XDP)) || (flow->mtu && packet->length > flow->mtu))
         return PASS;
     V(count)(flow, packet->length);
     if (V(rewrite)(here, packet, flow, flow->macs, 1))
         return PASS;
     return out == here->ingress_ifindex ? XDP_TX : bpf_redirect(out, 0);
-#endif
 }
+#endif

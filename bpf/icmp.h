@@ -87,12 +87,6 @@ INLINE int V(translate_error)(HERE *here, struct V(work) *work, struct V(packet)
 #endif
     ip->source = outer->saddr;
     ip->destination = outer->daddr;
-#if MAC_LENGTH
-    if (forwards && !none4(*(__u32 *)work->fib.dmac)) {
-        __builtin_memcpy((void *)ip - HEADER, work->fib.dmac, 6);
-        __builtin_memcpy((void *)ip - HEADER + 6, work->fib.smac, 6);
-    }
-#endif
     __u32 field = HEADER + IP_LENGTH + 2;
     bpf_l4_csum_replace(here, field, 0, fold32(change), 0);
 #if FAMILY == 6
@@ -102,7 +96,7 @@ INLINE int V(translate_error)(HERE *here, struct V(work) *work, struct V(packet)
     if (there)
         return PASS;
     if (forwards)
-        return V(leave)(work, hook);
+        return V(leave)(work);
     if (hook == LEAVING)
         return here->ifindex == LOOPBACK ? PASS : V(home)(here);
     return flags & FLOW_REPLY ? V(home)(here) : PASS;

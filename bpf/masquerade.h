@@ -30,8 +30,8 @@ INLINE int V(socket_has)(HERE *here, struct V(work) *work, const struct V(flow) 
 }
 
 /* Puts the pair for `key` into the map: work->forward says what it becomes, its source port is changed until the tuple that the answers
- * will come by is free. NULL where none is, and nothing is written. `ours`: the source is an address of this node, not the client's. */
-INLINE struct V(flow) *V(create)(HERE *here, struct V(work) *work, const struct V_KEY(flow) *key, int ours, __u64 now)
+ * will come by is free. NULL where none is, and nothing is written. */
+INLINE struct V(flow) *V(create)(HERE *here, struct V(work) *work, const struct V_KEY(flow) *key, __u64 now)
 {
     struct V(flow) *forward = &work->forward, *reply = &work->reply;
     reply->saddr = key->daddr;
@@ -47,6 +47,7 @@ INLINE struct V(flow) *V(create)(HERE *here, struct V(work) *work, const struct 
     __builtin_memset(reply->macs, 0, sizeof(reply->macs));
     __builtin_memset(forward->macs, 0, sizeof(forward->macs));
     forward->sport = key->sport;
+    int ours = !V(same)(forward->saddr, key->saddr) || (forward->flags & FLOW_DIRECT && LOOKUP(V(locals), &key->saddr));
     int change = forward->flags & FLOW_DIRECT; /* its own port is what it can't have */
     struct V_KEY(flow) theirs;
     for (int i = 0; i < PORT_TRIES; i++) {
@@ -69,5 +70,8 @@ INLINE struct V(flow) *V(create)(HERE *here, struct V(work) *work, const struct 
 claimed:
     if (UPDATE(V(flows), key, forward, BPF_ANY))
         return NULL;
+    struct counter *counter = LOOKUP(counters, &forward->backend);
+    if (counter && !(forward->flags & FLOW_DIRECT))
+        counter->connections += 1;
     return LOOKUP(V(flows), key);
 }

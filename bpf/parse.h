@@ -8,7 +8,8 @@ struct V(packet) {
     struct V_KEY(flow) key;
     __u8 flags; /* of TCP */
     __u8 ttl;
-    __u16 length; /* of the whole packet, without Ethernet; 0 for one that will be cut into segments */
+    __u8 whole; /* it may not be fragmented */
+    __u16 length; /* from the IP header on */
 };
 
 /* Fills `packet`; FOUND_*. What we leave alone although it may be meant for a Service is counted. */
@@ -50,6 +51,11 @@ INLINE int V(parse)(HERE *here, struct V(packet) *packet)
     packet->length = said;
     packet->ttl = ip->ttl;
     packet->flags = 0;
+#if FAMILY == 4
+    packet->whole = !!(ip->fragment & NET16(0x4000));
+#else
+    packet->whole = 1;
+#endif
     packet->key.saddr = ip->source;
     packet->key.daddr = ip->destination;
     packet->key.protocol = ip->protocol;

@@ -85,26 +85,3 @@ INLINE int V(complain)(HERE *here, const struct V_KEY(flow) *key, __u8 type, __u
         return V(complain_with)(here, key, type, code, rest, hook, IP_LENGTH + sizeof(struct tcp));
     return V(complain_with)(here, key, type, code, rest, hook, IP_LENGTH + 8);
 }
-
-/* Nobody there: port unreachable, to TCP too, as kube-proxy's REJECT says it. */
-INLINE int V(reject)(HERE *here, const struct V(packet) *packet, int hook)
-{
-    return V(complain)(here, &packet->key, FAMILY == 4 ? 3 : 1, FAMILY == 4 ? 3 : 4, 0, hook);
-}
-
-/* The way there takes packets of at most `mtu` bytes. One that may be fragmented is left to the stack, rewritten. */
-INLINE int V(too_big)(HERE *here, const struct V(packet) *packet, const struct V(flow) *flow, __u16 mtu, int hook)
-{
-#if FAMILY == 4
-    struct header4 *ip = DATA(here) + HEADER;
-    if ((void *)(ip + 1) > DATA_END(here))
-        return DROP;
-    if (!(ip->fragment & NET16(0x4000))) {
-        V(rewrite)(here, packet, flow, NULL, 0);
-        return PASS;
-    }
-    return V(complain)(here, &packet->key, 3, 4, NET32((__u32)mtu), hook);
-#else
-    return V(complain)(here, &packet->key, 2, 0, NET32((__u32)mtu), hook);
-#endif
-}

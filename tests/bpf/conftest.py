@@ -12,6 +12,8 @@ import pytest
 from harness import modes, netns
 from kcompile.kernel.bpf import pins
 
+from .world import World, make
+
 
 @pytest.fixture(scope="session", autouse=True)
 def bpf_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -52,3 +54,17 @@ def cgroup() -> Iterator[Path]:
         yield folder
     finally:
         folder.rmdir()
+
+
+@pytest.fixture(scope="session")
+def only_world(bpf_cache: Path) -> Iterator[World]:
+    with make() as world:
+        yield world
+
+
+@pytest.fixture
+def world(only_world: World) -> World:
+    """The node of world.py, with no connections yet."""
+    only_world.clear()
+    only_world.configure()
+    return only_world
