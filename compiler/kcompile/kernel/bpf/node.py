@@ -224,6 +224,10 @@ class XdpKernel:
 
     # for people
 
+    def maps(self) -> dict[str, Fd]:
+        """The node's maps by name, after `observe` or `apply`; empty where there are none."""
+        return dict(self._writer.maps) if self._writer is not None else {}
+
     def counters(self) -> list[str]:
         """What each backend has served, and how many packets were dropped or passed by for which reason. After `observe`."""
         if self._writer is None:

@@ -92,6 +92,9 @@ def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
         for cidr in frontend.source_ranges:
             program[("range", *own, cidr)] = ""
         pods, host, others = _words(policy.pods), _words(policy.host), _words(policy.others)
+        if frontend.kind is FrontendKind.CLUSTER_IP and settings.compat.reject_unknown_ports:
+            # whom this port doesn't touch meets what the address has for ports that it doesn't have
+            pods, host, others = ("reject" if words == "pass" else words for words in (pods, host, others))
         listener = Listener(port.name, frontend.kind.value, pods, host, others, port.affinity_seconds, bool(frontend.source_ranges))
         program[("frontend", version, protocol, frontend.address, frontend.port)] = listener
     return program
