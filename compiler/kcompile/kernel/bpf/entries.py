@@ -82,7 +82,7 @@ def place(version: int, end: tuple[str, int]) -> bytes:
     return padded(version, end[0]) + _port(end[1])
 
 
-def member(data: bytes) -> tuple[Member, int, int]:
+def member(data: bytes | memoryview) -> tuple[Member, int, int]:
     """The member in an entry of the map backends, its IP version (0: the entry is free), and its service's number."""
     ip, port, version, flags, service = layout.BACKEND.unpack(data)
     return Member(address(ip[:4] if version == 4 else ip), int.from_bytes(port), flags), version, service
