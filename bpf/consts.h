@@ -31,6 +31,7 @@
 
 /* local_address.flags */
 #define ADDRESS_NODE_PORTS 0x1 /* NodePorts answer here */
+#define ADDRESS_MASQUERADE 0x2 /* masquerading puts this one */
 
 /* interface.flags */
 #define INTERFACE_PODS 0x1 /* what comes in here is from a pod of this node */

@@ -3,7 +3,8 @@
  *   connect, sendmsg     frontend -> backend, remembered in `sockets`
  *   recvmsg, getpeername backend -> frontend, as the owner of the socket knows it
  *
- * What needs the client's address for its answer, that isn't known yet (source ranges, affinity), is left to tc; so is every refusal.
+ * What needs the client's address for its answer, that isn't known yet (source ranges, affinity), is left to tc; so is every refusal, and
+ * a socket with an address of its own that masquerading would replace.
  */
 #include "common.h"
 
@@ -15,6 +16,27 @@ INLINE int ours(struct bpf_sock_addr *address)
         return 0; /* a pod: tc on its interface */
     return (address->protocol == PROTOCOL_TCP && config->flags & CONFIG_SOCKET_TCP) ||
            (address->protocol == PROTOCOL_UDP && config->flags & CONFIG_SOCKET_UDP);
+}
+
+/* Whether the source that the socket is bound to, if any, is what masquerading would make of it. */
+INLINE int stays(const struct local_address *local) { return local && local->flags & ADDRESS_MASQUERADE; }
+
+INLINE int source_stays4(struct bpf_sock_addr *address)
+{
+    struct bpf_sock *socket = address->sk;
+    address4 source = socket ? socket->src_ip4 : 0;
+    return !source || stays(LOOKUP(locals4, &source));
+}
+
+INLINE int source_stays6(struct bpf_sock_addr *address)
+{
+    struct bpf_sock *socket = address->sk;
+    if (!socket)
+        return 1;
+    address6 source = { { socket->src_ip6[0], socket->src_ip6[1], socket->src_ip6[2], socket->src_ip6[3] } };
+    if (none6(source))
+        return 1;
+    return source.word[2] == NET32(0xffff) ? stays(LOOKUP(locals4, &source.word[3])) : stays(LOOKUP(locals6, &source));
 }
 
 /* The backend that a frontend has for a socket of the node, or NULL. */
@@ -87,7 +109,7 @@ INLINE int forth4(struct bpf_sock_addr *address, int connects)
     address4 destination = address->user_ip4;
     __be16 port = address->user_port;
     struct frontend *frontend = socket_frontend4(destination, port, address->protocol);
-    if (!frontend)
+    if (!frontend || (frontend->host & MASQUERADE && !source_stays4(address)))
         return 1;
     __u64 cookie = bpf_get_socket_cookie(address);
     __u32 index = 0;
@@ -113,7 +135,7 @@ INLINE int forth6(struct bpf_sock_addr *address, int connects)
     int mapped = !destination.word[0] && !destination.word[1] && destination.word[2] == NET32(0xffff); /* IPv4 by a v6 socket */
     struct frontend *frontend = mapped ? socket_frontend4(destination.word[3], port, protocol)
                                        : socket_frontend6(destination, port, protocol);
-    if (!frontend)
+    if (!frontend || (frontend->host & MASQUERADE && !source_stays6(address)))
         return 1;
     __u64 cookie = bpf_get_socket_cookie(address);
     __u32 index = 0;

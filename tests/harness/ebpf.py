@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kcompile.kernel.bpf import library, pins
 from kcompile.kernel.bpf.node import cgroup_root
+from kcompile.targets.xdp.layout import SCHEMA
 
 from . import netns
 
@@ -89,4 +90,4 @@ def programs(namespace: str) -> list[str]:
 
 def leftovers(mode: str, folder: Path) -> list[str]:
     """What is still pinned."""
-    return [f"pin {path}" for path in pins.pins(folder / "bpf")] if mode.startswith("xdp") else []
+    return [f"pin {path}" for path in pins.pins(folder / "bpf" / f"v{SCHEMA}")] if mode.startswith("xdp") else []

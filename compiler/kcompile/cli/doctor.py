@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_MODES = tuple(dict.fromkeys((*options.MODES, "ipvs")))
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.command("doctor")
-@click.option("--mode", "modes", multiple=True, type=click.Choice(_MODES), help="Try only this mode (may be repeated). Default: all.")
+@click.option(
+    "--mode", "modes", multiple=True, type=click.Choice(options.MODES), help="Try only this mode (may be repeated). Default: all."
+)
 @click.option("--netns", metavar="NAME", help="Look around in this network namespace (as ip netns lists it).")
 @options.output
 def command(modes: tuple[str, ...], netns: str | None, output: str) -> None:

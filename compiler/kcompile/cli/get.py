@@ -11,18 +11,24 @@ from . import options
 from .console import echo, print_data, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..kernel.drivers import Driver
     from ..targets.base import FrontendView
 
 __all__ = ["command"]
 
 
 @click.command("get")
-@click.argument("what", type=click.Choice(["services", "endpoints", "rules"]))
+@click.argument("what", type=click.Choice(["services", "endpoints", "rules", "connections"]))
 @click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="Show only the Services in these manifests.")
 @options.place
 @click.option("-o", "--output", type=click.Choice(["text", "wide", "json", "yaml"]), default="text", help="How to print.")
 def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> None:
-    """Show the services, endpoints or rules that are programmed on this node, of every mode unless --mode names one."""
+    """Show the services, endpoints or rules that are programmed on this node, of every mode unless --mode names one.
+
+    Connections are those that mode xdp translates; other modes leave them to the kernel (conntrack -L, ipvsadm -Lc).
+    """
     from ..kernel import netns
     from ..kernel.drivers import driver_for, installed_drivers
     from ..kernel.state import run_directory
@@ -43,6 +49,9 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
             else:
                 echo(text.rstrip("\n") for text in listings.values() if text)
             return
+        if what == "connections":
+            _connections(drivers, wanted, output)
+            return
         views = [(d.name, v) for d in drivers for v in d.target.frontends(d.observe())]
     if wanted is not None:
         views = [(mode, v) for mode, v in views if v.service.partition(":")[0] in wanted]
@@ -53,6 +62,22 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
         click.echo("No resources found.", err=True)
     else:
         echo(_service_table(views, output == "wide") if what == "services" else _endpoint_table(views))
+
+
+def _connections(drivers: Sequence[Driver], wanted: set[str] | None, output: str) -> None:
+    from ..kernel.drivers import XdpDriver
+
+    found = [c for d in drivers if isinstance(d, XdpDriver) for c in d.connections()]
+    if wanted is not None:
+        found = [c for c in found if c.service.partition(":")[0] in wanted]
+    if output in ("json", "yaml"):
+        print_data([msgspec.to_builtins(c) for c in found], output)
+    elif not found:
+        click.echo("No resources found.", err=True)
+    else:
+        header = ("SERVICE", "PROTOCOL", "CLIENT", "FRONTEND", "ENDPOINT", "MASQUERADED", "IDLE")
+        rows = [(c.service, c.protocol, c.client, c.frontend, c.endpoint, "yes" if c.masqueraded else "no", f"{c.age:.0f}s") for c in found]
+        echo(table(header, rows))
 
 
 def _service_table(views: list[tuple[str, FrontendView]], wide: bool) -> list[str]:

@@ -94,23 +94,23 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
 
         addresses = interface_addresses()
     facts = node_facts(node, config, run_settings.compat, addresses)
-    limits: tuple[str, ...] = ()
     if mode == "xdp":
-        from ..targets.xdp import within
-
+        run_settings = msgspec.structs.replace(run_settings, xdp=_xdp(request))
         if on_node:
             from ..kernel.facts import links
 
             facts = msgspec.structs.replace(facts, links=links())
-        run_settings = msgspec.structs.replace(run_settings, xdp=_xdp(request))
-        dataplane, limits = within(resolve(service_ports(inventory), facts, run_settings))
-    else:
-        dataplane = resolve(service_ports(inventory), facts, run_settings)
+    dataplane = resolve(service_ports(inventory), facts, run_settings)
+    limited: list[str] = []
+    if mode == "xdp":
+        from ..targets.xdp import limits
+
+        limited = limits(dataplane)
     skipped = [f"{s.origin.source}: {s.kind} {s.name}: not a kind that kcompile reads; skipped" for s in inventory.skipped]
     return Compiled(
         dataplane=dataplane,
         mode=mode,
-        warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings, *limits),
+        warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings, *limited),
         allocations=allocations,
         allocations_path=path,
     )

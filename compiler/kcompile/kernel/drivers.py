@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..errors import UnsupportedError
 from ..plan.diff import Change
 from ..targets.base import Key, Program, Target
+
+if TYPE_CHECKING:
+    from .bpf.flows import Connection
 
 __all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for", "installed_drivers"]
 
@@ -185,6 +188,11 @@ class XdpDriver:
         """Every resource, what each backend has served, and why packets were dropped or passed by."""
         lines = [self.target.describe(key, value) for key, value in self.observe().items()]
         return "".join(f"{line}\n" for line in (*lines, *self.kernel.counters()))
+
+    def connections(self) -> list[Connection]:
+        """Every flow that the programs translate, the latest first."""
+        self.observe()
+        return self.kernel.connections()
 
 
 def driver_for(mode: str, backend: str | None = None, directory: Path | None = None, capacities: Mapping[str, int] | None = None) -> Driver:

@@ -14,9 +14,9 @@ import msgspec
 
 from ...errors import KernelError, UnsupportedError
 
-__all__ = ["Job", "bcc", "run"]
+__all__ = ["DEBIAN", "Job", "bcc", "run"]
 
-_DEBIAN = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
+DEBIAN = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
 _INSTALL = "bcc is not installed (apt-get install python3-bpfcc)"
 
 
@@ -38,8 +38,8 @@ def bcc() -> ModuleType:
 
     if "bcc" in sys.modules and hasattr(sys.modules["bcc"], "BPF"):
         return sys.modules["bcc"]
-    spec = importlib.util.spec_from_file_location("bcc", _DEBIAN, submodule_search_locations=[str(_DEBIAN.parent)])
-    if spec is None or spec.loader is None or not _DEBIAN.exists():
+    spec = importlib.util.spec_from_file_location("bcc", DEBIAN, submodule_search_locations=[str(DEBIAN.parent)])
+    if spec is None or spec.loader is None or not DEBIAN.exists():
         raise UnsupportedError(_INSTALL)
     module = importlib.util.module_from_spec(spec)
     sys.modules["bcc"] = module

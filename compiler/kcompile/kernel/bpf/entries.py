@@ -8,7 +8,7 @@ from typing import Any
 
 from ...targets.base import Key
 from ...targets.xdp import layout
-from ...targets.xdp.resources import ADDRESS_KIND, ANY_PROTOCOL, DISPOSITIONS, KINDS, PROTOCOLS, Config, Interface, Listener, Member
+from ...targets.xdp.resources import ADDRESS_KIND, ANY_PROTOCOL, DISPOSITIONS, KINDS, PROTOCOLS, Config, Interface, Listener, Local, Member
 
 __all__ = [
     "address", "address_entry", "backend", "config", "frontend_entry", "frontend_key", "interface", "local_entry", "member", "name",
@@ -19,7 +19,7 @@ _C = layout.CONSTANTS
 _WORDS = {byte: words for words, byte in DISPOSITIONS.items()}
 _KIND_NAMES = {number: kind for kind, number in KINDS.items()}
 _PROTOCOL_NAMES = {number: protocol for protocol, number in PROTOCOLS.items()}
-_NODE_PORTS = _C["ADDRESS_NODE_PORTS"]
+_LOCAL = ("ADDRESS_NODE_PORTS", "ADDRESS_MASQUERADE")
 _INTERFACE = ("INTERFACE_PODS", "INTERFACE_PEER", "INTERFACE_XDP")
 
 
@@ -82,7 +82,7 @@ def place(version: int, end: tuple[str, int]) -> bytes:
     return padded(version, end[0]) + _port(end[1])
 
 
-def member(data: bytes) -> tuple[Member, int, int]:
+def member(data: bytes | memoryview) -> tuple[Member, int, int]:
     """The member in an entry of the map backends, its IP version (0: the entry is free), and its service's number."""
     ip, port, version, flags, service = layout.BACKEND.unpack(data)
     return Member(address(ip[:4] if version == 4 else ip), int.from_bytes(port), flags), version, service
@@ -110,13 +110,14 @@ def read_name(data: bytes) -> tuple[int, str, str]:
     return version, _PROTOCOL_NAMES.get(number, str(number)), text.rstrip(b"\0").decode(errors="replace")
 
 
-def local_entry(value: str) -> bytes:
-    return layout.LOCAL.pack(_NODE_PORTS if value == "node-ports" else 0)
+def local_entry(value: Local) -> bytes:
+    return layout.LOCAL.pack(sum(_C[bit] for bit, have in zip(_LOCAL, (value.node_ports, value.masquerade), strict=True) if have))
 
 
-def read_local(data: bytes) -> str:
+def read_local(data: bytes) -> Local:
     (flags,) = layout.LOCAL.unpack(data)
-    return "node-ports" if flags == _NODE_PORTS else "own" if not flags else str(flags)
+    node_ports, masquerade = (bool(flags & _C[bit]) for bit in _LOCAL)
+    return Local(node_ports, masquerade)
 
 
 def interface(value: Interface) -> bytes:

@@ -326,7 +326,6 @@ def prog_test_run(program: Fd, data: bytes, *, repeat: int = 1, context: bytes =
     return verdict, out.raw[:size], duration, ctx_out.raw if ctx_out is not None else b""
 
 
-
 class Runner:
     """BPF_PROG_TEST_RUN of one program on one packet after another, in buffers that stay: some microseconds each."""
 

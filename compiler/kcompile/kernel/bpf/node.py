@@ -224,6 +224,15 @@ class XdpKernel:
 
     # for people
 
+    def maps(self) -> dict[str, Fd]:
+        """The node's maps by name, after `observe` or `apply`; empty where there are none."""
+        return dict(self._writer.maps) if self._writer is not None else {}
+
+    def state(self) -> State:
+        """What is in the maps, after `observe` or `apply`."""
+        assert self._writer is not None
+        return self._writer.state
+
     def counters(self) -> list[str]:
         """What each backend has served, and how many packets were dropped or passed by for which reason. After `observe`."""
         if self._writer is None:

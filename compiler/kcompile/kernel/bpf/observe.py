@@ -158,10 +158,10 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
     import numpy as np
 
     width = layout.BACKEND.size
-    raw = b"".join(values for _, values, _ in library.lookup_batch(maps["backends"], 65_536))
+    raw = library.map_bytes(maps["backends"])
     heads = np.frombuffer(raw, dtype=np.dtype([("ip", "V16"), ("port", "V2"), ("family", "u1"), ("flags", "u1"), ("service", "<u4")]))
     owner = heads["service"]
-    pools = np.frombuffer(b"".join(v for _, v, _ in library.lookup_batch(maps["pools"], 65_536)), dtype=[("first", "<u4"), ("size", "<u4")])
+    pools = np.frombuffer(library.map_bytes(maps["pools"]), dtype=[("first", "<u4"), ("size", "<u4")])
     live = np.nonzero(pools["size"])[0]
     first, size = pools["first"][live].astype(np.int64), pools["size"][live].astype(np.int64)
     view = slot_view(maps["slots"])

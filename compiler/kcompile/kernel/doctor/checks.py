@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import advice
+from . import advice, xdp
 from .records import Facts, Finding, Variant
 
 __all__ = ["CHECKS", "Check"]
@@ -212,6 +212,7 @@ CHECKS = (
     Check("iptables-variants", _iptables_variants, "at most one iptables variant is in use", needs_root=True),
     Check("forward-policy", _forward_policy, "nothing drops what is forwarded to Services by policy", needs_root=True),
     Check("other-modes", _other_modes, "at most one mode of kcompile has rules here", needs_root=True),
+    Check("xdp", xdp.look, "nothing is in the way of mode xdp, or it can't work here", needs_root=True),
     Check("forwarding", _forwarding, "packets are forwarded"),
     Check("sysctls", _reverted, "sysctls are as apply has set them"),
     Check("bridges", _bridges, "bridged packets are translated, or there are none", needs_root=True),

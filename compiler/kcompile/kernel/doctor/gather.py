@@ -17,7 +17,8 @@ from ..remember import recall
 from ..state import run_directory
 from .node import kernel_modules, node_facts
 from .probes import probe
-from .records import Facts, ForwardChain, RuleFacts, Variant
+from .records import Facts, ForwardChain, RuleFacts, Variant, XdpFacts
+from .xdp import xdp_facts
 
 __all__ = ["gather", "summary"]
 
@@ -35,7 +36,8 @@ def gather(modes: Sequence[str], netns_name: str | None = None) -> Facts:
     with netns.entered(netns_name):
         rules = _rules(netns_name) if root else RuleFacts()
         node = node_facts(run_directory(netns_name))
-    return Facts(root=root, netns=netns_name or "", probes=outcomes(), rules=rules, node=node, modules=kernel_modules())
+        xdp = xdp_facts(netns_name) if root else XdpFacts()
+    return Facts(root=root, netns=netns_name or "", probes=outcomes(), rules=rules, node=node, modules=kernel_modules(), xdp=xdp)
 
 
 def _rules(netns_name: str | None) -> RuleFacts:
@@ -56,7 +58,7 @@ def _rules(netns_name: str | None) -> RuleFacts:
     devices, bridges = _devices()
     own: tuple[str, ...] = ()
     try:
-        own = tuple(driver.name for driver in installed_drivers())
+        own = tuple(driver.name for driver in installed_drivers("", run_directory(netns_name)))
     except KcompileError as e:
         if not unread:
             unread.append(("kcompile's own rules", str(e)))

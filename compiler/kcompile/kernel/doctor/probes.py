@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...errors import KernelError
 from .. import iptables, sysctl
+from ..bpf.compiler import DEBIAN
 from ..nftables import Nft
 from . import features
 from .features import Feature, filled
@@ -54,6 +55,8 @@ def _tool(mode: str) -> str:
         except OSError:
             return _LIBRARY
         return ""
+    if mode == "xdp":
+        return "" if DEBIAN.exists() else str(DEBIAN)
     if mode == "ipvs":
         found = [tool_missing(f"iptables-{backend}-restore") for backend in ("legacy", "nft")]
         return "" if "" in found else found[0]
@@ -70,6 +73,10 @@ def _work(mode: str) -> Callable[[], list[Lack]]:
         return _nftables
     if mode == "ipvs":
         from .ipvs import work
+
+        return work
+    if mode == "xdp":
+        from .xdp import work
 
         return work
     return lambda: _iptables("legacy" if mode == "iptables-legacy" else "nft")

@@ -8,10 +8,10 @@ import msgspec
 
 __all__ = [
     "MODES", "Facts", "Finding", "ForwardChain", "Holder", "KernelModules", "KubeProxy", "Lack", "ModeProbe", "ModeReport", "NodeFacts",
-    "Report", "RuleFacts", "Severity", "Variant",
+    "Report", "RuleFacts", "Severity", "Variant", "XdpFacts",
 ]  # fmt: skip
 
-MODES = ("nftables", "iptables-legacy", "iptables-nft", "ipvs")
+MODES = ("nftables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
 Severity = Literal["ok", "note", "warning", "error"]
 
 
@@ -126,6 +126,19 @@ class NodeFacts(msgspec.Struct, frozen=True):
     missing_tools: tuple[str, ...] = ()
 
 
+class XdpFacts(msgspec.Struct, frozen=True):
+    """What mode xdp meets. `folder`: where it would pin; `bpffs`: that is in one. `cgroup2`: where it is mounted.
+
+    `others`: ``INTERFACE: HOOK: program`` of somebody else. `native_veths`: veths with native XDP.
+    """
+
+    bpffs: bool = True
+    folder: str = ""
+    cgroup2: str = ""
+    others: tuple[str, ...] = ()
+    native_veths: tuple[str, ...] = ()
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `judge` looks at. Without `root` there are no rules."""
 
@@ -135,6 +148,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     rules: RuleFacts = RuleFacts()
     node: NodeFacts = NodeFacts()
     modules: KernelModules = KernelModules()
+    xdp: XdpFacts = XdpFacts()
 
 
 class ModeReport(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Mode xdp: entries of eBPF maps, and where the programs that read them are attached (docs/adr/0007)."""
 
-from .lower import within
+from .lower import limits
 from .target import XdpTarget
 
-__all__ = ["XdpTarget", "within"]
+__all__ = ["XdpTarget", "limits"]

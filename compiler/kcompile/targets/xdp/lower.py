@@ -5,23 +5,21 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-import msgspec
-
 from ...ir.model import Backend, Dataplane, Disposition, Family, FrontendKind, Protocol, ResolvedPort
 from ..base import Key
 from .attachments import attachments, fallbacks, interfaces
 from .layout import CONSTANTS, SERVICE_CIDRS
 from .maglev import size_for
-from .resources import Config, Listener, Member, Pool, disposition_text
+from .resources import Config, Listener, Local, Member, Pool, disposition_text
 
-__all__ = ["lower", "lower_port", "lower_shared", "within"]
+__all__ = ["limits", "lower", "lower_port", "lower_shared"]
 
 _CLUSTER, _LOCAL = CONSTANTS["BACKEND_CLUSTER"], CONSTANTS["BACKEND_LOCAL"]
 _ON_NODE, _HAIRPIN = CONSTANTS["BACKEND_ON_NODE"], CONSTANTS["BACKEND_HAIRPIN"]
 
 
-def within(dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
-    """`dataplane` less what this mode can't do, and a line for each thing left out or done otherwise."""
+def limits(dataplane: Dataplane) -> list[str]:
+    """A line for each thing that this mode leaves out of `dataplane`, or does otherwise."""
     refused = [p for p in dataplane.ports if p.protocol is Protocol.SCTP]
     names = dict.fromkeys(p.name for p in refused)
     notes = [f"Service {name}: mode xdp has no SCTP (its checksum covers the whole packet): this port is left out" for name in names]
@@ -31,9 +29,7 @@ def within(dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
         for version, count in counts
         if count > SERVICE_CIDRS
     ]
-    if refused:
-        dataplane = msgspec.structs.replace(dataplane, ports=tuple([p for p in dataplane.ports if p.protocol is not Protocol.SCTP]))
-    return dataplane, (*notes, *fallbacks(dataplane))
+    return [*notes, *fallbacks(dataplane)]
 
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
@@ -56,6 +52,7 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
     config = Config(settings.detector.cidr(4), settings.detector.cidr(6), cidrs, settings.xdp.sockets, random)
     program: dict[Key, Any] = {("config",): config}
     program.update(interfaces(dataplane))
+    masquerading = {a for key, value in program.items() if key[0] == "interface" for a in (value.address4, value.address6)}
     for family in Family:
         version = family.value
         own = [a for a in node.interfaces or node.addresses if (":" in a) is (version == 6)]
@@ -63,14 +60,19 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
         for address in dict.fromkeys((*own, *(answering or ()))):
             answers = address in answering if answering is not None else True
             loopback = address == "::1" or (version == 4 and address.startswith("127."))
-            program[("local", version, address)] = "node-ports" if answers and not loopback else "own"
+            program[("local", version, address)] = Local(answers and not loopback, address in masquerading)
     return program
 
 
 def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
-    """The resources of `port`. Ports share nothing but ``address`` resources."""
+    """The resources of `port`. Ports share nothing but ``address`` resources, and those of SCTP have nothing else."""
+    settings = dataplane.settings
     program: dict[Key, Any] = {}
-    version, protocol, settings = port.family.value, port.protocol.lower, dataplane.settings
+    if settings.compat.reject_unknown_ports:
+        program.update({("address", port.family.value, f.address): "reject" for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP})
+    if port.protocol is Protocol.SCTP:
+        return program
+    version, protocol = port.family.value, port.protocol.lower
     own = (version, protocol, port.name)
     random = settings.xdp.balance == "random"
     in_cluster, in_local = {(b.ip, b.port) for b in port.cluster}, {(b.ip, b.port) for b in port.local}
@@ -90,10 +92,11 @@ def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
         for cidr in frontend.source_ranges:
             program[("range", *own, cidr)] = ""
         pods, host, others = _words(policy.pods), _words(policy.host), _words(policy.others)
+        if frontend.kind is FrontendKind.CLUSTER_IP and settings.compat.reject_unknown_ports:
+            # whom this port doesn't touch meets what the address has for ports that it doesn't have
+            pods, host, others = ("reject" if words == "pass" else words for words in (pods, host, others))
         listener = Listener(port.name, frontend.kind.value, pods, host, others, port.affinity_seconds, bool(frontend.source_ranges))
         program[("frontend", version, protocol, frontend.address, frontend.port)] = listener
-        if frontend.kind is FrontendKind.CLUSTER_IP and settings.compat.reject_unknown_ports:
-            program[("address", version, frontend.address)] = "reject"
     return program
 
 

@@ -1,7 +1,7 @@
 """What a Program of mode xdp is made of. The keys:
 
 ``("config",)``                                           -> Config
-``("local", version, address)``                           -> ``node-ports`` or ``own``
+``("local", version, address)``                           -> Local
 ``("interface", name)``                                   -> Interface
 ``("range", version, protocol, service, cidr)``           -> ``""``
 ``("pool", version, protocol, service, kind)``            -> Pool          kind: ``cluster`` or ``local``
@@ -22,7 +22,7 @@ from ...ir.model import Disposition, FrontendKind, PoolKind, Verdict
 from .layout import CONSTANTS
 
 __all__ = [
-    "ADDRESS_KIND", "ANY_PROTOCOL", "Config", "DISPOSITIONS", "Interface", "KINDS", "Listener", "Member", "PROTOCOLS", "Pool",
+    "ADDRESS_KIND", "ANY_PROTOCOL", "Config", "DISPOSITIONS", "Interface", "KINDS", "Listener", "Local", "Member", "PROTOCOLS", "Pool",
     "ROOT_CGROUP", "byte_of", "disposition_text",
 ]  # fmt: skip
 
@@ -60,6 +60,13 @@ class Interface(msgspec.Struct, frozen=True, gc=False):
     xdp: bool = False
     address4: str = ""
     address6: str = ""
+
+
+class Local(msgspec.Struct, frozen=True, gc=False):
+    """An address of the node. `node_ports`: NodePorts answer there. `masquerade`: some interface's packets are masqueraded as it."""
+
+    node_ports: bool = False
+    masquerade: bool = False
 
 
 class Listener(msgspec.Struct, frozen=True, gc=False):

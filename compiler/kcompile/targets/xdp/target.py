@@ -84,7 +84,7 @@ def _interface(key: Key, value: Any) -> str:
 
 _DESCRIBE: dict[str, Any] = {
     "config": _config,
-    "local": lambda key, value: f"{key[2]}{' answers NodePorts' if value == 'node-ports' else ''}",
+    "local": lambda key, value: f"{key[2]}{' answers NodePorts' if value.node_ports else ''}",
     "interface": _interface,
     "range": lambda key, _: f"{key[4]} may reach {_service(key)}",
     "pool": lambda key, value: f"{key[4]} of {_service(key)}, {value.size} places: {', '.join(map(_member, value.members))}",

@@ -1,0 +1,99 @@
+"""What mode xdp needs, tried; and what on a node may be in its way."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from ...errors import KcompileError, KernelError, UnsupportedError
+from ...targets.xdp import layout
+from ..bpf import attach, library, pins, programs
+from ..bpf.node import XdpKernel, cgroup_root
+from ..state import run_directory
+from . import advice
+from .records import Facts, Finding, Lack, XdpFacts
+
+__all__ = ["look", "work", "xdp_facts"]
+
+_NOTHING = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 1, 0x95, 0, 0, 0)  # r0 = 1; exit
+_NATIVE = 1  # IFLA_XDP_ATTACHED's XDP_ATTACHED_DRV (linux/if_link.h)
+_BPFFS = Path("/sys/fs/bpf")
+_SOCKETS = "TCP connections of the node's own sockets at connect() (--socket-lb off does without)"
+
+
+def work() -> list[Lack]:
+    """Everything that this kernel refuses, in a namespace of its own."""
+    found: list[tuple[str, str, str]] = []
+
+    def attempt(feature: str, act: Callable[[], object], costs: str = "") -> None:
+        try:
+            act()
+        except KernelError as e:
+            found.append((feature, str(e), costs))
+
+    for like in {(m.type, m.flags): m for m in layout.MAPS.values()}.values():
+        size = (like.type, like.key.size, like.value.size, 16, like.flags, "probe")
+        attempt(f"maps like {like.name}", partial(library.create_map, *size))
+    for hook in ("ingress", "xdp", "connect4", "connect6", "getpeername4", "getpeername6"):
+        kind, place = programs.KINDS[hook]
+        attempt(
+            f"{hook} programs", partial(library.prog_load, kind, _NOTHING, "probe", place), "" if hook in ("ingress", "xdp") else _SOCKETS
+        )
+    if not (programs.sources() / "stubs").is_dir():
+        found.append(("headers to compile with", f"{programs.sources() / 'stubs'} is missing from this installation", ""))
+    return [Lack(feature, family, message, (), costs) for feature, message, costs in found for family in (4, 6)]
+
+
+def xdp_facts(netns_name: str | None) -> XdpFacts:
+    """The current namespace, as mode xdp meets it."""
+    base = pins.directory(layout.SCHEMA)
+    try:
+        cgroup2 = str(cgroup_root())
+    except UnsupportedError:
+        cgroup2 = ""
+    others: list[str] = []
+    native: list[str] = []
+    try:
+        mine = {number for _, number in attach.attached(XdpKernel(run_directory(netns_name)).links)}
+        for index, name in socket.if_nameindex():
+            others += [f"{name}: {line}" for line in attach.other_programs(index, mine)]
+        native = _native_veths()
+    except (KcompileError, OSError):  # without root, or before Linux 5.x: then mode xdp's own probe says why
+        return XdpFacts(bpffs=pins.is_bpffs(base), folder=str(base), cgroup2=cgroup2)
+    return XdpFacts(pins.is_bpffs(base), str(base), cgroup2, tuple(others), tuple(native))
+
+
+def _native_veths() -> list[str]:
+    done = subprocess.run(["ip", "-json", "-details", "link", "show", "type", "veth"], capture_output=True, check=False)
+    links = json.loads(done.stdout or b"[]")
+    return [link["ifname"] for link in links if link.get("xdp", {}).get("mode") == _NATIVE]
+
+
+def look(facts: Facts) -> Iterator[Finding]:
+    """Findings about the surroundings of mode xdp; none where it can't work here anyway."""
+    probed = next((probe for probe in facts.probes if probe.mode == "xdp"), None)
+    if probed is None or not probed.families:
+        return
+    used = "xdp" in facts.rules.own_modes
+    if not facts.xdp.bpffs:
+        mend = (f"mount -t bpf bpf {_BPFFS}",)
+        yield Finding("bpffs", "note", f"{facts.xdp.folder} is in no bpffs: mode xdp has nowhere to keep its maps", mend, "xdp")
+    if not facts.xdp.cgroup2:
+        mend = ("mkdir -p /run/cgroup2 && mount -t cgroup2 none /run/cgroup2",)
+        yield Finding("cgroup2", "note", "cgroup2 is not mounted: mode xdp can't lead the node's own sockets", mend, "xdp")
+    for line in facts.xdp.others:
+        where, _, what = line.partition(": ")
+        message = f"{where} has a program of somebody else ({what}): it sees packets before or after mode xdp's, or keeps XDP out"
+        yield Finding("bpf-programs", "warning" if used else "note", message, mode="xdp")
+    for name in facts.xdp.native_veths:
+        message = (
+            f"native XDP is on the veth {name}: what it sends back is lost unless the other end has NAPI, and checksums that the other end "
+            "leaves to the device are wrong (there: ethtool -K eth0 gro on tx off)"
+        )
+        again = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-mode", "auto")
+        yield Finding("xdp-veth", "warning", message, (again,) if used else (), "xdp")
