@@ -1,4 +1,4 @@
-"""Turns bench/results/{suites,latency}.json into Markdown: the budgets, every stage, the peers, the latency.
+"""Turns bench/results/{suites,latency,throughput}.json into Markdown: the budgets, every stage, the peers, latency, throughput.
 
 ``python -m kcompile_bench.report [--into docs/reference/performance.md]``; with --into it replaces what is between the page's marks.
 """
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from .generate import Scale
 from .latency import table as latency_table
+from .throughput import table as throughput_table
 
 __all__ = ["main"]
 
@@ -90,6 +91,7 @@ def report(directory: Path) -> str:
     """Everything that `directory` has results of."""
     parts: list[str] = []
     latency = _read(directory / "latency.json")
+    throughput = _read(directory / "throughput.json")
     suites = _read(directory / "suites.json")
     figures = _figures(suites) if suites else {}
     if figures or latency:
@@ -98,7 +100,10 @@ def report(directory: Path) -> str:
         parts += ["### Stages", "", *_stages(figures), "", "### Beside kube-proxy's rule shapes", "", *_peers(figures), ""]
     if latency:
         parts += [f"### TCP connect, {Scale.parse(latency['scale']).title}", "", latency_table(latency["results"]), ""]
-    for name, machine in (("suites", suites and suites["machine_info"]), ("latency", latency and latency["machine"])):
+    if throughput:
+        parts += [f"### Bulk TCP, {Scale.parse(throughput['scale']).title}", "", throughput_table(throughput["results"]), ""]
+    machines = (("latency", latency), ("throughput", throughput))
+    for name, machine in (("suites", suites and suites["machine_info"]), *((n, found and found["machine"]) for n, found in machines)):
         if machine:
             said = "{cpu}, Linux {kernel}, Python {python}, nft {nft}, iptables {iptables}, load average at start {load}".format(**machine)
             parts.append(f"Machine ({name}): {said}.\n")
@@ -139,7 +144,7 @@ def _budgets(figures: Figures, latency: dict[str, Any] | None) -> Iterator[str]:
         scale = Scale.parse(budget.key[2]).title
         yield f"| {budget.what}, {scale} | {limit} | {measured} | {_met(value, budget.limit)} | {budget.kube_proxy} |"
     for result in latency["results"] if latency else ():
-        if result["target"] in ("last VIP", "direct pod") and result["rules"] in _MODES:
+        if result["target"].partition(",")[0] in ("last VIP", "direct pod") and result["rules"] in _MODES:
             value = result["over_no_rules"][0]
             measured = f"{value:.2f}x; {result['over_nat_rule'][0]:.2f}x of one NAT rule"
             what = f"connect, {result['rules']}, {result['target']}"
