@@ -82,7 +82,8 @@ def facts() -> NodeFacts:
 
 
 def settings(mode: str) -> Settings:
-    """What kube-proxy's `mode` (``nftables``, ``iptables``) does by default with a cluster CIDR."""
+    """What kube-proxy's `mode` (``nftables``, ``iptables``) does by default with a cluster CIDR; xdp follows nftables."""
+    mode = "nftables" if mode == "xdp" else mode
     return Settings(
         compat=Compat.of(mode),
         detector=Detector(mode=DetectMode.CLUSTER_CIDR, cidr4=POD_CIDR),

@@ -31,12 +31,14 @@ from .path import Path, Sample
 from .shapes import PEERS
 from .statistics import quantile, ratio
 from .workload import Workload, family_of
+from .xdp import apply_xdp, inside
 
 __all__ = ["main"]
 
 FLOOR = ("no rules", "direct pod")
 AGAIN = ("no rules, again", "direct pod")
 CONNTRACK = ("one NAT rule for another address", "direct pod")
+FROM_NODE = ", from the node"
 _NAT_RULE = """table ip other { chain prerouting { type nat hook prerouting priority -100; ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }
 """
 
@@ -49,6 +51,8 @@ class Condition(NamedTuple):
     path: Path
     address: str
     port: int
+    own: bool = False  # from the node itself
+    cgroup: File | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=command, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--endpoints", type=int, default=2)
-    parser.add_argument("--mode", action="append", choices=["nftables", "iptables-legacy", "iptables-nft"])
+    parser.add_argument("--mode", action="append", choices=["nftables", "iptables-legacy", "iptables-nft", "xdp"])
     parser.add_argument("--peer", action="append", choices=[*PEERS, "none"], help="kube-proxy's shape beside (default: both)")
     parser.add_argument("--blocks", type=int, default=40, help="rounds, at least 20 for a result worth quoting")
     parser.add_argument("--connections", type=int, default=200, help="connections in a block")
@@ -96,19 +100,35 @@ def _conditions(stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str],
         for target, service in targets.items():
             yield Condition(rules, target, path, scale.vip(service), PORT)
 
+    def also_from_node(condition: Condition) -> Iterator[Condition]:
+        yield condition
+        if "xdp" in modes:  # whose hooks on sockets are another way than its packets'
+            yield condition._replace(target=condition.target + FROM_NODE, own=True)
+
     for rules, target in (FLOOR, AGAIN):
-        yield Condition(rules, target, path(), direct, TARGET_PORT)
+        yield from also_from_node(Condition(rules, target, path(), direct, TARGET_PORT))
     tracked = path()
     with entered(tracked.node):
         subprocess.run(["nft", "-f", "-"], input=_NAT_RULE, text=True, check=True)
-    yield from through(CONNTRACK[0], tracked, {})
+    for condition in through(CONNTRACK[0], tracked, {}):
+        yield from also_from_node(condition)
     full, single = Workload(scale), Workload(Scale(1, scale.endpoints))
     for mode in modes:
         say(f"{mode}: {scale.services:,} Services")
         for workload, targets in ((full, services), (single, {"its VIP": 0})):
+            title = mode if workload is full else f"{mode}, 1 Service"
+            if mode == "xdp":
+                for sockets in ("tcp", "off") if workload is full else ("tcp",):
+                    node = path()
+                    cgroup = apply_xdp(stack, node, workload, sockets)
+                    for condition in through(title, node, targets) if sockets == "tcp" else ():
+                        yield from also_from_node(condition._replace(cgroup=cgroup))
+                    if sockets == "off":
+                        vip = scale.vip(services["last VIP"])
+                        yield Condition(f"{title}, sockets off", "last VIP" + FROM_NODE, node, vip, PORT, own=True)
+                continue
             node = path()
             _apply(node, mode, workload)
-            title = mode if workload is full else f"{mode}, 1 Service"
             yield from through(title, node, targets)
     for name in peers:
         if name in PEERS:
@@ -123,7 +143,7 @@ def _apply(path: Path, mode: str, workload: Workload) -> None:
     with entered(path.node):
         driver = driver_for(mode)
         program = workload.program(family_of(mode))
-        driver.apply(driver.target.scripts(driver.target.diff(driver.observe(), program)))
+        driver.apply(driver.target.scripts(driver.target.diff(driver.observe(), program)), ())
 
 
 def _measure(conditions: Sequence[Condition], options: argparse.Namespace) -> dict[tuple[str, str], list[list[Sample]]]:
@@ -135,7 +155,8 @@ def _measure(conditions: Sequence[Condition], options: argparse.Namespace) -> di
     try:
         for number in range(options.blocks):
             for c in conditions if number % 2 == 0 else reversed(conditions):
-                found[c.rules, c.target].append(c.path.block(c.address, c.port, options.connections, options.warmup))
+                with inside(c.cgroup):
+                    found[c.rules, c.target].append(c.path.block(c.address, c.port, options.connections, options.warmup, c.own))
     finally:
         gc.enable()
         os.sched_setaffinity(0, before)
@@ -146,8 +167,10 @@ def _results(rounds: dict[tuple[str, str], list[list[Sample]]]) -> list[dict[str
     def medians(key: tuple[str, str]) -> list[float]:
         return [median(sample.connect for sample in block) for block in rounds[key]]
 
-    floor, conntrack, results = medians(FLOOR), medians(CONNTRACK), []
+    results = []
     for key, blocks in rounds.items():
+        where = FROM_NODE if key[1].endswith(FROM_NODE) else ""
+        floor, conntrack = (medians((rules, target + where)) for rules, target in (FLOOR, CONNTRACK))
         samples = [sample for block in blocks for sample in block]
         times = sorted(sample.connect for sample in samples)
         figures = {f"p{int(q * 100)}": round(quantile(times, q), 2) for q in (0.1, 0.5, 0.99)}

@@ -1,6 +1,6 @@
 """A client pod, a node and a server pod as three namespaces, the shortest way on which a node's rules are met.
 
-    client 10.255.0.2 -- veth -- node (the rules are here) -- veth -- server, all pod addresses that a test needs
+    client 10.255.0.2 -- veth -- node 10.255.0.1 (the rules are here) -- veth -- server, all pod addresses that a test needs
 
 Everything is permanent (neighbours, routes), one process holds both ends, and the server never runs while a client waits: the
 kernel completes a handshake by itself, so the time of connect() is that of the packets alone.
@@ -21,9 +21,9 @@ from kcompile.kernel.netns import entered
 from .generate import TARGET_PORT
 from .netns import batch, namespaces, sysctl
 
-__all__ = ["Path", "Sample"]
+__all__ = ["CLIENT", "NODE", "Path", "Sample"]
 
-CLIENT = "10.255.0.2"
+CLIENT, NODE = "10.255.0.2", "10.255.0.1"
 _GATEWAY = "169.254.1.1"
 _MACS = {name: f"02:00:00:00:00:0{i}" for i, name in enumerate(("client", "node-client", "node-server", "server"))}
 _FIRST_PORT, _PORTS, _STRIDE = 1024, 60_000, 7919  # a source port comes again after 60,000 connections
@@ -69,7 +69,11 @@ class Path(contextlib.ExitStack):
                 f"route add default via {_GATEWAY} dev eth0 onlink",
             ]
             batch(lines, name)
-        lines = ["link set toclient up", "link set toserver up"]
+        lines = ["link set toclient up", "link set toserver up", f"addr add {NODE}/32 dev toserver"]
+        lines += [
+            f"neigh add {_GATEWAY} lladdr {_MACS['server']} dev toserver nud permanent",
+            f"route add default via {_GATEWAY} dev toserver onlink",
+        ]
         for address, port, mac in ((CLIENT, "toclient", "client"), *((pod, "toserver", "server") for pod in self.pods)):
             lines += [f"neigh add {address} lladdr {_MACS[mac]} dev {port} nud permanent", f"route add {address} dev {port}"]
         batch(lines, self.node)
@@ -87,22 +91,25 @@ class Path(contextlib.ExitStack):
         with contextlib.suppress(FileNotFoundError):
             sysctl(self.node, {"netfilter/nf_conntrack_tcp_timeout_close": 1})
 
-    def block(self, address: str, port: int, connections: int, warmup: int) -> list[Sample]:
-        """Connect `warmup` + `connections` times, one after the other, each from another port; the warm-up isn't in the result."""
-        with entered(self.client):
-            samples = list(self._connections((address, port), connections + warmup))
+    def block(self, address: str, port: int, connections: int, warmup: int, own: bool = False) -> list[Sample]:
+        """Connect `warmup` + `connections` times, one after the other, each from another port; the warm-up isn't in the result.
+
+        `own`: the node itself connects, instead of the client.
+        """
+        with entered(self.node if own else self.client):
+            samples = list(self._connections((address, port), connections + warmup, NODE if own else CLIENT))
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._listener.accept()[0].close()
         return samples[warmup:]
 
-    def _connections(self, target: tuple[str, int], count: int) -> Iterator[Sample]:
+    def _connections(self, target: tuple[str, int], count: int, source: str) -> Iterator[Sample]:
         clock = time.perf_counter_ns
         for _ in range(count):
             with socket.socket() as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_CLOSE)
                 sock.settimeout(None)
-                sock.bind((CLIENT, _FIRST_PORT + next(self._ports) * _STRIDE % _PORTS))
+                sock.bind((source, _FIRST_PORT + next(self._ports) * _STRIDE % _PORTS))
                 start = clock()
                 sock.connect(target)
                 end = clock()

@@ -29,7 +29,7 @@ _PEER_STAGES = (
     ("peer change", "change in memory", "one endpoint, all lowered"),
     ("peer change", "change of one port", "one endpoint, its port lowered"),
 )
-_MODES = ("", "nftables", "iptables", "iptables-legacy", "iptables-nft")
+_MODES = ("", "nftables", "iptables", "iptables-legacy", "iptables-nft", "xdp")
 
 
 class Figure(NamedTuple):
@@ -60,6 +60,8 @@ BUDGETS = (
     Budget("nftables, one endpoint, all lowered (2)", ("change in memory", "nftables", "10000x2"), "wall", 0.010, "3.8 s"),
     Budget("iptables-legacy, cold", ("cold", "iptables-legacy", "10000x2"), "cpu", 1.2, "1.2 s"),
     Budget("iptables-legacy, one endpoint (2)", ("change in memory", "iptables-legacy", "10000x2"), "wall", 0.150, "0.5 s"),
+    Budget("xdp, cold fill of the maps", ("apply", "xdp", "10000x2"), "wall", 1.0, ""),
+    Budget("xdp, one endpoint, its port lowered", ("change of one port", "xdp", "10000x2"), "wall", 0.005, ""),
     Budget("`kcompile compile`, nftables", ("kcompile compile", "nftables", "1000x10"), "wall", 1.0, ""),
     Budget("`kcompile compile`, iptables", ("kcompile compile", "iptables", "1000x10"), "wall", 1.0, ""),
     Budget("its memory, nftables", ("kcompile compile", "nftables", "1000x10"), "peak_mb", 150, ""),

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import gc
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache
 from statistics import median
 
 import pytest
 
+from kcompile.kernel.bpf import pins, programs
 from kcompile.kernel.drivers import driver_for
 from kcompile.kernel.netns import entered
 from kcompile_bench import netns
 from kcompile_bench.environment import cpu_seconds, environment
 from kcompile_bench.generate import Scale
+from kcompile_bench.shapes import PEERS
 from kcompile_bench.workload import Workload
 
 SCALES = ("1000x10", "10000x2", "50000x2")
-MODES = ("nftables", "iptables-legacy", "iptables-nft")
+MODES = ("nftables", "iptables-legacy", "iptables-nft", "xdp")
 # Compiled like the legacy variant, so one scale of it will do; --bench-mode iptables-nft has the others.
 SLOW_MODE, SLOW_MODE_SERVICES = "iptables-nft", 1000
 PEER_SERVICES = 10_000  # a peer takes minutes beyond
@@ -41,7 +43,7 @@ def pytest_generate_tests(metafunc):
     if only := metafunc.definition.get_closest_marker("modes"):
         pairs = [(s, m) for s, m in pairs if m in only.args]
     if "peer" in metafunc.fixturenames:
-        pairs = [(s, m) for s, m in pairs if m != SLOW_MODE and s.services <= PEER_SERVICES]
+        pairs = [(s, m) for s, m in pairs if m in PEERS and s.services <= PEER_SERVICES]
         metafunc.parametrize(("scale", "peer"), pairs, ids=[f"{s}-{m}" for s, m in pairs])
     elif "mode" in metafunc.fixturenames:
         metafunc.parametrize(("scale", "mode"), pairs, ids=[f"{s}-{m}" for s, m in pairs])
@@ -73,8 +75,10 @@ def workload(scale):
 
 
 @pytest.fixture
-def driver(mode):
-    return driver_for(mode)
+def driver(mode, tmp_path, monkeypatch):
+    """Of mode xdp: with a bpffs of its own, and compiled programs at hand."""
+    with bpffs(tmp_path, monkeypatch) if mode == "xdp" else nullcontext():
+        yield driver_for(mode, directory=tmp_path / "run" / "node")
 
 
 @pytest.fixture
@@ -113,9 +117,26 @@ def measure(benchmark, scale):
     return measure
 
 
+@contextmanager
+def bpffs(folder, monkeypatch):
+    """A bpffs below `folder`, for kcompile in this process and its children."""
+    place = folder / "bpf"
+    place.mkdir()
+    pins.mount(place)
+    monkeypatch.setenv("KCOMPILE_BPF_DIR", str(place))
+    monkeypatch.setenv("KCOMPILE_RUN_DIR", str(folder / "run"))
+    programs.compile_file("tc.c")
+    try:
+        yield
+    finally:
+        pins.unmount(place)
+
+
 @pytest.fixture
-def fresh(benchmark):
+def fresh(benchmark, request):
     """`fresh()`: leave the namespace of the last round for a new, empty one."""
+    xdp = "mode" in request.fixturenames and request.getfixturevalue("mode") == "xdp"
+    driver = request.getfixturevalue("driver") if xdp and "driver" in request.fixturenames else None
     with ExitStack() as stack:
 
         def fresh():
@@ -124,5 +145,7 @@ def fresh(benchmark):
                 time.sleep(0.5)  # the kernel takes the old one apart in the background
             (name,) = stack.enter_context(netns.namespaces("node"))
             stack.enter_context(entered(name))
+            if driver is not None:
+                driver.kernel.remove()
 
         yield fresh

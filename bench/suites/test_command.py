@@ -1,6 +1,7 @@
 """`kcompile compile` and `kcompile apply`, start to exit, as a user has them: wall, CPU and peak memory."""
 
 import sys
+from contextlib import nullcontext
 from statistics import median
 
 import pytest
@@ -8,16 +9,21 @@ import pytest
 from kcompile_bench.generate import NODE
 from kcompile_bench.spawned import cost_of
 
+from .conftest import bpffs
+
 
 @pytest.fixture
-def command(measure, benchmark, workload, tmp_path, monkeypatch):
+def command(request, measure, benchmark, workload, tmp_path, monkeypatch):
     """`command(stage, verb, mode, ...)`: measure `kcompile verb` over the workload's JSON."""
     monkeypatch.setenv("KCOMPILE_RUN_DIR", str(tmp_path))
-    with workload.file() as path:
+    xdp = request.node.callspec.params.get("mode") == "xdp"
+    with workload.file() as path, bpffs(tmp_path, monkeypatch) if xdp else nullcontext():
 
         def run(stage, verb, mode, *, setup=None, before=None):
             line = [sys.executable, "-m", "kcompile", verb, "-f", str(path), "--mode", mode, "--node", NODE]
             line += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(1 << 30)]
+            if xdp:
+                line += ["--socket-lb", "off"]  # a cgroup is no namespace: its hooks would be everybody's
             if before:
                 before()
                 cost_of(line)

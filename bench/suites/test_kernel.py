@@ -11,6 +11,7 @@ from kcompile.spec.complete import complete
 from kcompile.spec.convert import service_ports
 from kcompile.spec.validate import validate
 from kcompile.targets.nftables import IncrementalProgram
+from kcompile.targets.xdp.lower import lower_port
 from kcompile_bench.generate import facts, settings, with_port
 from kcompile_bench.workload import family_of
 
@@ -24,12 +25,15 @@ def size(scripts):
 
 
 def load(driver, observed, program):
-    driver.apply(driver.target.scripts(driver.target.diff(observed, program)))
+    changes = driver.target.diff(observed, program)
+    driver.apply(driver.target.scripts(changes), changes)
 
 
 def test_apply(measure, workload, mode, driver, fresh):
-    scripts = driver.target.scripts(driver.target.diff({}, workload.program(family_of(mode))))
-    measure("apply", lambda: driver.apply(scripts), mode=mode, setup=fresh, entries=size(scripts))
+    changes = driver.target.diff({}, workload.program(family_of(mode)))
+    scripts = driver.target.scripts(changes)
+    entries = len(changes) if mode == "xdp" else size(scripts)
+    measure("apply", lambda: driver.apply(scripts, changes), mode=mode, setup=fresh, entries=entries)
 
 
 @pytest.mark.modes("nftables")
@@ -93,6 +97,24 @@ def test_change_in_memory(measure, workload, mode, driver, fresh):
     measure("change in memory", change, mode=mode, rounds=10)
     if mode != "iptables-nft":
         assert driver.observe() == held[1]
+
+
+@pytest.mark.modes("xdp")
+def test_change_of_one_port_in_maps(measure, workload, mode, driver, fresh):
+    """One endpoint, by a process that keeps the numbers of Services and backends, as an agent does."""
+    fresh()
+    dataplane, wanted, place = workload.dataplane(mode), settings(mode), workload.middle
+    load(driver, {}, workload.program(mode))
+    states = itertools.cycle((workload.changed, workload.ports[place]))
+    held = [lower_port(dataplane.ports[place], dataplane)]
+
+    def change():
+        port = lower_port(resolve_port(next(states), facts(), wanted), dataplane)
+        load(driver, held[0], port)
+        held[0] = port
+
+    measure("change of one port", change, mode=mode, rounds=40)
+    assert driver.observe() == workload.program(mode) | held[0]
 
 
 @pytest.mark.modes("nftables")

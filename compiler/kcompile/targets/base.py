@@ -54,7 +54,7 @@ class Target(Protocol):
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         """What turns `observed` into `desired`: the generic diff, unless the kernel can't do one of its changes."""
 
-    def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
+    def scripts(self, changes: Iterable[Change]) -> Mapping[str, str]:
         """The scripts that make `changes` true, each under the label of what takes it; empty where nothing changes."""
 
     def describe(self, key: Key, value: Any) -> str:

@@ -40,14 +40,16 @@ class XdpKernel:
         self.programs = self.folder / "programs"
         self._maps = self.folder / "maps"
         self._writer: Writer | None = None
+        self._leftover: bool | None = None  # whether pins are there that can't be used; None: not looked yet
 
     # what is there
 
     def observe(self) -> dict[Key, Any]:
         """All that is ours on this node; nothing where there never was anything."""
-        self._writer = None
+        self._writer, self._leftover = None, False
         if not any(True for _ in pins.pins(self.folder)):
             return {}
+        self._leftover = True
         leftovers: dict[Key, Any] = {("stray", "pins", str(self.folder)): ""}
         maps = {name: fd for name in layout.MAPS if (fd := pins.open_pin(self._maps / name)) is not None}
         for name, fd in maps.items():
@@ -58,7 +60,7 @@ class XdpKernel:
         if value is None or layout.CONFIG.unpack(value)[1] != netns_cookie():
             return leftovers  # of a namespace that is gone, or of an apply that hardly began
         state = read(maps)
-        self._writer = Writer(maps, state)
+        self._writer, self._leftover = Writer(maps, state), False
         state.program.update(self._attachments())
         return dict(state.program)
 
@@ -105,8 +107,9 @@ class XdpKernel:
 
     def apply(self, changes: Sequence[Change]) -> list[str]:
         """Make `changes` true; returns warnings. Maps first, then programs; where all goes, the other way round."""
-        leftover = [c for c in changes if c.key[:2] == ("stray", "pins")]
-        if leftover:
+        if self._leftover is None:
+            self.observe()
+        if self._leftover:
             self.remove()
             changes = [c for c in changes if c.key[0] != "stray"]
         before = self._writer.state.program if self._writer is not None else {}
@@ -123,7 +126,7 @@ class XdpKernel:
         try:
             gone = writer.apply(entries, netns_cookie(), indices)
         except KernelError:
-            self._writer = None
+            self._writer, self._leftover = None, None
             raise
         flows.purge(writer.maps, gone)
         warnings = self._attach(writer.maps, [c for c in changes if c.key[0] == "attach" and c.new is not None], indices)
@@ -167,7 +170,7 @@ class XdpKernel:
             attach.detach(self.links, place)
         pins.remove(self.folder)
         (self.directory / _CGROUP_FILE).unlink(missing_ok=True)
-        self._writer = None
+        self._writer, self._leftover = None, False
 
     # programs
 

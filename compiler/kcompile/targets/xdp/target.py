@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...ir.model import Dataplane
@@ -28,11 +28,10 @@ class XdpTarget:
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         return diff(observed, desired)
 
-    def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
+    def scripts(self, changes: Iterable[Change]) -> Mapping[str, str]:
         """What is written, a line a resource: bpf(2) has no script."""
-        signs = {"create": "+", "update": "~", "delete": "-"}
-        lines = [f"{signs[c.action]} {self.describe(c.key, c.old if c.new is None else c.new)}\n" for c in changes]
-        return {"bpf maps and attachments": "".join(lines)} if lines else {}
+        changes = tuple(changes)
+        return _Script(self, changes) if changes else {}
 
     def describe(self, key: Key, value: Any) -> str:
         """One line; the first word is the kind of resource."""
@@ -41,6 +40,28 @@ class XdpTarget:
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)
+
+
+class _Script(Mapping[str, str]):
+    """The lines for people, made when somebody reads them: no tool does, and a big Program has tens of thousands."""
+
+    _LABEL = "bpf maps and attachments"
+    _SIGNS = {"create": "+", "update": "~", "delete": "-"}
+
+    def __init__(self, target: XdpTarget, changes: tuple[Change, ...]) -> None:
+        self._target, self._changes = target, changes
+
+    def __getitem__(self, label: str) -> str:
+        if label != self._LABEL:
+            raise KeyError(label)
+        describe = self._target.describe
+        return "".join(f"{self._SIGNS[c.action]} {describe(c.key, c.old if c.new is None else c.new)}\n" for c in self._changes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self._LABEL,))
+
+    def __len__(self) -> int:
+        return 1
 
 
 def _end(ip: str, port: int) -> str:
