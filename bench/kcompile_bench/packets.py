@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from kcompile.kernel.bpf import library, programs
+from kcompile.kernel.bpf import library, programs, testrun
 from kcompile.kernel.netns import entered
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.layout import CONSTANTS as C
@@ -28,7 +28,7 @@ from kcompile.targets.xdp.layout import MAPS
 from .environment import environment
 from .netns import batch, namespaces, sysctl
 
-__all__ = ["FLOWS", "SERVICES", "Case", "Node", "cases", "main", "node", "table"]
+__all__ = ["FLOWS", "HOOKS", "SERVICES", "Case", "Node", "cases", "main", "node", "table"]
 
 SERVICES = (1, 1_000, 10_000)
 FLOWS = (1, 65_536)
@@ -101,14 +101,18 @@ class Node:
         self.services = services
         self.maps = {m.name: library.create_map(m.type, m.key.size, m.value.size, m.capacity, m.flags, m.name) for m in MAPS.values()}
         self.maps["restored"] = library.create_map(2, 4, 72, 1, 0, "restored")
-        self.programs = {name: fd for file in ("xdp.c", "tc.c") for name, fd in programs.load(programs.compile_file(file), self.maps).items()}
+        self.programs = {
+            name: fd for file in ("xdp.c", "tc.c") for name, fd in programs.load(programs.compile_file(file), self.maps).items()
+        }
         self.wrappers: dict[str, dict[str, library.Fd]] = {}
         self.under_test = {hook: library.create_map(3, 4, 4, 1, 0, "under_test") for hook in HOOKS}  # BPF_MAP_TYPE_PROG_ARRAY
         for hook in HOOKS:
             defines = ["SENT=XDP_TX"] if hook == "xdp" else ["TC", "SENT=bpf_redirect(10, 0)"]
             kind = programs.KINDS[hook]
             objects = programs.compile_text(_WRAPPER, defines)
-            self.wrappers[hook] = programs.load(objects, {**self.maps, "under_test": self.under_test[hook]}, dict.fromkeys(objects.programs, kind))
+            self.wrappers[hook] = programs.load(
+                objects, {**self.maps, "under_test": self.under_test[hook]}, dict.fromkeys(objects.programs, kind)
+            )
         self._fill()
 
     def _fill(self) -> None:
@@ -144,7 +148,7 @@ class Node:
         struct.pack_into("=I", context, 12 if case.hook == "xdp" else 40, _INTERFACE)
         if case.hook == "xdp":
             struct.pack_into("=I", context, 4, len(packet))
-        _, _, nanoseconds, _ = library.prog_test_run(wrappers["wrapper"], packet, repeat=count, context=bytes(context))
+        _, _, nanoseconds, _ = testrun.prog_test_run(wrappers["wrapper"], packet, repeat=count, context=bytes(context))
         return nanoseconds
 
     def connections(self) -> int:
@@ -170,8 +174,9 @@ def node() -> Iterator[None]:
         sysctl(name, {"ipv4/ip_forward": 1})
         batch(
             [
-                f"link add eth0 index {_INTERFACE} type veth peer name peer", f"link set eth0 address {_MACS['node']} up", "link set peer up",
-                "addr add 192.168.1.1/24 dev eth0", "route add 10.128.0.0/9 via 192.168.1.2",
+                f"link add eth0 index {_INTERFACE} type veth peer name peer", f"link set eth0 address {_MACS['node']} up",
+                "link set peer up", "addr add 192.168.1.1/24 dev eth0",
+                "route add 10.128.0.0/9 via 192.168.1.2",
                 f"neigh add 192.168.1.2 lladdr {_MACS['next']} dev eth0 nud permanent",
             ],
             name,

@@ -57,7 +57,7 @@ def cgroup() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def only_world(bpf_cache: Path) -> Iterator[World]:
+def only_world() -> Iterator[World]:
     with make() as world:
         yield world
 

@@ -28,8 +28,12 @@ BOOK = {
     "ranged": ("198.51.100.1", "2001:db8:1::1"), "open": ("10.96.0.7", "fdff::7"), "pool": ("10.96.0.8", "fdff::8"),
     "free": ("10.96.0.99", "fdff::99"), "stale": ("10.96.0.9", "fdff::9"),
 }  # fmt: skip
-MACS = {name: bytes([2, 0, 0, 0, 0, number]) for number, name in enumerate(("eth0", "gateway", "other", "near", "near2", "veth", "veth2"), 1)}
-_NAMES = {socket.inet_pton(family, pair[i]): name for name, pair in BOOK.items() for i, family in enumerate((socket.AF_INET, socket.AF_INET6))}
+MACS = {
+    name: bytes([2, 0, 0, 0, 0, number]) for number, name in enumerate(("eth0", "gateway", "other", "near", "near2", "veth", "veth2"), 1)
+}
+_NAMES = {
+    socket.inet_pton(family, pair[i]): name for name, pair in BOOK.items() for i, family in enumerate((socket.AF_INET, socket.AF_INET6))
+}
 _TCP_FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
 _LINE = re.compile(r"(tcp|udp|echo|unreachable|toobig|exceeded) (\S+) > (\S+)(?: ([SAFRP]+))?(?: ttl=(\d+))?(?: about (.*))?$")
 _ERRORS = {"unreachable": ((3, 3), (1, 4)), "toobig": ((3, 4), (2, 0)), "exceeded": ((11, 0), (3, 0))}

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 
 from harness import netns
-from kcompile.kernel.bpf import library
+from kcompile.kernel.bpf import testrun
 
 from .frames import address, frame
 from .world import ETH0, NEAR, World, make
@@ -21,11 +21,12 @@ from .world import ETH0, NEAR, World, make
 __all__ = ["fuzz"]
 
 _LINES = (
-    "tcp near:{p} > web:80 S", "tcp near:{p} > api:80 A", "udp near:{p} > api:80", "udp client:{p} > node:30080", "tcp client:{p} > open:80 S",
-    "tcp near:{p} > empty:80 S", "udp near:{p} > empty:80", "udp near:{p} > closed:80", "udp stranger:{p} > ranged:80", "echo near > web",
-    "tcp far:8080 > near:{p} A", "udp far:8080 > node:{p}", "udp near:{p} > free:80", "udp near:{p} > sticky:80", "tcp near:{p} > far:8080 S",
-    "tcp near:{p} > api:80 FA", "tcp far:8080 > near:{p} RA", "udp node:{p} > api:80",
-    "unreachable far > node about udp node:{p} > far:8080", "toobig gateway > near about tcp near:{p} > far:8080 S",
+    "tcp near:{p} > web:80 S", "tcp near:{p} > api:80 A", "udp near:{p} > api:80", "udp client:{p} > node:30080",
+    "tcp client:{p} > open:80 S", "tcp near:{p} > empty:80 S", "udp near:{p} > empty:80", "udp near:{p} > closed:80",
+    "udp stranger:{p} > ranged:80", "echo near > web", "tcp far:8080 > near:{p} A", "udp far:8080 > node:{p}", "udp near:{p} > free:80",
+    "udp near:{p} > sticky:80", "tcp near:{p} > far:8080 S", "tcp near:{p} > api:80 FA", "tcp far:8080 > near:{p} RA",
+    "udp node:{p} > api:80", "unreachable far > node about udp node:{p} > far:8080",
+    "toobig gateway > near about tcp near:{p} > far:8080 S",
 )  # fmt: skip
 _ALLOWED = {"ingress": {-1, 2, 7}, "egress": {-1, 2, 7}, "xdp": {1, 2, 3, 4}}
 _PASS = {"ingress": -1, "egress": -1, "xdp": 2}
@@ -63,7 +64,7 @@ def fuzz(world: World, count: int, seed: int) -> dict[str, Counter[str]]:
             if name != "xdp":
                 struct.pack_into("=I", context, 40, interface)
             # a frame's context has to say how long the frame is, so XDP runs on lo, whose frames need none
-            runners.append((name, library.Runner(world.programs[name], bytes(context) if name != "xdp" else b"")))
+            runners.append((name, testrun.Runner(world.programs[name], bytes(context) if name != "xdp" else b"")))
         for number in range(count):
             if number % 50_000 == 0:
                 world.clear()
@@ -72,18 +73,21 @@ def fuzz(world: World, count: int, seed: int) -> dict[str, Counter[str]]:
             try:
                 verdict, after = runner.run(data)
             except OSError as error:  # fewer bytes than an Ethernet header
-                assert len(data) <= 14 + 40, f"{name}: {error}: {data.hex()}"
+                if len(data) > 14 + 40:
+                    raise AssertionError(f"{name}: {error}: {data.hex()}") from error
                 seen[name]["refused"] += 1
                 continue
             verdict = verdict - (1 << 32) if verdict >> 31 else verdict
             assert verdict in _ALLOWED[name], f"{name}: verdict {verdict}: {data.hex()}"
-            assert verdict != _PASS[name] or after == data or _translated(world, name, data), f"{name}: passed changed: {data.hex()} -> {after.hex()}"
+            assert verdict != _PASS[name] or after == data or _translated(world, name, data), (
+                f"{name}: passed changed: {data.hex()} -> {after.hex()}"
+            )
             seen[name][str(verdict)] += 1
     return seen
 
 
 def _translated(world: World, program: str, data: bytes) -> bool:
-    """Whether it goes on changed for a reason: its flow ends at the node or nowhere, only its source changed, or an error of the node's own was."""
+    """Whether it goes on changed for a reason: its flow ends at the node or nowhere, or only its source changed; or it is an error."""
     version = data[14] >> 4
     if data[23 if version == 4 else 20] in (1, 58):
         return program == "egress"

@@ -1,6 +1,6 @@
 """A node for the programs: a namespace with routes and neighbours, and maps filled by hand with a dozen Services.
 
-    uplink eth0 (10): gateway, other (a node, with the pods far and far2 behind it)      pods near (20) and near2 (21) on veths
+uplink eth0 (10): gateway, other (a node, with the pods far and far2 behind it)      pods near (20) and near2 (21) on veths
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import netns
-from kcompile.kernel.bpf import library, programs
+from kcompile.kernel.bpf import library, programs, testrun
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.layout import CONSTANTS as C
 from kcompile.targets.xdp.layout import MAPS
@@ -165,11 +165,11 @@ class World:
         with netns.enter(self.namespace):
             if program == "xdp":
                 context = struct.pack("=6I", 0, len(data), 0, interface, 0, 0)
-                verdict, out, _, _ = library.prog_test_run(self.programs[program], data, context=context)
+                verdict, out, _, _ = testrun.prog_test_run(self.programs[program], data, context=context)
                 return XDP_VERDICTS[verdict], out
             context = bytearray(192)  # struct __sk_buff
             struct.pack_into("=I", context, 40, interface)
-            verdict, out, _, _ = library.prog_test_run(self.programs[program], data, context=bytes(context))
+            verdict, out, _, _ = testrun.prog_test_run(self.programs[program], data, context=bytes(context))
             return VERDICTS[ctypes.c_int32(verdict).value], out
 
     def run(self, program: str, interface: int, text: str, version: int = 4, **options: Any) -> tuple[str, Frame]:
@@ -192,5 +192,3 @@ def make(defines: tuple[str, ...] = ()) -> Iterator[World]:
     with netns.group(["world"]) as names:
         _run(names["world"])
         yield World(names["world"], defines)
-
-

@@ -20,7 +20,7 @@ from bpf.frames import address, frame, read
 from harness import ebpf, modes, netns
 from harness.random_dataplanes import random_dataplane
 from kcompile.ir.model import Dataplane
-from kcompile.kernel.bpf import library, programs
+from kcompile.kernel.bpf import library, programs, testrun
 from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.kernel.facts import links
 from kcompile.plan import diff
@@ -64,7 +64,7 @@ class Node:
         context = bytearray(192)  # struct __sk_buff
         struct.pack_into("=I", context, 40, self.index[packet.interface or "eth0"])
         program = self.programs["ingress" if packet.interface else "egress"]
-        verdict, after, _, _ = library.prog_test_run(program, data, context=bytes(context))
+        verdict, after, _, _ = testrun.prog_test_run(program, data, context=bytes(context))
         if ctypes.c_int32(verdict).value == DROP:
             return Outcome("drop")
         kind, was, _, to, *_ = read(after).text.split()

@@ -83,7 +83,7 @@ def _main() -> None:
         module = bcc()
     except UnsupportedError as e:
         sys.stderr.write(str(e))
-        sys.exit(UnsupportedError.exit_code + 2)
+        raise SystemExit(UnsupportedError.exit_code + 2) from None
     compiled = module.BPF(text=job.text, cflags=job.flags)
     names = [module.lib.bpf_function_name(compiled.module, i) for i in range(module.lib.bpf_num_functions(compiled.module))]
     result = Result({name.decode(): compiled.dump_func(name) for name in names})

@@ -17,18 +17,18 @@ from typing import NamedTuple
 from ...errors import KernelError, UnsupportedError
 
 __all__ = [
-    "ANY", "EXIST", "NOEXIST", "Fd", "LinkInfo", "MapInfo", "ProgramInfo", "Runner", "create_map", "delete", "delete_batch", "link_create",
-    "link_detach", "link_info", "link_update", "links", "lookup", "lookup_batch", "map_bytes", "map_info", "obj_get", "obj_pin",
-    "possible_cpus", "prog_load", "prog_test_run", "program_by_id", "program_info", "query", "update", "update_batch",
+    "ANY", "EXIST", "NOEXIST", "Fd", "LinkInfo", "MapInfo", "ProgramInfo", "create_map", "delete", "delete_batch", "link_create",
+    "link_detach", "link_info", "link_update", "lookup", "lookup_batch", "map_bytes", "map_info", "obj_get", "obj_pin",
+    "possible_cpus", "prog_load", "program_by_id", "program_info", "query", "update", "update_batch",
 ]  # fmt: skip
 
 ANY, NOEXIST, EXIST = 0, 1, 2
 
 # enum bpf_cmd
 _MAP_CREATE, _LOOKUP, _UPDATE, _DELETE, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 0, 1, 2, 3, 5, 6, 7
-_TEST_RUN, _PROG_BY_ID, _INFO, _QUERY = 10, 13, 15, 16
+_PROG_BY_ID, _INFO, _QUERY = 13, 15, 16
 _LOOKUP_BATCH, _UPDATE_BATCH, _DELETE_BATCH = 24, 26, 27
-_LINK_CREATE, _LINK_UPDATE, _LINK_BY_ID, _LINK_NEXT_ID, _LINK_DETACH = 28, 29, 30, 31, 34
+_LINK_CREATE, _LINK_UPDATE, _LINK_DETACH = 28, 29, 34
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _EPERM, _ENOENT, _ENOSPC = 1, 2, 28
@@ -104,7 +104,7 @@ def _syscall() -> tuple[ctypes.CDLL, int]:
     return libc, number
 
 
-def _bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
+def bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
     """bpf(2). Raises OSError."""
     libc, number = _syscall()
     result = int(libc.syscall(ctypes.c_long(number), ctypes.c_int(command), ctypes.byref(attr), ctypes.c_uint(len(attr))))
@@ -114,9 +114,10 @@ def _bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
     return result
 
 
-def _call(command: int, attr: ctypes.Array[ctypes.c_char], what: str) -> int:
+def call(command: int, attr: ctypes.Array[ctypes.c_char], what: str) -> int:
+    """bpf(2). Raises KernelError that begins with `what`."""
     try:
-        return _bpf(command, attr)
+        return bpf(command, attr)
     except OSError as e:
         raise failed(what, e) from e
 
@@ -127,16 +128,19 @@ def failed(what: str, error: OSError) -> KernelError:
     return KernelError(f"{what}: {error.strerror}{hint}")
 
 
-def _attr(layout: str, *values: int | bytes) -> ctypes.Array[ctypes.c_char]:
+def attribute(layout: str, *values: int | bytes) -> ctypes.Array[ctypes.c_char]:
+    """The part of `union bpf_attr` that a command reads: `values` in struct's `layout`, without alignment."""
     data = struct.pack("=" + layout, *values)
     return ctypes.create_string_buffer(data, len(data))
 
 
-def _pointer(buffer: ctypes.Array[ctypes.c_char] | None) -> int:
-    return 0 if buffer is None else ctypes.addressof(buffer)
+def pointer(memory: ctypes.Array[ctypes.c_char] | None) -> int:
+    """Its address, 0 for None."""
+    return 0 if memory is None else ctypes.addressof(memory)
 
 
-def _buffer(data: bytes | bytearray | memoryview) -> ctypes.Array[ctypes.c_char]:
+def buffer(data: bytes | bytearray | memoryview) -> ctypes.Array[ctypes.c_char]:
+    """A copy of `data` that has an address."""
     # not from_buffer_copy: a zero-length array has no address of its own
     return ctypes.create_string_buffer(bytes(data), max(len(data), 1))
 
@@ -155,15 +159,15 @@ def possible_cpus() -> int:
 
 def create_map(kind: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = "") -> Fd:
     """A new map of `kind` (BPF_MAP_TYPE_*)."""
-    attr = _attr("5I2I16s", kind, key_size, value_size, max_entries, flags, 0, 0, name.encode()[:15])
-    return Fd(_call(_MAP_CREATE, attr, f"map {name}: creating it ({max_entries} entries)"), name)
+    attr = attribute("5I2I16s", kind, key_size, value_size, max_entries, flags, 0, 0, name.encode()[:15])
+    return Fd(call(_MAP_CREATE, attr, f"map {name}: creating it ({max_entries} entries)"), name)
 
 
 def lookup(fd: Fd, key: bytes, value_size: int) -> bytes | None:
     """The value at `key`, None where there is none. `value_size` counts the values of all CPUs of a per-CPU map."""
-    k, value = _buffer(key), ctypes.create_string_buffer(value_size)
+    k, value = buffer(key), ctypes.create_string_buffer(value_size)
     try:
-        _bpf(_LOOKUP, _attr("IIQQQ", fd.number, 0, _pointer(k), _pointer(value), 0))
+        bpf(_LOOKUP, attribute("IIQQQ", fd.number, 0, pointer(k), pointer(value), 0))
     except OSError as e:
         if e.errno == _ENOENT:
             return None
@@ -173,15 +177,15 @@ def lookup(fd: Fd, key: bytes, value_size: int) -> bytes | None:
 
 def update(fd: Fd, key: bytes, value: bytes, flags: int = ANY) -> None:
     """Set the value at `key`."""
-    k, v = _buffer(key), _buffer(value)
-    _call(_UPDATE, _attr("IIQQQ", fd.number, 0, _pointer(k), _pointer(v), flags), f"map {fd.name}: writing")
+    k, v = buffer(key), buffer(value)
+    call(_UPDATE, attribute("IIQQQ", fd.number, 0, pointer(k), pointer(v), flags), f"map {fd.name}: writing")
 
 
 def delete(fd: Fd, key: bytes) -> bool:
     """Remove `key`; False where it wasn't there."""
-    k = _buffer(key)
+    k = buffer(key)
     try:
-        _bpf(_DELETE, _attr("IIQQQ", fd.number, 0, _pointer(k), 0, 0))
+        bpf(_DELETE, attribute("IIQQQ", fd.number, 0, pointer(k), 0, 0))
     except OSError as e:
         if e.errno == _ENOENT:
             return False
@@ -193,10 +197,10 @@ def update_batch(fd: Fd, keys: bytes | bytearray | memoryview, values: bytes | b
     """Write `count` entries; where it fails, the error says how many had been written."""
     if not count:
         return
-    k, v = _buffer(keys), _buffer(values)
-    attr = _attr("QQQQIIQQ", 0, 0, _pointer(k), _pointer(v), count, fd.number, 0, 0)
+    k, v = buffer(keys), buffer(values)
+    attr = attribute("QQQQIIQQ", 0, 0, pointer(k), pointer(v), count, fd.number, 0, 0)
     try:
-        _bpf(_UPDATE_BATCH, attr)
+        bpf(_UPDATE_BATCH, attr)
     except OSError as e:
         raise failed(f"map {fd.name}: writing {count} entries ({_count(attr)} written)", e) from e
 
@@ -206,10 +210,10 @@ def delete_batch(fd: Fd, keys: bytes | bytearray | memoryview, count: int) -> in
     info = map_info(fd)
     deleted, rest = 0, bytes(keys)
     while count:
-        k = _buffer(rest)
-        attr = _attr("QQQQIIQQ", 0, 0, _pointer(k), 0, count, fd.number, 0, 0)
+        k = buffer(rest)
+        attr = attribute("QQQQIIQQ", 0, 0, pointer(k), 0, count, fd.number, 0, 0)
         try:
-            _bpf(_DELETE_BATCH, attr)
+            bpf(_DELETE_BATCH, attr)
         except OSError as e:
             if e.errno != _ENOENT:
                 raise failed(f"map {fd.name}: deleting {count} entries", e) from e
@@ -232,11 +236,11 @@ def lookup_batch(fd: Fd, chunk: int = 16384) -> Iterator[tuple[bytes, bytes, int
     while True:
         keys = ctypes.create_string_buffer(chunk * info.key_size)
         values = ctypes.create_string_buffer(chunk * value_size)
-        start = _pointer(place) if begun else 0
-        attr = _attr("QQQQIIQQ", start, _pointer(place), _pointer(keys), _pointer(values), chunk, fd.number, 0, 0)
+        start = pointer(place) if begun else 0
+        attr = attribute("QQQQIIQQ", start, pointer(place), pointer(keys), pointer(values), chunk, fd.number, 0, 0)
         last = False
         try:
-            _bpf(_LOOKUP_BATCH, attr)
+            bpf(_LOOKUP_BATCH, attr)
         except OSError as e:
             if e.errno == _ENOSPC:  # a bucket of the hash holds more
                 chunk *= 2
@@ -275,15 +279,15 @@ def map_bytes(fd: Fd) -> memoryview:
 
 def obj_pin(fd: Fd, path: str) -> None:
     """Pin a map, program or link at `path`, in a bpffs."""
-    p = _buffer(os.fsencode(path) + b"\0")
-    _call(_OBJ_PIN, _attr("QII", _pointer(p), fd.number, 0), f"{fd.name}: pinning at {path}")
+    p = buffer(os.fsencode(path) + b"\0")
+    call(_OBJ_PIN, attribute("QII", pointer(p), fd.number, 0), f"{fd.name}: pinning at {path}")
 
 
 def obj_get(path: str, name: str = "") -> Fd | None:
     """What is pinned at `path`; None where there is nothing."""
-    p = _buffer(os.fsencode(path) + b"\0")
+    p = buffer(os.fsencode(path) + b"\0")
     try:
-        return Fd(_bpf(_OBJ_GET, _attr("QII", _pointer(p), 0, 0)), name or os.path.basename(path))  # noqa: PTH119 (a string all the way)
+        return Fd(bpf(_OBJ_GET, attribute("QII", pointer(p), 0, 0)), name or os.path.basename(path))  # noqa: PTH119 (a string all the way)
     except OSError as e:
         if e.errno == _ENOENT:
             return None
@@ -295,54 +299,23 @@ def obj_get(path: str, name: str = "") -> Fd | None:
 
 def prog_load(kind: int, instructions: bytes, name: str, attach_type: int = 0, licence: str = "GPL") -> Fd:
     """Load a program of type `kind` (BPF_PROG_TYPE_*). Where the verifier refuses it, the error ends with the last lines of its log."""
-    code, lic = _buffer(instructions), _buffer(licence.encode() + b"\0")
+    code, lic = buffer(instructions), buffer(licence.encode() + b"\0")
 
     def attr(level: int, log: ctypes.Array[ctypes.c_char] | None) -> ctypes.Array[ctypes.c_char]:
-        head = (kind, len(instructions) // 8, _pointer(code), _pointer(lic), level, len(log) if log else 0, _pointer(log))
-        return _attr("IIQQIIQII16sII", *head, 0, 0, name.encode()[:15], 0, attach_type)
+        head = (kind, len(instructions) // 8, pointer(code), pointer(lic), level, len(log) if log else 0, pointer(log))
+        return attribute("IIQQIIQII16sII", *head, 0, 0, name.encode()[:15], 0, attach_type)
 
     try:
-        return Fd(_bpf(_PROG_LOAD, attr(0, None)), name)
+        return Fd(bpf(_PROG_LOAD, attr(0, None)), name)
     except OSError as e:
         if e.errno == _EPERM:
             raise failed(f"program {name}: loading", e) from e
         log = ctypes.create_string_buffer(1 << 24)
         try:
-            return Fd(_bpf(_PROG_LOAD, attr(1, log)), name)
+            return Fd(bpf(_PROG_LOAD, attr(1, log)), name)
         except OSError:
             said = log.value.decode(errors="replace").strip().splitlines()
             raise KernelError(f"program {name}: the kernel refuses it: {e.strerror}: {' | '.join(said[-12:])}") from e
-
-
-def prog_test_run(program: Fd, data: bytes, *, repeat: int = 1, context: bytes = b"", room: int = 512) -> tuple[int, bytes, int, bytes]:
-    """BPF_PROG_TEST_RUN over `data`: the verdict, the packet after it, nanoseconds a run, the context after it."""
-    packet, out = _buffer(data), ctypes.create_string_buffer(len(data) + room)
-    ctx, ctx_out = (_buffer(context), ctypes.create_string_buffer(len(context))) if context else (None, None)
-    sizes = (len(data), len(out), _pointer(packet) if data else 0, _pointer(out) if data else 0, repeat, 0, len(context), len(context))
-    attr = _attr("IIIIQQIIIIQQIII4x", program.number, 0, *sizes, _pointer(ctx), _pointer(ctx_out), 0, 0, 0)
-    _call(_TEST_RUN, attr, f"program {program.name}: test run")
-    verdict, _, size = struct.unpack_from("=III", attr, 4)
-    (duration,) = struct.unpack_from("=I", attr, 36)
-    return verdict, out.raw[:size], duration, ctx_out.raw if ctx_out is not None else b""
-
-
-class Runner:
-    """BPF_PROG_TEST_RUN of one program on one packet after another, in buffers that stay: some microseconds each."""
-
-    def __init__(self, program: Fd, context: bytes = b"", size: int = 4096) -> None:
-        self.program = program
-        self._packet, self._out = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
-        self._context = _buffer(context) if context else None
-        pointers = (_pointer(self._packet), _pointer(self._out), 1, 0, len(context), 0, _pointer(self._context), 0)
-        self._attr = _attr("IIIIQQIIIIQQIII4x", program.number, 0, 0, size, *pointers, 0, 0, 0)
-
-    def run(self, data: bytes) -> tuple[int, bytes]:
-        """The verdict and the packet afterwards. Raises OSError, also for a packet that the kernel won't run a program on."""
-        self._packet.raw = data.ljust(len(self._packet), b"\0")
-        struct.pack_into("=III", self._attr, 4, 0, len(data), len(self._out))
-        _bpf(_TEST_RUN, self._attr)
-        verdict, _, size = struct.unpack_from("=III", self._attr, 4)
-        return verdict, self._out.raw[:size]
 
 
 # links
@@ -353,47 +326,26 @@ def link_create(program: Fd, target: int, attach_type: int, flags: int = 0) -> F
 
     It stays as long as a descriptor or pin of the link does.
     """
-    attr = _attr("IIIIIIQ", program.number, target, attach_type, flags, 0, 0, 0)
-    return Fd(_call(_LINK_CREATE, attr, f"program {program.name}: attaching"), f"link of {program.name}")
+    attr = attribute("IIIIIIQ", program.number, target, attach_type, flags, 0, 0, 0)
+    return Fd(call(_LINK_CREATE, attr, f"program {program.name}: attaching"), f"link of {program.name}")
 
 
 def link_update(link: Fd, program: Fd) -> None:
     """Put `program` in the place of the link's program; no packet meets neither."""
-    attr = _attr("IIII", link.number, program.number, 0, 0)
-    _call(_LINK_UPDATE, attr, f"program {program.name}: replacing the attached one")
+    attr = attribute("IIII", link.number, program.number, 0, 0)
+    call(_LINK_UPDATE, attr, f"program {program.name}: replacing the attached one")
 
 
 def link_detach(link: Fd) -> None:
     """Detach, whoever else holds the link."""
-    _call(_LINK_DETACH, _attr("I", link.number), f"{link.name}: detaching")
-
-
-def links() -> Iterator[Fd]:
-    """Every link of this machine."""
-    number = 0
-    while True:
-        attr = _attr("III", number, 0, 0)
-        try:
-            _bpf(_LINK_NEXT_ID, attr)
-        except OSError as e:
-            if e.errno == _ENOENT:
-                return
-            raise failed("listing links", e) from e
-        (number,) = struct.unpack_from("=I", attr, 4)
-        try:
-            fd = Fd(_bpf(_LINK_BY_ID, _attr("III", number, 0, 0)), f"link {number}")
-        except OSError as e:
-            if e.errno == _ENOENT:  # gone since
-                continue
-            raise failed(f"link {number}: opening", e) from e
-        yield fd
+    call(_LINK_DETACH, attribute("I", link.number), f"{link.name}: detaching")
 
 
 def query(target: int, attach_type: int) -> tuple[int, ...]:
     """Ids of the programs attached to `target`, in their order."""
     ids = ctypes.create_string_buffer(4 * 64)
-    attr = _attr("IIIIQIIQQQQ", target, attach_type, 0, 0, _pointer(ids), 64, 0, 0, 0, 0, 0)
-    _call(_QUERY, attr, "listing attached programs")
+    attr = attribute("IIIIQIIQQQQ", target, attach_type, 0, 0, pointer(ids), 64, 0, 0, 0, 0, 0)
+    call(_QUERY, attr, "listing attached programs")
     (count,) = struct.unpack_from("=I", attr, 24)
     return struct.unpack_from(f"={count}I", ids)
 
@@ -401,7 +353,7 @@ def query(target: int, attach_type: int) -> tuple[int, ...]:
 def program_by_id(number: int) -> Fd | None:
     """The program with id `number`; None where it is gone."""
     try:
-        return Fd(_bpf(_PROG_BY_ID, _attr("III", number, 0, 0)), f"program {number}")
+        return Fd(bpf(_PROG_BY_ID, attribute("III", number, 0, 0)), f"program {number}")
     except OSError as e:
         if e.errno == _ENOENT:
             return None
@@ -413,7 +365,7 @@ def program_by_id(number: int) -> Fd | None:
 
 def _info(fd: Fd, size: int) -> bytes:
     out = ctypes.create_string_buffer(size)
-    _call(_INFO, _attr("IIQ", fd.number, size, _pointer(out)), f"{fd.name}: reading what it is")
+    call(_INFO, attribute("IIQ", fd.number, size, pointer(out)), f"{fd.name}: reading what it is")
     return out.raw
 
 
