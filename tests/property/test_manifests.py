@@ -46,6 +46,8 @@ def node(request, tmp_path_factory):
     if reason := modes.missing(request.param):
         pytest.skip(reason)  # a failure in CI: plugins/no_silent_skips.py
     with netns.group(["property"]) as names:
+        # a namespace that never had an address has no local table, and IPVS refuses every destination there
+        netns.run(names["property"], ["ip", "link", "set", "lo", "up"])
         yield Node(names["property"], request.param, tmp_path_factory.mktemp("node"))
 
 

@@ -153,6 +153,8 @@ def _reason(code: int, change: Change) -> str:
         return "somebody else has this virtual server"
     if code == errno.ENOENT and change.key[0] == "vs":
         return f"this kernel has no scheduler {change.new.scheduler} (modprobe ip_vs_{change.new.scheduler})"
+    if code == errno.EINVAL and change.key[0] == "rs":  # ip_vs_new_dest() asks the local table, which the first address makes
+        return "not the address of a host, or this namespace has none of its own (ip link set lo up)"
     return os.strerror(code)
 
 
