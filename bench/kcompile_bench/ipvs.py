@@ -6,6 +6,7 @@ kcompile in the same run, on the same virtual and real servers.
 
 from __future__ import annotations
 
+import gc
 import socket
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def _pyroute2(changes: Changes) -> Callable[[], None]:
     from pyroute2 import IPVS, IPVSDest, IPVSService
 
     def work() -> None:
+        gc.enable()  # every message is a cycle: without the collector ten thousand fill the machine
         with IPVS() as server:
             for change in changes:
                 service = IPVSService(addr=change.key[3], port=change.key[4], protocol=socket.IPPROTO_TCP, sched_name="rr")
@@ -72,7 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--scale" not in given:
         given += [word for scale in _SCALES for word in ("--scale", scale)]
     suites = [str(_ROOT / "bench" / "suites" / name) for name in ("test_ipvs.py", "test_kernel.py")]
-    options = ["-p", "no:plugins.machines", "--bench-mode", "ipvs", "--benchmark-only", "--benchmark-quiet", f"--benchmark-json={_RESULTS / 'ipvs.json'}"]
+    options = [
+        "-p",
+        "no:plugins.machines",
+        "--bench-mode",
+        "ipvs",
+        "--benchmark-only",
+        "--benchmark-quiet",
+        f"--benchmark-json={_RESULTS / 'ipvs.json'}",
+    ]
     command = [sys.executable, "-m", "pytest", *suites, "-p", "no:cacheprovider", *options, *given]
     _RESULTS.mkdir(exist_ok=True)
     environment = ["env", f"PYTHONPATH={_ROOT / 'bench'}"]

@@ -1,6 +1,7 @@
 """From the text of specs to a real kernel and back, on random specs, in every mode that this kernel has."""
 
 import json
+import os
 import random
 
 import pytest
@@ -12,10 +13,13 @@ from harness import modes, netns
 from harness.random_manifests import random_manifests
 from kcompile.cli import main
 from kcompile.kernel.drivers import driver_for
+from uml.kernels import KINDS
 
 pytestmark = pytest.mark.kernel
 seeds = st.integers(0, 2**32)
-slow = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# an apply is dozens of processes and a fork of this one, which take a machine of the tests' (docs/howto/ipvs-kernel.md) seconds
+EXAMPLES = 3 if os.uname().nodename in KINDS else 12
+slow = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Node:
