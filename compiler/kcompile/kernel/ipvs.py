@@ -90,7 +90,10 @@ class IpvsKernel:
         elif step.kind is Kind.RULES:
             iptables.apply({step.family: rules_script(step)}, self._backend)
         elif step.kind is Kind.ADDRESSES:
-            _all(dummy.change_addresses, step.changes, "address")
+            if step.changes[0].new is None and any(c.key == ("device",) and c.new is None for c in whole):
+                dummy.remove()  # with all of them at once: one by one, the kernel looks for each in a list
+            else:
+                _all(dummy.change_addresses, step.changes, "address")
         elif step.kind is Kind.SERVERS:
             _all(_send, step.changes, "IPVS")
         elif step.changes[0].new is None:
