@@ -184,6 +184,15 @@ def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
     assert here.observe() == program
 
 
+def test_a_namespace_without_any_address_is_explained(here):
+    server = ("vs", 4, "tcp", "10.96.0.1", 80)
+    program = {("device",): "", server: VirtualServer("rr"), ("rs", *server[1:], "10.244.0.5", 80): RealServer(1)}
+    with netns.group(["bare"]) as names, netns.enter(names["bare"]):
+        with pytest.raises(KernelError, match=r"-r 10\.244\.0\.5:80 -m -w 1: not the address of a host, or .* \(ip link set lo up\)"):
+            here.apply({}, TARGET.diff({}, program))
+        assert here.observe() == {}
+
+
 def test_a_check_writes_nothing_and_finds_what_the_kernel_lacks(here):
     program = program_of(13)
     here.check({}, program)
