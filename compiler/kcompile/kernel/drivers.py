@@ -148,9 +148,12 @@ class IpvsDriver:
         check(self.backend, self.target.diff({}, desired))
 
     def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None:  # noqa: ARG002 (netlink has no script)
+        from . import sources
         from .ipvs import IpvsKernel
 
         IpvsKernel(self.backend, self.directory).apply(changes)
+        if any(change.key[0] == "address" and change.new is None for change in changes):
+            sources.take_back()
 
     def listing(self) -> str:
         """What is ours in the words of ipset, ipvsadm, ip and iptables."""
@@ -161,10 +164,11 @@ def driver_for(mode: str, backend: str | None = None, directory: Path | None = N
     """The driver of `mode` (one of MODES). `backend` overrides which iptables; else the one that the node uses already."""
     if mode == "nftables":
         return NftablesDriver()
+    from ..targets.xtables.parse import IPVS
     from . import iptables
 
     if mode == "ipvs":
-        return IpvsDriver(iptables.detect_backend(backend), directory)
+        return IpvsDriver(iptables.detect_backend(backend, IPVS), directory)
     wanted = backend or mode.partition("-")[2] or None
     return IptablesDriver(iptables.detect_backend(wanted))
 
