@@ -239,10 +239,8 @@ class Session:
 
         def work() -> list[str]:
             # a sysctl that the old mode needs is put back when that has gone
-            before, after = [], []
-            for change in plan.node:
-                (after if change.key[0] == "sysctl" and change.key not in self.node_desired else before).append(change)
-            warnings = self.resources.apply(before, self.node_desired)
+            after = [c for c in plan.node if c.key[0] == "sysctl" and c.key not in self.node_desired]
+            warnings = self.resources.apply([c for c in plan.node if c not in after], self.node_desired)
             left = [(other, other.observe()) for other in self.others]
             for other, held in left if keep_connections else ():
                 prepare(other, held)

@@ -44,8 +44,8 @@ class _Result(NamedTuple):
 def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = None) -> Backend:
     """The variant that this node's other rules are in, so that all of them are seen in one place.
 
-    First where chains are whose names `ours` matches, then kubelet's hint chains, then whoever has more rules, then what the command ``iptables`` is: the order of
-    iptables-wrappers. Legacy tables that aren't there are not brought to life by looking.
+    First where chains are whose names `ours` matches. Then as iptables-wrappers does: kubelet's hint chains, whoever has more
+    rules, what the command ``iptables`` is. Legacy tables that aren't there are not brought to life by looking.
     """
     if override is not None:
         chosen: Backend | None = next((b for b in _BACKENDS if b == override), None)
