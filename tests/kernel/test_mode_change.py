@@ -188,7 +188,7 @@ class Traffic:
         while any(
             counts[name] < goal for counts, wanted in zip((self.answers, self.fresh), goals, strict=True) for name, goal in wanted.items()
         ):
-            assert not self.lost
+            assert self.lost == []
             assert time.monotonic() < end, "no traffic"
             time.sleep(PAUSE)
 
@@ -198,9 +198,13 @@ class Traffic:
             connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.settimeout(10)
-        if source:
-            connection.bind((source, 0))
-        connection.connect(destination)
+        try:
+            if source:
+                connection.bind((source, 0))
+            connection.connect(destination)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def _loop(self, work: Callable[[], None]) -> None:
@@ -254,6 +258,7 @@ def run(sequence: tuple[str, ...], folder: Path) -> None:
             traffic.settle()
             assert traffic.ask()
             for (before, mode), label in zip(itertools.pairwise(sequence), labels[1:], strict=True):
+                print(f"{before} to {mode}")
                 said = node.apply(mode)
                 traffic.settle()
                 assert traffic.ask(), f"the UDP flow ended with the change to {mode}"

@@ -181,12 +181,14 @@ class Session:
     @classmethod
     def open(cls, request: Request, mode: str, directory: Path) -> Session:
         """A session for `mode`, with the drivers of other modes that have something on the node that can go."""
-        from ..kernel.drivers import driver_for, installed_drivers
+        from ..kernel.drivers import driver_for, installed_drivers, stray_rules
         from ..kernel.leave import departure
         from ..kernel.node import NodeResources
 
         driver = driver_for(mode, request.iptables_backend, directory)
         others = [d for d in installed_drivers(driver.name, directory) if d.name != "ipvs" or departure(d, d.observe())]
+        if request.iptables_backend:  # else it is the variant that has such rules
+            others = stray_rules(driver) + others
         return cls(request, driver, others, NodeResources(directory))
 
     def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress) -> Plan:

@@ -17,7 +17,7 @@ from ..errors import UnsupportedError
 from ..plan.diff import Change
 from ..targets.base import Key, Program, Target
 
-__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "driver_for", "installed_drivers"]
+__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "driver_for", "installed_drivers", "stray_rules"]
 
 # What --mode takes; the iptables variants name their back end.
 MODES = ("iptables", "iptables-legacy", "iptables-nft", "ipvs", "nftables")
@@ -123,11 +123,10 @@ class IptablesDriver:
 class IpvsDriver:
     """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``. `directory`: the node's run directory."""
 
-    name = "ipvs"
-
     def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
         from ..targets.ipvs import IpvsTarget
 
+        self.name = "ipvs"
         self.target: Target = IpvsTarget()
         self.backend, self.directory = backend, directory
 
@@ -158,6 +157,27 @@ class IpvsDriver:
     def listing(self) -> str:
         """What is ours in the words of ipset, ipvsadm, ip and iptables."""
         return "".join(f"{self.target.describe(key, value)}\n" for key, value in self.observe().items())
+
+
+class _StrayRules(IpvsDriver):
+    """The rules of mode ipvs in the iptables variant that it doesn't use any more."""
+
+    def __init__(self, backend: Literal["legacy", "nft"]) -> None:
+        super().__init__(backend)
+        self.name = f"ipvs on iptables-{backend}"
+
+    def observe(self) -> dict[Key, Any]:
+        from ..targets.xtables.parse import IPVS
+        from . import iptables
+
+        return iptables.observe(self.backend, ("mangle", "nat", "filter"), IPVS)
+
+
+def stray_rules(driver: Driver) -> list[Driver]:
+    """Where `driver` is that of mode ipvs: one for what another choice of the iptables variant has left, if there is anything."""
+    if not isinstance(driver, IpvsDriver):
+        return []
+    return [stray for backend in _VARIANTS if backend != driver.backend and (stray := _StrayRules(backend)).observe()]
 
 
 def driver_for(mode: str, backend: str | None = None, directory: Path | None = None) -> Driver:
