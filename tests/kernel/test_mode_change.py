@@ -18,10 +18,12 @@ import pytest
 
 from harness import modes, netns
 from harness.command import ours
+from harness.listeners import family
 from harness.topology import Topology
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs_kernel]
 NODE, CLIENT, PODS, OUTSIDE = "192.0.2.10", "10.244.0.5", ("10.244.0.21", "10.244.0.22"), "203.0.113.7"
+NODE_6, CLIENT_6, POD_6 = "2001:db8::10", "fd00:10:244::5", "fd00:10:244::21"
 NODE_PORT = 30080
 # name of the way in, who connects from where (None: the node itself), to what
 WAYS = {
@@ -30,6 +32,8 @@ WAYS = {
     "outside to NodePort": (OUTSIDE, (NODE, NODE_PORT)),
     "pod to ClusterIP with affinity": (CLIENT, ("10.96.0.11", 80)),
     "outside to external IP with affinity": (OUTSIDE, ("198.51.100.9", 80)),
+    "pod to ClusterIP by IPv6": (CLIENT_6, ("fd00:10:96::10", 80)),
+    "node to ClusterIP by IPv6": (None, ("fd00:10:96::10", 80)),
 }
 PAUSE = 0.08
 ROUNDS = 5
@@ -42,7 +46,7 @@ def manifests() -> str:
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {"name": "node-a"},
-            "status": {"addresses": [{"type": "InternalIP", "address": NODE}]},
+            "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in (NODE, NODE_6)]},
         }
     ]
     port = {"name": "p", "port": 80, "protocol": "TCP"}
@@ -54,17 +58,19 @@ def manifests() -> str:
             {"clusterIP": "10.96.0.11", "externalIPs": ["198.51.100.9"], "sessionAffinity": "ClientIP", "ports": [port]},
             {"port": 8080},
         ),
+        ("web6", {"clusterIP": "fd00:10:96::10", "ports": [port]}, {"port": 8080}),
         ("dns", {"clusterIP": "10.96.0.12", "ports": [udp]}, {"port": 5353, "protocol": "UDP"}),
     ):
         meta = {"name": name, "namespace": "demo"}
+        kind, pods = ("IPv6", (POD_6,)) if name == "web6" else ("IPv4", PODS)
         items.append({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
         items.append(
             {
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
                 "metadata": {**meta, "labels": {"kubernetes.io/service-name": name}},
-                "addressType": "IPv4",
-                "endpoints": [{"addresses": [ip], "nodeName": "node-a"} for ip in PODS],
+                "addressType": kind,
+                "endpoints": [{"addresses": [ip], "nodeName": "node-a"} for ip in pods],
                 "ports": [{"name": "p", "protocol": "TCP", **target}],
             }
         )
@@ -119,11 +125,12 @@ def echoing(topology: Topology) -> Iterator[None]:
             while (received := sock.recvfrom(100))[1]:  # no sender: shut down
                 sock.sendto(*received)
 
-    for ip in PODS:
+    for ip in (*PODS, POD_6):
         with netns.enter(topology.home(ip)):
-            sockets.append((socket.create_server((ip, 8080), backlog=128), accept))
-            sockets.append((socket.socket(socket.AF_INET, socket.SOCK_DGRAM), answer))
-            sockets[-1][0].bind((ip, 5353))
+            sockets.append((socket.create_server((ip, 8080), family=family(ip), backlog=128), accept))
+            if ip in PODS:
+                sockets.append((socket.socket(socket.AF_INET, socket.SOCK_DGRAM), answer))
+                sockets[-1][0].bind((ip, 5353))
     for sock, serve in sockets:
         threading.Thread(target=serve, args=(sock,), daemon=True).start()
     yield
@@ -195,7 +202,7 @@ class Traffic:
     def _to(self, way: str) -> socket.socket:
         source, destination = WAYS[way]
         with netns.enter(self._topology.home(source) if source else self._topology.node):
-            connection = socket.socket()
+            connection = socket.socket(family(destination[0]))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.settimeout(10)
         try:
@@ -249,7 +256,7 @@ def run(sequence: tuple[str, ...], folder: Path) -> None:
     for mode in sequence:
         if reason := modes.missing(mode.partition("/")[0]):
             pytest.skip(reason)
-    with Topology([NODE], [CLIENT, *PODS]) as topology, echoing(topology):
+    with Topology([NODE, NODE_6], [CLIENT, *PODS, CLIENT_6, POD_6]) as topology, echoing(topology):
         node = Node(topology.node, folder)
         node.apply(sequence[0])
         with Traffic(topology) as traffic:
