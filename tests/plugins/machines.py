@@ -25,6 +25,7 @@ from uml.remote import FOLDER, Remote
 from .inside import Inside
 
 MARKER = "ipvs_kernel"
+PATIENCE = {"uml": 300.0, "tcg": 1200.0}
 
 
 @functools.cache
@@ -49,9 +50,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--machine-patience",
         type=float,
-        default=300,
         metavar="SECONDS",
-        help="end a machine in which no test begins or ends for so long (default: 300)",
+        help="end a machine in which no test begins or ends for so long (default: 300; tcg: 1200)",
     )
 
 
@@ -97,9 +97,10 @@ class Outside:
         """Start machines now, if there is a CPU for them beside the one that is busy here; the others start with their first test."""
         if session.config.option.collectonly or (session.testsfailed and not session.config.option.continue_on_collection_errors):
             return
+        patience = session.config.getoption("machine_patience")
         for kind in KINDS:
             if chosen := [item for item in session.items if self.machine_of(item) == kind]:
-                self._remotes[kind] = Remote(kind, chosen, session.config, session.config.getoption("machine_patience"))
+                self._remotes[kind] = Remote(kind, chosen, session.config, patience or PATIENCE[kind])
         for remote in list(self._remotes.values())[: len(os.sched_getaffinity(0)) - 1]:
             remote.start()
 
