@@ -64,8 +64,10 @@ def _view(
     backends = [backend for server in servers for backend in pools.get((version, *server), ())]
     live = tuple(dict.fromkeys(text for text, draining in backends if not draining))
     seconds = next((vs.timeout for s in servers if (vs := program.get(("vs", version, *s))) is not None), 0)
-    verdict = "dnat" if live else "drop" if ("element", version, f"{prefix}DROP", entry) in program else "reject"
     draining = tuple(sorted({text for text, is_draining in backends if is_draining}))
+    refusal = next((name for name in ("DROP", "REJECT") if ("element", version, f"{prefix}{name}", entry) in program), "")
+    # without a live server and without a refusal: what another mode has left of it (leaving.py)
+    verdict = "dnat" if live else refusal.lower() or ("draining" if draining else "reject")
     return FrontendView(
         named[1], named[2], version, protocol.upper(), address or "*", int(number), verdict, live, seconds if live else 0, draining
     )
