@@ -142,7 +142,8 @@ def serve(stack: contextlib.ExitStack, path: Path, mode: str, workload: Workload
     with entered(path.node):
         driver = driver_for(mode)
         program = workload.program(family_of(mode))
-        driver.apply(driver.target.scripts(driver.target.diff(driver.observe(), program)), ())
+        changes = driver.target.diff(driver.observe(), program)
+        driver.apply(driver.target.scripts(changes), changes)
     return None
 
 
