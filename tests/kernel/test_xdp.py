@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness import ebpf, modes, netns
@@ -221,6 +222,46 @@ def test_udp_flows_leave_a_backend_that_is_gone(machine: Machine):
     assert [ask(sock) for sock in clients] == [PODS[1], PODS[1]]
     for sock in clients:
         sock.close()
+
+
+@pytest.mark.parametrize("how", ["generic", "native"])
+def test_xdp_before_tc(machine: Machine, how: str):
+    """On the uplink too: packets for this node's pods are left to tc, and nothing is lost when XDP comes or goes."""
+    machine.xdp = msgspec.structs.replace(machine.xdp, attach=how)
+    with machine.connect(OUTSIDER, (PODS[0], 8080)) as before:
+        kernel = machine.apply(PODS)
+        assert ask(before) == PODS[0]
+        with netns.enter(machine.topology.node):
+            assert kernel.observe()[("attach", "xdp", "eth0")] == how
+        held = [machine.connect(OUTSIDER, (NODE, NODE_PORT)) for _ in range(4)]
+        pods = [ask(sock) for sock in held]
+        machine.xdp = msgspec.structs.replace(machine.xdp, attach="auto")
+        machine.apply(PODS)
+        assert [ask(sock) for sock in held] == pods
+        assert ask(before) == PODS[0]
+        with netns.enter(machine.topology.node):
+            assert ("attach", "xdp", "eth0") not in kernel.observe()
+        for sock in held:
+            sock.close()
+
+
+def test_filters_of_clsact_where_there_is_no_tcx(machine: Machine, monkeypatch: pytest.MonkeyPatch):
+    """Kernels before 6.6: seen, kept, replaced and removed like links."""
+    monkeypatch.setattr(attach, "has_tcx", lambda: False)
+    kernel = machine.apply(PODS)
+    with machine.connect(CLIENT, (VIP, 80)) as sock:
+        pod = ask(sock)
+        with netns.enter(machine.topology.node):
+            assert kernel.observe() == TARGET.lower(machine.dataplane(PODS))
+            assert not [path for path in kernel.links.iterdir() if path.name.startswith(("ingress", "egress"))]
+        monkeypatch.setattr(node, "build", lambda: "another")
+        machine.apply(PODS)
+        assert ask(sock) == pod
+    with netns.enter(machine.topology.node):
+        kernel.remove()
+        left = subprocess.run(["tc", "filter", "show", "dev", "pod0", "ingress"], capture_output=True, text=True, check=True).stdout
+        assert "bpf" not in left
+        subprocess.run(["sh", "-c", "for i in $(ls /proc/sys/net/ipv4/conf); do tc qdisc del dev $i clsact 2>/dev/null; done; true"], check=True)
 
 
 def test_attachments_that_are_wrong_are_put_right(machine: Machine):
