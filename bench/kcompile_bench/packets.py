@@ -1,7 +1,8 @@
 """Nanoseconds a packet of the eBPF programs, by BPF_PROG_TEST_RUN in a throw-away namespace. Needs root.
 
 A wrapper restores the packet before each run, writes the flow's addresses and ports into it, and calls the program under test; what the
-wrapper takes with a program that does nothing is subtracted. The floor is a program that swaps the Ethernet addresses and sends.
+wrapper takes with a program that does nothing is subtracted. The floor is a program that swaps the Ethernet addresses and sends; beside
+established flows stands a program that only looks its flow up, which at 65,536 of them is a matter of the machine's caches.
 
 ``python -m kcompile_bench.packets [--services N]... [--json FILE]``
 """
@@ -70,11 +71,23 @@ int swap(HERE *here)
     __builtin_memcpy(ethernet->destination, source, 6);
     return SENT;
 }
+int look(HERE *here)
+{
+    void *data = DATA(here);
+    if (data + 54 > DATA_END(here))
+        return DROP;
+    struct flow4_key key = { *(__be32 *)(data + 26), *(__be32 *)(data + 30), *(__be16 *)(data + 34), *(__be16 *)(data + 36), PROTOCOL_TCP };
+    struct flow4 *flow = LOOKUP(flows4, &key);
+    return flow ? DROP + 100 * flow->flags : DROP;
+}
 """
 
 
+_OTHERS = {"floor": "swap", "look-up": "look"}
+
+
 class Case(NamedTuple):
-    """`what`: the floor, an established flow or a new one. `services` and `flows` are 0 for the floor, `flows` for new ones."""
+    """`what`: the floor, one look-up, an established flow or a new one. No `services`, `flows` for the floor, no `flows` for new ones."""
 
     hook: str
     what: str
@@ -88,7 +101,7 @@ def cases(services: Sequence[int]) -> list[Case]:
         for hook in HOOKS
         for case in (
             Case(hook, "floor"),
-            *(Case(hook, "established", count, flows) for count in services for flows in FLOWS),
+            *(Case(hook, what, count, flows) for count in services for flows in FLOWS for what in ("look-up", "established")),
             *(Case(hook, "new", count) for count in services),
         )
     ]
@@ -193,7 +206,7 @@ def measured(services: Sequence[int], rounds: int, count: int) -> dict[Case, lis
                 under.run(case._replace(what="opening"), 2 * case.flows)  # every flow is known
             for _ in range(rounds):
                 bare = under.run(case, count, "nothing")
-                took = under.run(case, count, "swap" if case.what == "floor" else "")
+                took = under.run(case, count, _OTHERS.get(case.what, ""))
                 figures.setdefault(case, []).append(max(0.0, took - bare))
             if under.connections() < max(case.flows, case.what != "floor"):
                 raise RuntimeError(f"{case}: {under.connections()} flows were made")
