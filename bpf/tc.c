@@ -1,4 +1,4 @@
-/* tc, on the way into and out of the interfaces of a node. See docs/adr/0007-xdp-packet-path.md.
+/* tc, on the way into and out of the interfaces of a node. See docs/adr/0008-xdp-packet-path.md.
  * MAC_LENGTH=0 makes the programs for interfaces whose packets have no Ethernet header. */
 #define TC
 #include "common.h"

@@ -1,8 +1,11 @@
-"""Options of the tests that run real packets."""
+"""Options of the tests that run real packets, and the surroundings that none of them may share with this machine."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from harness import ebpf, modes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,5 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="MODE",
-        help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft or ipvs (may be repeated; default: all of them)",
+        help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft, ipvs, xdp, xdp-tc (may be repeated; default: all)",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_surroundings() -> Iterator[None]:
+    """A command of mode xdp never finds this machine's bpffs, nor the root of its cgroups."""
+    if modes.missing("xdp"):
+        yield
+        return
+    with ebpf.surroundings():
+        yield

@@ -33,7 +33,7 @@ from .statistics import quantile, ratio
 from .workload import Workload, family_of
 from .xdp import apply_xdp, inside
 
-__all__ = ["main"]
+__all__ = ["main", "serve", "table"]
 
 FLOOR = ("no rules", "direct pod")
 AGAIN = ("no rules, again", "direct pod")
@@ -117,19 +117,15 @@ def _conditions(stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str],
         say(f"{mode}: {scale.services:,} Services")
         for workload, targets in ((full, services), (single, {"its VIP": 0})):
             title = mode if workload is full else f"{mode}, 1 Service"
-            if mode == "xdp":
-                for sockets in ("tcp", "off") if workload is full else ("tcp",):
-                    node = path()
-                    cgroup = apply_xdp(stack, node, workload, sockets)
-                    for condition in through(title, node, targets) if sockets == "tcp" else ():
-                        yield from also_from_node(condition._replace(cgroup=cgroup))
-                    if sockets == "off":
-                        vip = scale.vip(services["last VIP"])
-                        yield Condition(f"{title}, sockets off", "last VIP" + FROM_NODE, node, vip, PORT, own=True)
-                continue
             node = path()
-            _apply(node, mode, workload)
-            yield from through(title, node, targets)
+            cgroup = serve(stack, node, mode, workload)
+            for condition in through(title, node, targets):
+                condition = condition._replace(cgroup=cgroup)
+                yield from also_from_node(condition) if mode == "xdp" else (condition,)
+            if mode == "xdp" and workload is full:
+                node = path()
+                apply_xdp(stack, node, workload, sockets="off")
+                yield Condition(f"{title}, sockets off", "last VIP" + FROM_NODE, node, scale.vip(services["last VIP"]), PORT, own=True)
     for name in peers:
         if name in PEERS:
             say(f"{name} as kube-proxy has it: {scale.services:,} Services")
@@ -139,11 +135,16 @@ def _conditions(stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str],
             yield from through(f"{name}, {PEERS[name].name}", node, services)
 
 
-def _apply(path: Path, mode: str, workload: Workload) -> None:
+def serve(stack: contextlib.ExitStack, path: Path, mode: str, workload: Workload) -> File | None:
+    """Have the node of `path` serve `workload` in `mode` until `stack` closes; returns the cgroup that mode xdp's hooks are in."""
+    if mode == "xdp":
+        return apply_xdp(stack, path, workload)
     with entered(path.node):
         driver = driver_for(mode)
         program = workload.program(family_of(mode))
-        driver.apply(driver.target.scripts(driver.target.diff(driver.observe(), program)), ())
+        changes = driver.target.diff(driver.observe(), program)
+        driver.apply(driver.target.scripts(changes), changes)
+    return None
 
 
 def _measure(conditions: Sequence[Condition], options: argparse.Namespace) -> dict[tuple[str, str], list[list[Sample]]]:

@@ -91,6 +91,18 @@ class Path(contextlib.ExitStack):
         with contextlib.suppress(FileNotFoundError):
             sysctl(self.node, {"netfilter/nf_conntrack_tcp_timeout_close": 1})
 
+    def accept(self, patience: float = 10.0) -> socket.socket:
+        """The next connection to a pod, blocking; TimeoutError where none comes."""
+        end = time.monotonic() + patience
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                connection, _ = self._listener.accept()
+                connection.setblocking(True)
+                return connection
+            if time.monotonic() > end:
+                raise TimeoutError("nobody connects")
+            time.sleep(0.0005)
+
     def block(self, address: str, port: int, connections: int, warmup: int, own: bool = False) -> list[Sample]:
         """Connect `warmup` + `connections` times, one after the other, each from another port; the warm-up isn't in the result.
 

@@ -8,6 +8,7 @@ import pytest
 
 from kcompile_bench.generate import NODE
 from kcompile_bench.spawned import cost_of
+from kcompile_bench.workload import MAX_BYTES
 
 from .conftest import bpffs
 
@@ -21,7 +22,7 @@ def command(request, measure, benchmark, workload, tmp_path, monkeypatch):
 
         def run(stage, verb, mode, *, setup=None, before=None):
             line = [sys.executable, "-m", "kcompile", verb, "-f", str(path), "--mode", mode, "--node", NODE]
-            line += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(1 << 30)]
+            line += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(MAX_BYTES)]
             if xdp:
                 line += ["--socket-lb", "off"]  # a cgroup is no namespace: its hooks would be everybody's
             if before:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(HERE)]
 
 from cluster import Cluster, Pod, running  # noqa: E402
 
-from harness import command, modes, netns  # noqa: E402
+from harness import command, ebpf, modes, netns  # noqa: E402
 
 LEAST, MOST = 12, 200  # requests a row: at least the first; until every pod has answered, at most the second
 TLS_PORT = 443
@@ -251,7 +252,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, interrupted)
     start = time.monotonic()
     netns.sweep()
-    with tempfile.TemporaryDirectory(prefix="kcompile-demo-") as folder, running(Path(folder)) as cluster:
+    own = nullcontext() if modes.missing("xdp") else ebpf.surroundings()
+    with own, tempfile.TemporaryDirectory(prefix="kcompile-demo-") as folder, running(Path(folder)) as cluster:
         demo = Demo(cluster, Path(folder))
         parts = f"{len(cluster.nodes)} nodes, {len(cluster.pods)} pods and a client outside, in {len(cluster.space)} network namespaces"
         print(f"{parts}: {time.monotonic() - start:.1f} s\n")

@@ -12,7 +12,7 @@ CASES = Path(__file__).parent / "flowcases"
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if {"case_file", "mode"} <= set(metafunc.fixturenames):
         files = case_files(metafunc.config.getoption("flowcases") or [CASES])
-        chosen = chosen_modes(metafunc.config) or list(modes.MODES)
+        chosen = chosen_modes(metafunc.config) or list(modes.VARIANTS)
         pairs = [(file, mode) for file in files for mode in chosen]
         metafunc.parametrize(("case_file", "mode"), pairs, ids=[f"{file.stem}[{mode}]" for file, mode in pairs])
 
@@ -36,8 +36,8 @@ def by_number(file: Path) -> tuple[int, str]:
 
 def chosen_modes(config: pytest.Config) -> list[str]:
     chosen = [mode for option in config.getoption("mode") for mode in option.split(",")]
-    if unknown := sorted(set(chosen) - set(modes.ALL)):
-        raise pytest.UsageError(f"unknown mode {', '.join(unknown)}: there are {', '.join(modes.ALL)}")
+    if unknown := sorted(set(chosen) - set(modes.VARIANTS)):
+        raise pytest.UsageError(f"unknown mode {', '.join(unknown)}: there are {', '.join(modes.VARIANTS)}")
     return list(dict.fromkeys(chosen))
 
 

@@ -48,7 +48,7 @@ def test_the_demo(mode: str):
     if reason := modes.missing(mode):
         pytest.skip(reason)
     done = subprocess.run(
-        [sys.executable, str(SAMPLE / "demo.py"), "--mode", mode], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(SAMPLE / "demo.py"), "--mode", mode], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""

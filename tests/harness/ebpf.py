@@ -19,7 +19,7 @@ from kcompile.targets.xdp.layout import SCHEMA
 
 from . import netns
 
-__all__ = ["bpffs", "cgroup", "leftovers", "programs", "room"]
+__all__ = ["bpffs", "cgroup", "leftovers", "programs", "room", "surroundings"]
 
 _TCX = {"tcx/ingress": 46, "tcx/egress": 47}
 
@@ -59,6 +59,28 @@ def cgroup() -> Iterator[Path]:
     finally:
         (home / "cgroup.procs").write_text(str(os.getpid()))
         own.rmdir()
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[None]:
+    """For commands of mode xdp that say no more than that: a bpffs, a cgroup with nobody in it, a cache, by the environment."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kctest-")))
+        place, own = folder / "bpf", cgroup_root() / f"kctest-{os.getpid()}"
+        place.mkdir()
+        pins.mount(place)
+        stack.callback(pins.unmount, place)
+        own.mkdir()
+        stack.callback(own.rmdir)
+        before = dict(os.environ)
+        os.environ |= {"KCOMPILE_BPF_DIR": str(place), "KCOMPILE_CGROUP": str(own), "KCOMPILE_CACHE_DIR": str(_objects())}
+        try:
+            yield
+        finally:
+            for name in ("KCOMPILE_BPF_DIR", "KCOMPILE_CGROUP", "KCOMPILE_CACHE_DIR"):
+                os.environ.pop(name, None)
+                if name in before:
+                    os.environ[name] = before[name]
 
 
 @contextlib.contextmanager

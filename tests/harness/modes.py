@@ -13,12 +13,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from kcompile.errors import KernelError
 from kcompile.kernel import drivers
 from kcompile.kernel.bpf import programs
 
 from . import netns
 
-__all__ = ["ALL", "IPVS_TOO", "MODES", "missing", "no_namespaces"]
+__all__ = ["MODES", "VARIANTS", "missing", "no_namespaces"]
 
 _NFT = """\
 table {family} probe {{
@@ -85,14 +86,11 @@ _PROBES: dict[str, Callable[[str], None]] = {
 }
 """Each mode with a probe that raises in a namespace where the mode can't work. xdp-tc is mode xdp with --socket-lb off."""
 
-IPVS_TOO = bool(os.environ.get("KCOMPILE_TEST_IPVS"))
-"""The ipvs mode is young: its tests run when they are asked for (``make test-ipvs``, or ``--mode ipvs``), not with all the others."""
+MODES = [mode for mode in _PROBES if mode in drivers.MODES]
+"""What kcompile has, and so what is tested unless a mode is named."""
 
-ALL = [mode for mode in _PROBES if mode.removesuffix("-tc") in drivers.MODES]
-"""What kcompile has."""
-
-MODES = [mode for mode in ALL if IPVS_TOO or mode != "ipvs"]
-"""What is tested unless a mode is named."""
+VARIANTS = [mode for mode in _PROBES if mode.removesuffix("-tc") in drivers.MODES]
+"""The same for flow cases, which look at mode xdp twice."""
 
 
 def no_namespaces() -> str:
@@ -110,6 +108,6 @@ def missing(mode: str) -> str:
     try:
         with netns.group(["probe"]) as names:
             _PROBES[mode](names["probe"])
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KernelError) as error:
         return f"mode {mode} doesn't work here: {' '.join(str(error).split())[:300]}"
     return ""

@@ -68,7 +68,7 @@ specs = _options(
     click.option(
         "--socket-lb", type=click.Choice(["tcp", "all", "off"]), help="Which sockets of the node mode xdp connects. Default: tcp."
     ),
-    click.option("--cgroup", metavar="PATH", help="The cgroup2 directory whose sockets are meant. Default: the root."),
+    click.option("--cgroup", metavar="PATH", help="The cgroup2 directory whose sockets are meant. Default: $KCOMPILE_CGROUP, or the root."),
     click.option("--xdp-balance", type=click.Choice(["maglev", "random"]), help="How mode xdp chooses a backend. Default: maglev."),
     click.option("--xdp-capacity", multiple=True, metavar="MAP=ENTRIES", help="The size of a map that mode xdp makes. May be repeated."),
     click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),

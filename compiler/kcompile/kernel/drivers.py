@@ -20,7 +20,9 @@ from ..targets.base import Key, Program, Target
 if TYPE_CHECKING:
     from .bpf.flows import Connection
 
-__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for", "installed_drivers"]
+__all__ = [
+    "MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for", "installed_drivers", "stray_rules",
+]  # fmt: skip
 
 # What --mode takes; the iptables variants name their back end.
 MODES = ("iptables", "iptables-legacy", "iptables-nft", "ipvs", "nftables", "xdp")
@@ -126,11 +128,10 @@ class IptablesDriver:
 class IpvsDriver:
     """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``. `directory`: the node's run directory."""
 
-    name = "ipvs"
-
     def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
         from ..targets.ipvs import IpvsTarget
 
+        self.name = "ipvs"
         self.target: Target = IpvsTarget()
         self.backend, self.directory = backend, directory
 
@@ -151,9 +152,12 @@ class IpvsDriver:
         check(self.backend, self.target.diff({}, desired))
 
     def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None:  # noqa: ARG002 (netlink has no script)
+        from . import sources
         from .ipvs import IpvsKernel
 
         IpvsKernel(self.backend, self.directory).apply(changes)
+        if any(change.key[0] == "address" and change.new is None for change in changes):
+            sources.take_back()
 
     def listing(self) -> str:
         """What is ours in the words of ipset, ipvsadm, ip and iptables."""
@@ -195,6 +199,27 @@ class XdpDriver:
         return self.kernel.connections()
 
 
+class _StrayRules(IpvsDriver):
+    """The rules of mode ipvs in the iptables variant that it doesn't use any more."""
+
+    def __init__(self, backend: Literal["legacy", "nft"]) -> None:
+        super().__init__(backend)
+        self.name = f"ipvs on iptables-{backend}"
+
+    def observe(self) -> dict[Key, Any]:
+        from ..targets.xtables.parse import IPVS
+        from . import iptables
+
+        return iptables.observe(self.backend, ("mangle", "nat", "filter"), IPVS)
+
+
+def stray_rules(driver: Driver) -> list[Driver]:
+    """Where `driver` is that of mode ipvs: one for what another choice of the iptables variant has left, if there is anything."""
+    if not isinstance(driver, IpvsDriver):
+        return []
+    return [stray for backend in _VARIANTS if backend != driver.backend and (stray := _StrayRules(backend)).observe()]
+
+
 def driver_for(mode: str, backend: str | None = None, directory: Path | None = None, capacities: Mapping[str, int] | None = None) -> Driver:
     """The driver of `mode` (one of MODES). `backend` overrides which iptables; else the one that the node uses already."""
     if mode == "nftables":
@@ -203,10 +228,11 @@ def driver_for(mode: str, backend: str | None = None, directory: Path | None = N
         if directory is None:
             raise ValueError("mode xdp needs the node's run directory")
         return XdpDriver(directory, capacities)
+    from ..targets.xtables.parse import IPVS
     from . import iptables
 
     if mode == "ipvs":
-        return IpvsDriver(iptables.detect_backend(backend), directory)
+        return IpvsDriver(iptables.detect_backend(backend, IPVS), directory)
     wanted = backend or mode.partition("-")[2] or None
     return IptablesDriver(iptables.detect_backend(wanted))
 

@@ -63,7 +63,9 @@ def sources() -> Path:
 
 
 def cache_directory() -> Path:
-    """Where compiled programs are kept: under $KCOMPILE_RUN_DIR, or /run/kcompile."""
+    """Where compiled programs are kept: $KCOMPILE_CACHE_DIR, or below $KCOMPILE_RUN_DIR, or /run/kcompile."""
+    if own := os.environ.get("KCOMPILE_CACHE_DIR"):
+        return Path(own)
     return Path(os.environ.get("KCOMPILE_RUN_DIR") or "/run/kcompile") / "objects"
 
 

@@ -1,4 +1,4 @@
-"""Which program runs where, from what the node's interfaces are (docs/adr/0007).
+"""Which program runs where, from what the node's interfaces are (docs/adr/0008).
 
 tc        on the way in and out of every interface that isn't part of another (a bridge, a bond; a VRF's members do count), on loopback on
           the way out alone
