@@ -91,13 +91,23 @@ INLINE int V(home)(HERE *here)
 #endif
 }
 
-/* Along the way in work->fib. The kernel finds the neighbour and keeps it fresh. */
-INLINE int V(leave)(struct V(work) *work)
+/* Out of an interface, where the kernel finds the neighbour and keeps it fresh. `hop`: the next, or NULL, then it asks the routes again. */
+INLINE int V(to_neighbour)(HERE *here, __u32 out, struct bpf_redir_neigh *hop)
+{
+#if !MAC_LENGTH
+    if (bpf_skb_change_head(here, sizeof(struct ethernet), 0)) /* what is redirected so has to begin with a link layer's header */
+        return DROP;
+#endif
+    return redirect_neigh(out, hop, hop ? sizeof(*hop) : 0, 0);
+}
+
+/* Along the way in work->fib. */
+INLINE int V(leave)(HERE *here, struct V(work) *work)
 {
     struct bpf_fib_lookup *fib = &work->fib;
     work->hop.nh_family = fib->family;
     __builtin_memcpy(work->hop.ipv6_nh, fib->ipv6_dst, 16);
-    return redirect_neigh(fib->ifindex, &work->hop, sizeof(work->hop), 0);
+    return V(to_neighbour)(here, fib->ifindex, &work->hop);
 }
 #endif
 
@@ -184,9 +194,9 @@ INLINE int V(send)(HERE *here, struct V(work) *work, struct V(packet) *packet, s
     case WAY_PEER:
         return bpf_redirect_peer(out, 0);
     case WAY_OUT:
-        return MAC_LENGTH ? bpf_redirect(out, 0) : redirect_neigh(out, NULL, 0, 0);
+        return MAC_LENGTH ? bpf_redirect(out, 0) : V(to_neighbour)(here, out, NULL);
     case WAY_FRESH:
-        return V(leave)(work);
+        return V(leave)(here, work);
     case WAY_HOME:
         return V(home)(here);
     }

@@ -96,7 +96,7 @@ INLINE int V(translate_error)(HERE *here, struct V(work) *work, struct V(packet)
     if (there)
         return PASS;
     if (forwards)
-        return V(leave)(work);
+        return V(leave)(here, work);
     if (hook == LEAVING)
         return here->ifindex == LOOPBACK ? PASS : V(home)(here);
     return flags & FLOW_REPLY ? V(home)(here) : PASS;

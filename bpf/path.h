@@ -33,7 +33,7 @@ INLINE int V(elsewhere)(HERE *here, struct V(work) *work, struct V(packet) *pack
     }
 #endif
     /* A direct connection. Its answers must not be taken for those of a translated one with the same ports. */
-    if (key->protocol == PROTOCOL_TCP ? (packet->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN : key->protocol != PROTOCOL_UDP)
+    if (key->protocol == PROTOCOL_ICMP)
         return BEGIN_PASS;
     struct V(flow) *forward = &work->forward;
     forward->saddr = key->saddr;
@@ -64,8 +64,8 @@ INLINE int V(elsewhere)(HERE *here, struct V(work) *work, struct V(packet) *pack
 INLINE int V(begin)(HERE *here, struct V(work) *work, struct V(packet) *packet, __u64 now, int hook, __u32 *reason)
 {
     const struct V_KEY(flow) *key = &packet->key;
-    if (packet->flags & TCP_RST || V(odd)(key->saddr))
-        return BEGIN_PASS; /* of a connection that we have forgotten, or nothing that could be answered */
+    if (V(odd)(key->saddr))
+        return BEGIN_PASS;
     struct frontend *frontend = key->dport ? V(frontend)(work, key) : NULL;
     if (!frontend)
         return V(elsewhere)(here, work, packet, now, hook, reason);
@@ -145,6 +145,10 @@ INLINE int V(process)(HERE *here, int hook)
         return PASS;
 #endif
     if (UNLIKELY(!flow)) {
+        /* In the middle of a connection that isn't ours: direct, or as old as the rules of another mode, which still translate it. Or an
+         * entry fell out of the map: the other direction's packets make it again. */
+        if (key->protocol == PROTOCOL_TCP && (packet.flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+            return PASS;
         outcome = V(begin)(here, work, &packet, now, hook, &reason); /* an echo request has no port, but may be refused */
 #ifndef TC
         /* What can't be sent from here is met again in tc, and settled there. */

@@ -41,7 +41,6 @@ struct flow4 {
     __u64 seen; /* nanoseconds since boot (CLOCK_MONOTONIC) of a packet, at most a second old while packets come */
     __u32 out;  /* the interface there, found anew each second; 0: not known */
     __u8 macs[12]; /* destination, source */
-    __u8 room[16]; /* so that the kernel's element takes two cache lines, the value one of its own */
 };
 struct flow6 {
     address6 saddr, daddr;
@@ -51,7 +50,6 @@ struct flow6 {
     __u64 seen;
     __u32 out;
     __u8 macs[12];
-    __u8 room[32]; /* three lines */
 };
 
 struct affinity4_key { address4 client; __u32 service; };

@@ -48,7 +48,7 @@ def cgroup() -> Iterator[Path]:
     """A child of the root of cgroup v2, with nobody in it."""
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
     root = next(Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
-    folder = root / f"kctest-{os.getpid()}"
+    folder = root / f"kctest-{os.getpid()}-sockets"
     folder.mkdir()
     try:
         yield folder

@@ -56,12 +56,18 @@ STORIES: dict[str, list[tuple[str, str]]] = {
     ],
     "no endpoints": [
         ("ingress near: tcp near:4000 > empty:80 S", "redirect: unreachable empty > near about tcp near:4000 > empty:80 S"),
-        ("ingress near: tcp near:4000 > empty:80 PA", "redirect: unreachable empty > near about tcp near:4000 > empty:80"),
         ("ingress near: udp near:4000 > empty:80", "redirect: unreachable empty > near about udp near:4000 > empty:80"),
         ("egress eth0: tcp node:4000 > empty:80 S", "redirect: unreachable empty > node about tcp node:4000 > empty:80 S"),
         ("egress eth0: udp node:4000 > empty:80", "redirect: unreachable empty > node about udp node:4000 > empty:80"),
         ("ingress eth0: tcp client:4000 > node:30081 S", "redirect: unreachable node > client about tcp client:4000 > node:30081 S"),
         ("ingress near: tcp near:4000 > empty:80 R", "pass"),
+    ],
+    "packets in the middle of connections that began before": [
+        ("ingress near: tcp near:4000 > api:80 A", "pass"),
+        ("ingress near: tcp near:4000 > empty:80 PA", "pass"),
+        ("ingress eth0: tcp far:8080 > near:4000 SA", "pass"),
+        ("egress eth0: tcp node:4000 > api:80 FA", "pass"),
+        ("xdp eth0: tcp client:4000 > open:80 R", "pass"),
     ],
     "refused by policy": [
         ("ingress near: tcp near:4000 > closed:80 S", "drop"),

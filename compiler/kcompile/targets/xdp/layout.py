@@ -29,8 +29,8 @@ SLOT = struct.Struct("=I")  # backend
 BACKEND = struct.Struct("=16s2sBBI")  # address, port, family, flags, service
 FLOW_KEY4 = struct.Struct("=4s4s2s2sB3x")  # saddr, daddr, sport, dport, protocol
 FLOW_KEY6 = struct.Struct("=16s16s2s2sB3x")
-FLOW4 = struct.Struct("=4s4s2s2sIIHHQI12s16x")  # saddr, daddr, sport, dport, backend, service, flags, mtu, seen, out, macs
-FLOW6 = struct.Struct("=16s16s2s2sIIHHQI12s32x")
+FLOW4 = struct.Struct("=4s4s2s2sIIHHQI12s")  # saddr, daddr, sport, dport, backend, service, flags, mtu, seen, out, macs
+FLOW6 = struct.Struct("=16s16s2s2sIIHHQI12s")
 AFFINITY_KEY4 = struct.Struct("=4sI")  # client, service
 AFFINITY_KEY6 = struct.Struct("=16sI")
 AFFINITY = struct.Struct("=I4xQ")  # backend, seen
