@@ -1,4 +1,4 @@
-"""Turns bench/results/{suites,latency,throughput,ipvs}.json into Markdown: budgets, stages, peers, latency, throughput; mode ipvs apart.
+"""Turns bench/results/*.json into Markdown: budgets, every stage, peers, latency; modes ipvs and xdp apart.
 
 ``python -m kcompile_bench.report [--into docs/reference/performance.md]``; with --into it replaces what is between the page's marks,
 of either part that there are results of.
@@ -19,7 +19,7 @@ from .throughput import table as throughput_table
 __all__ = ["main"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-_PARTS = ("results", "ipvs results")  # <!-- results --> ... <!-- end of results -->
+_PARTS = ("results", "ipvs results", "xdp results")
 _STAGES = (
     "decode json", "decode yaml", "validate", "allocate", "convert", "passes", "lower", "diff", "diff, no change", "render",
     "apply", *(f"apply, {chunk:,} elements a statement" for chunk in (200, 2_000, 1_000_000)), "observe",
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--into", type=Path, metavar="FILE", help="replace what is between the marks of this page")
     options = parser.parse_args(arguments)
-    texts = [report(options.results), ipvs_report(options.results)]
+    texts = [report(options.results), ipvs_report(options.results), xdp_report(options.results)]
     if options.into is None:
         print("\n".join(texts))
         return
@@ -101,7 +101,6 @@ def report(directory: Path) -> str:
     """Everything that `directory` has results of."""
     parts: list[str] = []
     latency = _read(directory / "latency.json")
-    throughput = _read(directory / "throughput.json")
     suites = _read(directory / "suites.json")
     figures = _figures(suites) if suites else {}
     if figures or latency:
@@ -110,10 +109,7 @@ def report(directory: Path) -> str:
         parts += ["### Stages", "", *_stages(figures), "", "### Beside kube-proxy's rule shapes", "", *_peers(figures), ""]
     if latency:
         parts += [f"### TCP connect, {Scale.parse(latency['scale']).title}", "", latency_table(latency["results"]), ""]
-    if throughput:
-        parts += [f"### Bulk TCP, {Scale.parse(throughput['scale']).title}", "", throughput_table(throughput["results"]), ""]
-    machines = (("latency", latency), ("throughput", throughput))
-    for name, machine in (("suites", suites and suites["machine_info"]), *((n, found and found["machine"]) for n, found in machines)):
+    for name, machine in (("suites", suites and suites["machine_info"]), ("latency", latency and latency["machine"])):
         if machine:
             parts.append(_machine(name, machine))
     return "\n".join(parts)
@@ -126,6 +122,24 @@ def ipvs_report(directory: Path) -> str:
         return ""
     figures = _figures(ipvs)
     return "\n".join([*_ipvs_peers(figures), "", *_stages(figures), "", _machine("ipvs", ipvs["machine_info"])])
+
+
+def xdp_report(directory: Path) -> str:
+    """Mode xdp by itself: maps, connect latency, bulk TCP. Empty where there are no results."""
+    suites, latency, throughput = (_read(directory / f"xdp-{name}.json") for name in ("suites", "latency", "throughput"))
+    parts: list[str] = []
+    machines: list[tuple[str, dict[str, str]]] = []
+    if suites:
+        figures = _figures(suites)
+        parts += [*_budgets(figures, None), "", *_stages(figures), ""]
+        machines.append(("maps", suites["machine_info"]))
+    if latency:
+        parts += [f"TCP connect, {Scale.parse(latency['scale']).title}:", "", latency_table(latency["results"]), ""]
+        machines.append(("connect", latency["machine"]))
+    if throughput:
+        parts += [f"Bulk TCP, {Scale.parse(throughput['scale']).title}:", "", throughput_table(throughput["results"]), ""]
+        machines.append(("bulk TCP", throughput["machine"]))
+    return "\n".join([*parts, *(_machine(name, machine) for name, machine in machines)])
 
 
 def _machine(name: str, machine: dict[str, str]) -> str:
@@ -188,7 +202,7 @@ def _budgets(figures: Figures, latency: dict[str, Any] | None) -> Iterator[str]:
         scale = Scale.parse(budget.key[2]).title
         yield f"| {budget.what}, {scale} | {limit} | {measured} | {_met(value, budget.limit)} | {budget.kube_proxy} |"
     for result in latency["results"] if latency else ():
-        if result["target"].partition(",")[0] in ("last VIP", "direct pod") and result["rules"] in _MODES:
+        if result["target"] in ("last VIP", "direct pod") and result["rules"] in _MODES:
             value = result["over_no_rules"][0]
             measured = f"{value:.2f}x; {result['over_nat_rule'][0]:.2f}x of one NAT rule"
             what = f"connect, {result['rules']}, {result['target']}"
