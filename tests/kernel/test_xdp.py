@@ -21,7 +21,7 @@ from harness.topology import Topology
 from kcompile.ir.model import Dataplane, Endpoint, Family, Protocol, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings, Xdp
 from kcompile.kernel import facts
-from kcompile.kernel.bpf import attach, node
+from kcompile.kernel.bpf import attach, node, pins
 from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.passes import resolve
 from kcompile.plan import diff
@@ -253,7 +253,7 @@ def test_filters_of_clsact_where_there_is_no_tcx(machine: Machine, monkeypatch: 
         pod = ask(sock)
         with netns.enter(machine.topology.node):
             assert kernel.observe() == TARGET.lower(machine.dataplane(PODS))
-            assert not [path for path in kernel.links.iterdir() if path.name.startswith(("ingress", "egress"))]
+            assert not [path for path in pins.pins(kernel.links) if path.name.startswith(("ingress", "egress"))]
         monkeypatch.setattr(node, "build", lambda: "another")
         machine.apply(PODS)
         assert ask(sock) == pod
@@ -261,7 +261,9 @@ def test_filters_of_clsact_where_there_is_no_tcx(machine: Machine, monkeypatch: 
         kernel.remove()
         left = subprocess.run(["tc", "filter", "show", "dev", "pod0", "ingress"], capture_output=True, text=True, check=True).stdout
         assert "bpf" not in left
-        subprocess.run(["sh", "-c", "for i in $(ls /proc/sys/net/ipv4/conf); do tc qdisc del dev $i clsact 2>/dev/null; done; true"], check=True)
+        subprocess.run(
+            ["sh", "-c", "for i in $(ls /proc/sys/net/ipv4/conf); do tc qdisc del dev $i clsact 2>/dev/null; done; true"], check=True
+        )
 
 
 def test_attachments_that_are_wrong_are_put_right(machine: Machine):

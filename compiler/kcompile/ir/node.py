@@ -64,7 +64,8 @@ class Link(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A network interface of the node. `addresses` are its global ones, both families.
 
     `kind` is rtnetlink's (``veth``, ``bridge``, ...; empty for hardware), `upper` that of the interface which has enslaved it.
-    `ethernet`: its packets have an Ethernet header (loopback's too). `peer_elsewhere`: a veth whose other end is in another namespace.
+    `ethernet`: its packets have an Ethernet header (loopback's too); `bare`: they begin with that of IP.
+    `peer_elsewhere`: a veth whose other end is in another namespace.
     `native_xdp`: its driver runs XDP programs; None where the kernel can't say (before 6.3).
     """
 
@@ -73,6 +74,7 @@ class Link(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     upper: str = ""
     loopback: bool = False
     ethernet: bool = True
+    bare: bool = False
     peer_elsewhere: bool = False
     native_xdp: bool | None = None
     addresses: tuple[str, ...] = ()

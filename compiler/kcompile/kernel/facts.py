@@ -17,6 +17,7 @@ from .netlink import NETLINK_GENERIC, Netlink, attributes, generic_family
 __all__ = ["hostname", "interface_addresses", "links"]
 
 _SCOPES = ("global", "site")
+_BARE = ("none", "ipip", "sit", "tunnel6")  # ip(8)'s words for ARPHRD_NONE (tun, WireGuard) and the tunnels of IP in IP
 _NETDEV_GET, _NETDEV_IFINDEX, _NETDEV_FEATURES, _NETDEV_XDP_BASIC = 1, 1, 3, 1  # linux/netdev.h
 
 
@@ -42,6 +43,7 @@ def links() -> tuple[Link, ...]:
             upper=kinds.get(link["master"], "unknown") if "master" in link else "",
             loopback=link.get("link_type") == "loopback",
             ethernet=link.get("link_type") in ("ether", "loopback"),
+            bare=link.get("link_type") in _BARE,
             peer_elsewhere=_kind(link) == "veth" and "link_netnsid" in link,
             native_xdp=native.get(link["ifindex"]),
             addresses=tuple(a["local"] for a in link.get("addr_info", ()) if a.get("scope") in _SCOPES),

@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import KernelError, UnsupportedError
 
-__all__ = ["DUMP", "NETLINK_GENERIC", "REQUEST", "Failed", "Netlink", "Request", "attribute", "attributes", "generic_family", "message"]
+__all__ = [
+    "DUMP", "NETLINK_GENERIC", "NETLINK_ROUTE", "REQUEST", "Failed", "Netlink", "Request", "attribute", "attributes", "generic_family",
+    "message",
+]  # fmt: skip
 
 NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
 REQUEST, _ACK, DUMP = 0x1, 0x4, 0x300

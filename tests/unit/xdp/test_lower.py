@@ -33,7 +33,8 @@ LINKS = (
     Link(name="br0", kind="bridge", addresses=("10.244.0.1",)),
     Link(name="vrf-a", kind="vrf"),
     Link(name="eth1", upper="vrf"),
-    Link(name="wg0", kind="wireguard", ethernet=False),
+    Link(name="wg0", kind="wireguard", ethernet=False, bare=True),
+    Link(name="gre0", kind="gre", ethernet=False),
 )
 NODE = NodeFacts(
     name="node-a",
@@ -136,6 +137,7 @@ def test_interfaces():
         ("interface", "br0"): Interface(address4="10.244.0.1", address6="2001:db8::10"),
         ("interface", "vrf-a"): Interface(**own),
         ("interface", "eth1"): Interface(**own),
+        ("interface", "wg0"): Interface(**own),
     }
     by_prefix = msgspec.structs.replace(SETTINGS, detector=Detector(DetectMode.INTERFACE_NAME_PREFIX, interface="pod"))
     assert [key[1] for key, value in program(by_prefix).items() if key[0] == "interface" and value.pods] == ["pod0"]
@@ -145,8 +147,9 @@ def test_interfaces():
 
 def test_attachments():
     made = kinds(program(), "attach")
-    assert {key[2] for key in made if key[1] == "ingress"} == {"eth0", "pod0", "br0", "vrf-a", "eth1"}
-    assert {key[2] for key in made if key[1] == "egress"} == {"lo", "eth0", "pod0", "br0", "vrf-a", "eth1"}
+    assert {key[2] for key in made if key[1] == "ingress"} == {"eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
+    assert {key[2] for key in made if key[1] == "egress"} == {"lo", "eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
+    assert made[("attach", "ingress", "wg0")] == "tc, no Ethernet header"
     assert {key: value for key, value in made.items() if key[1] == "xdp"} == {("attach", "xdp", "eth0"): "native"}
     assert {key[1] for key in made if key[2] == "root"} == {"connect4", "connect6", "getpeername4", "getpeername6"}
 

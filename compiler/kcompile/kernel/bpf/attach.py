@@ -11,22 +11,29 @@ import contextlib
 import enum
 import errno
 import os
+import socket
+import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import KernelError
+from ..netlink import NETLINK_ROUTE, Netlink, attributes
 from . import library, pins
 from .library import Fd
 from .programs import KINDS
 
-__all__ = ["Attachment", "Outcome", "XdpMode", "attach", "attached", "detach", "other_programs", "xdp_of"]
+__all__ = ["Attachment", "Outcome", "XdpMode", "attach", "attached", "detach", "has_tcx", "other_programs", "xdp_of"]
 
 _TCX = {"ingress": 46, "egress": 47}
 _LINK_XDP, _LINK_CGROUP, _LINK_TCX = 6, 3, 11
 _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 _PRIORITY, _HANDLE = 0x6B63, 0x6B63  # "kc": what marks a clsact filter as ours
 _ETH_P_ALL = 3
+_LOOPBACK = 1  # in every namespace
+_GET_FILTERS, _TCA_OPTIONS, _BPF_ID = 46, 2, 11  # RTM_GETTFILTER, TCA_BPF_ID (linux/rtnetlink.h, linux/pkt_cls.h)
+_TCMSG = struct.Struct("=B3xiIII")  # family, interface, handle, parent, priority and protocol
 
 
 class XdpMode(enum.Enum):
@@ -79,7 +86,7 @@ def attach(
             return Outcome.REPLACED
         _detach_link(old)
     if place.hook in _TCX:
-        if not links or (link := _tcx(place, program)) is None:
+        if not links or not has_tcx() or (link := _tcx(place, program)) is None:
             if old is not None:
                 path.unlink(missing_ok=True)
             return _filter(place, program)
@@ -133,8 +140,19 @@ def detach(folder: Path, place: Attachment) -> None:
         _remove_filter(place)
 
 
+def has_tcx() -> bool:
+    """Whether this kernel has tcx (Linux 6.6)."""
+    try:
+        library.query(_LOOPBACK, _TCX["ingress"])
+    except KernelError as e:
+        return not (isinstance(e.__cause__, OSError) and e.__cause__.errno == errno.EINVAL)
+    return True
+
+
 def attached(folder: Path) -> Iterator[tuple[Attachment, int]]:
-    """Every pinned attachment with the id of its program, 0 where its interface or cgroup is gone."""
+    """Every attachment with the id of its program, 0 where its interface or cgroup is gone: what is pinned, and filters of clsact."""
+    if not has_tcx():
+        yield from _filtered()
     for path in pins.pins(folder):
         link = pins.open_pin(path)
         if link is not None:
@@ -176,6 +194,21 @@ def _filters(route: Any, place: Attachment) -> Iterator[Any]:
         for entry in route.get_filters(place.target, parent=_PARENTS[place.hook]):
             if entry["handle"] == _HANDLE and entry["info"] >> 16 == _PRIORITY:
                 yield entry
+
+
+def _filtered() -> Iterator[tuple[Attachment, int]]:
+    """Our filters of clsact on every interface, with the ids of their programs, which pyroute2 doesn't read."""
+    with Netlink(NETLINK_ROUTE) as netlink:
+        for index, _ in socket.if_nameindex():
+            for hook, parent in _PARENTS.items():
+                with contextlib.suppress(OSError):  # no clsact
+                    for data, start, end in netlink.dump(_GET_FILTERS, _TCMSG.pack(0, index, 0, parent, 0)):
+                        _, _, handle, _, info = _TCMSG.unpack_from(data, start)
+                        if handle == _HANDLE and info >> 16 == _PRIORITY:
+                            options = {kind: (first, last) for kind, first, last in attributes(data, start + _TCMSG.size, end)}
+                            inner = {kind: first for kind, first, _ in attributes(data, *options.get(_TCA_OPTIONS, (0, 0)))}
+                            number = int.from_bytes(data[inner[_BPF_ID] : inner[_BPF_ID] + 4], sys.byteorder) if _BPF_ID in inner else 0
+                            yield Attachment(hook, index), number
 
 
 def _remove_filter(place: Attachment) -> None:

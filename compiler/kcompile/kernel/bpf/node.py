@@ -14,7 +14,7 @@ from ...errors import KernelError, UnsupportedError
 from ...plan.diff import Change
 from ...targets.base import Key
 from ...targets.xdp import layout
-from ...targets.xdp.resources import ROOT_CGROUP
+from ...targets.xdp.resources import BARE, ROOT_CGROUP
 from . import attach, flows, library, pins, programs
 from .attach import Attachment, XdpMode
 from .library import Fd
@@ -27,6 +27,7 @@ _FILES = {"ingress": "tc.c", "egress": "tc.c", "xdp": "xdp.c"}
 _SOCKETS = "sock.c"
 _CGROUP_FILE = "cgroup"  # in the run directory: a link knows the number of its cgroup only
 _NATIVE, _GENERIC = "native", "generic"
+_BARE_SUFFIX = "-bare"
 
 
 class XdpKernel:
@@ -68,8 +69,8 @@ class XdpKernel:
         found: dict[Key, Any] = {}
         cgroup = self._cgroup()
         for place, program in attach.attached(self.links):
-            current = program and program == self._current(place.hook)
-            age = "" if current else " (another build)"
+            current = self._current(place.hook)
+            age = "" if program in current else " (another build)"
             if not place.target:
                 name = cgroup if program and self._in_cgroup(place, cgroup) else "?"
                 found[("attach", place.hook, name)] = f"cgroup{age}"
@@ -79,16 +80,20 @@ class XdpKernel:
             except OSError:
                 found[("stray", "links", place.pin)] = ""
                 continue
-            how = "tc"
+            how = current.get(program) or "tc"
             if place.hook == "xdp":
                 how = _GENERIC if attach.xdp_of(place.target)[0] is XdpMode.GENERIC else _NATIVE
             found[("attach", place.hook, name)] = f"{how}{age}" if program else "dead"
         return found
 
-    def _current(self, hook: str) -> int:
-        """The id of the program of this build that is loaded for `hook`; 0 where none is."""
-        fd = pins.open_pin(self.programs / build() / hook)
-        return library.program_info(fd).id if fd is not None else 0
+    def _current(self, hook: str) -> dict[int, str]:
+        """How each program of this build that is loaded for `hook` is attached, by its id."""
+        found = {}
+        for how, name in (("", hook), (BARE, f"{hook}{_BARE_SUFFIX}")):
+            fd = pins.open_pin(self.programs / build() / name)
+            if fd is not None:
+                found[library.program_info(fd).id] = how
+        return found
 
     def _cgroup(self) -> str:
         try:
@@ -179,7 +184,8 @@ class XdpKernel:
         loaded: dict[str, Fd] = {}
         for change in changes:
             _, hook, name = change.key
-            program = loaded.get(hook) or self._load(hook, maps, loaded)
+            bare = change.new == BARE
+            program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook) or self._load(hook, maps, loaded, bare)
             if hook in _FILES:
                 if name not in indices:
                     warnings.append(f"{name}: no such interface; Services are not served there until the next apply")
@@ -197,18 +203,21 @@ class XdpKernel:
                 attach.attach(self.links, Attachment(hook), program, cgroup=_directory(name))
         return warnings
 
-    def _load(self, hook: str, maps: Mapping[str, Fd], loaded: dict[str, Fd]) -> Fd:
-        """The program for `hook`, from its pin or new; `loaded` gets it, and its neighbours in the same source file."""
-        folder = self.programs / build()
-        pinned = pins.open_pin(folder / hook)
+    def _load(self, hook: str, maps: Mapping[str, Fd], loaded: dict[str, Fd], bare: bool = False) -> Fd:
+        """The program for `hook`, from its pin or new; `loaded` gets it, and its neighbours in the same source file.
+
+        `bare`: for packets without an Ethernet header.
+        """
+        folder, suffix = self.programs / build(), _BARE_SUFFIX if bare else ""
+        pinned = pins.open_pin(folder / f"{hook}{suffix}")
         if pinned is None:
-            new = programs.load(programs.compile_file(_FILES.get(hook, _SOCKETS)), maps)
+            new = programs.load(programs.compile_file(_FILES.get(hook, _SOCKETS), ["MAC_LENGTH=0"] if bare else []), maps)
             for name, fd in new.items():
-                pins.pin(fd, folder / name)
-            loaded.update(new)
+                pins.pin(fd, folder / f"{name}{suffix}")
+                loaded[f"{name}{suffix}"] = fd
         else:
-            loaded[hook] = pinned
-        return loaded[hook]
+            loaded[f"{hook}{suffix}"] = pinned
+        return loaded[f"{hook}{suffix}"]
 
     def _detach(self, change: Change) -> None:
         _, hook, name = change.key

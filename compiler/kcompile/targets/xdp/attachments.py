@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ...ir.model import Dataplane
 from ...ir.node import DetectMode, Link
 from ..base import Key
-from .resources import ROOT_CGROUP, Interface
+from .resources import BARE, ROOT_CGROUP, Interface
 
 __all__ = ["attachments", "fallbacks", "interfaces"]
 
@@ -24,7 +24,7 @@ _NO_XDP = {"bond": "a bond", "vlan": "a VLAN", "bridge": "a bridge"}
 
 def served(dataplane: Dataplane) -> list[Link]:
     """The interfaces whose packets the programs see."""
-    return [link for link in dataplane.node.links if link.ethernet and link.upper in ("", "vrf")]
+    return [link for link in dataplane.node.links if (link.ethernet or link.bare) and link.upper in ("", "vrf")]
 
 
 def interfaces(dataplane: Dataplane) -> dict[Key, Interface]:
@@ -54,9 +54,10 @@ def attachments(dataplane: Dataplane) -> dict[Key, str]:
         for hook in hooks:
             program[("attach", hook, xdp.cgroup or ROOT_CGROUP)] = "cgroup"
     for link in served(dataplane):
+        how = BARE if link.bare else "tc"
         if not link.loopback:
-            program[("attach", "ingress", link.name)] = "tc"
-        program[("attach", "egress", link.name)] = "tc"
+            program[("attach", "ingress", link.name)] = how
+        program[("attach", "egress", link.name)] = how
     for link, how, _ in _xdp(dataplane):
         if how:
             program[("attach", "xdp", link.name)] = how
@@ -73,7 +74,7 @@ def _xdp(dataplane: Dataplane) -> Iterator[tuple[Link, str, str]]:
     wanted = dataplane.settings.xdp.attach
     addresses = set(dataplane.node.addresses)
     for link in served(dataplane):
-        if link.loopback or not addresses.intersection(link.addresses):
+        if link.loopback or link.bare or not addresses.intersection(link.addresses):
             continue
         if wanted == "generic":
             yield link, "generic", ""

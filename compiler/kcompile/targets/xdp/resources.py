@@ -22,13 +22,14 @@ from ...ir.model import Disposition, FrontendKind, PoolKind, Verdict
 from .layout import CONSTANTS
 
 __all__ = [
-    "ADDRESS_KIND", "ANY_PROTOCOL", "Config", "DISPOSITIONS", "Interface", "KINDS", "Listener", "Local", "Member", "PROTOCOLS", "Pool",
-    "ROOT_CGROUP", "byte_of", "disposition_text",
+    "ADDRESS_KIND", "ANY_PROTOCOL", "BARE", "Config", "DISPOSITIONS", "Interface", "KINDS", "Listener", "Local", "Member",
+    "PROTOCOLS", "Pool", "ROOT_CGROUP", "byte_of", "disposition_text",
 ]  # fmt: skip
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
 ANY_PROTOCOL = 0
 ROOT_CGROUP = "root"
+BARE = "tc, no Ethernet header"
 
 KINDS = {
     FrontendKind.CLUSTER_IP.value: CONSTANTS["KIND_CLUSTER_IP"],
