@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import modes, netns
+from harness import ebpf, modes, netns
 from kcompile.kernel.bpf import pins
+from kcompile.kernel.bpf.node import cgroup_root
 
 from .world import World, make
 
@@ -46,14 +47,12 @@ def namespace() -> Iterator[str]:
 @pytest.fixture
 def cgroup() -> Iterator[Path]:
     """A child of the root of cgroup v2, with nobody in it."""
-    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
-    root = next(Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
-    folder = root / f"kctest-{os.getpid()}-sockets"
+    folder = cgroup_root() / f"kctest-{os.getpid()}-sockets"
     folder.mkdir()
     try:
         yield folder
     finally:
-        folder.rmdir()
+        ebpf.remove_cgroup(folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import json
 import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from kcompile.targets.xdp.layout import SCHEMA
 
 from . import netns
 
-__all__ = ["bpffs", "cgroup", "leftovers", "programs", "room", "surroundings"]
+__all__ = ["bpffs", "cgroup", "leftovers", "programs", "remove_cgroup", "room", "surroundings"]
 
 _TCX = {"tcx/ingress": 46, "tcx/egress": 47}
 
@@ -30,6 +32,20 @@ def _objects() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="kctest-objects-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def remove_cgroup(folder: Path) -> None:
+    """Remove a cgroup that everybody has left. Who has just ended is still in it for a moment."""
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -58,7 +74,7 @@ def cgroup() -> Iterator[Path]:
         yield own
     finally:
         (home / "cgroup.procs").write_text(str(os.getpid()))
-        own.rmdir()
+        remove_cgroup(own)
 
 
 @contextlib.contextmanager
@@ -71,7 +87,7 @@ def surroundings() -> Iterator[None]:
         pins.mount(place)
         stack.callback(pins.unmount, place)
         own.mkdir()
-        stack.callback(own.rmdir)
+        stack.callback(remove_cgroup, own)
         before = dict(os.environ)
         os.environ |= {"KCOMPILE_BPF_DIR": str(place), "KCOMPILE_CGROUP": str(own), "KCOMPILE_CACHE_DIR": str(_objects())}
         try:
