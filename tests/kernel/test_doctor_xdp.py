@@ -11,7 +11,7 @@ import pytest
 from harness import ebpf, modes, netns
 from kcompile.kernel.bpf import attach, library, programs
 from kcompile.kernel.doctor import gather, judge
-from kcompile.kernel.doctor.records import Facts, Finding, ModeProbe, RuleFacts, XdpFacts
+from kcompile.kernel.doctor.records import Facts, Finding, ModeProbe, NodeFacts, RuleFacts, XdpFacts
 from kcompile.kernel.doctor.xdp import look
 
 pytestmark = pytest.mark.kernel
@@ -51,6 +51,13 @@ def test_findings():
     (veth,) = findings(msgspec.structs.replace(FINE, native_veths=("pod0",)), own=("xdp",))
     assert "native XDP is on the veth pod0" in veth.message
     assert veth.mend == ("kcompile apply -f MANIFESTS --mode xdp --xdp-mode auto",)
+
+
+def test_a_strict_reverse_path_filter():
+    facts = Facts(probes=(ModeProbe("xdp"),), xdp=FINE, node=NodeFacts(rp_filter={"all": 1, "lo": 0}))
+    assert [(f.check, f.severity, f.mend) for f in look(facts)] == [
+        ("xdp-rp-filter", "note", ("sysctl -w net.ipv4.conf.all.rp_filter=2",))
+    ]  # fmt: skip
 
 
 def test_somebody_elses_programs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -361,4 +361,11 @@ def test_the_command_line(tmp_path: Path):
         assert json.loads(run("get", "services", "-o", "json") or "[]") == []
         refused = run(*apply, "--mode", "xdp", "--xdp-capacity", "pages=5", code=2)
         assert refused.startswith("kcompile: --xdp-capacity: 'pages=5' is not MAP=ENTRIES")
+        refused = run(*apply, "--mode", "xdp", "--cgroup", str(tmp_path), code=2)
+        assert refused == f"kcompile: --cgroup: {tmp_path} is not a directory of a cgroup2\n"
+        env["KCOMPILE_BPF_DIR"] = str(tmp_path / "plain")
+        refused = run(*apply, "--mode", "xdp", "--socket-lb", "off", code=1)
+        assert "is not in a bpffs (mount -t bpf bpf /sys/fs/bpf)" in refused.splitlines()[-1]
+        with netns.enter(topology.node):
+            assert Path("/proc/sys/net/ipv4/conf/lo/accept_local").read_text().strip() == "0"
         echo.end()

@@ -99,8 +99,13 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     if mode == "xdp":
         run_settings = msgspec.structs.replace(run_settings, xdp=_xdp(request))
         if on_node:
+            from ..kernel.bpf.node import cgroup_root
             from ..kernel.facts import links
 
+            if run_settings.xdp.sockets != "off" and not run_settings.xdp.cgroup:
+                cgroup_root()  # raises where there is none
+            if (cgroup := run_settings.xdp.cgroup) and not (Path(cgroup) / "cgroup.procs").exists():
+                raise ConfigError(f"--cgroup: {cgroup} is not a directory of a cgroup2")
             facts = msgspec.structs.replace(facts, links=links())
     dataplane = resolve(service_ports(inventory), facts, run_settings)
     limited: list[str] = []

@@ -177,6 +177,7 @@ class XdpDriver:
         self.kernel = XdpKernel(directory, capacities)
 
     def families(self) -> tuple[int, ...]:
+        self.kernel.require()
         return (4, 6) if Path("/proc/sys/net/ipv6").exists() else (4,)
 
     def observe(self) -> dict[Key, Any]:

@@ -17,6 +17,7 @@ from kcompile.kernel.bpf import entries
 from kcompile.passes import resolve
 from kcompile.plan import diff
 from kcompile.targets.nftables import NftablesTarget
+from kcompile.targets.node import lower_node
 from kcompile.targets.xdp import XdpTarget, limits
 from kcompile.targets.xdp.layout import CONSTANTS
 from kcompile.targets.xdp.resources import DISPOSITIONS, Config, Interface, Listener, Local, Member, Pool
@@ -118,6 +119,12 @@ def test_service_cidrs_are_joined_and_no_more_than_fit():
     plane = dataplane(msgspec.structs.replace(SETTINGS, service_cidrs=cidrs))
     assert TARGET.lower(plane)[("config",)].service_cidrs == ("10.0.0.0/24", "10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24")
     assert limits(plane) == ["mode xdp drops unallocated addresses in 4 IPv4 service CIDRs, and there are 6"]
+
+
+def test_the_node_needs_its_loopback_to_take_its_own_addresses():
+    wanted = {key: value for key, value in lower_node(dataplane(), "xdp").items() if ".lo." in key[1]}
+    assert wanted == {("sysctl", "net.ipv4.conf.lo.accept_local"): "1", ("sysctl", "net.ipv4.conf.lo.rp_filter"): "0"}
+    assert not any(".lo." in key[1] for key in lower_node(dataplane(), "nftables"))
 
 
 def test_local_addresses():

@@ -108,6 +108,11 @@ class XdpKernel:
         except (OSError, UnsupportedError):
             return False
 
+    def require(self) -> None:
+        """Raise UnsupportedError where this node lacks a bpffs or a compiler: before anything is changed."""
+        pins.require(self.folder)
+        programs.compile_file("tc.c")
+
     # changes
 
     def apply(self, changes: Sequence[Change]) -> list[str]:

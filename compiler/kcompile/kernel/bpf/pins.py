@@ -16,7 +16,7 @@ from ...errors import KernelError, UnsupportedError
 from . import library
 from .library import Fd
 
-__all__ = ["MapSpec", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove", "unmount"]
+__all__ = ["MapSpec", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove", "require", "unmount"]
 
 _MNT_DETACH = 2
 _BPF_FS_MAGIC = 0xCAFE4A11
@@ -74,13 +74,18 @@ def unmount(path: Path) -> None:
         raise KernelError(f"unmounting {path}: {os.strerror(ctypes.get_errno())}")
 
 
+def require(folder: Path) -> None:
+    """Raise UnsupportedError where `folder` is in no bpffs."""
+    if not is_bpffs(folder):
+        raise UnsupportedError(f"{folder} is not in a bpffs (mount -t bpf bpf /sys/fs/bpf)")
+
+
 def open_maps(folder: Path, specs: Iterable[MapSpec]) -> tuple[dict[str, Fd], list[str]]:
     """Open the maps pinned in `folder`; make and pin those that aren't. Returns all of them, and the names of those that are new.
 
     Raises UnsupportedError where `folder` is in no bpffs, KernelError where a pinned map has another shape.
     """
-    if not is_bpffs(folder):
-        raise UnsupportedError(f"{folder} is not in a bpffs (mount -t bpf bpf /sys/fs/bpf)")
+    require(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     maps: dict[str, Fd] = {}
     new: list[str] = []

@@ -86,6 +86,12 @@ def look(facts: Facts) -> Iterator[Finding]:
     if not facts.xdp.cgroup2:
         mend = ("mkdir -p /run/cgroup2 && mount -t cgroup2 none /run/cgroup2",)
         yield Finding("cgroup2", "note", "cgroup2 is not mounted: mode xdp can't lead the node's own sockets", mend, "xdp")
+    if facts.node.rp_filter.get("all") == 1:  # the larger of all's and an interface's value counts (ip-sysctl.rst)
+        message = (
+            "rp_filter is strict everywhere, loopback included: answers to the node's own connections through Services are dropped there"
+        )
+        mend = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
+        yield Finding("xdp-rp-filter", "warning" if used else "note", message, mend, "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
         message = f"{where} has a program of somebody else ({what}): it sees packets before or after mode xdp's, or keeps XDP out"
