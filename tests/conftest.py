@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="MODE",
-        help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft, ipvs, xdp, xdp-tc (may be repeated; default: all)",
+        help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft, ipvs, xdp, xdp-tc, xdp-generic (repeatable)",
     )
 
 

@@ -364,13 +364,15 @@ def test_sctp_packets():
     assert parse(b"") is None
 
 
-@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "iptables-nft", "ipvs"])
+@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "iptables-nft", "ipvs", "xdp"])
 def test_leftovers_are_seen(tmp_path: Path, usable_mode: str):
     with Lab(case(tmp_path, flow("accept"))) as lab:
         node = lab.topology.node
         assert ours(node, usable_mode) == []
         if usable_mode == "nftables":
             netns.run(node, ["nft", "-f", "-"], text="table ip kcompile { }")
+        elif usable_mode == "xdp":
+            netns.run(node, ["tc", "qdisc", "add", "dev", "eth0", "clsact"])
         elif usable_mode == "ipvs":
             for made in (f"ipvsadm -A -t {VIP}:80", "ipset create KCOMPILE hash:ip", "ip link add kcompile type dummy"):
                 netns.run(node, made.split())

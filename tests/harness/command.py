@@ -117,7 +117,7 @@ class Kcompile:
 
     @property
     def _mode(self) -> str:
-        return self.mode.removesuffix("-tc")
+        return "xdp" if self.mode.startswith("xdp-") else self.mode
 
     def processes(self) -> list[int]:
         """Live processes of this node's kcompile: those in its namespace, in its folder, or with its run directory for a variable."""

@@ -109,6 +109,8 @@ def room(mode: str, folder: Path) -> Iterator[Sequence[str]]:
         stack.enter_context(bpffs(folder))
         if mode == "xdp-tc":
             yield ("--socket-lb", "off")
+        elif mode == "xdp-generic":
+            yield ("--socket-lb", "off", "--xdp-mode", "generic")
         else:
             yield ("--cgroup", str(stack.enter_context(cgroup())))
 

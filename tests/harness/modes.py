@@ -83,14 +83,18 @@ _PROBES: dict[str, Callable[[str], None]] = {
     "ipvs": _ipvs,
     "xdp": _xdp,
     "xdp-tc": _xdp,
+    "xdp-generic": _xdp,
 }
-"""Each mode with a probe that raises in a namespace where the mode can't work. xdp-tc is mode xdp with --socket-lb off."""
+"""Each mode with a probe that raises in a namespace where the mode can't work.
+
+xdp-tc is mode xdp with --socket-lb off, xdp-generic the same behind generic XDP.
+"""
 
 MODES = [mode for mode in _PROBES if mode in drivers.MODES]
 """What kcompile has, and so what is tested unless a mode is named."""
 
-VARIANTS = [mode for mode in _PROBES if mode.removesuffix("-tc") in drivers.MODES]
-"""The same for flow cases, which look at mode xdp twice."""
+VARIANTS = [mode for mode in _PROBES if mode in drivers.MODES or mode.startswith("xdp-")]
+"""The same for flow cases, which look at mode xdp three times."""
 
 
 def no_namespaces() -> str:
