@@ -1,0 +1,114 @@
+"""The cluster as its nodes see it: every object complete, in one file; and kcompile run for each node."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import KernelError
+from ..spec.allocate import allocate
+from ..spec.complete import complete
+from ..spec.inventory import Inventory
+from ..spec.objects import Object, Origin
+from ..spec.state import AllocationState
+from . import spaces
+from .manifests import Manifest, inventory_of
+from .state import LabState, NodeState, PodState
+from .workloads import origin_of, pod_manifest
+
+__all__ = ["cluster", "node_manifest", "program", "publish"]
+
+_READ = ("Service", "EndpointSlice", "Endpoints", "Namespace", "ServiceCIDR")
+_VERSIONS = {"Service": "v1", "EndpointSlice": "discovery.k8s.io/v1", "Node": "v1", "Pod": "v1", "Namespace": "v1"}
+
+
+def node_manifest(node: NodeState) -> dict[str, Any]:
+    """`node` as an API server would show it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node.name, "labels": node.labels},
+        "spec": {"podCIDR": node.pod_cidrs[0], "podCIDRs": node.pod_cidrs},
+        "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in node.ips] + [{"type": "Hostname", "address": node.name}]},
+    }
+
+
+def cluster(state: LabState, pods: Iterable[PodState], allocations: AllocationState) -> tuple[Inventory, AllocationState]:
+    """The objects of the lab, checked and complete, with `pods`; and what is allocated then. Raises SpecError."""
+    manifests = [
+        Manifest(key, stored.manifest, origin_of(stored)) for key, stored in state.objects.items() if key.partition("/")[0] in _READ
+    ]
+    manifests += [Manifest(f"Node//{node.name}", node_manifest(node), Origin()) for node in state.nodes]
+    manifests += [Manifest(f"Pod/{pod.key}", pod_manifest(pod, state.node(pod.node)), Origin()) for pod in pods if pod.node]
+    inventory = inventory_of(manifests)
+    allocations = allocate(inventory.services, allocations, service_cidrs=state.service_cidrs, avoid=set(state.retired))
+    complete(inventory)
+    return inventory, allocations
+
+
+def publish(state: LabState, directory: Path, pods: Iterable[PodState]) -> str:
+    """Write cluster/cluster.json, which DNS follows, and cluster/config.json; a digest of all that the nodes are to do.
+
+    Raises SpecError before anything is written.
+    """
+    path = directory / "allocations.json"
+    inventory, allocations = cluster(state, pods, AllocationState.load(str(path)))
+    allocations.save(str(path))
+    objects = (
+        *inventory.namespaces, *inventory.nodes, *inventory.services, *inventory.endpoint_slices, *inventory.pods
+    )  # fmt: skip
+    folder = directory / "cluster"
+    folder.mkdir(exist_ok=True)
+    config = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "detectLocalMode": "NodeCIDR"}
+    texts = {
+        "config.json": state.config or json.dumps(config, indent=1),
+        "cluster.json": json.dumps({"apiVersion": "v1", "kind": "List", "items": [_plain(each) for each in objects]}, indent=1),
+    }
+    for name, text in texts.items():
+        _write(folder / name, text)
+    return hashlib.sha256("\0".join([state.mode, *texts.values()]).encode()).hexdigest()
+
+
+def _plain(obj: Object) -> dict[str, Any]:
+    obj.origin = Origin()
+    kind = type(obj).__name__
+    return {"apiVersion": _VERSIONS[kind], "kind": kind, **msgspec.to_builtins(obj)}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write `text` whole or not at all, and only where it is another than before."""
+    if not path.exists() or path.read_text() != text:
+        new = path.with_suffix(".new")
+        new.write_text(text)
+        new.replace(path)
+
+
+def program(state: LabState, directory: Path) -> list[str]:
+    """``kcompile apply`` for every node, all at once; warnings, each once. Raises KernelError with what the first that failed said."""
+    started = []
+    for node in state.nodes:
+        name = spaces.space(state.name, "node", node.name)
+        own = directory / "nodes" / node.name
+        own.mkdir(parents=True, exist_ok=True)
+        files = ["-f", str(directory / "cluster/cluster.json"), "--config", str(directory / "cluster/config.json")]
+        place = ["--node", node.name, "--netns", name, "--mode", state.mode, "--state", str(own / "allocations.json")]
+        command = [sys.executable, "-m", "kcompile", "apply", *files, *place]
+        started.append((node, spaces.start(name, command, bound=True, stdin=-3, stdout=-1, stderr=-1, env=dict(os.environ))))
+    warnings: dict[str, None] = {}
+    failed = ""
+    for node, process in started:
+        _, text = process.communicate()
+        for line in text.splitlines():
+            warnings[line.removeprefix("kcompile: warning: ")] = None
+        if process.returncode and not failed:
+            failed = f"{node.name}: kcompile apply: {text.strip() or f'exit {process.returncode}'}"
+    if failed:
+        raise KernelError(failed)
+    return list(warnings)
