@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -57,12 +58,13 @@ class _DualStack(_Server):
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until SIGTERM."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as the first process of its PID namespace it has no default to rely on
     kind = _DualStack if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6") else _Server  # noqa: PTH110
     for port in os.environ.get("PORT", "80").split(","):
         server = kind(("::" if kind is _DualStack else "", int(port)), _Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    threading.Event().wait()
+    signal.sigwait({signal.SIGTERM})
 
 
 if __name__ == "__main__":

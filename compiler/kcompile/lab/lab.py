@@ -211,9 +211,9 @@ class Lab:
         late = self._wait(keep)
         state.save(self.directory)
         self._announce(keep)
-        for pod in remove:
-            self.kubelet.stop(pod)
-            state.pods.remove(pod)
+        if remove:
+            self.kubelet.stop(remove)
+            state.pods = [pod for pod in state.pods if pod not in remove]
         state.save(self.directory)
         if late:
             raise KernelError(self._why_late(late))

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,19 +124,18 @@ class Kubelet:
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(data)
 
-    def stop(self, pod: PodState) -> None:
-        """End the pod's containers, in order where they will, and remove its namespace and its folder."""
-        keepers = [self.running(pod, each.name).keeper for each in self.containers(pod)]
-        mine = spaces.processes([self.space(pod)])
-        alive = [pid for pid in keepers if pid in mine]
+    def stop(self, pods: Sequence[PodState]) -> None:
+        """End the containers of `pods`, in order where they will, and remove their namespaces and folders."""
+        keepers = {self.running(pod, each.name).keeper for pod in pods for each in self.containers(pod)}
+        alive = keepers.intersection(spaces.processes(map(self.space, pods)))
         for pid in alive:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE + 1
         while any(_lives(pid) for pid in alive) and time.monotonic() < deadline:
             time.sleep(0.01)
-        if not pod.host_network:
-            spaces.remove([self.space(pod)])
-        shutil.rmtree(self.folder(pod), ignore_errors=True)
+        spaces.remove([self.space(pod) for pod in pods if not pod.host_network])
+        for pod in pods:
+            shutil.rmtree(self.folder(pod), ignore_errors=True)
 
     def is_ready(self, pod: PodState) -> bool:
         """Whether every container runs and listens on the TCP ports that it declares."""
