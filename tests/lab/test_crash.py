@@ -55,6 +55,7 @@ def test_a_lab_that_was_killed_is_not_taken_for_one(web: str, tmp_path: Path):
         process.kill()
         process.wait()
         assert "is up already" in lab.run("up", "-f", web, code=2)
+        assert f"lab {lab.name} didn't come up, or is gone: kcompile lab down" in lab.run("scale", "web", "2", code=2)
         lab.run("down")
         lab.run("up", "-f", web)
         assert len(lab.pods("web-")) == 3
@@ -67,6 +68,29 @@ def test_down_of_a_working_lab_whose_files_are_gone(web: str, tmp_path: Path):
         shutil.rmtree(lab.run_directory)
         lab.run("status", code=2)
         lab.run("down")
+        assert lab.left() == []
+
+
+def test_an_apply_that_was_killed_is_mended_by_the_next(web: str, tmp_path: Path):
+    with cluster(tmp_path, "-f", web) as lab:
+        for step in range(3):
+            process = subprocess.Popen(lab.command("scale", "web", str(6 + step)), env=lab.environment, stdout=subprocess.DEVNULL)
+            time.sleep(0.35 + 0.1 * step)
+            process.kill()
+            process.wait()
+        lab.run("scale", "web", "7")
+        pods = lab.pods("web-")
+        assert [pod["state"] for pod in pods] == ["ready"] * 7
+        lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, {pod["name"] for pod in pods})
+
+
+def test_interrupted_up_leaves_nothing(web: str, tmp_path: Path):
+    with cluster(tmp_path) as lab:
+        process = subprocess.Popen(lab.command("up", "-f", web), env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not [1 for line in lab.left() if line.startswith("kclab.")]:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() != 0
         assert lab.left() == []
 
 

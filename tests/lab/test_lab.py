@@ -79,6 +79,33 @@ def test_what_ends_is_started_again(lab: Cluster):
     assert (again["restarts"], again["addresses"]) == (1, pod["addresses"])
 
 
+def test_a_pod_that_is_done_is_left_alone(lab: Cluster, tmp_path: Path):
+    (tmp_path / "job.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: job}\n"
+        "spec: {restartPolicy: Never, containers: [{name: c, image: busybox, args: [sh, -c, 'sleep 0.2; echo done']}]}\n"
+    )
+    lab.run("apply", "-f", str(tmp_path / "job.yaml"))
+    deadline = time.monotonic() + 10
+    while lab.pods("job")[0]["state"] != "ended (0)":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    lab.run("scale", "web", "3")
+    assert lab.run("logs", "job") == "done\n"
+    lab.run("delete", "pod", "job")
+    assert lab.pods("job") == []
+
+
+def test_a_pod_that_does_not_start_says_why(lab: Cluster, tmp_path: Path):
+    (tmp_path / "bad.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\n"
+        "spec: {restartPolicy: Never, containers: [{name: c, image: busybox, args: [sh, -c, 'echo no such luck; exit 3'], ports: [{containerPort: 80}]}]}\n"
+    )
+    said = lab.run("apply", "-f", str(tmp_path / "bad.yaml"), code=1)
+    assert said.splitlines()[-1] == "kcompile: Pod default/bad isn't ready; its log ends with: no such luck (kcompile lab logs bad)"
+    assert lab.pods("bad")[0]["state"] == "ended (3)"
+    lab.run("delete", "pod", "bad")
+
+
 def test_scale(lab: Cluster):
     try:
         lab.run("scale", "web", "5")

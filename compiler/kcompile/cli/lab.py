@@ -64,7 +64,7 @@ def up(
     from pathlib import Path
 
     from ..lab.images import read_images
-    from ..lab.lab import Lab, Options, down
+    from ..lab.lab import Lab, Options
     from ..spec.config import Config, load_config
     from .session import overridden
 
@@ -75,11 +75,7 @@ def up(
     wanted = Options(
         **given, service_cidrs=ranges, config=Path(config).read_text() if config else "", images=read_images(images) if images else {}
     )
-    try:
-        lab = Lab.up(name, files, wanted, _say(quiet), _warn, sys.stdin.buffer)
-    except KeyboardInterrupt:
-        down(name)
-        raise
+    lab = Lab.up(name, files, wanted, _say(quiet), _warn, sys.stdin.buffer)
     if not quiet:
         click.echo(f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status")
 
@@ -99,7 +95,7 @@ def status(name: str, output: str) -> None:
     kubelet = Kubelet(state, directory)
     views = {}
     for pod in state.pods:
-        told = [kubelet.running(pod, each.name) for each in kubelet.containers(pod)]
+        told = kubelet.told(pod)
         ended = next((f"ended ({one.exit})" for one in told if not one.pid), "")
         views[pod.key] = PodView(ended or ("ready" if kubelet.is_ready(pod) else "not ready"), sum(one.restarts for one in told))
     shown = data(state, load([str(directory / "cluster/cluster.json")]), views)

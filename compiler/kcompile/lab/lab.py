@@ -19,7 +19,7 @@ from ..spec.objects import Node
 from ..spec.state import AllocationState
 from . import network, spaces
 from .manifests import Manifest, inventory_of, read_manifests
-from .pods import Kubelet, name_servers
+from .pods import Kubelet, Running, name_servers
 from .publish import cluster, program, publish
 from .state import LabState, NodeState, PodState, Stored, lab_directory
 from .system import DNS, system_objects
@@ -28,6 +28,7 @@ from .workloads import changes, place, reported
 __all__ = ["Lab", "Options", "down"]
 
 _READY = 120.0  # seconds for pods to become ready
+_PATIENCE = 4  # times that a container may end at its start: others that it needs may be starting
 _RETIRED = 4096
 
 
@@ -58,10 +59,10 @@ class Lab:
         directory = lab_directory(name)
         LabState.load(directory)  # before the lock makes the folder
         with _lock(directory):
-            lab = cls(directory, LabState.load(directory), say, warn)
-            if not spaces.of_lab(name):
-                raise InputError(f"lab {name} is down: its namespaces are gone (kcompile lab down --name {name} removes the rest)")
-            yield lab
+            state = LabState.load(directory)
+            if not state.wired or not spaces.of_lab(name):
+                raise InputError(f"lab {name} didn't come up, or is gone: kcompile lab down --name {name} removes what there is of it")
+            yield cls(directory, state, say, warn)
 
     # --- the verbs ---
 
@@ -99,10 +100,16 @@ class Lab:
             state.objects[f"{manifest['kind']}/{metadata['namespace']}/{metadata['name']}"] = Stored(manifest, "kcompile's own")
         lab._take(manifests, warnings)
         with _lock(directory):
-            state.save(directory)
-            lab._wire()
-            lab._settle(only=DNS)  # pods may ask for names as soon as they start
-            lab._settle()
+            try:
+                state.save(directory)
+                lab._wire()
+                lab._settle(only=DNS)  # pods may ask for names as soon as they start
+                state.wired = True
+                lab._settle()
+            except BaseException as error:
+                if not state.wired or not isinstance(error, KernelError):  # else there is a lab, which can be looked at and mended
+                    _remove(name, directory)
+                raise
         return lab
 
     def apply(
@@ -230,8 +237,9 @@ class Lab:
     def _sandbox(self, pod: PodState) -> None:
         """The pod's network namespace, on its node's wire."""
         name = self.kubelet.space(pod)
-        if pod.host_network or name in spaces.of_lab(self.state.name):
+        if pod.host_network or any(one != Running() for one in self.kubelet.told(pod)):
             return
+        spaces.remove([name])  # one that was left half made
         node, routes = self.state.node(pod.node), self.state.network == "routes"
         spaces.add([name])
         spaces.tune(name, {})
@@ -244,15 +252,15 @@ class Lab:
         while True:
             for pod in pods:
                 pod.ready = self.kubelet.is_ready(pod)
-            late = [pod for pod in pods if not pod.ready]
+            late = [pod for pod in pods if not pod.ready and not self.kubelet.has_finished(pod)]
             if not late or time.monotonic() > deadline or any(self._hopeless(pod) for pod in late):
                 return late
             time.sleep(0.05)
 
     def _hopeless(self, pod: PodState) -> bool:
-        """Whether a container of `pod` has ended twice already, or for good."""
-        told = [self.kubelet.running(pod, each.name) for each in self.kubelet.containers(pod)]
-        return any(one.exit is not None and not one.pid and (one.restarts > 1 or not one.keeper) for one in told)
+        """Whether a container of `pod` has ended again and again, or for good."""
+        told = self.kubelet.told(pod)
+        return any(one.exit is not None and not one.pid and (one.restarts >= _PATIENCE or not one.keeper) for one in told)
 
     def _why_late(self, late: Sequence[PodState]) -> str:
         pod = late[0]
@@ -272,11 +280,15 @@ def down(name: str) -> bool:
     if not there:
         return False
     with _lock(directory):
-        spaces.remove(spaces.of_lab(name))
-        for own in directory.parent.glob(f"netns-{spaces.space(name)}.*"):
-            shutil.rmtree(own, ignore_errors=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(name, directory)
     return True
+
+
+def _remove(name: str, directory: Path) -> None:
+    spaces.remove(spaces.of_lab(name))
+    for own in directory.parent.glob(f"netns-{spaces.space(name)}.*"):
+        shutil.rmtree(own, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,15 @@ class Kubelet:
             told.keeper = told.pid = 0
         return told
 
+    def told(self, pod: PodState) -> list[Running]:
+        """`running` of each container."""
+        return [self.running(pod, each.name) for each in self.containers(pod)]
+
+    def has_finished(self, pod: PodState) -> bool:
+        """Whether every container has ended well and isn't to be started again."""
+        again = decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always"
+        return not again and all(one.exit == 0 and not one.pid for one in self.told(pod))
+
     def check(self, pod: PodState) -> None:
         """Raise what `start` would raise: an image that nobody knows, a ConfigMap that isn't there."""
         spec = decoded(PodManifest, Stored(pod.manifest)).spec
@@ -92,8 +101,10 @@ class Kubelet:
         folder = self.folder(pod)
         folder.mkdir(parents=True, exist_ok=True)
         self.refresh(pod)
+        again = decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always"
         for each in self.containers(pod):
-            if not self.running(pod, each.name).keeper:
+            told = self.running(pod, each.name)
+            if not told.keeper and (again or told.exit is None):
                 (folder / f"{each.name}.status").unlink(missing_ok=True)
                 (folder / each.name).mkdir(exist_ok=True)
                 path = folder / f"{each.name}.json"

@@ -67,7 +67,9 @@ class PodState(msgspec.Struct, kw_only=True):
 
 
 class LabState(msgspec.Struct, kw_only=True):
-    """One lab. `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of Services that are gone, not given out again."""
+    """One lab. `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of Services that are gone, not given out again;
+    `wired`: its nodes and its name server have come up, so the rest can be mended.
+    """
 
     name: str
     mode: str
@@ -82,6 +84,7 @@ class LabState(msgspec.Struct, kw_only=True):
     retired: list[str] = []
     images: dict[str, Any] = {}
     config: str = ""
+    wired: bool = False
 
     @property
     def dual_stack(self) -> bool:
