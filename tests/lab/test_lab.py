@@ -98,7 +98,8 @@ def test_a_pod_that_is_done_is_left_alone(lab: Cluster, tmp_path: Path):
 def test_a_pod_that_does_not_start_says_why(lab: Cluster, tmp_path: Path):
     (tmp_path / "bad.yaml").write_text(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\n"
-        "spec: {restartPolicy: Never, containers: [{name: c, image: busybox, args: [sh, -c, 'echo no such luck; exit 3'], ports: [{containerPort: 80}]}]}\n"
+        "spec:\n  restartPolicy: Never\n  containers:\n"
+        "  - {name: c, image: busybox, args: [sh, -c, 'echo no such luck; exit 3'], ports: [{containerPort: 80}]}\n"
     )
     said = lab.run("apply", "-f", str(tmp_path / "bad.yaml"), code=1)
     assert said.splitlines()[-1] == "kcompile: Pod default/bad isn't ready; its log ends with: no such luck (kcompile lab logs bad)"

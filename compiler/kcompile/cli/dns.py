@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_DOMAIN = rf"(?=.{{1,200}}$){_LABEL}(\.{_LABEL})*"
 
 
 def _what(f: F) -> F:
@@ -102,8 +100,8 @@ def _source(
     files: tuple[str, ...], domain: str, netns: str | None, state: str | None, service_cidrs: str | None, ttl: int, servers: tuple[str, ...]
 ) -> Manifests:
     import ipaddress
-    import re
 
+    from ..dns.records import domain_name
     from ..dns.source import Manifests
     from ..errors import ConfigError
     from ..spec.config import Config
@@ -114,14 +112,12 @@ def _source(
             ipaddress.ip_address(address)
         except ValueError:
             raise ConfigError(f"--address {address}: not an IP address") from None
-    if not re.fullmatch(_DOMAIN, domain.strip(".").lower()):
-        raise ConfigError(f"--cluster-domain {domain}: not a domain name")
     request = options.Request(files=files, netns=netns, state=state, service_cidrs=service_cidrs)
     return Manifests(
         paths=files,
         state=str(allocations_path(request)),
         service_cidrs=overridden(Config(), request).service_cidrs,
-        domain=domain.strip(".").lower(),
+        domain=domain_name(domain),
         ttl=ttl,
         servers=servers,
     )

@@ -7,11 +7,13 @@ import copy
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
+from ..dns.records import domain_name
 from ..errors import ConfigError, InputError, KernelError, LockedError
 from ..kernel.lock import locked
 from ..spec.addresses import family_of
@@ -81,12 +83,12 @@ class Lab:
         if (directory / "state.json").exists() or spaces.of_lab(name):
             raise InputError(f"lab {name} is up already: kcompile lab apply changes it, kcompile lab down removes it")
         manifests, warnings = read_manifests(paths, stdin)
-        cidrs = list(options.service_cidrs) or ["10.96.0.0/12", "fd00:10:96::/112"][: 1 + options.dual_stack]
+        cidrs = _service_cidrs(options)
         state = LabState(
             name=name,
             mode=options.mode,
             network=options.network,
-            domain=options.domain,
+            domain=domain_name(options.domain),
             service_cidrs=cidrs,
             created=time.time(),
             nodes=_nodes(manifests, options.nodes, len(cidrs) > 1),
@@ -293,13 +295,25 @@ def _remove(name: str, directory: Path) -> None:
 
 @contextlib.contextmanager
 def _lock(directory: Path) -> Iterator[None]:
-    try:
-        with locked(directory):
-            yield
-    except LockedError:
-        raise LockedError(f"another kcompile lab is at work on {directory.name.removeprefix('lab-')}") from None
-    except PermissionError as error:
-        raise InputError(f"{error.filename}: {error.strerror} (a lab needs root)") from None
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(directory))
+        except LockedError:
+            raise LockedError(f"another kcompile lab is at work on {directory.name.removeprefix('lab-')}") from None
+        except PermissionError as error:
+            raise InputError(f"{error.filename}: {error.strerror} (a lab needs root)") from None
+        yield
+
+
+def _service_cidrs(options: Options) -> list[str]:
+    cidrs = list(options.service_cidrs) or ["10.96.0.0/12", "fd00:10:96::/112"][: 1 + options.dual_stack]
+    if options.dual_stack and len(cidrs) == 1:
+        raise ConfigError(f"--service-cluster-ip-range {cidrs[0]}: --dual-stack needs a range of each family")
+    if family_of(cidrs[0]) != 4:
+        raise ConfigError(f"--service-cluster-ip-range {cidrs[0]}: the first one must be IPv4")
+    if small := next((cidr for cidr in cidrs if ip_network(cidr).num_addresses < 16), ""):
+        raise ConfigError(f"--service-cluster-ip-range {small}: too small: a lab needs 16 addresses")
+    return cidrs
 
 
 def _nodes(manifests: Sequence[Manifest], count: int, dual_stack: bool) -> list[NodeState]:
