@@ -120,6 +120,46 @@ def test_scale(lab: Cluster):
     assert len(lab.service("web")["endpoints"]) == 3
 
 
+def test_a_rollout_that_fails_leaves_the_old_pods_at_work(lab: Cluster, tmp_path: Path):
+    before = {pod["name"] for pod in lab.pods("web-")}
+    bad = tmp_path / "web.yaml"
+    text = (Path(__file__).parent / "web.yaml").read_text()
+    bad.write_text(text.replace("image: docker.io/kcompile/echo:1.0", "image: busybox\n        command: [sh, -c, echo broken]"))
+    assert "its log ends with: broken" in lab.run("apply", "-f", str(bad), code=1)
+    lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, before)
+    bad.write_text(text)
+    lab.run("apply", "-f", str(bad))
+    assert {pod["name"] for pod in lab.pods("web-")} == before
+
+
+def test_a_config_map_that_is_gone_stops_nobody_who_has_it(lab: Cluster, web: str):
+    lab.run("delete", "configmap", "words")
+    assert lab.run("exec", "deploy/web", "cat", "/etc/words/greeting")
+    said = lab.run("scale", "web", "4", code=2)
+    assert said.splitlines()[-1] == "kcompile: Pod shop/web: there is no ConfigMap shop/words" or "there is no ConfigMap shop/words" in said
+    lab.run("apply", "-f", web)
+    assert len(lab.pods("web-")) == 3
+
+
+def test_a_mode_that_does_not_work_changes_nothing(lab: Cluster):
+    if not modes.missing("ipvs"):
+        pytest.skip("every mode works here")
+    names = {pod["name"] for pod in lab.pods("web-")}
+    assert lab.run("apply", "--mode", "ipvs", code=1).startswith("kcompile: node-a: kcompile apply: ")
+    assert lab.status()["mode"] == "nftables"
+    lab.run("scale", "web", "3")
+    lab.answered_by(lab.space("client"), lab.status()["nodes"][1]["addresses"][0], 30080, names)
+
+
+def test_the_name_server_is_not_deleted(lab: Cluster):
+    said = lab.run("delete", "deployment", "coredns", code=2)
+    assert said == "kcompile: Deployment kube-system/coredns is the lab's own\n"
+    before = lab.pods("coredns")[0]
+    lab.run("delete-pod", before["name"])
+    assert lab.pods("coredns")[0]["addresses"] != before["addresses"]
+    lab.run("exec", "visitor", "getent", "hosts", "web.shop")
+
+
 def test_a_changed_template_replaces_the_pods(lab: Cluster, tmp_path: Path):
     before = {pod["name"] for pod in lab.pods("web-")}
     changed = tmp_path / "web.yaml"

@@ -32,6 +32,7 @@ __all__ = ["Lab", "Options", "down"]
 _READY = 120.0  # seconds for pods to become ready
 _PATIENCE = 4  # times that a container may end at its start: others that it needs may be starting
 _RETIRED = 4096
+_OWN = "kcompile's own"  # where the manifests of kube-system come from
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -80,8 +81,7 @@ class Lab:
     ) -> Lab:
         """Make the lab `name`. Bad input is refused before anything is made."""
         directory = lab_directory(name)
-        if (directory / "state.json").exists() or spaces.of_lab(name):
-            raise InputError(f"lab {name} is up already: kcompile lab apply changes it, kcompile lab down removes it")
+        _refuse_existing(name, directory)
         manifests, warnings = read_manifests(paths, stdin)
         cidrs = _service_cidrs(options)
         state = LabState(
@@ -99,9 +99,10 @@ class Lab:
         system = system_objects(str(directory / "cluster"), state.domain, name_servers(state))
         for manifest in system:
             metadata = manifest["metadata"]
-            state.objects[f"{manifest['kind']}/{metadata['namespace']}/{metadata['name']}"] = Stored(manifest, "kcompile's own")
+            state.objects[f"{manifest['kind']}/{metadata['namespace']}/{metadata['name']}"] = Stored(manifest, _OWN)
         lab._take(manifests, warnings)
         with _lock(directory):
+            _refuse_existing(name, directory)
             try:
                 state.save(directory)
                 lab._wire()
@@ -121,10 +122,16 @@ class Lab:
         manifests, warnings = read_manifests(paths, stdin)
         if any(manifest.key.startswith("Node/") for manifest in manifests):
             warnings.append("the nodes of a lab are set when it comes up; the Node objects are left alone")
-        self.state.mode = mode or self.state.mode
+        before = self.state.mode
+        self.state.mode = mode or before
         self.state.images |= images or {}
         self._take([manifest for manifest in manifests if not manifest.key.startswith("Node/")], warnings)
-        self._settle()
+        try:
+            self._settle()
+        except KernelError:
+            self.state.mode = before  # which every node can run
+            self.state.save(self.directory)
+            raise
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove the objects with these keys. Raises InputError for one that isn't there."""
@@ -132,6 +139,8 @@ class Lab:
             kind, namespace, name = key.split("/")
             if key not in self.state.objects:
                 raise InputError(f"there is no {kind} {namespace + '/' if namespace else ''}{name} in lab {self.state.name}")
+            if self.state.objects[key].source == _OWN:
+                raise InputError(f"{kind} {namespace}/{name} is the lab's own")
         given = AllocationState.load(str(self.directory / "allocations.json")).cluster_ips
         for key in keys:
             kind, _, name = key.partition("/")
@@ -163,7 +172,7 @@ class Lab:
     def _take(self, manifests: Sequence[Manifest], warnings: Sequence[str]) -> None:
         """Put `manifests` among the objects, checked as a whole; nothing has happened yet where one is refused."""
         before = dict(self.state.objects)
-        own = {key for key, stored in before.items() if stored.source == "kcompile's own"}
+        own = {key for key, stored in before.items() if stored.source == _OWN}
         for manifest in manifests:
             if manifest.key in own:
                 raise InputError(f"{manifest.title} is the lab's own")
@@ -219,13 +228,14 @@ class Lab:
             self.kubelet.start(pod)
         late = self._wait(keep)
         state.save(self.directory)
-        self._announce(keep)
+        self._announce(state.pods if late else keep)
+        if late:  # what there was before goes on
+            state.save(self.directory)
+            raise KernelError(self._why_late(late))
         if remove:
             self.kubelet.stop(remove)
             state.pods = [pod for pod in state.pods if pod not in remove]
         state.save(self.directory)
-        if late:
-            raise KernelError(self._why_late(late))
 
     def _announce(self, pods: Sequence[PodState]) -> None:
         """Let DNS and every node know the Services, with `pods` behind them."""
@@ -273,6 +283,11 @@ class Lab:
         others = f" (and {len(late) - 1} more)" if len(late) > 1 else ""
         said = f"; its log ends with: {lines[-1]}" if lines else ""
         return f"Pod {pod.key}{others} isn't ready{said} (kcompile lab logs {pod.name})"
+
+
+def _refuse_existing(name: str, directory: Path) -> None:
+    if (directory / "state.json").exists() or spaces.of_lab(name):
+        raise InputError(f"lab {name} is up already: kcompile lab apply changes it, kcompile lab down removes it")
 
 
 def down(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -100,7 +101,8 @@ class Kubelet:
         """Start the containers that don't run, in the pod's namespace, which there is."""
         folder = self.folder(pod)
         folder.mkdir(parents=True, exist_ok=True)
-        self.refresh(pod)
+        with contextlib.suppress(*([ConfigError] if any(one.keeper for one in self.told(pod)) else [])):  # gone, but it has its files
+            self.refresh(pod)
         again = decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always"
         for each in self.containers(pod):
             told = self.running(pod, each.name)
