@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,7 @@ from . import options
 from .console import echo, print_data, warn
 
 if TYPE_CHECKING:
-    from ..lab.lab import Lab
+    from ..lab.lab import Caller, Lab
     from ..lab.state import LabState, PodState
 
 __all__ = ["command"]
@@ -75,7 +75,7 @@ def up(
     wanted = Options(
         **given, service_cidrs=ranges, config=Path(config).read_text() if config else "", images=read_images(images) if images else {}
     )
-    lab = Lab.up(name, files, wanted, _say(quiet), _warn, sys.stdin.buffer)
+    lab = Lab.up(name, files, wanted, _caller(quiet), sys.stdin.buffer)
     if not quiet:
         click.echo(f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status")
 
@@ -235,18 +235,22 @@ def down(name: str, every: bool, quiet: bool) -> None:
 # --- what the verbs share ---
 
 
-def _say(quiet: bool) -> Callable[[str], None]:
-    return (lambda _: None) if quiet else click.echo
+def _caller(quiet: bool) -> Caller:
+    from ..lab.lab import Caller
+
+    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda line: warn([line]), kcompile=_kcompile)
 
 
-def _warn(line: str) -> None:
-    warn([line])
+def _kcompile(words: Sequence[str]) -> None:
+    from . import main
+
+    main(list(words), prog_name="kcompile")
 
 
 def _open(name: str, quiet: bool) -> AbstractContextManager[Lab]:
     from ..lab.lab import Lab
 
-    return Lab.open(name, _say(quiet), _warn)
+    return Lab.open(name, _caller(quiet))
 
 
 def _key(state: LabState, kind: str, name: str, namespace: str | None) -> str:

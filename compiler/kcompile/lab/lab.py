@@ -27,10 +27,10 @@ from .state import LabState, NodeState, PodState, Stored, lab_directory
 from .system import DNS, system_objects
 from .workloads import changes, place, reported
 
-__all__ = ["Lab", "Options", "down"]
+__all__ = ["Caller", "Lab", "Options", "down"]
 
 _READY = 120.0  # seconds for pods to become ready
-_PATIENCE = 4  # times that a container may end at its start: others that it needs may be starting
+_PATIENCE = 3  # times that a container may end at its start: others that it needs may be starting
 _RETIRED = 4096
 _OWN = "kcompile's own"  # where the manifests of kube-system come from
 
@@ -48,16 +48,24 @@ class Options(msgspec.Struct, kw_only=True):
     images: dict[str, Any] = {}
 
 
-class Lab:
-    """An existing lab, locked. `say` is told what goes on, a line each; `warn` what the user should know."""
+class Caller(msgspec.Struct):
+    """Who uses a lab. `say` is told what goes on, `warn` what the user should know; `kcompile` runs a command line of kcompile's."""
 
-    def __init__(self, directory: Path, state: LabState, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        self.directory, self.state, self.say, self.warn = directory, state, say, warn
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+    kcompile: Callable[[Sequence[str]], None]
+
+
+class Lab:
+    """An existing lab, locked."""
+
+    def __init__(self, directory: Path, state: LabState, caller: Caller) -> None:
+        self.directory, self.state, self.caller = directory, state, caller
         self.kubelet = Kubelet(state, directory)
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, name: str, say: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[Lab]:
+    def open(cls, name: str, caller: Caller) -> Iterator[Lab]:
         """The lab `name`, for changes. Raises InputError where there is none."""
         directory = lab_directory(name)
         LabState.load(directory)  # before the lock makes the folder
@@ -65,7 +73,7 @@ class Lab:
             state = LabState.load(directory)
             if not state.wired or not spaces.of_lab(name):
                 raise InputError(f"lab {name} didn't come up, or is gone: kcompile lab down --name {name} removes what there is of it")
-            yield cls(directory, state, say, warn)
+            yield cls(directory, state, caller)
 
     # --- the verbs ---
 
@@ -75,8 +83,7 @@ class Lab:
         name: str,
         paths: Sequence[str],
         options: Options,
-        say: Callable[[str], None],
-        warn: Callable[[str], None],
+        caller: Caller,
         stdin: BinaryIO | None = None,
     ) -> Lab:
         """Make the lab `name`. Bad input is refused before anything is made."""
@@ -95,7 +102,7 @@ class Lab:
             images=options.images,
             config=options.config,
         )
-        lab = cls(directory, state, say, warn)
+        lab = cls(directory, state, caller)
         system = system_objects(str(directory / "cluster"), state.domain, name_servers(state))
         for manifest in system:
             metadata = manifest["metadata"]
@@ -147,7 +154,7 @@ class Lab:
             del self.state.objects[key]
             if kind == "Service":
                 self.state.retired = [*self.state.retired, *given.get(name, ())][-_RETIRED:]
-            self.say(f"{Manifest(key, {}, None).title} deleted")  # type: ignore[arg-type]
+            self.caller.say(f"{Manifest(key, {}, None).title} deleted")  # type: ignore[arg-type]
         self._settle()
 
     def scale(self, key: str, replicas: int) -> None:
@@ -156,7 +163,8 @@ class Lab:
         if stored is None:
             raise InputError(f"there is no Deployment {key} in lab {self.state.name}")
         stored.manifest["spec"]["replicas"] = replicas
-        self.say(f"deployment.apps/{key.partition('/')[2]} scaled")
+        self._check()
+        self.caller.say(f"deployment.apps/{key.partition('/')[2]} scaled")
         self._settle()
 
     def delete_pod(self, pod: PodState) -> None:
@@ -164,7 +172,8 @@ class Lab:
         if not pod.owner:
             self.state.objects.pop(f"Pod/{pod.key}", None)
         pod.hash = ""  # made from no template that there is, so it is replaced
-        self.say(f"pod/{pod.name} deleted")
+        self._check()
+        self.caller.say(f"pod/{pod.name} deleted")
         self._settle()
 
     # --- how ---
@@ -185,15 +194,19 @@ class Lab:
         inventory_of(manifests)
         allocations = AllocationState.load(str(self.directory / "allocations.json"))
         cluster(self.state, self.state.pods, allocations)
-        for pod in changes(self.state).make:
-            self.kubelet.check(pod)
+        self._check()
         for line in warnings:
-            self.warn(line)
+            self.caller.warn(line)
         for manifest in manifests:
             old, new = before.get(manifest.key), self.state.objects.get(manifest.key)
             if new is not None:
                 verb = "created" if old is None else "unchanged" if old.manifest == new.manifest else "configured"
-                self.say(f"{manifest.title} {verb}")
+                self.caller.say(f"{manifest.title} {verb}")
+
+    def _check(self) -> None:
+        """Raise what starting the Pods that are to be made would raise, before anything is done or kept."""
+        for pod in changes(self.state).make:
+            self.kubelet.check(pod)
 
     def _wire(self) -> None:
         """Make the fabric, the nodes and the client."""
@@ -242,8 +255,8 @@ class Lab:
         applied = self.directory / "applied"  # the digest of what every node has run
         digest = publish(self.state, self.directory, pods)
         if not applied.exists() or applied.read_text() != digest:
-            for line in program(self.state, self.directory):
-                self.warn(line)
+            for line in program(self.state, self.directory, self.caller.kcompile):
+                self.caller.warn(line)
             applied.write_text(digest)
 
     def _sandbox(self, pod: PodState) -> None:

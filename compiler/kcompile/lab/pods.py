@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -111,13 +110,7 @@ class Kubelet:
                 (folder / each.name).mkdir(exist_ok=True)
                 path = folder / f"{each.name}.json"
                 path.write_text(json.dumps(self._container_file(pod, each)))
-                spaces.start(
-                    self.space(pod),
-                    [sys.executable, "-I", "-S", container.__file__, str(path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
+                spaces.start(self.space(pod), [sys.executable, "-I", "-S", container.__file__, str(path)])
 
     def refresh(self, pod: PodState) -> None:
         """Bring the files of the pod's volumes up to date; containers see it at once, as after a kubelet's sync."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from .workloads import origin_of, pod_manifest
 __all__ = ["cluster", "node_manifest", "program", "publish"]
 
 _READ = ("Service", "EndpointSlice", "Endpoints", "Namespace", "ServiceCIDR")
+_WARNING = "kcompile: warning: "
 _VERSIONS = {"Service": "v1", "EndpointSlice": "discovery.k8s.io/v1", "Node": "v1", "Pod": "v1", "Namespace": "v1"}
 
 
@@ -90,25 +91,31 @@ def _write(path: Path, text: str) -> None:
         new.replace(path)
 
 
-def program(state: LabState, directory: Path) -> list[str]:
-    """``kcompile apply`` for every node, all at once; warnings, each once. Raises KernelError with what the first that failed said."""
+def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]], None]) -> list[str]:
+    """``kcompile apply`` for every node, all at once; warnings, each once. Raises KernelError with what the first that failed said.
+
+    `kcompile` runs a command line of kcompile's and ends with SystemExit; it is called in a process of its own for each node.
+    """
     started = []
     for node in state.nodes:
-        name = spaces.space(state.name, "node", node.name)
         own = directory / "nodes" / node.name
         own.mkdir(parents=True, exist_ok=True)
+        name = spaces.space(state.name, "node", node.name)
         files = ["-f", str(directory / "cluster/cluster.json"), "--config", str(directory / "cluster/config.json")]
         place = ["--node", node.name, "--netns", name, "--mode", state.mode, "--state", str(own / "allocations.json")]
-        command = [sys.executable, "-m", "kcompile", "apply", *files, *place]
-        started.append((node, spaces.start(name, command, bound=True, stdin=-3, stdout=-1, stderr=-1, env=dict(os.environ))))
+        output = (own / "apply.log").open("w+")
+        started.append((node, output, spaces.fork(name, functools.partial(kcompile, ["apply", *files, *place]), output.fileno())))
     warnings: dict[str, None] = {}
     failed = ""
-    for node, process in started:
-        _, text = process.communicate()
-        for line in text.splitlines():
-            warnings[line.removeprefix("kcompile: warning: ")] = None
-        if process.returncode and not failed:
-            failed = f"{node.name}: kcompile apply: {text.strip() or f'exit {process.returncode}'}"
+    for node, output, pid in started:
+        _, status = os.waitpid(pid, 0)
+        with output:
+            output.seek(0)
+            lines = [line for line in output.read().splitlines() if line.startswith("kcompile: ")]
+        warnings |= dict.fromkeys(line.removeprefix(_WARNING) for line in lines if line.startswith(_WARNING))
+        if status and not failed:
+            said = "; ".join(line.removeprefix("kcompile: ") for line in lines if not line.startswith(_WARNING))
+            failed = f"{node.name}: kcompile apply: {said or f'ended with {os.waitstatus_to_exitcode(status)}'} ({output.name})"
     if failed:
         raise KernelError(failed)
     return list(warnings)

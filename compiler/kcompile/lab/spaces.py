@@ -10,16 +10,17 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import KernelError
 from ..kernel import sysctl
 from ..kernel.netns import NETNS_DIR, entered
 
-__all__ = ["add", "batch", "ended", "names_of_labs", "of_lab", "processes", "remove", "space", "start", "tune"]
+__all__ = ["add", "batch", "ended", "fork", "names_of_labs", "of_lab", "processes", "remove", "space", "start", "tune"]
 
 _PREFIX = "kclab"
 _PR_SET_PDEATHSIG = 1
@@ -77,10 +78,37 @@ def tune(name: str, values: Mapping[str, str]) -> None:
                 sysctl.write(key, value)
 
 
-def start(name: str, command: Sequence[str], *, bound: bool = False, **options: Any) -> subprocess.Popen[str]:
-    """Start a process in namespace `name`; `bound`: one that is killed where this one ends."""
+def start(name: str, command: Sequence[str]) -> None:
+    """Start a process in namespace `name` that goes on when this one ends, with no input and no output."""
     with entered(name):
-        return subprocess.Popen(command, text=True, preexec_fn=_die_with_parent if bound else None, **options)
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def fork(name: str, work: Callable[[], None], output: int) -> int:
+    """A copy of this process in namespace `name` that does `work` and ends, with SystemExit's code; killed where this one ends.
+
+    What it prints goes to the file descriptor `output`. Returns its PID, for waitpid().
+    """
+    with entered(name):
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            _die_with_parent()
+            null = os.open("/dev/null", os.O_RDONLY)
+            for target, source in ((0, null), (1, output), (2, output)):
+                os.dup2(source, target)
+            work()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
 
 def processes(names: Iterable[str]) -> dict[int, str]:
