@@ -38,6 +38,23 @@ def test_what_a_container_writes_stays_in_it(lab: Cluster):
     assert not Path("/etc/kcompile-lab-test").exists()
 
 
+def test_the_cluster_as_its_nodes_see_it(lab: Cluster):
+    """Complete, as an API server would show it."""
+    text = next(lab.run_directory.glob("lab-*/cluster/cluster.json")).read_text()
+    objects = {(o["kind"], o["metadata"]["name"]): o for o in json.loads(text)["items"]}
+    pods = {pod["name"]: pod for pod in lab.pods("web-")}
+    piece = objects["EndpointSlice", "web-ipv4-1"]
+    assert piece["metadata"]["labels"]["kubernetes.io/service-name"] == "web"
+    assert [port["port"] for port in piece["ports"]] == [8080]
+    found = {e["targetRef"]["name"]: (e["addresses"], e["nodeName"], e["conditions"]["ready"]) for e in piece["endpoints"]}
+    assert found == {name: (pod["addresses"], pod["node"], True) for name, pod in pods.items()}
+    assert "service.kubernetes.io/headless" in objects["EndpointSlice", "each-ipv4-1"]["metadata"]["labels"]
+    service = objects["Service", "web"]["spec"]
+    assert service["clusterIPs"] == lab.service("web")["clusterIPs"]
+    assert service["ports"][0]["nodePort"] == 30080
+    assert objects["Node", "node-b"]["status"]["addresses"][0]["address"] == "192.0.2.11"
+
+
 def test_environment(lab: Cluster):
     pod = lab.pods("web-")[0]
     env = dict(line.split("=", 1) for line in lab.run("exec", pod["name"], "env").splitlines())

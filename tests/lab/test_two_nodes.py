@@ -67,6 +67,8 @@ def test_rules_and_names_follow(usable: str, web: str, tmp_path: Path):
 def test_every_mode_on_one_lab(web: str, tmp_path: Path):
     """A change of mode leaves nothing unanswered behind."""
     there = [mode for mode in modes.ALL if not modes.missing(mode)]
+    if not there:
+        pytest.skip(modes.missing("nftables"))
     with cluster(tmp_path, "-f", web, "--mode", there[0]) as lab:
         names = {pod["name"] for pod in lab.pods("web-")}
         for mode in (*there[1:], there[0]):

@@ -257,17 +257,13 @@ def _key(state: LabState, kind: str, name: str, namespace: str | None) -> str:
     """The one object of `kind` with this name. Raises InputError."""
     from ..errors import InputError
 
-    found = [
-        key for key in state.objects if key.startswith(f"{kind}/{namespace if namespace is not None else ''}") and key.endswith(f"/{name}")
-    ]
-    if namespace is not None:
-        found = [key for key in found if key.split("/")[1] == namespace]
-    if len(found) != 1:
-        where = f" in namespace {namespace}" if namespace else ""
-        raise InputError(
-            f"there is no {kind} {name}{where}" if not found else f"several namespaces have a {kind} {name}: say which with -n"
-        )
-    return found[0]
+    parts = (key.split("/") for key in state.objects)
+    found = [part for part in parts if (part[0], part[2]) == (kind, name) and namespace in (None, part[1])]
+    if not found:
+        raise InputError(f"there is no {kind} {name}{f' in namespace {namespace}' if namespace else ''}")
+    if len(found) > 1:
+        raise InputError(f"{kind} {name} is in {', '.join(part[1] for part in found)}: say which with -n")
+    return "/".join(found[0])
 
 
 def _pods(state: LabState, who: str, namespace: str | None) -> list[PodState]:
@@ -313,17 +309,19 @@ def _become(name: str, who: str, namespace: str | None, container: str | None, w
 
     directory = lab_directory(name)
     state = LabState.load(directory)
-    try:
-        if who == "client" or who in [node.name for node in state.nodes]:
-            with entered(spaces.space(name, *(["client"] if who == "client" else ["node", who]))):
-                os.execvp(words[0], words)  # noqa: S606
-        pod, kubelet = _pod(state, who, namespace), Kubelet(state, directory)
+    environment: dict[str, str] = dict(os.environ)
+    if who == "client" or who in [node.name for node in state.nodes]:
+        space: str | None = spaces.space(name, *(["client"] if who == "client" else ["node", who]))
+    else:
+        pod, kubelet, space = _pod(state, who, namespace), Kubelet(state, directory), None
         which = _container(kubelet.containers(pod), container)
         pid = kubelet.running(pod, which).pid
         if not pid:
             raise InputError(f"container {which} of pod {pod.name} doesn't run (kcompile lab logs {pod.name})")
-        told = json.loads((kubelet.folder(pod) / f"{which}.json").read_text())
-        enter = ["nsenter", "--target", str(pid), "--net", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd", "--"]
-        os.execvpe(enter[0], [*enter, *words], told["env"])  # noqa: S606
-    except FileNotFoundError:
-        raise UnsupportedError(f"{words[0]}: there is no such command") from None
+        environment = json.loads((kubelet.folder(pod) / f"{which}.json").read_text())["env"]
+        words = ("nsenter", "--target", str(pid), "--net", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd", "--", *words)
+    with entered(space):
+        try:
+            os.execvpe(words[0], words, environment)  # noqa: S606
+        except FileNotFoundError:
+            raise UnsupportedError(f"{words[0]}: there is no such command") from None

@@ -20,7 +20,7 @@ from ..spec.addresses import family_of
 from ..spec.objects import Node
 from ..spec.state import AllocationState
 from . import network, spaces
-from .manifests import Manifest, inventory_of, read_manifests
+from .manifests import Manifest, inventory_of, read_manifests, title
 from .pods import Kubelet, Running, name_servers
 from .publish import cluster, program, publish
 from .state import LabState, NodeState, PodState, Stored, lab_directory
@@ -129,16 +129,11 @@ class Lab:
         manifests, warnings = read_manifests(paths, stdin)
         if any(manifest.key.startswith("Node/") for manifest in manifests):
             warnings.append("the nodes of a lab are set when it comes up; the Node objects are left alone")
-        before = self.state.mode
-        self.state.mode = mode or before
+        if mode:
+            self._change_mode(mode)
         self.state.images |= images or {}
         self._take([manifest for manifest in manifests if not manifest.key.startswith("Node/")], warnings)
-        try:
-            self._settle()
-        except KernelError:
-            self.state.mode = before  # which every node can run
-            self.state.save(self.directory)
-            raise
+        self._settle()
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove the objects with these keys. Raises InputError for one that isn't there."""
@@ -154,7 +149,7 @@ class Lab:
             del self.state.objects[key]
             if kind == "Service":
                 self.state.retired = [*self.state.retired, *given.get(name, ())][-_RETIRED:]
-            self.caller.say(f"{Manifest(key, {}, None).title} deleted")  # type: ignore[arg-type]
+            self.caller.say(f"{title(key)} deleted")
         self._settle()
 
     def scale(self, key: str, replicas: int) -> None:
@@ -184,9 +179,9 @@ class Lab:
         own = {key for key, stored in before.items() if stored.source == _OWN}
         for manifest in manifests:
             if manifest.key in own:
-                raise InputError(f"{manifest.title} is the lab's own")
+                raise InputError(f"{title(manifest.key)} is the lab's own")
             if manifest.key.startswith("Pod/") and manifest.key in before and before[manifest.key].manifest != manifest.value:
-                raise InputError(f"{manifest.title}: a Pod can't be changed: delete it first, or let a Deployment make it")
+                raise InputError(f"{title(manifest.key)}: a Pod can't be changed: delete it first, or let a Deployment make it")
             if not manifest.key.startswith("Node/"):
                 self.state.objects[manifest.key] = Stored(copy.deepcopy(manifest.value), manifest.origin.source, manifest.origin.document)
         for key in reported(self.state.objects):
@@ -201,7 +196,7 @@ class Lab:
             old, new = before.get(manifest.key), self.state.objects.get(manifest.key)
             if new is not None:
                 verb = "created" if old is None else "unchanged" if old.manifest == new.manifest else "configured"
-                self.caller.say(f"{manifest.title} {verb}")
+                self.caller.say(f"{title(manifest.key)} {verb}")
 
     def _check(self) -> None:
         """Raise what starting the Pods that are to be made would raise, before anything is done or kept."""
@@ -249,6 +244,16 @@ class Lab:
             self.kubelet.stop(remove)
             state.pods = [pod for pod in state.pods if pod not in remove]
         state.save(self.directory)
+
+    def _change_mode(self, mode: str) -> None:
+        """Give every node rules of `mode`, or leave all of it as it is."""
+        before, self.state.mode = self.state.mode, mode
+        try:
+            self._announce(self.state.pods)
+        except KernelError:
+            self.state.mode = before
+            raise
+        self.state.save(self.directory)
 
     def _announce(self, pods: Sequence[PodState]) -> None:
         """Let DNS and every node know the Services, with `pods` behind them."""

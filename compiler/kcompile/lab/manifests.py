@@ -15,7 +15,7 @@ from ..spec.text import Wrong, printable
 from ..spec.validate import validate
 from ..spec.yaml_reader import yaml_documents
 
-__all__ = ["Manifest", "inventory_of", "read_manifests"]
+__all__ = ["Manifest", "inventory_of", "read_manifests", "title"]
 
 _CLUSTER_SCOPED = ("Node", "Namespace", "ServiceCIDR")
 _KINDS = {
@@ -31,11 +31,11 @@ class Manifest(NamedTuple):
     value: dict[str, Any]
     origin: Origin
 
-    @property
-    def title(self) -> str:
-        """As kubectl prints it: ``deployment.apps/web``."""
-        kind, _, name = self.key.split("/")
-        return f"{kind.lower()}{_KINDS[kind]}/{name}"
+
+def title(key: str) -> str:
+    """A key as kubectl prints it: ``deployment.apps/web``."""
+    kind, _, name = key.split("/")
+    return f"{kind.lower()}{_KINDS[kind]}/{name}"
 
 
 def read_manifests(paths: Sequence[str], stdin: BinaryIO | None = None) -> tuple[list[Manifest], list[str]]:
