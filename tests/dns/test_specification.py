@@ -135,6 +135,22 @@ def test_another_domain():
         assert by_dnspython("web.shop.svc.cluster.local.", "A", port, tcp=False)[0] == "REFUSED"
 
 
+def test_several_questions_on_one_connection(port: int):
+    import socket
+
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        queries = [dns.message.make_query(f"{name}.shop.svc.cluster.local.", "A") for name in ("web", "unnamed", "nothing")]
+        for query in queries:
+            wire = query.to_wire()
+            connection.sendall(len(wire).to_bytes(2) + wire)
+        stream = connection.makefile("rb")
+        for query, addresses in zip(queries, ("10.96.0.80", "10.96.0.81", ""), strict=True):
+            reply = dns.message.from_wire(stream.read(int.from_bytes(stream.read(2))))
+            assert query.is_response(reply)
+            assert " ".join(r.to_text() for rrset in reply.answer for r in rrset) == addresses
+        stream.close()
+
+
 def test_srv_brings_the_addresses_along(port: int):
     query = dns.message.make_query("_http._tcp.web.shop.svc.cluster.local.", "SRV", use_edns=0)
     reply = dns.query.udp(query, "127.0.0.1", port=port, timeout=5)

@@ -73,6 +73,68 @@ def test_a_changed_config_map_reaches_the_files(lab: Cluster, tmp_path: Path):
     assert lab.pods("web-")[0]["name"] == pod
 
 
+def test_volumes_of_every_kind(lab: Cluster, tmp_path: Path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "pod.yaml").write_text(f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: keys, namespace: shop}}
+data: {{token: c2VjcmV0, other: eA==}}
+stringData: {{plain: as it is}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: files, namespace: shop}}
+spec:
+  containers:
+  - name: first
+    image: busybox
+    command: [sleep, infinity]
+    workingDir: /scratch
+    envFrom: [{{prefix: W_, configMapRef: {{name: words}}}}, {{secretRef: {{name: keys}}}}]
+    volumeMounts:
+    - {{name: keys, mountPath: /keys}}
+    - {{name: words, mountPath: /etc/one-word, subPath: farewell}}
+    - {{name: scratch, mountPath: /scratch}}
+    - {{name: shared, mountPath: /shared}}
+  - name: second
+    image: busybox
+    command: [sh, -c, "hostname >/scratch/second; sleep infinity"]
+    volumeMounts: [{{name: scratch, mountPath: /scratch}}]
+  volumes:
+  - {{name: keys, secret: {{secretName: keys, items: [{{key: token, path: deep/token}}, {{key: plain, path: plain}}]}}}}
+  - {{name: words, configMap: {{name: words}}}}
+  - {{name: scratch, emptyDir: {{}}}}
+  - {{name: shared, hostPath: {{path: {tmp_path}/shared}}}}
+""")
+    lab.run("apply", "-f", str(tmp_path / "pod.yaml"))
+    assert lab.run("exec", "files", "sh", "-c", "cat /keys/deep/token /keys/plain; find /keys -type f | wc -l") == "secretas it is2\n"
+    assert lab.run("exec", "files", "cat", "/etc/one-word") == "goodbye"
+    assert lab.run("exec", "files", "sh", "-c", "echo $W_farewell $token") == "goodbye secret\n"
+    deadline = time.monotonic() + 5
+    while lab.run("exec", "files", "sh", "-c", "pwd; cat second || true").splitlines() != ["/scratch", "files"]:
+        assert time.monotonic() < deadline
+    lab.run("exec", "-c", "second", "files", "sh", "-c", "echo there >/scratch/x")
+    assert lab.run("exec", "files", "cat", "x") == "there\n"
+    lab.run("exec", "files", "sh", "-c", "echo out >/shared/x")
+    assert (tmp_path / "shared" / "x").read_text() == "out\n"
+    assert lab.run("logs", "-c", "third", "files", code=2) == "kcompile: there is no container third: the pod has first, second\n"
+    lab.run("delete", "-f", str(tmp_path / "pod.yaml"))
+    assert not lab.pods("files")
+
+
+def test_iperf3(lab: Cluster, tmp_path: Path):
+    (tmp_path / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: iperf, labels: {app: iperf}}\n"
+        "spec: {containers: [{name: c, image: 'networkstatic/iperf3:latest', ports: [{containerPort: 5201}]}]}\n"
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: iperf}\nspec: {selector: {app: iperf}, ports: [{port: 5201}]}\n"
+    )
+    lab.run("apply", "-f", str(tmp_path / "pod.yaml"))
+    result = json.loads(lab.run("exec", "visitor", "iperf3", "-c", "iperf", "-n", "1M", "-J"))
+    assert result["end"]["sum_received"]["bytes"] >= 1 << 20
+    lab.run("delete", "-f", str(tmp_path / "pod.yaml"))
+
+
 def test_logs(lab: Cluster):
     pod = lab.pods("web-")[0]
     lab.get(lab.space("client"), pod["addresses"][0], 8080, "/one")
