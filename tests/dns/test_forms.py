@@ -117,6 +117,29 @@ def test_changes_are_followed_and_bad_ones_survived(tmp_path: Path):
     assert all(line.startswith("kcompile: warning: still serving what was there before: ") for line in complaints)
 
 
+def test_a_directory_is_followed(tmp_path: Path):
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(CLUSTER.read_text())
+    query = dns.message.make_query("more.shop.svc.cluster.local.", "A")
+    with serving(manifests=folder) as (port, server):
+        assert dns.query.udp(query, "127.0.0.1", port=port, timeout=5).answer == []
+        text = "apiVersion: v1\nkind: Service\nmetadata: {name: more, namespace: shop}\nspec: {clusterIP: 10.96.9.9, ports: [{port: 1}]}\n"
+        (folder / "b.yaml").write_text(text)
+        time.sleep(0.06)
+        assert dns.query.udp(query, "127.0.0.1", port=port, timeout=5).answer[0][0].to_text() == "10.96.9.9"
+        for path in folder.iterdir():
+            path.unlink()
+        time.sleep(0.06)
+        assert dns.query.udp(query, "127.0.0.1", port=port, timeout=5).answer[0][0].to_text() == "10.96.9.9"
+        server.terminate()
+        assert "the directory holds no .yaml" in server.stderr.read()
+
+
+def test_an_empty_directory(tmp_path: Path):
+    assert "the directory holds no .yaml" in render(manifests=tmp_path, code=2)
+
+
 def test_a_port_that_is_taken_is_one_line(port: int):
     command = [sys.executable, "-m", "kcompile", "dns", "serve", "-f", str(CLUSTER), "--port", str(port), "--state", "/nonexistent/x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

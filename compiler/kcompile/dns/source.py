@@ -12,7 +12,7 @@ from ..spec.allocate import allocate
 from ..spec.complete import complete
 from ..spec.config import Config
 from ..spec.load import load
-from ..spec.reader import files
+from ..spec.reader import Unreadable, files
 from ..spec.settings import settings
 from ..spec.state import AllocationState
 from ..spec.validate import validate
@@ -33,7 +33,11 @@ class Manifests(msgspec.Struct, kw_only=True):
 
     def signature(self) -> object:
         """Changes with any file that is read: its place, size, inode or time of change."""
-        return tuple((path, _stat(path)) for path in (*files(self.paths), self.state))
+        try:
+            paths = [*files(self.paths), self.state]
+        except Unreadable as error:  # a directory with nothing in it; `load` says so
+            return error.message
+        return tuple((path, _stat(path)) for path in paths)
 
     def load(self) -> Records:
         """The records now. Raises InputError; standard input can be read only once."""
