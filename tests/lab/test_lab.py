@@ -83,6 +83,11 @@ data: {{token: c2VjcmV0, other: eA==}}
 stringData: {{plain: as it is}}
 ---
 apiVersion: v1
+kind: ConfigMap
+metadata: {{name: own-words, namespace: shop}}
+data: {{farewell: goodbye}}
+---
+apiVersion: v1
 kind: Pod
 metadata: {{name: files, namespace: shop}}
 spec:
@@ -91,7 +96,7 @@ spec:
     image: busybox
     command: [sleep, infinity]
     workingDir: /scratch
-    envFrom: [{{prefix: W_, configMapRef: {{name: words}}}}, {{secretRef: {{name: keys}}}}]
+    envFrom: [{{prefix: W_, configMapRef: {{name: own-words}}}}, {{secretRef: {{name: keys}}}}]
     volumeMounts:
     - {{name: keys, mountPath: /keys}}
     - {{name: words, mountPath: /etc/one-word, subPath: farewell}}
@@ -103,7 +108,7 @@ spec:
     volumeMounts: [{{name: scratch, mountPath: /scratch}}]
   volumes:
   - {{name: keys, secret: {{secretName: keys, items: [{{key: token, path: deep/token}}, {{key: plain, path: plain}}]}}}}
-  - {{name: words, configMap: {{name: words}}}}
+  - {{name: words, configMap: {{name: own-words}}}}
   - {{name: scratch, emptyDir: {{}}}}
   - {{name: shared, hostPath: {{path: {tmp_path}/shared}}}}
 """)
@@ -183,6 +188,9 @@ def test_a_pod_that_does_not_start_says_why(lab: Cluster, tmp_path: Path):
     said = lab.run("apply", "-f", str(tmp_path / "bad.yaml"), code=1)
     assert said.splitlines()[-1] == "kcompile: Pod default/bad isn't ready; its log ends with: no such luck (kcompile lab logs bad)"
     assert lab.pods("bad")[0]["state"] == "ended (3)"
+    lab.run("scale", "web", "4")  # the others don't wait for it
+    assert len(lab.service("web")["endpoints"]) == 4
+    lab.run("scale", "web", "3")
     lab.run("delete", "pod", "bad")
 
 
@@ -205,6 +213,9 @@ def test_a_rollout_that_fails_leaves_the_old_pods_at_work(lab: Cluster, tmp_path
     text = (Path(__file__).parent / "web.yaml").read_text()
     bad.write_text(text.replace("image: docker.io/kcompile/echo:1.0", "image: busybox\n        command: [sh, -c, echo broken]"))
     assert "its log ends with: broken" in lab.run("apply", "-f", str(bad), code=1)
+    lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, before)
+    (tmp_path / "extra.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: extra}\nspec: {ports: [{port: 80}]}\n")
+    lab.run("apply", "-f", str(tmp_path / "extra.yaml"))  # nor is the rollout taken for done by the next command
     lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, before)
     bad.write_text(text)
     lab.run("apply", "-f", str(bad))

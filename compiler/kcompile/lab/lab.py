@@ -233,17 +233,18 @@ class Lab:
         state.save(self.directory)
         for pod in keep:
             self._sandbox(pod)
-            self.kubelet.start(pod)
-        late = self._wait(keep)
+        late = self._wait([pod for pod in keep if self.kubelet.start(pod)])
+        for pod in keep:
+            pod.ready = self.kubelet.is_ready(pod)
+        failing = {pod.owner for pod in keep if not pod.ready and not self.kubelet.has_finished(pod)}
+        gone = [pod for pod in remove if not pod.owner or pod.owner not in failing]  # of the others, what there was before goes on
+        self._announce([pod for pod in state.pods if pod not in gone])
+        if gone:
+            self.kubelet.stop(gone)
+            state.pods = [pod for pod in state.pods if pod not in gone]
         state.save(self.directory)
-        self._announce(state.pods if late else keep)
-        if late:  # what there was before goes on
-            state.save(self.directory)
+        if late:
             raise KernelError(self._why_late(late))
-        if remove:
-            self.kubelet.stop(remove)
-            state.pods = [pod for pod in state.pods if pod not in remove]
-        state.save(self.directory)
 
     def _change_mode(self, mode: str) -> None:
         """Give every node rules of `mode`, or leave all of it as it is."""
@@ -277,12 +278,10 @@ class Lab:
         spaces.batch(network.pod_lines(pod), name)
 
     def _wait(self, pods: Sequence[PodState]) -> list[PodState]:
-        """Wait for `pods` to be ready, and note who is; those that aren't in time."""
+        """Wait for `pods` to be ready; those that aren't in time."""
         deadline = time.monotonic() + _READY
         while True:
-            for pod in pods:
-                pod.ready = self.kubelet.is_ready(pod)
-            late = [pod for pod in pods if not pod.ready and not self.kubelet.has_finished(pod)]
+            late = [pod for pod in pods if not self.kubelet.is_ready(pod) and not self.kubelet.has_finished(pod)]
             if not late or time.monotonic() > deadline or any(self._hopeless(pod) for pod in late):
                 return late
             time.sleep(0.05)

@@ -96,21 +96,24 @@ class Kubelet:
         for volume in volumes.values():
             self._contents(pod, volume)
 
-    def start(self, pod: PodState) -> None:
-        """Start the containers that don't run, in the pod's namespace, which there is."""
+    def start(self, pod: PodState) -> bool:
+        """Start the containers that don't run, in the pod's namespace, which there is; whether there were any."""
         folder = self.folder(pod)
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(*([ConfigError] if any(one.keeper for one in self.told(pod)) else [])):  # gone, but it has its files
             self.refresh(pod)
         again = decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always"
+        started = False
         for each in self.containers(pod):
             told = self.running(pod, each.name)
             if not told.keeper and (again or told.exit is None):
+                started = True
                 (folder / f"{each.name}.status").unlink(missing_ok=True)
                 (folder / each.name).mkdir(exist_ok=True)
                 path = folder / f"{each.name}.json"
                 path.write_text(json.dumps(self._container_file(pod, each)))
                 spaces.start(self.space(pod), [sys.executable, "-I", "-S", container.__file__, str(path)])
+        return started
 
     def refresh(self, pod: PodState) -> None:
         """Bring the files of the pod's volumes up to date; containers see it at once, as after a kubelet's sync."""
