@@ -13,7 +13,7 @@ PYTEST := $(AS_ROOT)$(PY) -m pytest $(if $(AS_ROOT),-o cache_dir=.venv/root/pyte
 ARGS ?=
 COMPLETIONS := build/completion
 
-.PHONY: help demo test test-ipvs lint format types check bench conformance shell-ipvs sessions completion setup setup-test clean
+.PHONY: help demo test test-ipvs test-tcg lint format types check bench conformance shell-ipvs sessions completion setup setup-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,8 +28,11 @@ demo: setup ## nginx in front of tomcat, on a cluster of network namespaces, in 
 test: setup-test lint types ## everything: style, types, and every test (ARGS='tests/unit -k plan' narrows it)
 	$(PYTEST) $(ARGS)
 
-test-ipvs: setup-test ## the ipvs mode, in a machine with IPVS (User-mode Linux): some ten minutes
-	$(if $(AS_ROOT),$(AS_ROOT),env )KCOMPILE_TEST_IPVS=1 $(PY) -m pytest -k "ipvs" $(ARGS)
+test-ipvs: setup-test ## of these, what has to do with mode ipvs
+	$(PYTEST) -k "ipvs" $(ARGS)
+
+test-tcg: setup-test ## mode ipvs among all others, in an emulated machine: some minutes more; needs qemu-system-x86
+	$(PYTEST) -m tcg $(ARGS)
 
 check: lint types ## what needs no root and takes seconds: style, types, unit and property tests
 	$(PY) -m pytest tests/unit tests/property $(ARGS)

@@ -20,7 +20,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("mode", [mode for mode in modes.MODES if mode != "ipvs"])  # whose benchmarks are still to come
+@pytest.mark.parametrize("mode", list(modes.MODES))
 def test_every_suite_runs(mode: str):
     if reason := modes.missing(mode):
         pytest.skip(reason)
