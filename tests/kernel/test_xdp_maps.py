@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pytest.skip(reason)
     with ebpf.bpffs(tmp_path) as bpf, netns.group(["maps"]) as names, netns.enter(names["maps"]):
         monkeypatch.setenv("KCOMPILE_BPF_DIR", str(bpf))
-        yield tmp_path / "run" / "node"
+        yield tmp_path / "run" / "netns-node.1"
 
 
 def program(seed: int, services: int = 12) -> Program:

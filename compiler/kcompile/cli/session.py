@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..spec.config import Config
     from ..spec.state import AllocationState
 
-__all__ = ["Compiled", "Session", "compile_request", "target_of"]
+__all__ = ["Compiled", "Session", "allocations_path", "compile_request", "overridden", "target_of"]
 
 _LINGERS = "mode ipvs still carries {} open connections: an apply after they have ended, or in {:.0f} minutes, removes the rest of it"
 
@@ -68,7 +68,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
     gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
     progress.step("reading specs")
-    config = _overridden(load_config(request.config) if request.config else Config(), request)
+    config = overridden(load_config(request.config) if request.config else Config(), request)
     inventory = load(request.files, stdin=sys.stdin.buffer, max_bytes=request.max_input_bytes)
     progress.step("checking specs")
     validate(inventory)
@@ -81,7 +81,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     node = pick_node(inventory, name or None)
     config = msgspec.structs.replace(config, hostname=name)
     run_settings = settings(config, node, inventory.service_cidrs, mode=mode.partition("-")[0])
-    path = _allocations_path(request)
+    path = allocations_path(request)
     allocations = allocate(
         inventory.services,
         AllocationState.load(str(path)),
@@ -123,7 +123,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     )
 
 
-def _overridden(config: Config, request: Request) -> Config:
+def overridden(config: Config, request: Request) -> Config:
     """`config` with what the command line says on top."""
     from ..spec.fieldtypes import CidrPair, PortRange, decode_field
 
@@ -166,7 +166,8 @@ def _xdp(request: Request) -> Xdp:
     )
 
 
-def _allocations_path(request: Request) -> Path:
+def allocations_path(request: Request) -> Path:
+    """The file that keeps what was allocated for the node of `request`."""
     if request.state:
         return Path(request.state)
     base = Path(os.environ.get("KCOMPILE_STATE_DIR") or "/var/lib/kcompile")

@@ -35,7 +35,8 @@ class XdpKernel:
 
     def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
         self.directory = directory
-        self.folder = pins.directory(layout.SCHEMA) / directory.name
+        # bpffs takes no dots (bpf_lookup() in kernel/bpf/inode.c)
+        self.folder = pins.directory(layout.SCHEMA) / directory.name.replace("%", "%25").replace(".", "%2E")
         self.capacities = dict(capacities or {})
         self.links = self.folder / "links"
         self.programs = self.folder / "programs"
