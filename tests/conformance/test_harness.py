@@ -369,10 +369,8 @@ def test_leftovers_are_seen(tmp_path: Path, usable_mode: str):
     with Lab(case(tmp_path, flow("accept"))) as lab:
         node = lab.topology.node
         assert ours(node, usable_mode) == []
-        if usable_mode == "nftables":
-            netns.run(node, ["nft", "-f", "-"], text="table ip kcompile { }")
-        elif usable_mode == "xdp":
-            netns.run(node, ["tc", "qdisc", "add", "dev", "eth0", "clsact"])
+        if one := {"nftables": "nft add table ip kcompile", "xdp": "tc qdisc add dev eth0 clsact"}.get(usable_mode):
+            netns.run(node, one.split())
         elif usable_mode == "ipvs":
             for made in (f"ipvsadm -A -t {VIP}:80", "ipset create KCOMPILE hash:ip", "ip link add kcompile type dummy"):
                 netns.run(node, made.split())
