@@ -21,9 +21,24 @@ _VERBS = {
     "diff": "Compare this node with the specs; exit 1 where they differ.",
     "delete": "Remove what kcompile has put on this node.",
     "get": "Show the services, endpoints or rules that the kernel holds.",
+    "bench": "Measure what each way to a pod costs in each mode, and report it.",
     "doctor": "Show which modes this node can run, and what is in their way.",
     "completion": "Print the shell's completion script.",
 }
+
+_PLUGINS = ("bench",)
+"""Verbs of other distributions or packages: the entry point of that name in group ``kcompile.verbs``."""
+
+
+def _plugin(name: str) -> click.Command:
+    from importlib.metadata import entry_points
+
+    from ..errors import UnsupportedError
+
+    for entry in entry_points(group="kcompile.verbs", name=name):
+        command: click.Command = entry.load()
+        return command
+    raise UnsupportedError(f"{name} isn't installed with this kcompile (pip install 'kcompile[{name}]')")
 
 
 class _Verbs(click.Group):
@@ -35,6 +50,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         if name not in _VERBS:
             return None
+        if name in _PLUGINS:
+            return _plugin(name)
         command: click.Command = importlib.import_module(f".{name}", __name__).command
         return command
 
