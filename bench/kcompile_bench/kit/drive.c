@@ -319,13 +319,13 @@ static void run_load(struct load *l, double seconds, double warmup, double rate)
 			cpu = now(CLOCK_PROCESS_CPUTIME_ID);
 		for (int i = 0; i < l->concurrency; i++) {
 			struct slot *s = &l->slots[i];
-			if (s->state == IDLE && clock < l->end && (!l->period || due <= clock)) {
+			if (s->state == IDLE && (l->period ? due <= clock && due < l->end : clock < l->end)) {
 				begin(l, s, l->period ? due : now(CLOCK_MONOTONIC));
 				due += l->period;
 			}
 			busy += s->state != IDLE;
 		}
-		if (!busy && clock >= l->end)
+		if (!busy && clock >= l->end && (!l->period || due >= l->end))
 			break;
 		int ready = epoll_wait(l->epoll, events, EVENTS, l->period ? 0 : busy ? 20 : 0);
 		for (int i = 0; i < ready; i++)

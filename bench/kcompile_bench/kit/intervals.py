@@ -119,14 +119,14 @@ def ratio_of_ratios(
     return _interval(found[0][0] / found[1][0], drawn[0] / drawn[1], min(found[0][1], found[1][1]))
 
 
-def slope_of(at: Sequence[float], columns: Sequence[Sequence[float | None]], seed: int = _SEED) -> Interval:
+def slope_of(at: Sequence[float], columns: Sequence[Sequence[float]], seed: int = _SEED) -> Interval:
     """The slope of a line through the medians of `columns`, which were measured at `at` (two of them at least): least squares.
 
     Columns are drawn apart: they come from different groups of rounds.
     """
     import numpy as np
 
-    values = [_paired(column)[0] for column in columns]
+    values = [np.asarray(column, dtype=float) for column in columns]
     x = np.asarray(at, dtype=float)
     x = x - x.mean()
     medians = np.array([np.median(v) for v in values])
