@@ -133,7 +133,7 @@ def _far_against_near(findings: Findings) -> Answer | None:
     pairs = _pairs(findings, stage, ("outside-nodeport-far", "last"), ("outside-nodeport", "last")) if stage else []
     if not stage or not pairs:
         return None
-    text = f"Through a node that hasn't got the pod, connect() takes {_range(pairs)} as long as through the pod's own, the second hop included."
+    text = f"Through a node without the pod, connect() takes {_range(pairs)} as long as through the pod's own, the second hop included."
     return Answer("How much worse is a NodePort on the wrong node than on the right one?", text, _pair_details(pairs))
 
 
@@ -237,7 +237,8 @@ def _open_loop(findings: Findings) -> Answer | None:
     details += [
         (mode_text(c.condition.mode), f"{figure_text('p99', c.median.value)}, {ratio_text(c.ratio)}{_doubt(c.claimed)}") for c in cells
     ]
-    start = f"At {stage.stage.measure.rate:,} new connections a second, 1 request in 100 takes longer than {figure_text('p99', base.median.value)}"
+    usual = figure_text("p99", base.median.value)
+    start = f"At {stage.stage.measure.rate:,} new connections a second, 1 request in 100 takes longer than {usual}"
     slower = [c for c in cells if c.claimed > 0]
     if slower:
         times = f"{slower[0].ratio.value:.2f}" if len(slower) == 1 else f"{slower[0].ratio.value:.2f} to {slower[-1].ratio.value:.2f}"

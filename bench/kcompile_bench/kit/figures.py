@@ -212,6 +212,5 @@ def _sync(findings: Findings) -> Iterator[Figure]:
                 rows.append(Row(title))
             rows += [Row(_short(mode), colour(mode), i.value, i.low, i.high, seconds(i.value)) for mode, i in found]
         if rows:
-            low = min(row.low for row in rows if row.value is not None)
             text = f"The whole command, with {services_text(services)}. kube-proxy's list is text made beforehand, only loaded here."
-            yield Figure("Rules put in and changed", text, forest("Sync times", "seconds (logarithmic)", rows, low, log=True))
+            yield Figure("Rules put in and changed", text, forest("Sync times", "seconds (logarithmic)", rows, None, log=True))

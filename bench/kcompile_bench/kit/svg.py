@@ -13,7 +13,7 @@ from typing import NamedTuple
 __all__ = ["Axis", "Chart", "Point", "Series"]
 
 WIDTH = 560
-_LEFT, _RIGHT, _TOP = 66, 14, 12
+_LEFT, _RIGHT, _TOP = 78, 14, 12
 _MARKS = ("circle", "square", "diamond", "triangle")
 
 
@@ -74,7 +74,8 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     values = [
         m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in ((1,) if wide else (1, 2, 5))
     ]
-    return [(v, _number(v)) for v in values if low * 0.999 <= v <= high * 1.001]
+    shown = [(v, _number(v)) for v in values if low * 0.999 <= v <= high * 1.001]
+    return shown if len(shown) > 2 else _ticks(low, high)
 
 
 class Chart:
@@ -180,10 +181,12 @@ class Row(NamedTuple):
     claimed: bool = True
 
 
-def forest(title: str, label: str, rows: Sequence[Row], reference: float, noise: float | None = None, log: bool = False) -> str:
+def forest(title: str, label: str, rows: Sequence[Row], reference: float | None, noise: float | None = None, log: bool = False) -> str:
     """Values with intervals, one under the other, and a line at `reference`; `noise` shades what lies within it around the reference."""
     values = [v for row in rows if row.value is not None for v in (row.low, row.high)]
-    low, high = min([*values, reference]), max([*values, reference])
+    if reference is not None:
+        values.append(reference)
+    low, high = min(values), max(values)
     room = (high - low) * 0.06 or 0.1
     axis = Axis(label, low * 0.9, high * 1.1, log=True) if log else Axis(label, max(0, low - room), high + room)
     left, right, step = 150, WIDTH - 132, 24
@@ -193,17 +196,18 @@ def forest(title: str, label: str, rows: Sequence[Row], reference: float, noise:
         return left + axis.place(value) * (right - left)
 
     parts = []
-    if noise:
+    if noise and reference is not None:
         a, b = px(reference / (1 + noise)), px(reference * (1 + noise))
         parts.append(f'<rect class="noise" x="{a:.1f}" y="{_TOP}" width="{b - a:.1f}" height="{bottom - _TOP}"/>')
     for value, text in axis.shown():
         parts.append(f'<path class="grid" d="M{px(value):.1f} {_TOP}V{bottom}"/>')
         parts.append(f'<text x="{px(value):.1f}" y="{bottom + 18}" text-anchor="middle">{escape(text)}</text>')
-    parts.append(f'<path class="axis" d="M{px(reference):.1f} {_TOP}V{bottom}"/>')
+    if reference is not None:
+        parts.append(f'<path class="axis" d="M{px(reference):.1f} {_TOP}V{bottom}"/>')
     for number, row in enumerate(rows):
         y = _TOP + step * number + step / 2 + 2
         if row.value is None:
-            parts.append(f'<text class="head" x="4" y="{y + 5:.1f}">{escape(row.label)}</text>')
+            parts.append(f'<text class="head row" x="4" y="{y + 5:.1f}">{escape(row.label)}</text>')
             continue
         parts.append(f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(row.label)}</text>')
         parts.append(f'<path class="bar {row.colour}" d="M{px(row.low):.1f} {y:.1f}H{px(row.high):.1f}"/>')

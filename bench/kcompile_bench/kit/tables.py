@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from . import control
 from .findings import Findings, StageFindings
+from .intervals import MIN_BLOCKS, Interval
 from .scenario import BASELINES
 from .words import FIGURES, figure_text, mode_text, percent, ratio_text, seconds, services_text, where
 
@@ -122,17 +123,19 @@ def failures(findings: Findings) -> Table:
     return Table("Failures", header, rows, note, numbers=2)
 
 
+def _time(interval: Interval) -> str:
+    return seconds(interval.value) + (f" ({seconds(interval.low)}\u2013{seconds(interval.high)})" if interval.blocks > 1 else "")
+
+
 def sync(findings: Findings) -> Iterator[Table]:
     """Rules put in and changed, a table a number of Services."""
     for services, names in findings.controlled():
         rows = []
         for mode in names:
             cells = [findings.control(services, mode, figure) for figure in control.FIGURES]
-            rows.append([mode_text(mode), *(f"{seconds(c.value)} ({seconds(c.low)}\u2013{seconds(c.high)})" if c else "" for c in cells)])
+            rows.append([mode_text(mode), *(_time(c) if c else "" for c in cells)])
         rounds = len(findings.results.control[services])
-        note = f"{rounds} round{'s' * (rounds > 1)}. " + (
-            "Too few for a claim; intervals are the range." if rounds < 20 else "Medians with 95% intervals."
-        )
+        note = f"{rounds} round{'s' * (rounds > 1)}: a look, too few for a claim." if rounds < MIN_BLOCKS else "Medians with 95% intervals."
         yield Table(f"Rules put in and changed: {services_text(services)}", ["rules", *control.FIGURES.values()], rows, note)
 
 
