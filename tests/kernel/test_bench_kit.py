@@ -37,7 +37,7 @@ def nothing_is_left():
     assert namespaces() <= before
 
 
-def plan(*measures: Measure, groups=((1, 1), (20, 1)), wanted=("nftables",), control=()) -> Plan:
+def plan(*measures: Measure, groups=((1, 2), (20, 1)), wanted=("nftables",), control=()) -> Plan:
     return Plan(profile="test", modes=wanted, groups=groups, measures=measures, control_rounds=1, control_services=control)
 
 
@@ -56,7 +56,7 @@ def test_every_path_and_every_measure_works(tmp_path: Path):
         Measure(kind="rr", paths=IN, keepalive=True, **LOAD),
         Measure(kind="rate", paths=IN, concurrency=256, rate=500, **LOAD),
         Measure(kind="stream", paths=IN, megabytes=4, rounds=2, groups="largest", direct_with_rules=False),
-        Measure(kind="udp", paths=("outside-direct", "outside-nodeport"), megabytes=1, rounds=2, groups="largest", direct_with_rules=False),
+        Measure(kind="udp", paths=("outside-direct", "outside-nodeport"), megabytes=1, rounds=2, groups="single", direct_with_rules=False),
     )
     results = run(tmp_path, plan(*kinds, wanted=wanted, control=(20,)))
     findings = findings_of(results)
@@ -77,7 +77,7 @@ def test_every_path_and_every_measure_works(tmp_path: Path):
     assert {name.split()[1]: why for name, why in results.absent_stages.items()}.keys() == {k.kind for k in kinds} - measured
     for name, stage in findings.stages.items():
         assert stage.rounds == 2
-        assert stage.troubles() == [] or all(not t["blocks without figures"] for _, t in stage.troubles()), (name, stage.troubles())
+        assert all(not t["blocks without figures"] for _, t in stage.troubles()), (name, stage.troubles())
         for condition in stage.conditions:
             for figure in KINDS[stage.stage.measure.kind].figures:
                 assert any(value is not None for value in stage.column(condition, figure)), (name, condition, figure)
@@ -114,19 +114,16 @@ def rounds(folder: Path) -> int:
 
 
 def form(folder: Path) -> list[str]:
-    text = markdown(findings_of(Results.read(folder)))
-    return [
-        re.sub(r"[\d.,]+( [µm]?s|%)?|\*", "#", line.split("|")[1]) if line.startswith("|") else line
-        for line in text.splitlines()
-        if line[:1] in "#|"
-    ]
+    """A report's headings, and the first column of its tables, without figures."""
+    lines = [line for line in markdown(findings_of(Results.read(folder))).splitlines() if line[:1] in ("#", "|")]
+    return [re.sub(r"[\d.,]+( [µm]?s|%)?|\*", "#", line.split("|")[1]) if line.startswith("|") else line for line in lines]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_goes_on_and_its_report_has_the_form_of_a_whole_one(tmp_path: Path, how: signal.Signals):
     if reason := modes.missing("nftables"):
         pytest.skip(reason)
-    process = bench(tmp_path / "cut", "--rounds", "40")
+    process = bench(tmp_path / "cut", "--rounds", "30")
     deadline = time.monotonic() + 60
     while rounds(tmp_path / "cut") < 3:
         assert process.poll() is None, process.communicate()[0]
@@ -136,16 +133,16 @@ def test_an_interrupted_run_goes_on_and_its_report_has_the_form_of_a_whole_one(t
     process.communicate()
     assert process.returncode
     before = rounds(tmp_path / "cut")
-    assert 3 <= before < 40
-    again = bench(tmp_path / "cut", "--rounds", "40")
+    assert 3 <= before < 30
+    again = bench(tmp_path / "cut", "--rounds", "30")
     said = again.communicate()[0]
     assert again.returncode == 0, said
     assert "Going on with" in said
     results = Results.read(tmp_path / "cut")
-    assert sorted(results.rounds["1x2 connect"]) == list(range(40))
+    assert sorted(results.rounds["1x2 connect"]) == list(range(30))
     assert results.starts == 2
     if how == signal.SIGINT:
-        whole = bench(tmp_path / "whole", "--rounds", "40")
+        whole = bench(tmp_path / "whole", "--rounds", "30")
         assert whole.wait() == 0, whole.communicate()[0]
         whole.communicate()
         assert form(tmp_path / "cut") == form(tmp_path / "whole")

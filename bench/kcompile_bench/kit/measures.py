@@ -6,6 +6,7 @@ crr         connect, request, answer, close, in a closed loop: rate (1/s), cpu (
 rr          requests over connections that stay: rate, cpu (ns a request)
 rate        requests at a fixed rate, from the instant that each was due: p50, p99 (ns), answered (share of those due)
 stream      iperf3 over TCP: mbps, retransmits        udp   iperf3 over UDP as fast as it goes: mbps, lost (percent)
+            (UDP with single endpoints only: iperf3's two connections have to reach the same one)
 wrk         HTTP over connections that stay: rate, p50, p99 (ns)        sockperf   TCP ping-pong: p50, p99 (ns, one way)
 """
 
@@ -37,7 +38,7 @@ LOWER = frozenset({"p10", "p50", "p99", "rtt", "kernel_p50", "cpu", "lost"})
 
 WARMUP_CONNECTIONS = 10
 _WARMUP = 0.005
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 
 
 class Work(NamedTuple):

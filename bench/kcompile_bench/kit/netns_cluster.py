@@ -136,4 +136,6 @@ class NetnsCluster:
             yield f"addr add {address}/32 dev eth0"
         yield "link set eth0 up"
         yield f"neigh add {_GATEWAY} lladdr {_mac(2, pod)} dev eth0 nud permanent"
-        yield f"route add default via {_GATEWAY} dev eth0 onlink"
+        # a UDP server that listens on every address answers from this one: the endpoint of the last Service, if it has one
+        source = f" src {pods[-1]}" if pod == "server" else ""
+        yield f"route add default via {_GATEWAY} dev eth0 onlink{source}"

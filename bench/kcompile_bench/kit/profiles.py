@@ -57,7 +57,7 @@ def _standard() -> Plan:
             ),
             Measure(kind="stream", paths=_MAIN, megabytes=64, groups="largest", direct_with_rules=False),
             Measure(kind="stream", paths=_MAIN, megabytes=64, streams=4, groups="largest", direct_with_rules=False),
-            Measure(kind="udp", paths=_MAIN, megabytes=16, groups="largest", direct_with_rules=False),
+            Measure(kind="udp", paths=_MAIN, megabytes=16, groups="single", direct_with_rules=False),
             Measure(kind="wrk", paths=_IN, seconds=1, concurrency=8, groups="largest", direct_with_rules=False),
             Measure(kind="sockperf", paths=_IN, seconds=1, groups="largest", direct_with_rules=False),
         ),
@@ -83,7 +83,7 @@ def _full() -> Plan:
                 for keepalive in (False, True) for rate in _RATES
             ),
             *(Measure(kind="stream", paths=paths, megabytes=128, streams=streams) for streams in (1, 4)),
-            Measure(kind="udp", paths=paths, megabytes=32),
+            Measure(kind="udp", paths=paths, megabytes=32, groups="single"),
             Measure(kind="wrk", paths=paths, seconds=1, concurrency=8),
             Measure(kind="sockperf", paths=paths, seconds=1),
         ),

@@ -116,7 +116,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     rounds: int = 20
     positions: tuple[str, ...] = ("last",)
-    groups: str = "all"  # or "largest": only in the group with the most Services, and the fewest endpoints of those
+    groups: str = "all"  # largest: the one with the most Services, and the fewest endpoints of those; single: those with one endpoint
     direct_with_rules: bool = True  # direct paths in modes too: what do rules cost traffic that isn't for a Service?
     count: int = 0
     seconds: float = 0.0
@@ -171,7 +171,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         largest = max(self.each_group(), key=lambda g: (g.services, -g.endpoints))
         modes = [m for m in self.modes if present is None or m in present]
         for measure in self.measures:
-            if measure.groups == "all" or group == largest:
+            if measure.groups == "all" or (group.endpoints == 1 if measure.groups == "single" else group == largest):
                 yield Stage(group, measure, tuple(_conditions(group, measure, modes)))
 
 
