@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .findings import Cell, Findings, StageFindings
-from .intervals import Interval
+from .intervals import MIN_BLOCKS, Interval
 from .measures import LOWER
 from .scenario import AGAIN, BASELINES, CONNTRACK, PATHS, Condition
 from .words import and_list, figure_text, mode_text, percent, ratio_text, seconds, services_text
@@ -58,6 +58,8 @@ def _cells(stage: StageFindings | None, path: str, figure: str) -> list[Cell]:
 
 
 def _noise(stage: StageFindings, figure: str) -> str:
+    if stage.rounds < MIN_BLOCKS:
+        return f"{stage.rounds} rounds, too few to claim anything"
     floor = stage.floors[figure]
     return f"noise {percent(floor.share)}" if floor else "no noise floor, so nothing is claimed"
 

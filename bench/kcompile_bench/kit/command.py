@@ -116,14 +116,16 @@ def run(
 @click.option(
     "--output", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where the files go. Default: beside the result."
 )
-def report(result: Path, folder: Path | None) -> None:
+@click.option("--beside", "others", multiple=True, type=click.Path(path_type=Path), metavar="RESULT",
+              help="Another kernel's result, whose ratios are shown beside (may be repeated).")  # fmt: skip
+def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
     """Write RESULT (a folder or file of `bench run`) as report.html, report.md, report.json and report.csv."""
     from .findings import findings_of
     from .report import write
     from .results import Results
 
     folder = folder or (result if result.is_dir() else result.parent)
-    findings = findings_of(Results.read(result))
+    findings = findings_of(Results.read(result), *map(Results.read, others))
     for path in write(findings, folder):
         click.echo(str(path))
     for answer in findings.answers:

@@ -126,10 +126,10 @@ class StageFindings:
 
 
 class Findings:
-    """A whole result."""
+    """A whole result. `others` are results of other kernels, to be shown beside it."""
 
-    def __init__(self, results: Results) -> None:
-        self.results, self.plan = results, results.plan
+    def __init__(self, results: Results, others: Sequence[Findings] = ()) -> None:
+        self.results, self.plan, self.others = results, results.plan, list(others)
         self.stages: dict[str, StageFindings] = {}
         for group in self.plan.each_group():
             for stage in self.plan.stages(group, results.modes(str(group))):
@@ -209,6 +209,6 @@ class Findings:
         return found
 
 
-def findings_of(results: Results) -> Findings:
-    """Work out `results`."""
-    return Findings(results)
+def findings_of(results: Results, *others: Results) -> Findings:
+    """Work out `results`, and what is to be shown beside them."""
+    return Findings(results, [Findings(other) for other in others])

@@ -84,11 +84,12 @@ def html(findings: Findings) -> str:
     if not findings.complete:
         absent += '<p class="warn">This run is not complete: the same command goes on with it.</p>'
     check = tables.crosscheck(findings)
+    other = tables.beside(findings, findings.others)
     sections = {
         "answers": ("Answers", f'<dl class="answers">{answers}</dl>'),
         "topology": ("Who stands where", f"<figure>{_TIP}{topology(_paths(findings))}<figcaption>{_SETTING}</figcaption></figure>"),
         "figures": ("Pictures", f'<div class="figures">{figures}</div>'),
-        "measured": ("What was measured", _table(tables.modes(findings), "")),
+        "measured": ("What was measured", _table(tables.modes(findings), "") + (_table(other) if other else "")),
         "tables": ("All figures", _folded(tables.stage_table(s) for s in findings.stages.values())),
         "sync": ("Rules put in and changed", "".join(_table(t) for t in tables.sync(findings)) or "<p>Not measured.</p>"),
         "noise": ("Noise", _table(tables.noise(findings), "") + (_table(check) if check else "")),

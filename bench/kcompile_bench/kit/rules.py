@@ -25,6 +25,7 @@ __all__ = ["Rules", "reason_of"]
 _LEGACY = "iptables-legacy-restore"
 _NAT_RULE = "table ip other { chain c { type nat hook prerouting priority -100; ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
 _PATIENCE = 580.0
+_MOST = 200
 
 
 class Rules:
@@ -98,4 +99,5 @@ def reason_of(error: KcompileError) -> str:
     """One line for people, out of what a command printed."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("Error: ")]
-    return (errors[-1] if errors else " ".join(lines)).removeprefix("Error: ")
+    text = (errors[-1] if errors else " ".join(lines)).removeprefix("Error: ")
+    return text if len(text) < _MOST else f"{text[:_MOST]} ..."

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import control
 from .findings import Findings, StageFindings
 from .intervals import MIN_BLOCKS, Interval
-from .scenario import BASELINES
+from .scenario import BASELINES, PATHS
 from .words import FIGURES, figure_text, mode_text, percent, ratio_text, seconds, services_text, where
 
-__all__ = ["LIMITS", "Table", "crosscheck", "environment", "failures", "modes", "noise", "stage_table", "sync"]
+__all__ = ["LIMITS", "Table", "beside", "crosscheck", "environment", "failures", "modes", "noise", "stage_table", "sync"]
 
 LIMITS = (
     "Namespaces on one machine: no network card, no cable, no other traffic. A hop costs less than on a network, so that a ratio to the "
@@ -94,6 +94,27 @@ def _stage_title(stage: StageFindings) -> str:
     rest = measure.title.removeprefix(measure.kind).strip()
     of = f"{services_text(group.services)} of {group.endpoints} endpoint{'s' * (group.endpoints > 1)}"
     return f"{_KINDS[measure.kind]}{f', {rest}' if rest else ''}: {of}"
+
+
+def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
+    """Ratios of the same ways and modes in other runs, on other kernels: nothing else of two kernels can be compared."""
+    runs = [(f, stage) for f in (findings, *others) if (stage := f.main("connect"))]
+    if not others or len(runs) < 2:
+        return None
+    wanted = dict.fromkeys((mode, path) for _, stage in runs for mode, path, position in stage.conditions if mode not in BASELINES)
+    rows = []
+    for mode, path in sorted(wanted, key=lambda pair: list(PATHS).index(pair[1])):
+        cells = [stage.cell(mode, path, "p50") for _, stage in runs]
+        if any(cells):
+            said = [f"{ratio_text(c.ratio)}{' *' if c.claimed else ''}" if c else "not here" for c in cells]
+            rows.append([mode_text(mode), PATHS[path].title, *said])
+    titles = []
+    for run, stage in runs:
+        record = run.results.environment
+        place, kernel = record["place"], record["machine"]["kernel"].split()[0]
+        titles.append(f"{place}, Linux {kernel}, {services_text(stage.stage.group.services)}")
+    note = "connect(), median, times the direct path without rules in the same run. * differs by more than that run's noise."
+    return Table("Beside other kernels", ["rules", "way", *titles], rows, note, numbers=2)
 
 
 def noise(findings: Findings) -> Table:

@@ -36,6 +36,8 @@ def markdown(findings: Findings) -> str:
     for answer in findings.answers:
         parts += [f"**{answer.question}** {answer.text}", "\n".join(f"- {name}: {said}" for name, said in answer.details)]
     parts.append(_table(tables.modes(findings), 2))
+    if other := tables.beside(findings, findings.others):
+        parts.append(_table(other, 2))
     parts.append("## All figures")
     parts += [_table(tables.stage_table(stage)) for stage in findings.stages.values()]
     parts += [_table(table, 2) for table in tables.sync(findings)]
