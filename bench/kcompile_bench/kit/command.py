@@ -67,7 +67,8 @@ def _factors(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, float]:
 @click.option("--services", type=click.IntRange(min=1), multiple=True, help="Only groups of so many Services (may be repeated).")
 @click.option("--measure", "kinds", multiple=True, metavar="KIND", help="Only this kind of measure, or control (may be repeated).")
 @click.option("--rounds", type=click.IntRange(min=2), help="Rounds of each measure. Fewer than 20 support no claim.")
-@click.option("--place", default="netns", metavar="PLACE", help="Where: netns; uml or tcg (a machine of its own, from a checkout).")
+@click.option("--place", default="netns", metavar="PLACE",
+              help="Where: netns; uml or tcg (a machine of its own, from a checkout); or an inventory of hosts, FILE.yaml.")  # fmt: skip
 @click.option("--inject", multiple=True, callback=_factors, metavar="MODE=FACTOR", hidden=True)
 def run(
     name: str,
@@ -83,6 +84,8 @@ def run(
 
     Needs root, for network namespaces, and a C compiler. What a kernel lacks is left out and said so.
     """
+    from .cluster import Place
+    from .hosts import HostsPlace
     from .machines import WITHIN, run_in_machine
     from .netns_cluster import NetnsPlace, sweep
     from .profiles import narrowed, profile
@@ -90,11 +93,14 @@ def run(
     from .results import Results
     from .runner import Runner
 
-    plan = narrowed(profile(name), modes=modes, services=services, kinds=kinds, rounds=rounds)
-    if place != "netns":
+    where: Place = NetnsPlace()
+    if place.endswith((".yaml", ".yml")):
+        where = HostsPlace(Path(place))
+    endpoints = len(where.site.servers) or None
+    plan = narrowed(profile(name), modes=modes, services=services, kinds=kinds, rounds=rounds, paths=where.paths, endpoints=endpoints)
+    if place != "netns" and not where.shared:
         raise SystemExit(run_in_machine(place, folder))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    where = NetnsPlace()
     results = Results.start(folder, plan, environment(f"{where.name}{_within(os.environ.get(WITHIN))}"))
     if results.seconds:
         click.echo(f"Going on with {folder}: {results.seconds:.0f} s of blocks are there.", err=True)

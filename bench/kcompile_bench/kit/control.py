@@ -12,9 +12,8 @@ import json
 import time
 from typing import Any
 
-from ..generate import Scale
 from .cluster import Place, service_of, target_of
-from .drive import Server, cpus, finish, program
+from .drive import Server, finish
 from .rules import Rules
 from .scenario import Condition, Group
 from .specs import pods_of
@@ -33,11 +32,12 @@ _PATIENCE = 300.0
 def measure(place: Place, mode: str, services: int) -> dict[str, Any]:
     """Seconds by name of FIGURES. UnsupportedError where the mode isn't there."""
     group = Group(services, 2)
-    target = target_of(Condition(mode, "pod-clusterip", "last"), group)
-    gone = Scale(*group).pods(service_of("last", group))[-1]
-    with Rules.of(mode, group) as rules, place.cluster(f"control-{mode}", pods_of(group)) as cluster, Server(cluster):
-        rules.prepare("node-a")
-        wait = [program(), "wait", target.address, str(target.port), target.source, str(cpus()[0]), str(_PATIENCE)]
+    site = place.site
+    target = target_of(Condition(mode, "pod-clusterip", "last"), group, site)
+    gone = site.pods(group, service_of("last", group))[-1]
+    with Rules.of(mode, group) as rules, place.cluster(f"control-{mode}", pods_of(group, site)) as cluster, Server(cluster):
+        rules.prepare(cluster, "node-a")
+        wait = [cluster.driver(target.role), "wait", target.address, str(target.port), target.source, str(cluster.cpus[0]), str(_PATIENCE)]
         waiting = cluster.start(target.role, wait)
         try:
             started = time.monotonic_ns()
@@ -49,8 +49,10 @@ def measure(place: Place, mode: str, services: int) -> dict[str, Any]:
         reached = json.loads(finish(waiting, _PATIENCE + 10, "drive wait"))["at"]
         if reached:
             figures["first"] = (reached - started) / 1e9
-        rules.prepare("node-a", gone)
+        rules.prepare(cluster, "node-a", gone)
         figures["change"] = rules.apply(cluster, "node-a", without=gone)
         if mode != "linear":
             figures["again"] = rules.apply(cluster, "node-a", without=gone)
+        if place.shared:
+            rules.remove(cluster)
     return {name: round(seconds, 4) for name, seconds in figures.items()}

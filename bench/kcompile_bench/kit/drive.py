@@ -22,6 +22,8 @@ __all__ = ["Server", "cpus", "finish", "program", "run"]
 
 _SOURCE = Path(__file__).with_name("drive.c")
 _FLAGS = ("-O2", "-Wall", "-Wextra")
+_UNTIL_END = ("sh", "-c", '"$@" >/dev/null 2>&1 & read -r _; kill $!', "sh")
+"""Runs a command until its own stdin ends, however far away that is."""
 
 
 @cache
@@ -68,8 +70,8 @@ def finish(process: subprocess.Popen[str], timeout: float, what: str) -> str:
 
 def run(cluster: Cluster, verb: str, target: Target, *arguments: object, timeout: float = 60) -> dict[str, Any]:
     """Run the driver towards `target`; what it prints, as drive.c describes it."""
-    command = [program(), verb, target.address, str(target.port), target.source, str(cpus()[0]), *map(str, arguments)]
-    found: dict[str, Any] = json.loads(finish(cluster.start(target.role, command), timeout, f"drive {verb}"))
+    command = [cluster.driver(target.role), verb, target.address, str(target.port), target.source, str(cluster.cpus[0])]
+    found: dict[str, Any] = json.loads(finish(cluster.start(target.role, [*command, *map(str, arguments)]), timeout, f"drive {verb}"))
     return found
 
 
@@ -78,8 +80,8 @@ class Server(AbstractContextManager["Server"]):
 
     def __init__(self, cluster: Cluster, *, lazy: bool = False, command: tuple[str, ...] = ()) -> None:
         self._own = not command
-        arguments = (program(), "serve", str(TARGET_PORT), *(("lazy",) if lazy else ()), str(cpus()[1]))
-        self._process = cluster.start("server", command or arguments, stdin=subprocess.PIPE)
+        arguments = (cluster.driver("server"), "serve", str(TARGET_PORT), *(("lazy",) if lazy else ()), str(cluster.cpus[1]))
+        self._process = cluster.start("server", (*_UNTIL_END, *command) if command else arguments, stdin=subprocess.PIPE)
         if self._own and not self._process.stdout.readline():  # type: ignore[union-attr]
             raise KcompileError(f"drive serve: {self._process.communicate()[1].strip()[:300]}")
 
@@ -96,6 +98,4 @@ class Server(AbstractContextManager["Server"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._own:
-            self._process.kill()
         self._process.communicate()  # closes its stdin, which ends it

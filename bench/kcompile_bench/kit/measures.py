@@ -23,7 +23,7 @@ from kcompile.errors import KcompileError, UnsupportedError
 
 from ..generate import TARGET_PORT
 from .cluster import Cluster, Target
-from .drive import Server, cpus, finish, run
+from .drive import Server, finish, run
 from .handshake import Handshakes
 from .histogram import Histogram
 from .scenario import Measure
@@ -116,14 +116,21 @@ def _open_loop(work: Work) -> Block:
     return {"figures": figures, "count": found["count"], "histogram": found["histogram"], **_troubles(found)}
 
 
+def _pinned(cluster: Cluster, which: int) -> tuple[str, ...]:
+    cpu = cluster.cpus[which]
+    return () if cpu < 0 else ("taskset", "--cpu-list", str(cpu))
+
+
 def _client(work: Work, *command: str) -> str:
     return finish(work.cluster.start(work.target.role, command), _PATIENCE, command[0])
 
 
 def _iperf(work: Work, *options: str) -> dict[str, Any]:
     target, measure = work.target, work.measure
-    to = ("-c", target.address, "-p", str(target.port), "-B", target.source, "-A", str(cpus()[0]))
-    printed = _client(work, "iperf3", *to, "-J", "-n", f"{measure.megabytes}M", "-P", str(measure.streams), *options)
+    to = ("-c", target.address, "-p", str(target.port), "-B", target.source)
+    printed = _client(
+        work, *_pinned(work.cluster, 0), "iperf3", *to, "-J", "-n", f"{measure.megabytes}M", "-P", str(measure.streams), *options
+    )
     found: dict[str, Any] = json.loads(printed)
     if "error" in found:
         raise KcompileError(f"iperf3: {found['error']}")
@@ -147,7 +154,7 @@ _UNITS = {"us": 1e3, "ms": 1e6, "s": 1e9}
 def _wrk(work: Work) -> Block:
     measure, target = work.measure, work.target
     options = ("-t", "1", "-c", str(measure.concurrency), "-d", f"{max(1, round(measure.seconds))}s", "--latency")
-    printed = _client(work, "taskset", "--cpu-list", str(cpus()[0]), "wrk", *options, f"http://{target.address}:{target.port}/")
+    printed = _client(work, *_pinned(work.cluster, 0), "wrk", *options, f"http://{target.address}:{target.port}/")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
     found = {q: float(v) * _UNITS[unit] for q, v, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", printed, re.MULTILINE)}
     if not rate or len(found) < 2:
@@ -160,7 +167,7 @@ def _wrk(work: Work) -> Block:
 def _sockperf(work: Work) -> Block:
     measure, target = work.measure, work.target
     options = ("-i", target.address, "-p", str(target.port), "-t", str(max(1, round(measure.seconds))))
-    printed = _client(work, "taskset", "--cpu-list", str(cpus()[0]), "sockperf", "pp", "--tcp", *options)
+    printed = _client(work, *_pinned(work.cluster, 0), "sockperf", "pp", "--tcp", *options)
     found = dict(re.findall(r"percentile (50|99)\.000 =\s+([\d.]+)", printed))
     if len(found) < 2:
         raise KcompileError(f"sockperf: {' '.join(printed.split())[-200:]}")
@@ -181,11 +188,11 @@ def _lazy(cluster: Cluster) -> Server:
 
 
 def _iperf_server(cluster: Cluster) -> Server:
-    return Server(cluster, command=("iperf3", "-s", "-p", str(TARGET_PORT), "-A", str(cpus()[1])))
+    return Server(cluster, command=(*_pinned(cluster, 1), "iperf3", "-s", "-p", str(TARGET_PORT)))
 
 
 def _sockperf_server(cluster: Cluster) -> Server:
-    return Server(cluster, command=("taskset", "--cpu-list", str(cpus()[1]), "sockperf", "sr", "--tcp", "-p", str(TARGET_PORT)))
+    return Server(cluster, command=(*_pinned(cluster, 1), "sockperf", "sr", "--tcp", "-p", str(TARGET_PORT)))
 
 
 KINDS: dict[str, Kind] = {

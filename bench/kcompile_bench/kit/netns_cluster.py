@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +16,9 @@ from kcompile.kernel.netns import NETNS_DIR, entered
 
 from ..generate import POD_CIDR
 from ..netns import batch, namespaces, sysctl
-from .cluster import ADDRESSES, DETOUR
+from .cluster import ADDRESSES, DETOUR, SITE
+from .drive import cpus, program
+from .scenario import PATHS
 
 __all__ = ["NetnsCluster", "NetnsPlace", "sweep"]
 
@@ -42,20 +46,27 @@ class NetnsPlace:
     """This machine."""
 
     name = "network namespaces"
+    shared = False
+    site = SITE
+    paths = tuple(PATHS)
 
     @contextlib.contextmanager
     def cluster(self, name: str, pods: Sequence[str]) -> Iterator[NetnsCluster]:
-        with namespaces(*_ROLES) as names:
-            cluster = NetnsCluster(name, dict(zip(_ROLES, names, strict=True)))
+        with tempfile.TemporaryDirectory(prefix="kcbench-") as folder, namespaces(*_ROLES) as names:
+            cluster = NetnsCluster(name, dict(zip(_ROLES, names, strict=True)), Path(folder))
             cluster.build(pods)
             yield cluster
 
 
 class NetnsCluster:
-    """One cluster; `namespaces` by role."""
+    """One cluster; `namespaces` by role. `folder` is for its files."""
 
-    def __init__(self, name: str, names: dict[str, str]) -> None:
-        self.name, self.namespaces = name, names
+    site = SITE
+    kcompile = (sys.executable, "-m", "kcompile")
+
+    def __init__(self, name: str, names: dict[str, str], folder: Path) -> None:
+        self.name, self.namespaces, self._folder = name, names, folder
+        self.cpus = cpus()
 
     def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
         with entered(self.namespaces[role]):
@@ -67,6 +78,18 @@ class NetnsCluster:
                 text=True,
                 env={**os.environ, **environment},
             )
+
+    def put(self, role: str, name: str, data: bytes) -> str:  # noqa: ARG002 (all of them see the same files)
+        path = self._folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def driver(self, role: str) -> str:  # noqa: ARG002
+        return program()
+
+    def environment(self, role: str) -> dict[str, str]:
+        """Nodes share this machine's files, and mustn't share kcompile's."""
+        return {"KCOMPILE_RUN_DIR": str(self._folder / role / "run"), "KCOMPILE_STATE_DIR": str(self._folder / role / "state")}
 
     def settle(self) -> None:
         """Entries of closed connections go after a second, not ten: a run makes hundreds of thousands."""

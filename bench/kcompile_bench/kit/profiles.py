@@ -101,16 +101,30 @@ def profile(name: str) -> Plan:
 
 
 def narrowed(
-    plan: Plan, *, modes: Sequence[str] = (), services: Sequence[int] = (), kinds: Sequence[str] = (), rounds: int | None = None
+    plan: Plan,
+    *,
+    modes: Sequence[str] = (),
+    services: Sequence[int] = (),
+    kinds: Sequence[str] = (),
+    rounds: int | None = None,
+    paths: Sequence[str] = tuple(PATHS),
+    endpoints: int | None = None,
 ) -> Plan:
-    """`plan` with only these modes, numbers of Services and kinds of measures (``control`` is one). InputError where nothing is left."""
+    """`plan` with only these modes, numbers of Services, kinds of measures (``control`` is one), paths, and at most so many endpoints.
+
+    InputError where nothing is left.
+    """
     for name, known in [*((m, MODES) for m in modes), *((k, (*KINDS, "control")) for k in kinds)]:
         if name not in known:
             raise InputError(f"{name!r} is not one of {', '.join(known)}")
-    groups = tuple(g for g in plan.groups if not services or g[0] in services)
+    groups = tuple(g for g in plan.groups if (not services or g[0] in services) and g[1] <= (endpoints or g[1]))
+    if not groups and endpoints and not services:
+        raise InputError(f"profile {plan.profile} has no group with {endpoints} endpoints or less")
     if not groups:
         raise InputError(f"profile {plan.profile} has no group of {services[0]} Services: {', '.join(str(g[0]) for g in plan.groups)}")
     measures = tuple(m for m in plan.measures if not kinds or m.kind in kinds)
+    measures = tuple(msgspec.structs.replace(m, paths=tuple(p for p in m.paths if p in paths)) for m in measures)
+    measures = tuple(m for m in measures if m.paths)
     if rounds:
         measures = tuple(msgspec.structs.replace(m, rounds=rounds) for m in measures)
     control = () if kinds and "control" not in kinds else tuple(s for s in plan.control_services if not services or s in services)

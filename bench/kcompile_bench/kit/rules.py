@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,21 +17,26 @@ from ..generate import SERVICE_CIDR
 from .cluster import NODES, Cluster
 from .drive import finish
 from .scenario import BASELINES, CONNTRACK, Group
-from .specs import CONFIG, linear_rules, linear_without, spec_text
+from .specs import config_text, linear_rules, linear_without, spec_text
 
 __all__ = ["Rules", "reason_of"]
 
 _LEGACY = "iptables-legacy-restore"
-_NAT_RULE = "table ip other { chain c { type nat hook prerouting priority -100; ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+_NFT_RULE = "table ip other { chain c { type nat hook prerouting priority -100; ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+_IPTABLES_RULE = "*nat\n-A PREROUTING -d 192.0.2.1/32 -j DNAT --to-destination 192.0.2.2\nCOMMIT\n"
 _PATIENCE = 580.0
 _MOST = 200
 
+_Command = tuple[list[str], Path, dict[str, str]]
+"""Words, what is fed to it, and variables."""
+
 
 class Rules:
-    """The rules of `mode` for `group`; `folder` holds the specs and kcompile's own state, and goes with the context."""
+    """The rules of `mode` for `group`; `folder` holds what they are made from, and goes with the context."""
 
     def __init__(self, mode: str, group: Group, folder: Path) -> None:
         self.mode, self.group, self._folder = mode, group, folder
+        self._one_rule = "nft"
 
     @classmethod
     @contextmanager
@@ -40,9 +44,9 @@ class Rules:
         with tempfile.TemporaryDirectory(prefix="kcbench-") as folder:
             yield cls(mode, group, Path(folder))
 
-    def prepare(self, role: str, without: str = "") -> None:
+    def prepare(self, cluster: Cluster, role: str, without: str = "") -> None:
         """Write what `apply` reads, so that the clock doesn't see it."""
-        self._command(role, without)
+        self._command(cluster, role, without)
 
     def apply(self, cluster: Cluster, *roles: str, without: str = "") -> float:
         """Put them into the nodes `roles` (default: both, at the same time); seconds from start to exit.
@@ -51,7 +55,24 @@ class Rules:
         """
         if self.mode in BASELINES:
             return 0.0
-        commands = {role: self._command(role, without) for role in roles or NODES}
+        if self.mode in (CONNTRACK, "linear") and cluster.site.servers:
+            raise UnsupportedError("not on machines that are used afterwards: nothing would take these rules out again")
+        try:
+            return self._run(cluster, {role: self._command(cluster, role, without) for role in roles or NODES})
+        except UnsupportedError:
+            if self.mode != CONNTRACK or self._one_rule != "nft":
+                raise
+            self._one_rule = "iptables"  # a kernel without nftables tracks connections as well
+            return self.apply(cluster, *roles)
+
+    def remove(self, cluster: Cluster) -> None:
+        """Take everything of kcompile's off both nodes: for places that have one cluster for all modes."""
+        commands = {}
+        for role in NODES:
+            commands[role] = ([*cluster.kcompile, "delete"], self._file("nothing", bytes), cluster.environment(role))
+        self._run(cluster, commands)
+
+    def _run(self, cluster: Cluster, commands: dict[str, _Command]) -> float:
         started = time.monotonic()
         running = []
         for role, (command, text, environment) in commands.items():
@@ -67,21 +88,22 @@ class Rules:
             raise UnsupportedError(errors[0])
         return time.monotonic() - started
 
-    def _command(self, role: str, without: str) -> tuple[list[str], Path, dict[str, str]]:
+    def _command(self, cluster: Cluster, role: str, without: str) -> _Command:
         if self.mode == CONNTRACK:
-            if not shutil.which("nft"):
-                raise UnsupportedError("nft is missing (apt-get install nftables)")
-            return ["nft", "-f", "-"], self._file(CONNTRACK, _NAT_RULE.encode), {}
+            tool, text = {"nft": (("nft", "-f", "-"), _NFT_RULE), "iptables": ((_LEGACY, "--noflush"), _IPTABLES_RULE)}[self._one_rule]
+            if not shutil.which(tool[0]):
+                raise UnsupportedError(f"{tool[0]} is missing")
+            return [*tool], self._file(f"{CONNTRACK}-{self._one_rule}", text.encode), {}
         if self.mode == "linear":
             if not shutil.which(_LEGACY):
                 raise UnsupportedError(f"{_LEGACY} is missing (apt-get install iptables)")
             text = (lambda: linear_without(self.group, without)) if without else (lambda: linear_rules(self.group))
             return [_LEGACY, "--noflush", "-w", "5"], self._file(f"linear-{without}", lambda: text().encode()), {}
-        specs = self._file(f"specs-without-{without}" if without else "specs", lambda: spec_text(self.group, without))
-        config = self._file("config.yaml", CONFIG.encode)
-        environment = {"KCOMPILE_RUN_DIR": str(self._folder / role / "run"), "KCOMPILE_STATE_DIR": str(self._folder / role / "state")}
-        options = ["--mode", self.mode, "--node", NODES[role], "--config", str(config), "--service-cluster-ip-range", SERVICE_CIDR]
-        return [sys.executable, "-m", "kcompile", "apply", "-f", "-", "-o", "json", *options], specs, environment
+        site = cluster.site
+        specs = self._file(f"specs-without-{without}" if without else "specs", lambda: spec_text(self.group, without, site))
+        config = cluster.put(role, "config.yaml", config_text(site))
+        options = ["--mode", self.mode, "--node", NODES[role], "--config", config, "--service-cluster-ip-range", SERVICE_CIDR]
+        return [*cluster.kcompile, "apply", "-f", "-", "-o", "json", *options], specs, cluster.environment(role)
 
     def _file(self, name: str, content: Any) -> Path:
         path = self._folder / name
@@ -91,7 +113,7 @@ class Rules:
 
     def digest(self) -> str:
         """SHA-256 of what the rules were made from: the specs, or the rules themselves. Empty before `apply`, and where there are none."""
-        path = self._folder / {CONNTRACK: CONNTRACK, "linear": "linear-"}.get(self.mode, "specs")
+        path = self._folder / {CONNTRACK: f"{CONNTRACK}-{self._one_rule}", "linear": "linear-"}.get(self.mode, "specs")
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 

@@ -39,7 +39,9 @@ class Runner:
         self._inject = dict(inject or {})
         self._expected: dict[str, float] = {}  # stage -> seconds, as long as it hasn't been done
         self._pace = 1.0  # how much slower than expected it goes
-        self._connections: Counter[str] = Counter()  # client namespace -> source ports used
+        self._connections: Counter[str] = Counter()  # mode and client -> source ports used
+        self._rules: dict[str, Rules] = {}  # of the group's modes
+        self._present = ""  # a shared place: the mode that is on the nodes
 
     def run(self) -> None:
         """Everything that isn't on disk yet."""
@@ -60,10 +62,21 @@ class Runner:
             for stage in self.results.plan.stages(group, list(clusters)):
                 if self._left(stage):
                     self._stage(stage, clusters)
+            self._enter(NONE, clusters)
+
+    def _enter(self, mode: str, clusters: Mapping[str, Cluster]) -> None:
+        """Where there is one cluster for all: put the rules of `mode` on its nodes, unless they are there."""
+        if not self.place.shared or mode == self._present or {mode, self._present} <= set(BASELINES):
+            return
+        if mode in BASELINES:
+            self._rules[mode].remove(clusters[mode])
+        else:
+            self._rules[mode].apply(clusters[mode])
+        self._present = mode
 
     def _clusters(self, stack: contextlib.ExitStack, group: Group) -> Iterator[tuple[str, Cluster]]:
         """A cluster for each baseline and each mode that is here, with its rules in."""
-        pods = pods_of(group)
+        pods = pods_of(group, self.place.site)
         for mode in (*BASELINES, *self.results.modes(str(group))):
             self._say(f"{group}: rules of {mode}")
             with contextlib.ExitStack() as own:
@@ -75,6 +88,7 @@ class Runner:
                     self.results.write({"group": str(group), "mode": mode, "absent": reason_of(error)})
                     continue
                 cluster.settle()
+                self._rules[mode], self._present = rules, mode
                 if (str(group), mode) not in self.results.ready:
                     self.results.write({"group": str(group), "mode": mode, "ready": round(seconds, 3), "rules": rules.digest()})
                 stack.enter_context(own.pop_all())
@@ -92,13 +106,18 @@ class Runner:
     def _stage(self, stage: Stage, clusters: Mapping[str, Cluster]) -> None:
         kind = KINDS[stage.measure.kind]
         try:
+            if self.place.shared and stage.measure.kind == "handshake":
+                raise UnsupportedError("the tracepoint program runs on this machine only")
             tool = kind.prepare()
         except UnsupportedError as error:
             self.results.write({"stage": stage.name, "absent": str(error)})
             return
         with contextlib.ExitStack() as stack:
             shared = stack.enter_context(tool)
-            servers = {mode: stack.enter_context(kind.server(clusters[mode])) for mode in {c.mode for c in stage.conditions}}
+            modes = dict.fromkeys(c.mode for c in stage.conditions)
+            by_cluster = {id(clusters[m]): clusters[m] for m in modes}
+            servers_by = {key: stack.enter_context(kind.server(cluster)) for key, cluster in by_cluster.items()}
+            servers = {mode: servers_by[id(clusters[mode])] for mode in modes}
             time.sleep(0.2)
             spins = self._spins(stage, clusters, servers)
             failed: Counter[Condition] = Counter()
@@ -106,7 +125,8 @@ class Runner:
             def block(condition: Condition) -> Block:
                 if failed[condition] >= _GIVE_UP:
                     return {"figures": {}, "left": True}
-                cluster, target = clusters[condition.mode], target_of(condition, stage.group)
+                self._enter(condition.mode, clusters)
+                cluster, target = clusters[condition.mode], target_of(condition, stage.group, self.place.site)
                 client = f"{condition.mode} {target.role}"
                 first = self._connections[client]
                 self._connections[client] += stage.measure.count + 10
@@ -140,7 +160,8 @@ class Runner:
         if not self._inject or stage.measure.kind != "connect":
             return {}
         condition = next(c for c in stage.conditions if c.mode == NONE)
-        work = Work(clusters[NONE], target_of(condition, stage.group), stage.measure, servers[NONE], None)
+        self._enter(NONE, clusters)
+        work = Work(clusters[NONE], target_of(condition, stage.group, self.place.site), stage.measure, servers[NONE], None)
         usual = KINDS["connect"].block(work)["figures"]["p50"]
         return {mode: round(usual * (factor - 1)) for mode, factor in self._inject.items()}
 

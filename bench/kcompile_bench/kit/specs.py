@@ -10,16 +10,16 @@ from typing import Any
 
 import msgspec
 
-from ..generate import POD_CIDR, PORT, TARGET_PORT, Scale, manifests
+from ..generate import PORT, TARGET_PORT, Scale, manifests
 from ..shapes import PEERS, linear_node_ports
-from .cluster import ADDRESSES, NODES, node_port, service_of
+from .cluster import NODES, SITE, Site, node_port, service_of
 from .scenario import POSITIONS, Group
 
-__all__ = ["CONFIG", "linear_rules", "linear_without", "pods_of", "spec_text"]
+__all__ = ["config_text", "linear_rules", "linear_without", "pods_of", "spec_text"]
 
-CONFIG = f"""apiVersion: kubeproxy.config.k8s.io/v1alpha1
+_CONFIG = """apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
-clusterCIDR: {POD_CIDR}
+clusterCIDR: {}
 """
 
 _EVERY = 10
@@ -36,14 +36,19 @@ def _node_ports(group: Group) -> dict[int, int]:
     return {**others, **_asked(group)}
 
 
-def pods_of(group: Group) -> list[str]:
+def config_text(site: Site = SITE) -> bytes:
+    """The configuration of both nodes."""
+    return _CONFIG.format(site.pod_cidr).encode()
+
+
+def pods_of(group: Group, site: Site = SITE) -> list[str]:
     """The endpoints of the Services that are asked for: the server has these addresses."""
-    return list(dict.fromkeys(pod for service in _asked(group) for pod in Scale(*group).pods(service)))
+    return list(dict.fromkeys(pod for service in _asked(group) for pod in site.pods(group, service)))
 
 
-def _objects(group: Group, without: str) -> Iterator[dict[str, Any]]:
+def _objects(group: Group, without: str, site: Site) -> Iterator[dict[str, Any]]:
     for role, name in NODES.items():
-        addresses = [{"type": "InternalIP", "address": ADDRESSES[role]}, {"type": "Hostname", "address": name}]
+        addresses = [{"type": "InternalIP", "address": site.addresses[role]}, {"type": "Hostname", "address": name}]
         yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"addresses": addresses}}
     asked, ports = _asked(group), _node_ports(group)
     for number, item in enumerate(manifests(Scale(*group))):
@@ -58,16 +63,16 @@ def _objects(group: Group, without: str) -> Iterator[dict[str, Any]]:
         elif item["kind"] == "EndpointSlice":
             if service in asked:
                 item["ports"].append({"name": "udp", "protocol": "UDP", "port": TARGET_PORT})
-                for endpoint in item["endpoints"]:
-                    endpoint["nodeName"] = NODES["node-a"]
+                for endpoint, address in zip(item["endpoints"], site.pods(group, service), strict=True):
+                    endpoint |= {"addresses": [address], "nodeName": NODES["node-a"]}
             if without:
                 item["endpoints"] = [e for e in item["endpoints"] if e["addresses"] != [without]]
         yield item
 
 
-def spec_text(group: Group, without: str = "") -> bytes:
+def spec_text(group: Group, without: str = "", site: Site = SITE) -> bytes:
     """One List in JSON; less the endpoint with address `without`, where one is given."""
-    return msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": list(_objects(group, without))})
+    return msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": list(_objects(group, without, site))})
 
 
 def linear_rules(group: Group) -> str:
