@@ -16,6 +16,9 @@ from .words import and_list, figure_text, mode_text, percent, ratio_text, second
 __all__ = ["Answer", "answers_of"]
 
 
+_NOISY = 0.15
+
+
 class Answer(NamedTuple):
     """`text` is one sentence; `details` are pairs of a mode's name and its figures."""
 
@@ -66,6 +69,14 @@ def _noise(stage: StageFindings, figure: str) -> str:
 
 def _doubt(claimed: int) -> str:
     return "" if claimed else ", within the noise"
+
+
+def _nothing(stage: StageFindings, figure: str) -> str:
+    """What to say where no difference may be claimed: that there is none can't be known, least of all on a noisy machine."""
+    floor = stage.floors[figure]
+    if floor and floor.share > _NOISY:
+        return f"the noise of {percent(floor.share)} hides whatever difference there is"
+    return f"no difference beyond the noise was found ({_noise(stage, figure)})"
 
 
 def _names(cells: list[Cell]) -> str:
@@ -173,7 +184,7 @@ def _growth(findings: Findings) -> Answer | None:
     details = []
     for slope in slopes:
         per = slope.per_service
-        details.append((mode_text(slope.mode), f"{per.value:.2f} ns a Service ({per.low:.2f}\u2013{per.high:.2f})"))
+        details.append((mode_text(slope.mode), f"{per.value:.2f} ns a Service ({per.low:.2f} to {per.high:.2f})"))
     first, last = slopes[0].points[0][0], slopes[0].points[-1][0]
     flat = [mode_text(s.mode) for s in slopes if s not in growing]
     parts = [f"by {s.per_service.value:.2f} ns for each Service with {mode_text(s.mode)}" for s in growing]
@@ -217,7 +228,7 @@ def _capacity(findings: Findings, kind: str, question: str) -> Answer | None:
     best = _leaders(stage, cells, figure)
     slower = [c for c in cells if c.claimed < 0]
     if not slower:
-        text = f"{start} no less, beyond the noise ({_noise(stage, figure)})."
+        text = f"{start} {_nothing(stage, figure)}."
     elif len(best) == len(cells):
         text = f"{start} down to {cells[-1].ratio.value:.2f} times that, with no difference between the modes beyond the noise"
         text += f" ({_noise(stage, figure)})."
@@ -246,7 +257,7 @@ def _open_loop(findings: Findings) -> Answer | None:
         times = f"{slower[0].ratio.value:.2f}" if len(slower) == 1 else f"{slower[0].ratio.value:.2f} to {slower[-1].ratio.value:.2f}"
         text = f"{start} straight to the pod, and than {times} times that with {_names(slower)} ({_noise(stage, 'p99')})."
     else:
-        text = f"{start} straight to the pod, and through a ClusterIP no more, beyond the noise ({_noise(stage, 'p99')})."
+        text = f"{start} straight to the pod; through a ClusterIP {_nothing(stage, 'p99')}."
     return Answer("What do requests at a steady rate wait, from when each was due?", text, details)
 
 

@@ -93,7 +93,7 @@ def _growth(findings: Findings) -> Iterator[Figure]:
         chart.add(Series(_short(slope.mode), colour(slope.mode), line), offset=(number - len(slopes) / 2) * 3)
         if slope.mode != NONE and slope.path == "pod-clusterip":
             per = slope.per_service
-            told.append(f"{_short(slope.mode)} {per.value:.2f} ({per.low:.2f}\u2013{per.high:.2f})")
+            told.append(f"{_short(slope.mode)} {per.value:.2f} ({per.low:.2f} to {per.high:.2f})")
     text = f"Pod to ClusterIP of the last Service (no rules: to the pod's IP). Fitted line, ns for each Service more: {'; '.join(told)}."
     yield Figure("Time to connect against the number of Services", text, chart.svg())
 
