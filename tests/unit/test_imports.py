@@ -120,7 +120,7 @@ def test_slow_modules_and_the_bench_kit_stay_out(module: str):
     assert not reaches(imported_by(module, top_level_only=True), *SLOW)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"], ["doctor", "--help"], ["bench", "run", "--help"]])
 def test_help_loads_nothing_slow(arguments: list[str]):
     probe = (
         "import sys\n"

@@ -44,6 +44,15 @@ class _Progress:
             click.echo("\r\033[K", nl=False, err=True)
 
 
+def _needs_numpy() -> None:
+    import importlib.util
+
+    from kcompile.errors import UnsupportedError
+
+    if not importlib.util.find_spec("numpy"):
+        raise UnsupportedError("numpy is missing: pip install 'kcompile[bench]'")
+
+
 def _within(kind: str | None) -> str:
     return {"uml": ", in User-mode Linux", "tcg": ", in an emulated machine"}.get(kind or "", "")
 
@@ -126,6 +135,7 @@ def run(
               help="Another kernel's result, whose ratios are shown beside (may be repeated).")  # fmt: skip
 def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
     """Write RESULT (a folder or file of `bench run`) as report.html, report.md, report.json and report.csv."""
+    _needs_numpy()
     from .findings import findings_of
     from .report import write
     from .results import Results
@@ -146,6 +156,7 @@ def compare(old: Path, new: Path) -> None:
 
     What is compared is each condition's ratio to the baseline of its own run, so that a busier day cancels out.
     """
+    _needs_numpy()
     from .compare import compare as compared
     from .results import Results
 

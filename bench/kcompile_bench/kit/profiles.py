@@ -15,6 +15,7 @@ __all__ = ["PROFILES", "narrowed", "profile"]
 
 _MAIN = ("pod-direct", "pod-clusterip", "outside-direct", "outside-nodeport", "outside-nodeport-far")
 _IN = ("pod-direct", "pod-clusterip")
+_MOST_ENDPOINTS = 100_000
 _RATES = (1000, 4000, 8000, 12000)
 
 
@@ -72,20 +73,26 @@ def _full() -> Plan:
     return Plan(
         profile="full",
         modes=MODES,
-        groups=tuple((services, endpoints) for endpoints in (1, 2, 10, 100) for services in (1, 100, 1000, 10_000)),
+        groups=tuple((s, e) for e in (1, 2, 10, 100) for s in (1, 100, 1000, 10_000) if s * e <= _MOST_ENDPOINTS),
         measures=(
             Measure(kind="connect", count=200, **wide),
-            Measure(kind="handshake", count=100, **wide),
-            *(Measure(kind="crr", seconds=0.2, concurrency=concurrency, **wide) for concurrency in (1, 8, 64)),
-            *(Measure(kind="rr", seconds=0.1, keepalive=True, concurrency=concurrency, **wide) for concurrency in (1, 8)),
+            Measure(kind="handshake", count=100, paths=paths, rounds=24),
+            *(Measure(kind="crr", seconds=0.1, concurrency=concurrency, paths=paths, rounds=24) for concurrency in (1, 8, 64)),
             *(
-                Measure(kind="rate", paths=paths, seconds=0.2, concurrency=1024, rate=rate, keepalive=keepalive, rounds=40)
+                Measure(kind="rr", seconds=0.05, keepalive=True, concurrency=concurrency, paths=paths, rounds=24, direct_with_rules=False)
+                for concurrency in (1, 8)
+            ),
+            *(
+                Measure(kind="rate", paths=_MAIN, seconds=0.1, concurrency=1024, rate=rate, keepalive=keepalive, direct_with_rules=False)
                 for keepalive in (False, True) for rate in _RATES
             ),
-            *(Measure(kind="stream", paths=paths, megabytes=128, streams=streams) for streams in (1, 4)),
-            Measure(kind="udp", paths=paths, megabytes=32, groups="single"),
-            Measure(kind="wrk", paths=paths, seconds=1, concurrency=8),
-            Measure(kind="sockperf", paths=paths, seconds=1),
+            *(
+                Measure(kind="stream", paths=paths, megabytes=64, streams=streams, groups="largest", direct_with_rules=False)
+                for streams in (1, 4)
+            ),
+            Measure(kind="udp", paths=paths, megabytes=16, groups="single", direct_with_rules=False),
+            Measure(kind="wrk", paths=_MAIN, seconds=1, concurrency=8, groups="largest", direct_with_rules=False),
+            Measure(kind="sockperf", paths=_MAIN, seconds=1, groups="largest", direct_with_rules=False),
         ),
         control_rounds=20,
         control_services=(1, 100, 1000, 10_000),
