@@ -61,8 +61,6 @@ def _cells(stage: StageFindings | None, path: str, figure: str) -> list[Cell]:
 
 
 def _noise(stage: StageFindings, figure: str) -> str:
-    if stage.rounds < MIN_BLOCKS:
-        return f"{stage.rounds} rounds, too few to claim anything"
     floor = stage.floors[figure]
     return f"noise {percent(floor.share)}" if floor else "no noise floor, so nothing is claimed"
 
@@ -88,6 +86,13 @@ def _leaders(stage: StageFindings, cells: list[Cell], figure: str) -> list[Cell]
     return [c for c in cells if c is cells[0] or not stage.differs(c.condition, cells[0].condition, figure)]
 
 
+def _said(stage: StageFindings, question: str, text: str, details: list[tuple[str, str]]) -> Answer:
+    """An answer out of `stage`, unless it has too few rounds to rest one on."""
+    if stage.rounds < MIN_BLOCKS:
+        text = f"{stage.rounds} round{'s' * (stage.rounds > 1)} of blocks are too few to say; {MIN_BLOCKS} are needed."
+    return Answer(question, text, details)
+
+
 def _cost(findings: Findings, question: str, path: str) -> Answer | None:
     stages = [s for s in findings.of_kind("connect") if any(c.path == path for c in s.conditions)]
     if not stages:
@@ -110,7 +115,7 @@ def _cost(findings: Findings, question: str, path: str) -> Answer | None:
     for c in cells:
         more = figure_text("p50", c.median.value - base.median.value)
         details.append((mode_text(c.condition.mode), f"{ratio_text(c.ratio)}, {more} more{_doubt(c.claimed)}"))
-    return Answer(question, text, details)
+    return _said(stage, question, text, details)
 
 
 class _Pair(NamedTuple):
@@ -147,7 +152,7 @@ def _far_against_near(findings: Findings) -> Answer | None:
     if not stage or not pairs:
         return None
     text = f"Through a node without the pod, connect() takes {_range(pairs)} as long as through the pod's own, the second hop included."
-    return Answer("How much worse is a NodePort on the wrong node than on the right one?", text, _pair_details(pairs))
+    return _said(stage, "How much worse is a NodePort on the wrong node than on the right one?", text, _pair_details(pairs))
 
 
 def _bystanders(findings: Findings) -> Answer | None:
@@ -171,7 +176,7 @@ def _bystanders(findings: Findings) -> Answer | None:
             text += f" and {ours[-1].ratio.value:.2f} times with {mode_text(ours[-1].condition.mode)}"
         text += f"; tracking connections alone costs {tracked.ratio.value:.2f}" if tracked else ""
         text += f" ({_noise(stage, 'p50')})."
-    return Answer("Do connections pay that go straight to a pod's IP, past every Service?", text, details)
+    return _said(stage, "Do connections pay that go straight to a pod's IP, past every Service?", text, details)
 
 
 def _growth(findings: Findings) -> Answer | None:
@@ -180,6 +185,7 @@ def _growth(findings: Findings) -> Answer | None:
         return None
     # no less than the copies of the baseline show by chance
     chance = max((abs(s.per_service.value) for s in findings.slopes("pod-clusterip") if s.mode in AGAIN), default=0.0)
+    few = any(s.per_service.blocks < MIN_BLOCKS for s in slopes)
     growing = [s for s in slopes if s.per_service.low > max(0.0, chance)]
     details = []
     for slope in slopes:
@@ -191,6 +197,8 @@ def _growth(findings: Findings) -> Answer | None:
     if flat:
         parts.append(f"not measurably with {and_list(flat)}")
     text = f"Between {first:,} and {last:,} Services, the time to connect through the last ClusterIP grows {and_list(parts)}."
+    if few:
+        text = f"Too few rounds of blocks to say; {MIN_BLOCKS} are needed."
     return Answer("How does the time to connect grow with the number of Services?", text, details)
 
 
@@ -206,7 +214,7 @@ def _position(findings: Findings) -> Answer | None:
         text = f"The last of {services} takes longer than the first with {named}; with the other modes not beyond the noise."
     else:
         text = f"The last of {services} takes no longer than the first, beyond the noise ({_noise(stage, 'p50')})."
-    return Answer("Does it matter which Service one asks for?", text, _pair_details(pairs))
+    return _said(stage, "Does it matter which Service one asks for?", text, _pair_details(pairs))
 
 
 _WHAT = {"crr": ", each connection with one request", "rr": " on one connection", "stream": ""}
@@ -235,7 +243,7 @@ def _capacity(findings: Findings, kind: str, question: str) -> Answer | None:
     else:
         text = f"{start} {cells[0].ratio.value:.2f} times that with {_names(best)}, down to {cells[-1].ratio.value:.2f} with "
         text += f"{mode_text(cells[-1].condition.mode)} ({_noise(stage, figure)})."
-    return Answer(question, text, details)
+    return _said(stage, question, text, details)
 
 
 def _open_loop(findings: Findings) -> Answer | None:
@@ -258,7 +266,7 @@ def _open_loop(findings: Findings) -> Answer | None:
         text = f"{start} straight to the pod, and than {times} times that with {_names(slower)} ({_noise(stage, 'p99')})."
     else:
         text = f"{start} straight to the pod; through a ClusterIP {_nothing(stage, 'p99')}."
-    return Answer("What do requests at a steady rate wait, from when each was due?", text, details)
+    return _said(stage, "What do requests at a steady rate wait, from when each was due?", text, details)
 
 
 _SYNC = {"cold": "all", "first": "until a first connection", "change": "one endpoint less", "again": "nothing to do"}

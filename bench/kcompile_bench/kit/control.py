@@ -53,6 +53,6 @@ def measure(place: Place, mode: str, services: int) -> dict[str, Any]:
         figures["change"] = rules.apply(cluster, "node-a", without=gone)
         if mode != "linear":
             figures["again"] = rules.apply(cluster, "node-a", without=gone)
-        if place.shared:
+        if place.shared or rules.outlive:
             rules.remove(cluster)
     return {name: round(seconds, 4) for name, seconds in figures.items()}

@@ -65,6 +65,11 @@ class Rules:
             self._one_rule = "iptables"  # a kernel without nftables tracks connections as well
             return self.apply(cluster, *roles)
 
+    @property
+    def outlive(self) -> bool:
+        """Whether they stay behind when a namespace goes: what is pinned in a BPF file system is the machine's, not the namespace's."""
+        return self.mode == "xdp"
+
     def remove(self, cluster: Cluster) -> None:
         """Take everything of kcompile's off both nodes: for places that have one cluster for all modes."""
         commands = {}

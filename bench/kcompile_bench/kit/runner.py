@@ -88,6 +88,8 @@ class Runner:
                     self.results.write({"group": str(group), "mode": mode, "absent": reason_of(error)})
                     continue
                 cluster.settle()
+                if rules.outlive:
+                    own.callback(rules.remove, cluster)
                 self._rules[mode], self._present = rules, mode
                 if (str(group), mode) not in self.results.ready:
                     self.results.write({"group": str(group), "mode": mode, "ready": round(seconds, 3), "rules": rules.digest()})
