@@ -107,7 +107,9 @@ def _cost(findings: Findings, question: str, path: str) -> Answer | None:
     if not any(c.claimed for c in cells):
         text = f"With {services}, no mode is slower than the direct way by more than the noise ({_noise(stage, 'p50')})."
     else:
-        text = f"With {services}, connect() takes {cells[0].ratio.value:.2f} times as long as straight to the pod's IP with {_names(best)}"
+        times = f"{cells[0].ratio.value:.2f} times as long" if cells[0].claimed else "no longer, beyond the noise, than"
+        than = "as straight" if cells[0].claimed else "straight"
+        text = f"With {services}, connect() takes {times} {than} to the pod's IP with {_names(best)}"
         if worst not in best:
             text += f", and up to {worst.ratio.value:.2f} times with {mode_text(worst.condition.mode)}"
         text += f" ({_noise(stage, 'p50')})."

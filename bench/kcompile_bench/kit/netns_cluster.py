@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from kcompile.kernel.netns import NETNS_DIR, entered
 
 from ..generate import POD_CIDR
 from ..netns import batch, namespaces, sysctl
-from .cluster import ADDRESSES, DETOUR, SITE
+from .cluster import ADDRESSES, DETOUR, NODES, SITE
 from .drive import cpus, program
+from .ebpf_room import Room, room, sweep_cgroups
 from .scenario import PATHS
 
 __all__ = ["NetnsCluster", "NetnsPlace", "sweep"]
@@ -25,8 +27,9 @@ __all__ = ["NetnsCluster", "NetnsPlace", "sweep"]
 _ROLES = ("wire", "node-a", "node-b", "outside", "pod-a", "pod-b", "server")
 _WIRED = ("node-a", "node-b", "outside")
 _PODS = {"pod-a": "node-a", "server": "node-a", "pod-b": "node-b"}
+_EBPF = "xdp"
 _GATEWAY = "169.254.1.1"
-_OURS = re.compile(r"kcbench-(\d+)-\d+-")
+_OURS = re.compile(r"kcbench-(\d+)-")
 
 
 def _mac(side: int, role: str) -> str:
@@ -34,12 +37,22 @@ def _mac(side: int, role: str) -> str:
 
 
 def sweep() -> list[str]:
-    """Remove the namespaces of runs that were killed; returns their names."""
-    names = [p.name for p in NETNS_DIR.glob("kcbench-*")] if NETNS_DIR.exists() else []
-    dead = [name for name in names if (found := _OURS.match(name)) and not Path("/proc", found[1]).exists()]
-    for name in dead:
+    """Remove what runs that were killed have left: namespaces, whose names are returned, cgroups, and folders with their mounts."""
+    sweep_cgroups()
+    for folder in _dead(Path(tempfile.gettempdir())):
+        for mounted in folder.glob("*/bpf"):
+            subprocess.run(["umount", str(mounted)], check=False, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    names = [path.name for path in _dead(NETNS_DIR)]
+    for name in names:
         subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-    return dead
+    return names
+
+
+def _dead(folder: Path) -> list[Path]:
+    """What in `folder` carries the id of a process that is no more."""
+    found = folder.glob("kcbench-*") if folder.exists() else ()
+    return [path for path in found if (ours := _OURS.match(path.name)) and not Path("/proc", ours[1]).exists()]
 
 
 class NetnsPlace:
@@ -52,10 +65,14 @@ class NetnsPlace:
 
     @contextlib.contextmanager
     def cluster(self, name: str, pods: Sequence[str]) -> Iterator[NetnsCluster]:
-        with tempfile.TemporaryDirectory(prefix="kcbench-") as folder, namespaces(*_ROLES) as names:
+        with tempfile.TemporaryDirectory(prefix=f"kcbench-{os.getpid()}-") as folder, namespaces(*_ROLES) as names:
             cluster = NetnsCluster(name, dict(zip(_ROLES, names, strict=True)), Path(folder))
             cluster.build(pods)
-            yield cluster
+            with contextlib.ExitStack() as rooms:
+                if name.endswith(_EBPF):
+                    for role in NODES:
+                        cluster.rooms[role] = rooms.enter_context(room(Path(folder, role)))
+                yield cluster
 
 
 class NetnsCluster:
@@ -67,11 +84,13 @@ class NetnsCluster:
     def __init__(self, name: str, names: dict[str, str], folder: Path) -> None:
         self.name, self.namespaces, self._folder = name, names, folder
         self.cpus = cpus()
+        self.rooms: dict[str, Room] = {}  # of nodes, in mode xdp
 
     def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
+        inside = self.rooms[role].inside(tuple(command)) if role in self.rooms else command
         with entered(self.namespaces[role]):
             return subprocess.Popen(
-                command,
+                inside,
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -89,7 +108,10 @@ class NetnsCluster:
 
     def environment(self, role: str) -> dict[str, str]:
         """Nodes share this machine's files, and mustn't share kcompile's."""
-        return {"KCOMPILE_RUN_DIR": str(self._folder / role / "run"), "KCOMPILE_STATE_DIR": str(self._folder / role / "state")}
+        own = self.rooms[role].environment if role in self.rooms else {}
+        cache = str(Path(program()).parent)
+        folders = {name: str(self._folder / role / name.lower()) for name in ("RUN", "STATE")}
+        return {**{f"KCOMPILE_{name}_DIR": path for name, path in folders.items()}, "KCOMPILE_CACHE_DIR": cache, **own}
 
     def settle(self) -> None:
         """Entries of closed connections go after a second, not ten: a run makes hundreds of thousands."""

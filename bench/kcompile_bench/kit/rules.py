@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -41,7 +42,7 @@ class Rules:
     @classmethod
     @contextmanager
     def of(cls, mode: str, group: Group) -> Iterator[Rules]:
-        with tempfile.TemporaryDirectory(prefix="kcbench-") as folder:
+        with tempfile.TemporaryDirectory(prefix=f"kcbench-{os.getpid()}-") as folder:
             yield cls(mode, group, Path(folder))
 
     def prepare(self, cluster: Cluster, role: str, without: str = "") -> None:
@@ -108,7 +109,7 @@ class Rules:
         specs = self._file(f"specs-without-{without}" if without else "specs", lambda: spec_text(self.group, without, site))
         config = cluster.put(role, "config.yaml", config_text(site))
         options = ["--mode", self.mode, "--node", NODES[role], "--config", config, "--service-cluster-ip-range", SERVICE_CIDR]
-        return [*cluster.kcompile, "apply", "-f", "-", "-o", "json", *options], specs, cluster.environment(role)
+        return [*cluster.kcompile, "apply", "-f", "-", *options], specs, cluster.environment(role)
 
     def _file(self, name: str, content: Any) -> Path:
         path = self._folder / name
@@ -125,6 +126,8 @@ class Rules:
 def reason_of(error: KcompileError) -> str:
     """One line for people, out of what a command printed."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("Traceback" in line for line in lines):
+        lines = [f"kcompile crashed: {lines[-1]}"]
     errors = [line for line in lines if line.startswith("Error: ")]
     text = (errors[-1] if errors else " ".join(lines)).removeprefix("Error: ")
     return text if len(text) < _MOST else f"{text[:_MOST]} ..."
