@@ -93,16 +93,19 @@ def test_every_path_and_every_measure_works(tmp_path: Path):
 
 def test_an_injected_slowdown_is_found_when_it_is_large_and_never_claimed_under_the_noise(tmp_path: Path):
     mode = next(mode for mode in modes.MODES if not modes.missing(mode))
-    what = plan(Measure(kind="connect", paths=IN, count=60, rounds=20), groups=((1, 1),), wanted=(mode,))
-    runs = {factor: run(tmp_path / str(factor), what, inject={mode: factor}) for factor in (1.0, 1.03, 1.3)}
-    thirty = compare(runs[1.0], runs[1.3])
-    assert {d.condition.path for d in thirty.regressions} == set(IN)
-    for d in (*thirty.found, *compare(runs[1.0], runs[1.03]).found):
-        assert d.floor
-        if d.verdict:
-            assert abs(d.ratio.value - 1) > d.floor.share / (1 + d.floor.share)
-    for d in compare(runs[1.0], runs[1.03]).found:
-        assert not d.verdict or d.floor.share < 0.1
+    what = plan(Measure(kind="connect", paths=(*IN, "outside-direct"), count=60, rounds=24), groups=((1, 1),), wanted=(mode,))
+    for attempt in range(4):  # a machine that is busy with other things may hide even a third: then it says so, and is asked again
+        runs = {factor: run(tmp_path / f"{attempt} {factor}", what, inject={mode: factor}) for factor in (1.0, 1.03, 1.3)}
+        three, thirty = (compare(runs[1.0], runs[factor]) for factor in (1.03, 1.3))
+        for d in (*thirty.found, *three.found):
+            assert d.floor
+            if d.verdict:  # nothing is ever said of what the noise could be
+                assert max(d.ratio.value, 1 / d.ratio.value) > 1 + d.floor.share
+        floor = max(d.floor.share for d in (*thirty.found, *three.found))
+        if floor < 0.15:
+            break
+    assert {d.condition.path for d in thirty.regressions} == {*IN, "outside-direct"}, (floor, thirty.found)
+    assert not [d for d in three.found if d.verdict and d.floor.share >= 0.03]
 
 
 def bench(folder: Path, *arguments: str) -> subprocess.Popen:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import NamedTuple
 
 from .findings import Cell, Findings, StageFindings
@@ -115,7 +116,7 @@ def _cost(findings: Findings, question: str, path: str) -> Answer | None:
         text += f" ({_noise(stage, 'p50')})."
     details = [(f"{PATHS[path].title.split(' to ')[0]} straight to the pod, no rules", figure_text("p50", base.median.value))]
     for c in cells:
-        more = figure_text("p50", c.median.value - base.median.value)
+        more = figure_text("p50", median(stage.more(c.condition)))
         details.append((mode_text(c.condition.mode), f"{ratio_text(c.ratio)}, {more} more{_doubt(c.claimed)}"))
     return _said(stage, question, text, details)
 

@@ -86,7 +86,5 @@ def _both(old: Floor | None, new: Floor | None) -> Floor | None:
     """The noise of a ratio of two runs: each has its own, and they add as variances do."""
     if not old or not new:
         return None
-    share, farthest = (
-        math.expm1(math.hypot(math.log1p(a), math.log1p(b))) for a, b in ((old.share, new.share), (old.farthest, new.farthest))
-    )
-    return Floor(share, farthest, min(old.pairs, new.pairs))
+    share = math.expm1(math.hypot(math.log1p(old.share), math.log1p(new.share)))
+    return Floor(share, min(old.pairs, new.pairs))

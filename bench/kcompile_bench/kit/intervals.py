@@ -1,13 +1,13 @@
 """What can be said of figures that were measured in blocks, side by side, on a machine that is never quiet.
 
 Blocks of one condition differ by half for no reason (facts of other programs, of caches, of luck), but what slows a round slows all
-conditions of it. So conditions are compared by the ratio of their medians over the same rounds, whole rounds are drawn again for the
+conditions of it. So conditions are compared round by round, by the median of the ratios of their blocks; rounds are drawn again for the
 bootstrap interval, and a second copy of the baseline (A/A) says how far apart two equal things come out: the noise floor.
 
-The rule, in `claim`: a difference is claimed where (1) the ratio is beyond the floor, which is as far from 1 as the next A/A ratio
-would land in 95 of 100 runs (Student's t over the logarithms of those that were measured), and (2) its interval holds neither 1
-nor the farthest A/A ratio. An interval that excludes 1 isn't enough: two equal copies differ by more than their intervals say,
-since each keeps its own addresses, hash buckets and cache lines for a whole run.
+The rule, in `claim`: a difference is claimed where the whole interval is beyond the floor, which is as far from 1 as the next A/A
+ratio would land in 95 of 100 runs (Student's t over the logarithms of those that were measured), and no less than the farthest of them.
+An interval that excludes 1 isn't enough: two equal copies differ by more than their intervals say, since each keeps its own addresses,
+hash buckets and cache lines for a whole run.
 """
 
 from __future__ import annotations
@@ -50,10 +50,9 @@ class Interval(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """Noise, as shares: what a ratio has to exceed, and how far from 1 the farthest A/A ratio was, of `pairs` of them."""
+    """Noise: the share by which an interval has to differ from 1, as `pairs` A/A ratios show it."""
 
     share: float
-    farthest: float
     pairs: int
 
 
@@ -96,12 +95,15 @@ def median_interval(blocks: Sequence[float | None], seed: int = _SEED) -> Interv
 
 
 def ratio_of(blocks: Sequence[float | None], base: Sequence[float | None], seed: int = _SEED) -> Interval:
-    """The median of `blocks` over that of `base`: one figure a round each, None where a block failed."""
+    """The median over rounds of `blocks` divided by `base`: one figure a round each, None where a block failed.
+
+    By rounds, not median by median: a processor that changes its pace in the middle of a run then changes nothing.
+    """
     import numpy as np
 
     over, under = _paired(blocks, base)
-    draws = _draws(len(over), seed)
-    return _interval(np.median(over) / np.median(under), _medians(over, draws) / _medians(under, draws), len(over))
+    ratios = over / under
+    return _interval(np.median(ratios), _medians(ratios, _draws(len(ratios), seed)), len(ratios))
 
 
 def ratio_of_ratios(
@@ -110,13 +112,10 @@ def ratio_of_ratios(
     """How a ratio (blocks, base) of one run compares with that of another: above 1 where `new` is the larger. The runs are drawn apart."""
     import numpy as np
 
-    found, drawn = [], []
-    for seed, (blocks, base) in enumerate((new, old), _SEED):
-        over, under = _paired(blocks, base)
-        draws = _draws(len(over), seed)
-        found.append((np.median(over) / np.median(under), len(over)))
-        drawn.append(_medians(over, draws) / _medians(under, draws))
-    return _interval(found[0][0] / found[1][0], drawn[0] / drawn[1], min(found[0][1], found[1][1]))
+    ratios = [over / under for over, under in (_paired(*columns) for columns in (new, old))]
+    drawn = [_medians(r, _draws(len(r), seed)) for seed, r in enumerate(ratios, _SEED)]
+    value = np.median(ratios[0]) / np.median(ratios[1])
+    return _interval(value, drawn[0] / drawn[1], min(map(len, ratios)))
 
 
 def slope_of(at: Sequence[float], columns: Sequence[Sequence[float]], seed: int = _SEED) -> Interval:
@@ -140,13 +139,13 @@ def floor_of(again: Iterable[Interval]) -> Floor | None:
     if not logs:
         return None
     spread = math.sqrt(sum(x * x for x in logs) / len(logs))
-    return Floor(math.expm1(_T95[min(len(logs), len(_T95)) - 1] * spread), math.expm1(max(logs)), len(logs))
+    return Floor(math.expm1(max(_T95[min(len(logs), len(_T95)) - 1] * spread, *logs)), len(logs))
 
 
 def claim(interval: Interval, floor: Floor | None) -> int:
     """1 where it may be said that the ratio is above 1, -1 for below, 0 where nothing may be said."""
     if floor is None or interval.blocks < MIN_BLOCKS:
         return 0
-    if interval.value > 1 + floor.share and interval.low > 1 + floor.farthest:
+    if interval.low > 1 + floor.share:
         return 1
-    return -1 if interval.value < 1 / (1 + floor.share) and interval.high < 1 / (1 + floor.farthest) else 0
+    return -1 if interval.high < 1 / (1 + floor.share) else 0

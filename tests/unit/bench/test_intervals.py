@@ -66,17 +66,17 @@ def test_nothing_is_claimed_without_an_a_a_run_or_with_too_few_blocks():
     far = Interval(2.0, 1.9, 2.1, MIN_BLOCKS)
     assert floor_of([]) is None
     assert claim(far, None) == 0
-    floor = Floor(0.05, 0.02, 4)
+    floor = Floor(0.05, 4)
     assert claim(far, floor) == 1
     assert claim(far._replace(blocks=MIN_BLOCKS - 1), floor) == 0
 
 
 def test_nothing_is_claimed_under_the_floor_however_narrow_the_interval():
-    floor = Floor(0.05, 0.02, 4)
+    floor = Floor(0.05, 4)
     assert claim(Interval(1.049, 1.048, 1.050, 100), floor) == 0
-    assert claim(Interval(1.06, 1.019, 1.08, 100), floor) == 0  # holds the farthest A/A ratio
-    assert claim(Interval(1.06, 1.03, 1.08, 100), floor) == 1
-    assert claim(Interval(1 / 1.06, 1 / 1.08, 1 / 1.03, 100), floor) == -1
+    assert claim(Interval(1.06, 1.04, 1.08, 100), floor) == 0  # reaches below
+    assert claim(Interval(1.06, 1.051, 1.08, 100), floor) == 1
+    assert claim(Interval(1 / 1.06, 1 / 1.08, 1 / 1.051, 100), floor) == -1
 
 
 def test_the_floor_widens_when_few_pairs_speak_for_it():
@@ -85,7 +85,9 @@ def test_the_floor_widens_when_few_pairs_speak_for_it():
     assert four
     assert one.share > 0.1  # Student's t with one degree of freedom: 12.7
     assert four.share == pytest.approx(math.expm1(2.776 * math.log(1.01)))
-    assert one.farthest == four.farthest == pytest.approx(0.01)
+    outlier = floor_of([Interval(1.0001, 1, 1, 20)] * 30 + [Interval(1.05, 1, 1, 20)])
+    assert outlier
+    assert outlier.share == pytest.approx(0.05)  # never below what was seen
 
 
 def test_what_slows_a_whole_round_cancels_out():
