@@ -14,23 +14,26 @@ BENCH := $(AS_ROOT)$(PY)
 ARGS ?=
 COMPLETIONS := build/completion
 
-.PHONY: help demo test test-ipvs lint format types check bench conformance shell-ipvs sessions completion setup setup-test clean
+.PHONY: help demo test test-ipvs test-tcg lint format types check bench conformance shell-ipvs sessions completion setup setup-test clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  demo, test, bench and conformance need root, for network namespaces: as another user they ask sudo."
 	@echo "  shell-ipvs, and whatever runs in such a machine, needs no root."
 	@echo "  All of it stays in namespaces of its own; no rule of this machine is touched."
 
-demo: setup ## the sample cluster in throw-away namespaces, in every mode this kernel has, with real requests
+demo: setup ## nginx in front of tomcat, on a cluster of network namespaces, in every mode this kernel has
 	@$(AS_ROOT)$(PY) examples/nginx-tomcat/demo.py $(ARGS)
 
 test: setup-test lint types ## everything: style, types, and every test (ARGS='tests/unit -k plan' narrows it)
 	$(PYTEST) $(ARGS)
 
-test-ipvs: setup-test ## the ipvs mode, in a machine with IPVS (User-mode Linux): some ten minutes
-	$(if $(AS_ROOT),$(AS_ROOT),env )KCOMPILE_TEST_IPVS=1 $(PY) -m pytest -k "ipvs" $(ARGS)
+test-ipvs: setup-test ## of these, what has to do with mode ipvs
+	$(PYTEST) -k "ipvs" $(ARGS)
+
+test-tcg: setup-test ## mode ipvs among all others, in an emulated machine: some minutes more; needs qemu-system-x86
+	$(PYTEST) -m tcg $(ARGS)
 
 check: lint types ## what needs no root and takes seconds: style, types, unit and property tests
 	$(PY) -m pytest tests/unit tests/property $(ARGS)
@@ -53,6 +56,27 @@ shell-ipvs: setup-test ## a shell, as root, under a kernel with IPVS (ARGS='-w D
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=tests $(PY) -m uml --terminal --module ip_vs $(ARGS) -- bash -c \
 	    'echo "Linux $$(uname -r) with IPVS, machine $$(uname -n). What you write here is lost at the end: exit, or ^D."; exec bash -i'
 
+.PHONY: test-vagrant shell-vagrant box clean-vagrant setup-vagrant
+
+test-vagrant: build/vagrant/kcompile.box ## two nodes as virtual machines, emulated, in a network of their own (ARGS=KCOMPILE_CLIENT=yes: and a client)
+	@vagrant/wheels >/dev/null
+	@$(AS_ROOT)env $(ARGS) vagrant/test
+
+shell-vagrant: build/vagrant/kcompile.box ## a shell whose `vagrant up` emulates, in a network of its own; all ends with the shell
+	@vagrant/wheels >/dev/null
+	@$(AS_ROOT)env $(ARGS) vagrant/private bash
+
+build/vagrant/kcompile.box: vagrant/box vagrant/provision/packages.txt | setup-vagrant
+	@mkdir -p build
+	@$(AS_ROOT)vagrant/box
+
+box: setup-vagrant ## a box for Vagrant and libvirt, from Debian's packages alone: build/vagrant/kcompile.box
+	@mkdir -p build
+	@$(AS_ROOT)vagrant/box
+
+clean-vagrant: ## remove the box, and the disks that killed virtual machines left
+	$(AS_ROOT)rm -rf --one-file-system build/vagrant
+
 bench: setup-test ## every stage and peer, and connect latency: 15 minutes (ARGS='--scale 1000x10' is quicker), then a table
 	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)
 	$(BENCH) -m kcompile_bench.latency --json bench/results/latency.json >/dev/null
@@ -72,6 +96,9 @@ setup: ## packages and .venv, enough to run kcompile
 
 setup-test: ## packages and .venv, enough to test it
 	@contrib/dev/setup test
+
+setup-vagrant: ## packages and .venv, enough to test it in virtual machines
+	@contrib/dev/setup vagrant
 
 clean: ## remove .venv, caches and build/
 	$(AS_ROOT)rm -rf .venv .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks build dist

@@ -82,11 +82,11 @@ def facts() -> NodeFacts:
 
 
 def settings(mode: str) -> Settings:
-    """What kube-proxy's `mode` (``nftables``, ``iptables``) does by default with a cluster CIDR."""
+    """What kube-proxy's `mode` (``nftables``, ``iptables``) does by default with a cluster CIDR; ``ipvs`` here follows nftables."""
     return Settings(
-        compat=Compat.of(mode),
+        compat=Compat.of("iptables" if mode == "iptables" else "nftables"),
         detector=Detector(mode=DetectMode.CLUSTER_CIDR, cidr4=POD_CIDR),
-        service_cidrs=(SERVICE_CIDR,) if mode == "nftables" else (),
+        service_cidrs=(SERVICE_CIDR,) if mode != "iptables" else (),
     )
 
 

@@ -1,95 +1,110 @@
-"""Mode ipvs against its peers, under a kernel that has IPVS: ``python -m kcompile_bench.ipvs [--scale 10000x2]... [--without pyroute2]``
+"""Mode ipvs: ``python -m kcompile_bench.ipvs [pytest's arguments]`` runs its suites where IPVS is, and writes bench/results/ipvs.json.
 
-Virtual and real servers into the kernel: kcompile's batched messages, ``ipvsadm -R`` and pyroute2.IPVS calls, on the same input in the
-same run. Each has a namespace of its own: what was removed before makes additions slower for minutes (ip_vs_trash_get_dest()).
-Then a whole apply, what it reads back, and the change of one endpoint.
+On a kernel that has none, that is a machine of the tests' (User-mode Linux, tests/uml). Below are the peers that are measured beside
+kcompile in the same run, on the same virtual and real servers.
 """
 
 from __future__ import annotations
 
-import argparse
+import gc
 import socket
 import subprocess
-import time
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from kcompile.kernel.drivers import IpvsDriver
-from kcompile.kernel.ipvs import IpvsKernel, load
-from kcompile.kernel.netns import entered
-from kcompile.passes import resolve
+from kcompile.kernel.ipvs import IpvsKernel
 from kcompile.plan.diff import Change
-from kcompile.spec.complete import complete
-from kcompile.spec.convert import service_ports
 from kcompile.targets.ipvs.render import server_command
 
-from .generate import Scale, facts, settings
-from .netns import namespaces
-from .workload import Workload
+__all__ = ["PEERS", "main", "prepared"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_RESULTS = _ROOT / "bench" / "results"
+_SCALES = ("1000x10", "10000x2")
+_MEMORY = 2560  # MiB: specs of ten thousand Services, read whole
+_PATIENCE = 1800  # seconds
+
+Changes = Sequence[Change]
 
 
-def ours(changes: tuple[Change, ...]) -> None:
-    IpvsKernel("legacy").apply(changes)
+def prepared(name: str, changes: Changes) -> Callable[[], None]:
+    """What makes `changes` of servers true in the current namespace by peer `name`: what needn't be timed is done."""
+    return PEERS[name](changes)
 
 
-def ipvsadm(changes: tuple[Change, ...]) -> None:
+def _ours(changes: Changes) -> Callable[[], None]:
+    return lambda: IpvsKernel("legacy").apply(changes)
+
+
+def _ipvsadm(changes: Changes) -> Callable[[], None]:
     text = "".join(f"{server_command(c.key, c.old, c.new)}\n" for c in changes)
-    subprocess.run(["ipvsadm", "-R"], input=text, text=True, check=True)
+    return lambda: _run(["ipvsadm", "-R"], text)
 
 
-def pyroute2(changes: tuple[Change, ...]) -> None:
+def _run(command: list[str], text: str) -> None:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode or done.stderr:
+        raise RuntimeError(f"{command[0]}: {done.stderr[:500]}")
+
+
+def _pyroute2(changes: Changes) -> Callable[[], None]:
     from pyroute2 import IPVS, IPVSDest, IPVSService
 
-    with IPVS() as server:
-        for change in changes:
-            service = IPVSService(addr=change.key[3], port=change.key[4], protocol=socket.IPPROTO_TCP, sched_name="rr")
-            if change.key[0] == "vs":
-                server.service("add", service=service)
-            else:
-                server.dest("add", service=service, dest=IPVSDest(addr=change.key[5], port=change.key[6], fwd_method=0))
+    def work() -> None:
+        gc.enable()  # every message is a cycle: without the collector ten thousand fill the machine
+        with IPVS() as server:
+            for change in changes:
+                service = IPVSService(addr=change.key[3], port=change.key[4], protocol=socket.IPPROTO_TCP, sched_name="rr")
+                verb = "del" if change.new is None else "add"
+                if change.key[0] == "vs":
+                    server.service(verb, service=service)
+                else:
+                    server.dest(verb, service=service, dest=IPVSDest(addr=change.key[5], port=change.key[6], fwd_method=0, weight=1))
+
+    return work
 
 
-PEERS: dict[str, Callable[[tuple[Change, ...]], None]] = {"kcompile": ours, "ipvsadm -R": ipvsadm, "pyroute2": pyroute2}
+PEERS: dict[str, Callable[[Changes], Callable[[], None]]] = {"kcompile": _ours, "ipvsadm -R": _ipvsadm, "pyroute2.IPVS": _pyroute2}
 
 
-def timed(what: str, count: int, work: Callable[[], Any]) -> Any:
-    start = time.perf_counter()
-    result = work()
-    seconds = time.perf_counter() - start
-    print(f"{what:32} {seconds:9.3f} s {seconds / count * 1e6:9.1f} us each", flush=True)
-    return result
-
-
-def run(scale: Scale, without: list[str]) -> None:
-    print(f"--- {scale}", flush=True)
-    inventory = Workload(scale).inventory
-    complete(inventory)
-    driver = IpvsDriver("legacy")
-    program = driver.target.lower(resolve(service_ports(inventory), facts(), settings("nftables")))
-    servers = tuple(Change(key, None, value) for key, value in program.items() if key[0] in ("vs", "rs") and key[2] == "tcp")
-    for name, work in PEERS.items():
-        if name not in without:
-            with namespaces("ipvs") as (namespace,), entered(namespace):
-                timed(f"servers, {name}", len(servers), lambda work=work: work(servers))
-    with namespaces("ipvs") as (namespace,), entered(namespace):
-        changes = timed("compare", len(program), lambda: driver.target.diff({}, program))
-        timed("whole apply", len(program), lambda: driver.apply({}, changes))
-        assert timed("observe", len(program), driver.observe) == program
-        key = next(key for key in program if key[0] == "rs")
-        one = {k: v for k, v in program.items() if k != key} | {(*key[:6], 9): program[key]}
-        changes = driver.target.diff(program, one)
-        timed("one endpoint", len(changes), lambda: driver.apply({}, changes))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m kcompile_bench.ipvs", description=__doc__)
-    parser.add_argument("--scale", action="append", metavar="SERVICESxENDPOINTS")
-    parser.add_argument("--without", action="append", default=[], choices=PEERS)
-    arguments = parser.parse_args()
-    load()
-    for text in arguments.scale or ["1000x10", "10000x2"]:
-        run(Scale.parse(text), arguments.without)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns pytest's exit status, or that of ``python -m uml``."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--scale" not in given:
+        given += [word for scale in _SCALES for word in ("--scale", scale)]
+    suites = [str(_ROOT / "bench" / "suites" / name) for name in ("test_ipvs.py", "test_kernel.py")]
+    options = [
+        "-p",
+        "no:plugins.machines",
+        "--bench-mode",
+        "ipvs",
+        "--benchmark-only",
+        "--benchmark-quiet",
+        f"--benchmark-json={_RESULTS / 'ipvs.json'}",
+    ]
+    command = [sys.executable, "-m", "pytest", *suites, "-p", "no:cacheprovider", *options, *given]
+    _RESULTS.mkdir(exist_ok=True)
+    environment = ["env", f"PYTHONPATH={_ROOT / 'bench'}"]
+    if Path("/proc/net/ip_vs").exists():
+        return subprocess.run([*environment, *command], cwd=_ROOT, check=False).returncode
+    machine = [
+        sys.executable,
+        "-m",
+        "uml",
+        "--module",
+        "ip_vs",
+        "--memory",
+        str(_MEMORY),
+        "--time",
+        str(_PATIENCE),
+        "--write",
+        str(_RESULTS),
+    ]
+    return subprocess.run(
+        ["env", f"PYTHONPATH={_ROOT / 'tests'}", *machine, "--", *environment, *command], cwd=_ROOT, check=False
+    ).returncode
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

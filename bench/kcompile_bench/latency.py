@@ -123,7 +123,8 @@ def _apply(path: Path, mode: str, workload: Workload) -> None:
     with entered(path.node):
         driver = driver_for(mode)
         program = workload.program(family_of(mode))
-        driver.apply(driver.target.scripts(driver.target.diff(driver.observe(), program)))
+        changes = driver.target.diff(driver.observe(), program)
+        driver.apply(driver.target.scripts(changes), changes)
 
 
 def _measure(conditions: Sequence[Condition], options: argparse.Namespace) -> dict[tuple[str, str], list[list[Sample]]]:

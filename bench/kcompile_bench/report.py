@@ -1,6 +1,7 @@
-"""Turns bench/results/{suites,latency}.json into Markdown: the budgets, every stage, the peers, the latency.
+"""Turns bench/results/{suites,latency,ipvs}.json into Markdown: the budgets, every stage, the peers, the latency; mode ipvs apart.
 
-``python -m kcompile_bench.report [--into docs/reference/performance.md]``; with --into it replaces what is between the page's marks.
+``python -m kcompile_bench.report [--into docs/reference/performance.md]``; with --into it replaces what is between the page's marks,
+of either part that there are results of.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .latency import table as latency_table
 __all__ = ["main"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-_BEGIN, _END = "<!-- results -->\n", "<!-- end of results -->\n"
+_PARTS = ("results", "ipvs results")  # <!-- results --> ... <!-- end of results -->
 _STAGES = (
     "decode json", "decode yaml", "validate", "allocate", "convert", "passes", "lower", "diff", "diff, no change", "render",
     "apply", *(f"apply, {chunk:,} elements a statement" for chunk in (200, 2_000, 1_000_000)), "observe",
@@ -29,7 +30,8 @@ _PEER_STAGES = (
     ("peer change", "change in memory", "one endpoint, all lowered"),
     ("peer change", "change of one port", "one endpoint, its port lowered"),
 )
-_MODES = ("", "nftables", "iptables", "iptables-legacy", "iptables-nft")
+_IPVS_PEERS = (("ipvsadm -R", 10), ("pyroute2.IPVS", 50))  # by how much to be faster than they
+_MODES = ("", "ipvs", "nftables", "iptables", "iptables-legacy", "iptables-nft")
 
 
 class Figure(NamedTuple):
@@ -74,14 +76,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--into", type=Path, metavar="FILE", help="replace what is between the marks of this page")
     options = parser.parse_args(arguments)
-    text = report(options.results)
+    texts = [report(options.results), ipvs_report(options.results)]
     if options.into is None:
-        print(text)
+        print("\n".join(texts))
         return
     page = options.into.read_text()
-    head, _, rest = page.partition(_BEGIN)
-    _, _, tail = rest.partition(_END)
-    options.into.write_text(f"{head}{_BEGIN}\n{text}\n{_END}{tail}")
+    for name, text in zip(_PARTS, texts, strict=True):
+        if text:
+            page = _replaced(page, name, text)
+    options.into.write_text(page)
+
+
+def _replaced(page: str, name: str, text: str) -> str:
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{text}\n{end}{tail}"
 
 
 def report(directory: Path) -> str:
@@ -98,9 +108,43 @@ def report(directory: Path) -> str:
         parts += [f"### TCP connect, {Scale.parse(latency['scale']).title}", "", latency_table(latency["results"]), ""]
     for name, machine in (("suites", suites and suites["machine_info"]), ("latency", latency and latency["machine"])):
         if machine:
-            said = "{cpu}, Linux {kernel}, Python {python}, nft {nft}, iptables {iptables}, load average at start {load}".format(**machine)
-            parts.append(f"Machine ({name}): {said}.\n")
+            parts.append(_machine(name, machine))
     return "\n".join(parts)
+
+
+def ipvs_report(directory: Path) -> str:
+    """Mode ipvs: measured by itself, under a kernel that has it. Empty where there are no results."""
+    ipvs = _read(directory / "ipvs.json")
+    if not ipvs:
+        return ""
+    figures = _figures(ipvs)
+    return "\n".join([*_ipvs_peers(figures), "", *_stages(figures), "", _machine("ipvs", ipvs["machine_info"])])
+
+
+def _machine(name: str, machine: dict[str, str]) -> str:
+    said = "{cpu}, Linux {kernel}, Python {python}, nft {nft}, iptables {iptables}, load average at start {load}".format(**machine)
+    return f"Machine ({name}): {said}.\n"
+
+
+def _ipvs_peers(figures: Figures) -> Iterator[str]:
+    yield "Virtual and real servers into the kernel, milliseconds of wall clock.\n"
+    yield "| | scale | kcompile | " + " | ".join(f"{peer} | ratio | goal {goal}" for peer, goal in _IPVS_PEERS) + " |"
+    yield "| --- | --- | --- |" + " --- |" * (3 * len(_IPVS_PEERS))
+    for stage in ("servers", "one server"):
+        for scale in _scales(figures):
+            ours = figures.get((f"{stage}, kcompile", "ipvs", scale))
+            if ours is None:
+                continue
+            title = f"all {ours.info['entries']:,}" if stage == "servers" else "one real server"
+            cells = [f"{title} | {Scale.parse(scale).title} | {_ms(ours.wall)}"]
+            for peer, goal in _IPVS_PEERS:
+                theirs = figures.get((f"{stage}, {peer}", "ipvs", scale))
+                if theirs is None:
+                    cells.append("| | ")
+                    continue
+                ratio = theirs.wall / ours.wall
+                cells.append(f"{_ms(theirs.wall)} | {ratio:.1f} | {_met(-ratio, -goal) if stage == 'servers' else ''}")
+            yield f"| {' | '.join(cells)} |"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

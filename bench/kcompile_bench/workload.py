@@ -21,7 +21,7 @@ from .generate import Scale, facts, json_text, settings, without_last_endpoint, 
 
 __all__ = ["MAX_BYTES", "Workload", "family_of"]
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 256 << 20  # a read sets aside as much, which a machine of the tests must have
 
 
 def family_of(mode: str) -> str:

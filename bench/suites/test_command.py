@@ -7,6 +7,7 @@ import pytest
 
 from kcompile_bench.generate import NODE
 from kcompile_bench.spawned import cost_of
+from kcompile_bench.workload import MAX_BYTES
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def command(measure, benchmark, workload, tmp_path, monkeypatch):
 
         def run(stage, verb, mode, *, setup=None, before=None):
             line = [sys.executable, "-m", "kcompile", verb, "-f", str(path), "--mode", mode, "--node", NODE]
-            line += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(1 << 30)]
+            line += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(MAX_BYTES)]
             if before:
                 before()
                 cost_of(line)

@@ -24,12 +24,14 @@ def size(scripts):
 
 
 def load(driver, observed, program):
-    driver.apply(driver.target.scripts(driver.target.diff(observed, program)))
+    changes = driver.target.diff(observed, program)
+    driver.apply(driver.target.scripts(changes), changes)
 
 
 def test_apply(measure, workload, mode, driver, fresh):
-    scripts = driver.target.scripts(driver.target.diff({}, workload.program(family_of(mode))))
-    measure("apply", lambda: driver.apply(scripts), mode=mode, setup=fresh, entries=size(scripts))
+    changes = driver.target.diff({}, workload.program(family_of(mode)))
+    scripts = driver.target.scripts(changes)
+    measure("apply", lambda: driver.apply(scripts, changes), mode=mode, setup=fresh, entries=size(scripts))
 
 
 @pytest.mark.modes("nftables")

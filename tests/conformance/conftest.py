@@ -36,8 +36,8 @@ def by_number(file: Path) -> tuple[int, str]:
 
 def chosen_modes(config: pytest.Config) -> list[str]:
     chosen = [mode for option in config.getoption("mode") for mode in option.split(",")]
-    if unknown := sorted(set(chosen) - set(modes.ALL)):
-        raise pytest.UsageError(f"unknown mode {', '.join(unknown)}: there are {', '.join(modes.ALL)}")
+    if unknown := sorted(set(chosen) - set(modes.MODES)):
+        raise pytest.UsageError(f"unknown mode {', '.join(unknown)}: there are {', '.join(modes.MODES)}")
     return list(dict.fromkeys(chosen))
 
 

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from . import netns
+from . import netns, prefork
 from .flowcase import FlowCase, Node
 
 __all__ = ["Kcompile", "Result", "configuration", "node_object", "ours", "rules"]
@@ -97,18 +95,8 @@ class Kcompile:
     def run(self, *arguments: str, timeout: float = 60.0) -> Result:
         """Run one command. Its output goes through a file: a server left in the background may keep it open."""
         log = self.folder / f"{arguments[0]}.log"
-        with log.open("w") as output:
-            done = subprocess.run(
-                [sys.executable, "-m", "kcompile", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                cwd=self.folder,
-                timeout=timeout,
-                check=False,
-            )
-        return Result(done.returncode, log.read_text())
+        code = prefork.run(arguments, self._environment, self.folder, log, timeout)
+        return Result(code, log.read_text())
 
     def apply(self, case: FlowCase) -> Result:
         return self.run("apply", "--mode", self.mode, *self.write(case), "--netns", self.namespace)
@@ -117,13 +105,13 @@ class Kcompile:
         return self.run("delete", "--mode", self.mode, "--netns", self.namespace)
 
     def processes(self) -> list[int]:
-        """Live processes of this node's kcompile: those in its namespace, and those that inherited its run directory."""
+        """Live processes of this node's kcompile: those in its namespace, in its folder, or with its run directory for a variable."""
         mark = f"KCOMPILE_RUN_DIR={self.folder / 'run'}".encode()
         found = set(netns.pids(self.namespace))
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    if (entry / "cwd").readlink() == self.folder or mark in (entry / "environ").read_bytes().split(b"\0"):
                         found.add(int(entry.name))
         return sorted(found - {os.getpid()})
 

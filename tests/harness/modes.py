@@ -16,7 +16,7 @@ from kcompile.kernel import drivers
 
 from . import netns
 
-__all__ = ["ALL", "IPVS_TOO", "MODES", "missing", "no_namespaces"]
+__all__ = ["MODES", "missing", "no_namespaces"]
 
 _NFT = """\
 table {family} probe {{
@@ -73,14 +73,8 @@ _PROBES: dict[str, Callable[[str], None]] = {
 }
 """Each mode with a probe that raises in a namespace where the mode can't work."""
 
-IPVS_TOO = bool(os.environ.get("KCOMPILE_TEST_IPVS"))
-"""The ipvs mode is young: its tests run when they are asked for (``make test-ipvs``, or ``--mode ipvs``), not with all the others."""
-
-ALL = [mode for mode in _PROBES if mode in drivers.MODES]
-"""What kcompile has."""
-
-MODES = [mode for mode in ALL if IPVS_TOO or mode != "ipvs"]
-"""What is tested unless a mode is named."""
+MODES = [mode for mode in _PROBES if mode in drivers.MODES]
+"""What kcompile has, and so what is tested unless a mode is named."""
 
 
 def no_namespaces() -> str:

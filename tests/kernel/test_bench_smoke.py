@@ -20,7 +20,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("mode", [mode for mode in modes.MODES if mode != "ipvs"])  # whose benchmarks are still to come
+@pytest.mark.parametrize("mode", list(modes.MODES))
 def test_every_suite_runs(mode: str):
     if reason := modes.missing(mode):
         pytest.skip(reason)
@@ -42,3 +42,10 @@ def test_latency_is_measured_and_reported(tmp_path: Path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+
+
+def test_answers_of_the_name_server_are_counted():
+    printed = run("kcompile_bench.dns", "--records", "300", "--count", "500").splitlines()
+    assert "Serving 307 records of cluster.local on 127.0.0.1, port 5353." in printed[0]
+    assert printed[1].split()[2:6] == ["100", "answers", "of", "100"]
+    assert printed[2].split()[1:5] == ["500", "answers", "of", "500"]

@@ -144,6 +144,25 @@ def test_damage_is_seen_and_repaired(here, damage):
     become(here, program)
 
 
+@pytest.mark.parametrize(
+    "other", ["hash:ip,port family inet maxelem 2048 timeout 600 counters", "hash:ip,port family inet maxelem 1048576"]
+)
+def test_a_set_of_another_definition_is_rebuilt(here, other):
+    """Under the rules that ask for it, with its elements."""
+    program = program_of(11)
+    become(here, program)
+    entries = [line for line in tool("ipset", "save", "KCOMPILE-4-FRONTENDS").splitlines() if line.startswith("add ")]
+    tool("ipset", "create", "other", *other.split())
+    for line in entries[1:]:
+        tool("ipset", "add", "other", line.split()[2])
+    tool("ipset", "swap", "other", "KCOMPILE-4-FRONTENDS")
+    tool("ipset", "destroy", "other")
+    assert here.observe()["set", 4, "FRONTENDS"] == other
+    become(here, program)
+    assert TARGET.diff(here.observe(), program) == ()
+    become(here, {})
+
+
 def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
     program = program_of(12)
     become(here, program)
@@ -165,6 +184,15 @@ def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
     assert here.observe() == program
 
 
+def test_a_namespace_without_any_address_is_explained(here):
+    server = ("vs", 4, "tcp", "10.96.0.1", 80)
+    program = {("device",): "", server: VirtualServer("rr"), ("rs", *server[1:], "10.244.0.5", 80): RealServer(1)}
+    with netns.group(["bare"]) as names, netns.enter(names["bare"]):
+        with pytest.raises(KernelError, match=r"-r 10\.244\.0\.5:80 -m -w 1: not the address of a host, or .* \(ip link set lo up\)"):
+            here.apply({}, TARGET.diff({}, program))
+        assert here.observe() == {}
+
+
 def test_a_check_writes_nothing_and_finds_what_the_kernel_lacks(here):
     program = program_of(13)
     here.check({}, program)
@@ -173,7 +201,7 @@ def test_a_check_writes_nothing_and_finds_what_the_kernel_lacks(here):
     assert here.observe() == {}
 
 
-def test_ten_thousand_addresses_and_servers_in_batches(here):
+def test_three_thousand_addresses_and_servers_in_batches(here):
     program = {("device",): ""}
     for i in range(3000):
         address = f"10.96.{i // 250}.{i % 250 + 1}"

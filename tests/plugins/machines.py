@@ -2,7 +2,7 @@
 
 A test is one of them that is marked ``ipvs_kernel``, or marked ``kernel`` with a parameter ``ipvs`` (a mode). They are collected
 here, run there, and reported here, with -x, -q, the summary and the exit status as usual. ``ipvs_kernel(machine="tcg")`` asks for a
-machine that has the other modes too.
+machine that has the other modes too; such tests are slow, get the marker ``tcg`` and are left out unless ``-m`` names it.
 
     --machine auto   that (the default)
     --machine here   every test on this kernel
@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import modes
 from uml.kernels import KINDS
 from uml.remote import FOLDER, Remote
 
 from .inside import Inside
 
 MARKER = "ipvs_kernel"
+PATIENCE = {"uml": 300.0, "tcg": 1200.0}
 
 
 @functools.cache
@@ -50,9 +50,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--machine-patience",
         type=float,
-        default=300,
         metavar="SECONDS",
-        help="end a machine in which no test begins or ends for so long (default: 300)",
+        help="end a machine in which no test begins or ends for so long (default: 300; tcg: 1200)",
     )
 
 
@@ -65,6 +64,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
     if "ipvs" in parameters and item.get_closest_marker("kernel") and not item.get_closest_marker(MARKER):
         item.add_marker(MARKER)
+    if (marker := item.get_closest_marker(MARKER)) and marker.kwargs.get("machine") == "tcg":
+        item.add_marker("tcg")
 
 
 class Outside:
@@ -84,12 +85,11 @@ class Outside:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tests of machines come last: by then most have been run, for the machine works beside.
-
-        Those marked ``ipvs_kernel`` stay out unless they are asked for (harness/modes.py).
-        """
-        if items and not modes.IPVS_TOO and "ipvs" not in items[0].config.getoption("mode", []):
-            items[:] = [item for item in items if item.get_closest_marker("ipvs_kernel") is None]
+        """Tests of machines come last: by then most have been run, for the machine works beside. Those of tcg only with ``-m tcg``."""
+        if self._where == "auto" and "tcg" not in self._config.option.markexpr:
+            slow = [item for item in items if self.machine_of(item) == "tcg"]
+            self._config.hook.pytest_deselected(items=slow)
+            items[:] = [item for item in items if item not in slow]
         items.sort(key=self.machine_of)
 
     @pytest.hookimpl(tryfirst=True)
@@ -97,9 +97,10 @@ class Outside:
         """Start machines now, if there is a CPU for them beside the one that is busy here; the others start with their first test."""
         if session.config.option.collectonly or (session.testsfailed and not session.config.option.continue_on_collection_errors):
             return
+        patience = session.config.getoption("machine_patience")
         for kind in KINDS:
             if chosen := [item for item in session.items if self.machine_of(item) == kind]:
-                self._remotes[kind] = Remote(kind, chosen, session.config, session.config.getoption("machine_patience"))
+                self._remotes[kind] = Remote(kind, chosen, session.config, patience or PATIENCE[kind])
         for remote in list(self._remotes.values())[: len(os.sched_getaffinity(0)) - 1]:
             remote.start()
 

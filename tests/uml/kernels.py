@@ -42,12 +42,15 @@ def uml(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[in
 
 
 def _temporary_memory(memory: int) -> list[str]:
-    """User-mode Linux keeps its memory in a file in /dev/shm, which may be small: then in /tmp."""
+    """User-mode Linux keeps its memory, which it executes too, in a file in /dev/shm; where that is small or noexec, as containers have
+    it, in /tmp.
+    """
     try:
         free = os.statvfs("/dev/shm")
     except OSError:
         return []
-    return ["env", "TMPDIR=/tmp"] if free.f_bavail * free.f_frsize < memory << 20 else []
+    fits = free.f_bavail * free.f_frsize >= memory << 20 and not free.f_flag & os.ST_NOEXEC
+    return [] if fits else ["env", "TMPDIR=/tmp"]
 
 
 def tcg(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[int], terminal: bool) -> list[str]:

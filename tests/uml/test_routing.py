@@ -9,7 +9,6 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")}
-ENVIRONMENT["KCOMPILE_TEST_IPVS"] = "1"  # harness/modes.py: or such tests stay out
 
 SETTINGS = f"""\
 [pytest]

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "compiler" / "kcompile"
 TARGETS = ("iptables", "nftables", "ipvs", "xdp")
-SLOW = ("pyroute2", "iptc", "bcc", "matplotlib", "scipy", "numpy")
+SLOW = ("pyroute2", "iptc", "bcc", "matplotlib", "scipy", "numpy", "dns")
 
 
 def module_name(path: Path) -> str:
@@ -120,7 +120,14 @@ def test_slow_modules_and_the_bench_kit_stay_out(module: str):
     assert not reaches(imported_by(module, top_level_only=True), *SLOW)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"], ["doctor", "--help"], ["bench", "run", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        *([*verb, "--help"] for verb in (["apply"], ["doctor"], ["dns", "serve"], ["lab", "up"], ["bench", "run"])),
+    ],
+)
 def test_help_loads_nothing_slow(arguments: list[str]):
     probe = (
         "import sys\n"
@@ -134,5 +141,15 @@ def test_help_loads_nothing_slow(arguments: list[str]):
     assert done.stdout
     loaded = set(done.stderr.split())
     assert "kcompile.cli" in loaded
-    slow = (*SLOW, "yaml", "asyncio", "kcompile.kernel", "kcompile.targets", "kcompile.spec", "kcompile.passes")
+    slow = (
+        *SLOW,
+        "yaml",
+        "asyncio",
+        "kcompile.kernel",
+        "kcompile.targets",
+        "kcompile.spec",
+        "kcompile.passes",
+        "kcompile.lab",
+        "kcompile.dns",
+    )
     assert not reaches(loaded, *slow)

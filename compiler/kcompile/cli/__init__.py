@@ -21,6 +21,8 @@ _VERBS = {
     "diff": "Compare this node with the specs; exit 1 where they differ.",
     "delete": "Remove what kcompile has put on this node.",
     "get": "Show the services, endpoints or rules that the kernel holds.",
+    "dns": "Print or serve the names of the Services.",
+    "lab": "Bring up a cluster on this machine, use it, take it down.",
     "bench": "Measure what each way to a pod costs in each mode, and report it.",
     "doctor": "Show which modes this node can run, and what is in their way.",
     "completion": "Print the shell's completion script.",

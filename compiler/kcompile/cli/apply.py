@@ -9,14 +9,13 @@ import click
 
 from . import options
 from .console import Progress, echo, print_data, warn
+from .migration import retiring
 from .plan import headline, print_plan
 
 __all__ = ["command"]
 
 # Frontends named in apply's own report; plan names them all.
 _SHOWN = 20
-
-_RETIRING = "Kubernetes is retiring its ipvs mode (deprecated since 1.35). To move this node: kcompile apply --mode nftables -f ..."
 
 
 @click.command("apply")
@@ -43,7 +42,7 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
         plan = session.plan(compiled.dataplane, compiled.warnings, progress)
         warn(plan.warnings)
         if compiled.mode == "ipvs" and (applied is None or applied.mode != "ipvs"):
-            warn([_RETIRING])
+            warn([retiring(click.get_current_context())])
         if dry_run != "none":
             if dry_run == "kernel":
                 session.driver.check(plan.scripts, session.desired)

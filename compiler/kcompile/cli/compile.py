@@ -50,7 +50,7 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
         return
     for change in plan.node:
         kind, name = change.key[0], change.key[1]
-        click.echo(f"# {kind} {name} = {change.new}" if kind == "sysctl" else f"# health check port {name}")
+        click.echo(f"# {kind} {name} = {change.new}" if kind != "health" else f"# health check port {name}")
     for label, script in plan.scripts.items():
         if label != "nft":
             click.echo(f"# {_TOOLS.get(label, label)}")

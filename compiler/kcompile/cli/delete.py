@@ -52,7 +52,7 @@ def _delete_services(request: options.Request, directory: Path, output: str, dry
     progress = Progress()
     session = Session.open(request, applied.mode, directory)
     plan = session.plan(rest, (), progress)
-    _finish(session, plan, rest, output, dry_run, progress)
+    _finish(session, plan, rest, output, dry_run, progress, keep_connections=True)
     if dry_run == "none":
         remember(directory, applied.mode, rest)
 
@@ -83,12 +83,14 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     plan = session.plan(nothing, (), progress)
     if left:  # another mode's rules stay, and need the sysctls and the health checks
         plan = msgspec.structs.replace(plan, node=())
-    _finish(session, plan, nothing, output, dry_run, progress)
+    _finish(session, plan, nothing, output, dry_run, progress, keep_connections=False)
     if dry_run == "none" and not left:
         forget(directory)
 
 
-def _finish(session: Any, plan: Any, dataplane: Dataplane, output: str, dry_run: str, progress: Progress) -> None:
+def _finish(
+    session: Any, plan: Any, dataplane: Dataplane, output: str, dry_run: str, progress: Progress, *, keep_connections: bool
+) -> None:
     from ..plan.render import plan_data
 
     if dry_run != "none":
@@ -98,7 +100,7 @@ def _finish(session: Any, plan: Any, dataplane: Dataplane, output: str, dry_run:
         print_plan(session, plan, output)
         return
     if not plan.empty:
-        warn(session.commit(plan, dataplane, progress))
+        warn(session.commit(plan, dataplane, progress, keep_connections=keep_connections))
     progress.done()
     if output != "text":
         print_data({**plan_data(plan, session.driver.target, with_script=False), "applied": not plan.empty}, output)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from ..spec.config import Config
     from ..spec.state import AllocationState
 
-__all__ = ["Compiled", "Session", "compile_request", "target_of"]
+__all__ = ["Compiled", "Session", "allocations_path", "compile_request", "overridden", "target_of"]
+
+_LINGERS = "mode ipvs still carries {} open connections: an apply after they have ended, or in {:.0f} minutes, removes the rest of it"
 
 
 class Compiled(msgspec.Struct, kw_only=True):
@@ -65,7 +67,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
     gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
     progress.step("reading specs")
-    config = _overridden(load_config(request.config) if request.config else Config(), request)
+    config = overridden(load_config(request.config) if request.config else Config(), request)
     inventory = load(request.files, stdin=sys.stdin.buffer, max_bytes=request.max_input_bytes)
     progress.step("checking specs")
     validate(inventory)
@@ -78,7 +80,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     node = pick_node(inventory, name or None)
     config = msgspec.structs.replace(config, hostname=name)
     run_settings = settings(config, node, inventory.service_cidrs, mode=mode.partition("-")[0])
-    path = _allocations_path(request)
+    path = allocations_path(request)
     allocations = allocate(
         inventory.services,
         AllocationState.load(str(path)),
@@ -104,7 +106,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     )
 
 
-def _overridden(config: Config, request: Request) -> Config:
+def overridden(config: Config, request: Request) -> Config:
     """`config` with what the command line says on top."""
     from ..spec.fieldtypes import CidrPair, PortRange, decode_field
 
@@ -127,7 +129,8 @@ def _overridden(config: Config, request: Request) -> Config:
     return msgspec.structs.replace(config, **changes)
 
 
-def _allocations_path(request: Request) -> Path:
+def allocations_path(request: Request) -> Path:
+    """The file that keeps what was allocated for the node of `request`."""
     if request.state:
         return Path(request.state)
     base = Path(os.environ.get("KCOMPILE_STATE_DIR") or "/var/lib/kcompile")
@@ -178,12 +181,16 @@ class Session:
 
     @classmethod
     def open(cls, request: Request, mode: str, directory: Path) -> Session:
-        """A session for `mode`, with the drivers of other modes that have rules on the node."""
-        from ..kernel.drivers import driver_for, installed_drivers
+        """A session for `mode`, with the drivers of other modes that have something on the node that can go."""
+        from ..kernel.drivers import driver_for, installed_drivers, stray_rules
+        from ..kernel.leave import departure
         from ..kernel.node import NodeResources
 
         driver = driver_for(mode, request.iptables_backend, directory)
-        return cls(request, driver, installed_drivers(driver.name, directory), NodeResources(directory))
+        others = [d for d in installed_drivers(driver.name, directory) if d.name != "ipvs" or departure(d, d.observe())]
+        if request.iptables_backend:  # else it is the variant that has such rules
+            others = stray_rules(driver) + others
+        return cls(request, driver, others, NodeResources(directory))
 
     def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress) -> Plan:
         """What makes this node run `dataplane`."""
@@ -220,23 +227,40 @@ class Session:
         told = [f"{self.driver.name} has no IPv{v} on this node: the IPv{v} side of every Service is left out" for v in sorted(lacking)]
         return msgspec.structs.replace(dataplane, ports=ports), tuple(told)
 
-    def commit(self, plan: Plan, dataplane: Dataplane, progress: Progress) -> list[str]:
-        """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py)."""
+    def commit(self, plan: Plan, dataplane: Dataplane, progress: Progress, *, keep_connections: bool = True) -> list[str]:
+        """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py).
+
+        `keep_connections`: what open connections through another mode's IPVS need stays until they have ended.
+        """
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge
+        from ..kernel.drain import LIMIT
         from ..kernel.facts import interface_addresses
+        from ..kernel.leave import leave, prepare
 
         progress.step("programming the kernel")
 
         def work() -> list[str]:
-            warnings = self.resources.apply(plan.node, self.node_desired)
+            # a sysctl that the old mode needs is put back when that has gone
+            after = [c for c in plan.node if c.key[0] == "sysctl" and c.key not in self.node_desired]
+            warnings = self.resources.apply([c for c in plan.node if c not in after], self.node_desired)
+            left = [(other, other.observe()) for other in self.others]
+            for other, held in left if keep_connections else ():
+                prepare(other, held)
             self.driver.apply(plan.scripts, plan.rules)
             past = past_targets(self.driver.target, self.observed) if plan.rules else {}
-            for other in self.others:
-                held = other.observe()
-                past |= past_targets(other.target, held)
-                changes = other.target.diff(held, {})
-                other.apply(other.target.scripts(changes), changes)
+            for other, held in left:
+                flows = past_targets(other.target, held)
+                if keep_connections and other.name == "ipvs":
+                    # the new rules see no packet of a flow that IPVS has begun, and its real servers go now
+                    purge({}, flows, interface_addresses())
+                    if connections := leave(other, held):
+                        warnings.append(_LINGERS.format(connections, LIMIT / 60))
+                else:
+                    changes = other.target.diff(held, {})
+                    other.apply(other.target.scripts(changes), changes)
+                past |= flows
+            warnings += self.resources.apply(after, self.node_desired)
             live = live_targets(dataplane)
             if plan.rules and (live or past):
                 purge(live, past, interface_addresses())

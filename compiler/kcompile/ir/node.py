@@ -82,11 +82,15 @@ class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Ipvs(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What only mode ipvs asks (KubeProxyIPVSConfiguration). Virtual servers in `excluded` CIDRs that no Service has are left alone."""
+    """What only mode ipvs asks (KubeProxyIPVSConfiguration). Virtual servers in `excluded` CIDRs that no Service has are left alone.
+
+    `timeouts`: seconds of ``tcp``, ``tcpfin`` and ``udp`` where the node's own aren't wanted.
+    """
 
     scheduler: str = "rr"
     strict_arp: bool = False
     excluded: tuple[str, ...] = ()
+    timeouts: tuple[tuple[str, int], ...] = ()
 
 
 class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):

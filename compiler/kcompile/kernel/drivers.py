@@ -17,7 +17,7 @@ from ..errors import UnsupportedError
 from ..plan.diff import Change
 from ..targets.base import Key, Program, Target
 
-__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "driver_for", "installed_drivers"]
+__all__ = ["MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "driver_for", "installed_drivers", "stray_rules"]
 
 # What --mode takes; the iptables variants name their back end.
 MODES = ("iptables", "iptables-legacy", "iptables-nft", "ipvs", "nftables")
@@ -123,11 +123,10 @@ class IptablesDriver:
 class IpvsDriver:
     """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``. `directory`: the node's run directory."""
 
-    name = "ipvs"
-
     def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
         from ..targets.ipvs import IpvsTarget
 
+        self.name = "ipvs"
         self.target: Target = IpvsTarget()
         self.backend, self.directory = backend, directory
 
@@ -148,23 +147,48 @@ class IpvsDriver:
         check(self.backend, self.target.diff({}, desired))
 
     def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None:  # noqa: ARG002 (netlink has no script)
+        from . import sources
         from .ipvs import IpvsKernel
 
         IpvsKernel(self.backend, self.directory).apply(changes)
+        if any(change.key[0] == "address" and change.new is None for change in changes):
+            sources.take_back()
 
     def listing(self) -> str:
         """What is ours in the words of ipset, ipvsadm, ip and iptables."""
         return "".join(f"{self.target.describe(key, value)}\n" for key, value in self.observe().items())
 
 
+class _StrayRules(IpvsDriver):
+    """The rules of mode ipvs in the iptables variant that it doesn't use any more."""
+
+    def __init__(self, backend: Literal["legacy", "nft"]) -> None:
+        super().__init__(backend)
+        self.name = f"ipvs on iptables-{backend}"
+
+    def observe(self) -> dict[Key, Any]:
+        from ..targets.xtables.parse import IPVS
+        from . import iptables
+
+        return iptables.observe(self.backend, ("mangle", "nat", "filter"), IPVS)
+
+
+def stray_rules(driver: Driver) -> list[Driver]:
+    """Where `driver` is that of mode ipvs: one for what another choice of the iptables variant has left, if there is anything."""
+    if not isinstance(driver, IpvsDriver):
+        return []
+    return [stray for backend in _VARIANTS if backend != driver.backend and (stray := _StrayRules(backend)).observe()]
+
+
 def driver_for(mode: str, backend: str | None = None, directory: Path | None = None) -> Driver:
     """The driver of `mode` (one of MODES). `backend` overrides which iptables; else the one that the node uses already."""
     if mode == "nftables":
         return NftablesDriver()
+    from ..targets.xtables.parse import IPVS
     from . import iptables
 
     if mode == "ipvs":
-        return IpvsDriver(iptables.detect_backend(backend), directory)
+        return IpvsDriver(iptables.detect_backend(backend, IPVS), directory)
     wanted = backend or mode.partition("-")[2] or None
     return IptablesDriver(iptables.detect_backend(wanted))
 

@@ -101,4 +101,4 @@ def change_addresses(changes: Sequence[Change], failed: Callable[[Change, int], 
     if not device:
         raise KernelError(f"{DEVICE}: {os.strerror(19)}")
     with Netlink(NETLINK_ROUTE) as netlink:
-        netlink.send([encode_address(change, device) for change in changes], lambda at, code: failed(changes[at], code))
+        netlink.send([encode_address(change, device) for change in changes], lambda at, code, _: failed(changes[at], code))

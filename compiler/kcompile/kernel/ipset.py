@@ -1,71 +1,178 @@
-"""Our ipsets: read by ``ipset save``, written by one ``ipset restore`` from a file in memory."""
+"""Our ipsets, over nfnetlink: a thousand elements a message, one message a set to read."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import shutil
-import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import KernelError, UnsupportedError
+from ..plan.diff import Change
 from ..targets.base import Key
-from ..targets.ipvs.resources import SET_PREFIX
+from ..targets.ipvs.render import ipset_command
+from ..targets.ipvs.resources import SET_PREFIX, set_name
+from .ipset_messages import (
+    ADD,
+    CREATE,
+    DEL,
+    DESTROY,
+    FLUSH,
+    LIMIT,
+    LIST,
+    SWAP,
+    create,
+    decode,
+    element,
+    elements,
+    header,
+    line_of,
+    supported,
+)
+from .netlink import NETLINK_NETFILTER, Netlink, Request
 
-__all__ = ["observe", "parse", "restore"]
+__all__ = ["change", "observe"]
 
-# what the kernel chose for itself
-_OWN = re.compile(r" (?:hashsize|bucketsize|initval) \S+")
-_OURS = re.compile(rf"(create|add) {SET_PREFIX}([46])-(\S+) (.*)")
+_OURS = re.compile(rf"{SET_PREFIX}([46])-(\S+)")
+# ip_set.h; what is above IPSET_ERR_TYPE_SPECIFIC differs by type
+_REASONS = {
+    errno.EEXIST: "there is another set of this name",
+    4098: "this kernel has no such type of set",
+    4099: "no room for another set",
+    4100: "in use",
+    4102: "the sets are of different types",
+    4352: "the set is full",  # IPSET_ERR_HASH_FULL
+}
 
 
 def observe() -> dict[Key, Any]:
-    """Our sets and their elements in the current namespace."""
-    return parse(_run(["save"], ""))
-
-
-def parse(text: str) -> dict[Key, Any]:
-    """The sets and elements in what ``ipset save`` printed."""
+    """Our sets and their elements in the current namespace. Others' sets are never read: they may be large."""
     program: dict[Key, Any] = {}
-    for line in text.splitlines():
-        found = _OURS.match(line)
-        if found is None:
-            continue
-        verb, version, name, rest = found.groups()
-        if verb == "create":
-            program["set", int(version), name] = _definition(rest)
-        else:
-            entry, _, options = rest.partition(" ")
-            program["element", int(version), name, entry] = options
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        try:
+            names = [decode(*answer)[0] for answer in netlink.dump(LIST, header(""))]
+        except OSError as e:
+            raise UnsupportedError(f"this kernel has no ipset (modprobe ip_set): {_reason(e.errno or 0)}") from None
+        for name in names:
+            if found := _OURS.fullmatch(name):
+                program |= _observe(netlink, name, int(found[1]), found[2])
     return program
 
 
-def _definition(text: str) -> str:
-    return _OWN.sub("", text).strip()
-
-
-def restore(script: str) -> None:
-    """Carry out `script` (``ipset restore``); KernelError names the line that was refused, those before it have been carried out."""
-    if script:
-        _run(["-exist", "restore"], script)
-
-
-def _run(arguments: list[str], text: str) -> str:
-    tool = shutil.which("ipset", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if tool is None:
-        raise UnsupportedError("ipset is missing: apt-get install ipset")
-    script = os.memfd_create("kcompile-ipset")
+def _observe(netlink: Netlink, name: str, version: int, short: str) -> dict[Key, Any]:
+    program: dict[Key, Any] = {}
     try:
-        view = memoryview(text.encode())
-        while view:
-            view = view[os.write(script, view) :]
-        os.lseek(script, 0, os.SEEK_SET)
-        done = subprocess.run([tool, *arguments], stdin=script, capture_output=True, text=True, errors="replace", check=False)
-    finally:
-        os.close(script)
-    if done.returncode != 0:
-        said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-        if (at := re.search(r"in line (\d+)", said)) and 0 < int(at[1]) <= len(lines := text.splitlines()):
-            said += f": {lines[int(at[1]) - 1]}"
-        raise KernelError(f"ipset: {said}")
-    return done.stdout
+        for answer in netlink.dump(LIST, header(name)):
+            _, definition, members = decode(*answer)
+            if definition:
+                program["set", version, short] = definition
+            for entry, options in members:
+                program["element", version, short, entry] = options
+    except OSError as e:
+        if e.errno != errno.ENOENT:  # gone since
+            raise KernelError(f"ipset: {name}: {_reason(e.errno or 0)}") from None
+    return program
+
+
+def change(changes: Sequence[Change], whole: Sequence[Change] = ()) -> None:
+    """Make `changes` of sets and elements true, those of one set together.
+
+    `whole`: the apply that they are a step of. It says how large a new set will be, and which sets go, so that they are emptied at once.
+    KernelError names the first that was refused; others may have been made.
+    """
+    requests = _Requests(whole)
+    members: dict[tuple[bool, Key], list[Change]] = {}
+    for one in changes:
+        if one.key[0] == "element":
+            members.setdefault((one.new is None, one.key[1:3]), []).append(one)
+        elif one.new is None:
+            requests.add(DESTROY, header(set_name(*one.key[1:3])), one)
+        elif one.old is None:
+            requests.create(one, set_name(*one.key[1:3]))
+        else:
+            requests.rebuild(one)
+    for (gone, place), group in members.items():
+        if gone and place in requests.leaving:
+            requests.add(FLUSH, header(set_name(*place)), group[0])
+        else:
+            requests.elements(DEL if gone else ADD, set_name(*place), group)
+    requests.send()
+
+
+class _Requests:
+    """Messages, each with the changes that it is for."""
+
+    def __init__(self, whole: Iterable[Change]) -> None:
+        self.leaving = {c.key[1:3] for c in whole if c.key[0] == "set" and c.new is None}
+        self._expected = Counter(c.key[1:3] for c in whole if c.key[0] == "element" and c.new is not None)
+        self._made: list[Request] = []
+        self._for: list[Sequence[Change]] = []
+
+    def add(self, kind: int, payload: bytes, *changes: Change) -> None:
+        self._made.append((kind, 0, payload))
+        self._for.append(changes)
+
+    def create(self, change: Change, name: str) -> None:
+        try:
+            self.add(CREATE, create(name, change.new, self._expected[change.key[1:3]]), change)
+        except ValueError as e:
+            raise KernelError(f"ipset: {ipset_command(change.key, change.new)}: what is {e}?") from None
+
+    def elements(self, kind: int, name: str, changes: Sequence[Change]) -> None:
+        packed: list[bytes] = []
+        held: list[Change] = []
+        size = 0
+        for one in changes:
+            try:
+                data = element(one.key[1], one.key[3], one.new or "", len(held))
+            except (ValueError, OSError):
+                raise KernelError(f"ipset: {ipset_command(one.key, one.new)}: no element of this set") from None
+            packed.append(data)
+            held.append(one)
+            size += len(data)
+            if size > LIMIT:
+                self.add(kind, elements(name, packed), *held)
+                packed, held, size = [], [], 0
+        if packed:
+            self.add(kind, elements(name, packed), *held)
+
+    def rebuild(self, change: Change) -> None:
+        """Another set of the new definition, with the elements of the old one, takes its place: rules that refer to it miss nothing."""
+        _, version, short = change.key
+        name = set_name(version, short)
+        if change.old.split()[:3] != change.new.split()[:3]:  # type and family: IPSET_CMD_SWAP refuses that
+            raise KernelError(f"ipset: {name} is a {change.old}, not a {change.new}: kcompile delete, then apply")
+        with Netlink(NETLINK_NETFILTER) as netlink:
+            held = _observe(netlink, name, version, short)
+        held.pop(change.key, None)
+        self._expected[change.key[1:3]] += len(held)
+        spare = f"{name}.new"
+        self.add(DESTROY, header(spare), Change(change.key, "", None))
+        self.create(change, spare)
+        self.elements(ADD, spare, [Change(key, None, supported(options, change.new)) for key, options in held.items()])
+        self.add(SWAP, header(name, spare), change)
+        self.add(DESTROY, header(spare), change)
+
+    def send(self) -> None:
+        refused: list[tuple[int, Change, int]] = []
+
+        def failed(at: int, code: int, request: memoryview) -> None:
+            of = self._for[at]
+            line = line_of(request) if len(of) > 1 else 0
+            if code != errno.ENOENT or of[line].new is not None:  # what is gone already needs no removal
+                refused.append((self._made[at][0], of[line], code))
+
+        if self._made:
+            with Netlink(NETLINK_NETFILTER) as netlink:
+                netlink.send(self._made, failed)
+        if refused:
+            kind, change, code = refused[0]
+            told = f"swap {set_name(*change.key[1:3])}" if kind == SWAP else ipset_command(change.key, change.new)
+            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+            raise KernelError(f"ipset: {told}: {_reason(code)}{more}")
+
+
+def _reason(code: int) -> str:
+    return _REASONS.get(code) or (os.strerror(code) if code < 4096 else f"error {code}")

@@ -41,11 +41,11 @@ class _Result(NamedTuple):
     error: str
 
 
-def detect_backend(override: str | None = None) -> Backend:
+def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = None) -> Backend:
     """The variant that this node's other rules are in, so that all of them are seen in one place.
 
-    First kubelet's hint chains, then whoever has more rules, then what the command ``iptables`` is: the order of
-    iptables-wrappers. Legacy tables that aren't there are not brought to life by looking.
+    First where chains are whose names `ours` matches. Then as iptables-wrappers does: kubelet's hint chains, whoever has more
+    rules, what the command ``iptables`` is. Legacy tables that aren't there are not brought to life by looking.
     """
     if override is not None:
         chosen: Backend | None = next((b for b in _BACKENDS if b == override), None)
@@ -60,9 +60,10 @@ def detect_backend(override: str | None = None) -> Backend:
     if len(usable) == 1:
         return usable[0]
     saved = {backend: "".join(_saved(backend, None).values()) for backend in usable}
-    for backend in usable:
-        if _HINT.search(saved[backend]):
-            return backend
+    for hint in (_HINT,) if ours is None else (re.compile(rf"^:{ours.pattern}", re.MULTILINE), _HINT):
+        for backend in usable:
+            if hint.search(saved[backend]):
+                return backend
     rules = {backend: len(_RULE.findall(saved[backend])) for backend in usable}
     if rules["nft"] != rules["legacy"]:
         return "nft" if rules["nft"] > rules["legacy"] else "legacy"

@@ -19,7 +19,7 @@ from ..errors import KernelError
 from ..plan.diff import Change
 from ..targets.base import Key
 from ..targets.ipvs.marks import is_ours, protocol_of
-from ..targets.ipvs.render import rules_script, server_command, sets_script
+from ..targets.ipvs.render import rules_script, server_command
 from ..targets.ipvs.resources import DRAINED, FWMARK, RealServer, virtual_server_of
 from ..targets.ipvs.steps import Kind, Step, steps
 from ..targets.ipvs.target import without_held
@@ -75,7 +75,7 @@ class IpvsKernel:
             if step.kind is Kind.SERVERS and step.changes[0].new is None:
                 draining = self._remove(step.changes, drain)
             elif step.changes:
-                self._carry_out(step)
+                self._carry_out(step, changes)
         Deadlines(self._directory).note(draining, [c.key for c in changes if c.key[0] == "rs"])
 
     def _undo(self, changes: Sequence[Change]) -> None:
@@ -84,13 +84,16 @@ class IpvsKernel:
         back = [Change(c.key, now.get(c.key), c.old) for c in changes if now.get(c.key) != c.old]
         self._run(back)
 
-    def _carry_out(self, step: Step) -> None:
+    def _carry_out(self, step: Step, whole: Sequence[Change]) -> None:
         if step.kind is Kind.SETS:
-            ipset.restore(sets_script(step))
+            ipset.change(step.changes, whole)
         elif step.kind is Kind.RULES:
             iptables.apply({step.family: rules_script(step)}, self._backend)
         elif step.kind is Kind.ADDRESSES:
-            _all(dummy.change_addresses, step.changes, "address")
+            if step.changes[0].new is None and any(c.key == ("device",) and c.new is None for c in whole):
+                dummy.remove()  # with all of them at once: one by one, the kernel looks for each in a list
+            else:
+                _all(dummy.change_addresses, step.changes, "address")
         elif step.kind is Kind.SERVERS:
             _all(_send, step.changes, "IPVS")
         elif step.changes[0].new is None:
@@ -129,7 +132,7 @@ def _drains(key: Key) -> bool:
 def _send(changes: Sequence[Change], failed: Callable[[Change, int], None]) -> None:
     with Netlink(NETLINK_GENERIC) as netlink:
         family = generic_family(netlink, "IPVS")
-        netlink.send([(family, 0, encode(change)) for change in changes], lambda at, code: failed(changes[at], code))
+        netlink.send([(family, 0, encode(change)) for change in changes], lambda at, code, _: failed(changes[at], code))
 
 
 def _all(send: Callable[[Sequence[Change], Callable[[Change, int], None]], None], changes: Sequence[Change], what: str) -> None:
@@ -153,6 +156,8 @@ def _reason(code: int, change: Change) -> str:
         return "somebody else has this virtual server"
     if code == errno.ENOENT and change.key[0] == "vs":
         return f"this kernel has no scheduler {change.new.scheduler} (modprobe ip_vs_{change.new.scheduler})"
+    if code == errno.EINVAL and change.key[0] == "rs":  # ip_vs_new_dest() asks the local table, which the first address makes
+        return "not the address of a host, or this namespace has none of its own (ip link set lo up)"
     return os.strerror(code)
 
 

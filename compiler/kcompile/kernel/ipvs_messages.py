@@ -13,9 +13,10 @@ from ..targets.base import Key
 from ..targets.ipvs.resources import FWMARK, VirtualServer
 from .netlink import attribute, attributes
 
-__all__ = ["GET_DEST", "GET_SERVICE", "decode_real_server", "decode_service", "encode", "header", "named"]
+__all__ = ["GET_CONFIG", "GET_DEST", "GET_SERVICE", "SET_CONFIG", "decode_real_server", "decode_service", "encode", "header", "named"]
 
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = range(1, 9)
+SET_CONFIG, GET_CONFIG = 12, 13
 _SERVICE, _DEST = 1, 2  # IPVS_CMD_ATTR_*
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}

@@ -14,17 +14,23 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import KernelError, UnsupportedError
 
-__all__ = ["DUMP", "REQUEST", "Netlink", "attribute", "attributes", "generic_family", "message"]
+__all__ = ["DUMP", "REQUEST", "Failed", "Netlink", "Request", "attribute", "attributes", "generic_family", "message"]
 
-NETLINK_ROUTE, NETLINK_GENERIC = 0, 16
+NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
 REQUEST, _ACK, DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _BUFFER = 8 << 20
-_BATCH = 512
+_BATCH, _BATCH_BYTES = 512, 1 << 20
 _HEADER = struct.Struct("=IHHII")
 _ERRNO = struct.Struct("=i")
 _ATTRIBUTE = struct.Struct("=HH")
+
+Request = tuple[int, int, bytes]
+"""Type, flags and payload of a message."""
+Failed = Callable[[int, int, memoryview], None]
+"""Is told of a refused request: its index, the errno, and what the kernel sent back of its payload, mostly nothing (NETLINK_CAP_ACK)."""
+
 _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 3, 1, 2
 
 
@@ -69,12 +75,18 @@ class Netlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def send(self, requests: Sequence[tuple[int, int, bytes]], failed: Callable[[int, int], None]) -> None:
-        """Send `requests` (type, flags, payload) in batches. ``failed(index, errno)`` is called for each that the kernel refused."""
-        for start in range(0, len(requests), _BATCH):
-            self._send(requests[start : start + _BATCH], start, failed)
+    def send(self, requests: Sequence[Request], failed: Failed) -> None:
+        """Send `requests` in batches. `failed` is called for each that the kernel refused."""
+        start = size = 0
+        for at, (_, _, payload) in enumerate(requests):
+            if at - start == _BATCH or size > _BATCH_BYTES:
+                self._send(requests[start:at], start, failed)
+                start, size = at, 0
+            size += len(payload)
+        if start < len(requests):
+            self._send(requests[start:], start, failed)
 
-    def _send(self, requests: Sequence[tuple[int, int, bytes]], start: int, failed: Callable[[int, int], None]) -> None:
+    def _send(self, requests: Sequence[Request], start: int, failed: Failed) -> None:
         first = self._sequence + 1
         last = self._sequence = self._sequence + len(requests)
         pack = _HEADER.pack
@@ -84,12 +96,12 @@ class Netlink:
         self._socket.send(b"".join(parts))
         while True:
             view = self._receive()
-            for at, kind, sequence, _ in _messages(view):
+            for at, kind, sequence, length in _messages(view):
                 if kind != _ERROR or not first <= sequence <= last:
                     continue
                 (code,) = _ERRNO.unpack_from(view, at + 16)
                 if code:
-                    failed(start + sequence - first, -code)
+                    failed(start + sequence - first, -code, view[at + 36 : at + length])
                 if sequence == last:
                     return
 

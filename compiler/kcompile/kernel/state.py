@@ -1,6 +1,6 @@
 """What kcompile must remember about a node between two commands, and nothing else: how to put things back.
 
-The rules themselves are read from the kernel every time. This holds the values that sysctls had before us. It lives on
+The rules themselves are read from the kernel every time. This holds the values that sysctls and IPVS's timeouts had before us. It lives on
 /run, is bound to the boot and the network namespace, and is ignored when either has changed.
 """
 
@@ -35,12 +35,13 @@ def _boot() -> str:
 
 
 class NodeState(msgspec.Struct):
-    """`sysctls`: the values from before the first apply. Load and save inside the namespace, under the lock."""
+    """`sysctls`, `ipvs_timeouts`: the values from before the first apply. Load and save inside the namespace, under the lock."""
 
     version: int = 1
     boot: str = ""
     netns: str = ""
     sysctls: dict[str, str] = msgspec.field(default_factory=dict)
+    ipvs_timeouts: dict[str, str] = msgspec.field(default_factory=dict)
 
     @classmethod
     def load(cls, directory: Path) -> NodeState:

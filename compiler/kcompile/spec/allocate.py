@@ -7,7 +7,7 @@ others only where two hashes meet; Services are taken in the order of their keys
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
 
 from .addresses import Network, canonical_ip, family_of, network
@@ -30,13 +30,17 @@ def allocate(
     *,
     service_cidrs: Sequence[str] = (),
     node_port_range: tuple[int, int] = DEFAULT_NODE_PORT_RANGE,
+    avoid: Collection[str] = (),
 ) -> AllocationState:
     """Fill in the (validated) `services` in place; return the state to save, which knows these Services only.
 
+    `avoid`: addresses that are not given out anew while there are others, so that a Service made again doesn't get its old one back.
     `service_cidrs` empty means kubeadm's default. An explicit clusterIP may lie outside of them; an explicit nodePort outside of
     `node_port_range` (both ends included) is an AllocationError, as are conflicts and a range that is used up.
     """
-    work = _Allocation(state or AllocationState(), [network(cidr) for cidr in service_cidrs or DEFAULT_SERVICE_CIDRS], node_port_range)
+    work = _Allocation(
+        state or AllocationState(), [network(cidr) for cidr in service_cidrs or DEFAULT_SERVICE_CIDRS], node_port_range, avoid
+    )
     for service in services:
         if service.spec.type in ("NodePort", "LoadBalancer"):
             work.check_range(service)
@@ -90,8 +94,8 @@ def _port_key(service: Service, port: ServicePort) -> str:
 class _Allocation:
     """One run: what is taken, what was before, what will be saved."""
 
-    def __init__(self, before: AllocationState, networks: list[Network], node_ports: tuple[int, int]) -> None:
-        self.before, self.networks, self.node_ports = before, networks, node_ports
+    def __init__(self, before: AllocationState, networks: list[Network], node_ports: tuple[int, int], avoid: Collection[str]) -> None:
+        self.before, self.networks, self.node_ports, self.avoid = before, networks, node_ports, avoid
         self.after = AllocationState()
         self.claims = Claims()
 
@@ -157,6 +161,7 @@ class _Allocation:
         networks = [net for net in self.networks if net.version == family]
         if not networks:
             raise conflict(service, "spec.clusterIP", f"can't be allocated: there is no IPv{family} service CIDR")
+        spare = ""
         for net in networks:
             # The network's own address is out, and so are IPv4's broadcast and the first address, which is kubernetes.default's.
             size = net.size - 1 - (family == 4)
@@ -164,7 +169,11 @@ class _Allocation:
             for offset in _probe(f"{service.key} IPv{family}", 2, size, reserved):
                 address = net.address(offset)
                 if address not in self.claims.addresses:
-                    return address
+                    if address not in self.avoid:
+                        return address
+                    spare = spare or address
+        if spare:
+            return spare
         raise conflict(service, "spec.clusterIP", f"can't be allocated: {', '.join(map(str, networks))} is used up")
 
     def _new_port(self, service: Service, key: str) -> int:

@@ -31,9 +31,11 @@ _FORMS: dict[str, tuple[str, type[Any]]] = {
 _UNUSED = (
     "featureGates", "clientConnection.acceptContentTypes", "clientConnection.contentType", "clientConnection.qps",
     "clientConnection.burst", "logging", "bindAddress", "bindAddressHardFail", "enableProfiling", "showHiddenMetricsForVersion",
-    "ipvs.tcpTimeout", "ipvs.tcpFinTimeout", "ipvs.udpTimeout",
     "winkernel", "oomScoreAdj", "configSyncPeriod", "portRange", "windowsRunAsService",
 )  # fmt: skip
+
+# ip_vs_set_timeout(): as many ticks as a signed int can count, where the kernel has 1000 a second
+_LONGEST = (2**31 - 1) // 1000
 
 _T = TypeVar("_T")
 
@@ -176,6 +178,11 @@ def _check(form: KubeProxyConfiguration | CompilerConfiguration, document: int) 
         raise Wrong("'primary' stands alone or not at all", document=document, field="nodePortAddresses")
     if isinstance(form, KubeProxyConfiguration) and form.ipvs.scheduler not in ("", *SCHEDULERS):
         raise Wrong(f"{shown(form.ipvs.scheduler)} is not a scheduler of IPVS", document=document, field="ipvs.scheduler")
+    if isinstance(form, KubeProxyConfiguration):
+        given = {"tcpTimeout": form.ipvs.tcp_timeout, "tcpFinTimeout": form.ipvs.tcp_fin_timeout, "udpTimeout": form.ipvs.udp_timeout}
+        for field, seconds in given.items():
+            if seconds > _LONGEST:
+                raise Wrong(f"more than {_LONGEST} seconds", document=document, field=f"ipvs.{field}")
 
 
 _Detect = tuple[DetectMode, tuple[str, ...], str]

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..ir.node import Compat, DetectMode, Detector, Ipvs, Settings
 from .addresses import canonical_cidr, family_of
 from .config import Config
-from .kubeproxy import ConntrackSection
+from .kubeproxy import ConntrackSection, IpvsSection
 from .objects import Node, ServiceCIDR
 from .text import shown
 
@@ -55,6 +55,7 @@ def settings(
             scheduler=config.ipvs.scheduler or "rr",
             strict_arp=config.ipvs.strict_arp,
             excluded=tuple(map(canonical_cidr, config.ipvs.exclude_cidrs)),
+            timeouts=_timeouts(config.ipvs),
         ),
     )
 
@@ -85,6 +86,12 @@ def pod_cidrs(node: Node | None) -> tuple[str, ...]:
 def _by_cidr(mode: DetectMode, cidrs: tuple[str, ...]) -> Detector:
     first = {family: next((cidr for cidr in cidrs if family_of(cidr) == family), "") for family in (4, 6)}
     return Detector(mode=mode, cidr4=first[4], cidr6=first[6])
+
+
+def _timeouts(ipvs: IpvsSection) -> tuple[tuple[str, int], ...]:
+    """As netlink_linux.go of moby/ipvs sends them: whole seconds, 0 leaves what is."""
+    given = (("tcp", ipvs.tcp_timeout), ("tcpfin", ipvs.tcp_fin_timeout), ("udp", ipvs.udp_timeout))
+    return tuple((name, int(seconds)) for name, seconds in given if int(seconds))
 
 
 def _sysctls(conntrack: ConntrackSection, cpus: int) -> tuple[tuple[str, str], ...]:

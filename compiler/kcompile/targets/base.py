@@ -28,7 +28,7 @@ class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     `protocol` is in Kubernetes' spelling; `address` is ``*`` for a NodePort; `backends` are ``ip:port`` in slot order, those that
     an outside client may reach
     first; `verdict` is ``dnat``, ``reject`` or ``drop``. `draining` are real servers (mode ipvs) that keep only the
-    connections they have.
+    connections they have; a frontend of which another mode has left no more has ``draining`` for its verdict.
     """
 
     service: str

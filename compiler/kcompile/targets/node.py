@@ -1,6 +1,7 @@
-"""Resources that every mode needs beside its rules: sysctls and health check ports.
+"""Resources that a mode needs beside its rules: sysctls, timeouts and health check ports.
 
 ("sysctl", name)   -> value, both str                         sysctl.conf(5) names
+("ipvs timeout", name) -> seconds, both str                   tcp, tcpfin and udp of ``ipvsadm --set``
 ("health", port)   -> HealthCheck                             answered by kernel/health.py
 """
 
@@ -34,6 +35,7 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
     if mode == "ipvs":
         if dataplane.ports:
             program |= {("sysctl", f"net.ipv4.vs.{name}"): value for name, value in _IPVS}
+            program |= {("ipvs timeout", name): str(seconds) for name, seconds in dataplane.settings.ipvs.timeouts}
         if dataplane.settings.ipvs.strict_arp:
             program |= {("sysctl", f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
     elif dataplane.node.route_localnet:
@@ -46,11 +48,11 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
 
 
 def is_node_resource(key: Key) -> bool:
-    return key[0] in ("sysctl", "health")
+    return key[0] in ("sysctl", "ipvs timeout", "health")
 
 
 def describe_node(key: Key, value: Any) -> str:
     """One line for a person."""
-    if key[0] == "sysctl":
-        return f"sysctl {key[1]} = {value}"
+    if key[0] in ("sysctl", "ipvs timeout"):
+        return f"{key[0]} {key[1]} = {value}"
     return f"health check port {key[1]}: Service {value.namespace}/{value.service}, {value.local_endpoints} local endpoints"

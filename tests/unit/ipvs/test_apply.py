@@ -48,7 +48,7 @@ class FakeKernel(ipvs.IpvsKernel):
             self.program[change.key] = change.new
         self.states.append(dict(self.program))
 
-    def _carry_out(self, step):
+    def _carry_out(self, step, whole):  # noqa: ARG002
         for change in step.changes:
             self._one(change)
 

@@ -160,3 +160,13 @@ def test_every_frontend_is_shown_and_every_virtual_server_serves(seed):
 def test_the_order_of_ports_makes_no_difference_and_lowering_is_stable(seed):
     dataplane = random_dataplane(random.Random(seed))
     assert diff(TARGET.lower(dataplane), IpvsTarget().lower(dataplane)) == ()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 2**32))
+def test_what_is_shown_does_not_depend_on_the_order_in_which_the_kernel_lists_servers(seed, order):
+    made = TARGET.lower(random_dataplane(random.Random(seed)))
+    shuffled = list(made.items())
+    random.Random(order).shuffle(shuffled)
+    servers_only = dict(sorted(shuffled, key=lambda item: item[0][0] != "rs"))
+    assert TARGET.frontends(servers_only | {k: v for k, v in made.items() if k[0] != "rs"}) == TARGET.frontends(made)

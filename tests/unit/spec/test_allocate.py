@@ -32,6 +32,20 @@ def test_nothing_is_allocated_for_headless_and_external_names():
     assert after == AllocationState()
 
 
+def test_addresses_to_avoid_are_given_out_last():
+    _, first = given_out(service(), service_cidrs=["10.96.0.0/29"])
+    avoid = first.cluster_ips["demo/web"]
+    seen = []
+    for _ in range(5):  # of eight addresses, five are given out
+        _, after = given_out(service(), service_cidrs=["10.96.0.0/29"], avoid=seen)
+        seen += after.cluster_ips["demo/web"]
+    assert seen[:1] == avoid
+    assert len(set(seen)) == 5
+    assert given_out(service(), service_cidrs=["10.96.0.0/29"], avoid=seen)[1].cluster_ips["demo/web"] == avoid
+    assert given_out(service(), state=first, service_cidrs=["10.96.0.0/29"], avoid=seen)[1] == first
+    assert given_out(service(clusterIP=avoid[0]), avoid=avoid)[0]["web"].cluster_ip == avoid[0]
+
+
 def test_explicit_values_stay_wherever_they_are():
     ports = [{"port": 80, "nodePort": 30080}]
     specs, after = given_out(service(type="NodePort", clusterIP="172.16.0.1", ports=ports), service_cidrs=["10.96.0.0/24"])

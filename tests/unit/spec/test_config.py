@@ -138,7 +138,6 @@ def test_both_forms_merge_and_the_short_one_wins(swap, tmp_path):
         ({"logging": {"verbosity": 4}}, "logging"),
         ({"bindAddress": "10.0.0.1"}, "bindAddress"),
         ({"clientConnection": {"qps": 5}}, "clientConnection.qps"),
-        ({"ipvs": {"strictARP": True, "tcpTimeout": "5m"}}, "ipvs.tcpTimeout"),
         ({"winkernel": {"enableDSR": True}}, "winkernel"),
         ({"oomScoreAdj": -999}, "oomScoreAdj"),
         ({"detectLocalMode": "ClusterCIDR"}, "detectLocalMode"),

@@ -14,9 +14,10 @@ from .render import address_command, ipset_command, scripts, server_command
 from .resources import DEVICE, virtual_server_of
 from .view import frontends
 
-__all__ = ["IpvsTarget", "without_held"]
+__all__ = ["HELD_SETS", "IpvsTarget", "without_held"]
 
-_HELD_SETS = frozenset(("VIPS", "FRONTENDS"))
+HELD_SETS = frozenset(("VIPS", "FRONTENDS"))
+"""Sets that name what real servers that drain still need."""
 
 
 class IpvsTarget:
@@ -84,7 +85,7 @@ def without_held(changes: Iterable[Change], draining: Collection[Key]) -> list[C
             return key[1:5] in servers
         if key[0] == "address":
             return (key[1], key[2]) in addresses
-        return key[0] == "element" and key[2] in _HELD_SETS and ((key[1], key[3]) in addresses or (key[1], key[3]) in entries)
+        return key[0] == "element" and key[2] in HELD_SETS and ((key[1], key[3]) in addresses or (key[1], key[3]) in entries)
 
     return [change for change in changes if not held(change)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,12 +22,14 @@ _Pools = Mapping[tuple[int, *_Server], list[tuple[str, bool]]]
 
 
 def frontends(program: Program) -> list[FrontendView]:
-    """Every frontend, sorted by service; backends that outsiders reach come first, draining ones apart."""
+    """Every frontend, sorted by service; backends that outsiders reach come first, draining ones apart.
+
+    Backends are in order of their addresses: IPVS lists them in the order in which they came, which no diff can see or mend.
+    """
     pools: dict[tuple[int, *_Server], list[tuple[str, bool]]] = {}
-    for key, value in program.items():
-        if key[0] == "rs":
-            text = f"[{key[5]}]:{key[6]}" if key[1] == 6 else f"{key[5]}:{key[6]}"
-            pools.setdefault(key[1:5], []).append((text, value.weight == 0))
+    for key, value in sorted(((k, v) for k, v in program.items() if k[0] == "rs"), key=_by_address):
+        text = f"[{key[5]}]:{key[6]}" if key[1] == 6 else f"{key[5]}:{key[6]}"
+        pools.setdefault(key[1:5], []).append((text, value.weight == 0))
     led = _led(program)
     found: list[FrontendView] = []
     for key, options in program.items():
@@ -37,6 +40,11 @@ def frontends(program: Program) -> list[FrontendView]:
                 continue
             found.append(_view(program, pools, led, key, named, rest, "" if node_port else address))
     return sorted(found, key=lambda f: (f.service, f.family, f.kind, f.address, f.protocol, f.port))
+
+
+def _by_address(server: tuple[Key, Any]) -> tuple[bytes, int]:
+    key, _ = server
+    return socket.inet_pton(socket.AF_INET6 if key[1] == 6 else socket.AF_INET, key[5]), key[6]
 
 
 def _view(
@@ -56,8 +64,10 @@ def _view(
     backends = [backend for server in servers for backend in pools.get((version, *server), ())]
     live = tuple(dict.fromkeys(text for text, draining in backends if not draining))
     seconds = next((vs.timeout for s in servers if (vs := program.get(("vs", version, *s))) is not None), 0)
-    verdict = "dnat" if live else "drop" if ("element", version, f"{prefix}DROP", entry) in program else "reject"
     draining = tuple(sorted({text for text, is_draining in backends if is_draining}))
+    refusal = next((name for name in ("DROP", "REJECT") if ("element", version, f"{prefix}{name}", entry) in program), "")
+    # without a live server and without a refusal: what another mode has left of it (leaving.py)
+    verdict = "dnat" if live else refusal.lower() or ("draining" if draining else "reject")
     return FrontendView(
         named[1], named[2], version, protocol.upper(), address or "*", int(number), verdict, live, seconds if live else 0, draining
     )

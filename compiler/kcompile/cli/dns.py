@@ -1,0 +1,123 @@
+"""``kcompile dns``: the names of the Services, as files or as a name server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from . import options
+from .console import echo, print_data, warn
+
+if TYPE_CHECKING:
+    from ..dns.source import Manifests
+
+__all__ = ["command"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _what(f: F) -> F:
+    for option in (
+        click.option("--address", "servers", multiple=True, metavar="IP", help="The name server's address. Default: kube-system/kube-dns."),
+        click.option("--ttl", type=click.IntRange(0, 3600), default=5, help="How many seconds an answer may be kept (5)."),
+        click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."),
+        click.option("--state", metavar="FILE", help="Where allocated addresses are kept; read, never written."),
+        click.option("--netns", metavar="NAME", help="Take the addresses that were allocated for this network namespace."),
+        click.option("--cluster-domain", "domain", metavar="NAME", default="cluster.local", help="The cluster's domain (cluster.local)."),
+        click.option("-f", "--filename", "files", multiple=True, required=True, metavar="PATH", help="Manifests, as for kcompile apply."),
+    ):
+        f = option(f)
+    return f
+
+
+@click.group("dns")
+def command() -> None:
+    """The names that Kubernetes gives to Services and their endpoints: written as a file, or served."""
+
+
+@command.command("render")
+@_what
+@click.option("-o", "--output", type=click.Choice(["zone", "hosts", "corefile", "json"]), default="zone", help="As what.")
+@click.option("--zone", "only", metavar="NAME", help="Print only this zone. Default: all three, each with its $ORIGIN.")
+@click.option("--directory", default="/etc/coredns", metavar="DIR", help="Where the Corefile says that the zone files are (/etc/coredns).")
+def render(output: str, only: str | None, directory: str, **shared: Any) -> None:
+    """Print the records: zone files, lines for /etc/hosts, a Corefile for CoreDNS, or JSON."""
+    from ..dns import render as form
+    from ..errors import ConfigError
+
+    records = _source(**shared).load()
+    if output == "json":
+        print_data(form.json_data(records), "json")
+    elif output == "hosts":
+        echo(form.hosts(records))
+    elif output == "corefile":
+        echo(form.corefile(records, directory))
+    else:
+        wanted = [only.strip(".").lower() + "."] if only else list(records.zones)
+        if unknown := set(wanted).difference(records.zones):
+            raise ConfigError(f"--zone {unknown.pop().rstrip('.')}: the zones are {', '.join(z.rstrip('.') for z in records.zones)}")
+        for zone in wanted:
+            echo(form.zone(records, zone))
+
+
+@command.command("serve")
+@_what
+@click.option(
+    "--listen", multiple=True, default=("127.0.0.1",), metavar="IP", help="Address to listen on (127.0.0.1); several times for several."
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=53, help="UDP and TCP port (53).")
+def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
+    """Answer questions about the records over UDP and TCP, until stopped. Changed manifests are followed.
+
+    Other names are refused: this server asks no other. Manifests that go bad are warned about, and the last good ones served on.
+    """
+    import asyncio
+    import ipaddress
+
+    from ..dns.serve import Server
+    from ..dns.serve import serve as run
+    from ..errors import ConfigError
+    from ..kernel import netns
+
+    for text in listen:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise ConfigError(f"--listen {text}: not an IP address") from None
+    source = _source(**shared)
+    server = Server(source, lambda message: warn([message]))
+
+    def ready() -> None:
+        click.echo(f"Serving {len(server.records):,} records of {source.domain} on {', '.join(listen)}, port {port}.")
+
+    with netns.entered(shared["netns"]):
+        asyncio.run(run(server, [(address, port) for address in listen], ready))
+
+
+def _source(
+    files: tuple[str, ...], domain: str, netns: str | None, state: str | None, service_cidrs: str | None, ttl: int, servers: tuple[str, ...]
+) -> Manifests:
+    import ipaddress
+
+    from ..dns.records import domain_name
+    from ..dns.source import Manifests
+    from ..errors import ConfigError
+    from ..spec.config import Config
+    from .session import allocations_path, overridden
+
+    for address in servers:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ConfigError(f"--address {address}: not an IP address") from None
+    request = options.Request(files=files, netns=netns, state=state, service_cidrs=service_cidrs)
+    return Manifests(
+        paths=files,
+        state=str(allocations_path(request)),
+        service_cidrs=overridden(Config(), request).service_cidrs,
+        domain=domain_name(domain),
+        ttl=ttl,
+        servers=servers,
+    )

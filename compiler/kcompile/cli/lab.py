@@ -1,0 +1,327 @@
+"""``kcompile lab``: a cluster on this machine, from ordinary manifests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from . import options
+from .console import echo, print_data, warn
+
+if TYPE_CHECKING:
+    from ..lab.lab import Caller, Lab
+    from ..lab.state import LabState, PodState
+
+__all__ = ["command"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_name = click.option("--name", default="lab", envvar="KCOMPILE_LAB", metavar="LAB", help="Which lab, where there are several (lab).")
+_namespace = click.option("-n", "--namespace", metavar="NS", help="The namespace of what is named. Default: wherever it is.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
+_images = click.option("--images", metavar="FILE", help="More images, each with the command of this machine that it stands for.")
+_mode = click.option("--mode", type=click.Choice(options.MODES), help="The kind of rules on every node. Default: what it has, or nftables.")
+_OTHERS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_KINDS = ("Deployment", "Service", "ConfigMap", "Secret", "Namespace", "EndpointSlice", "Endpoints", "ServiceCIDR", "Pod")
+
+
+def _files(required: bool) -> Callable[[F], F]:
+    text = "Manifests: a YAML or JSON file, a directory, or - for stdin."
+    return click.option("-f", "--filename", "files", multiple=True, required=required, metavar="PATH", help=text)
+
+
+@click.group("lab")
+def command() -> None:
+    """A cluster on this machine: nodes and pods are network namespaces, containers processes, and every node runs kcompile.
+
+    It has no way to the machine's own network, and `kcompile lab down` removes all of it.
+    """
+
+
+@command.command()
+@_files(required=False)
+@_name
+@click.option("--nodes", type=click.IntRange(1, 200), default=2, help="How many (2), where the manifests have no Nodes.")
+@_mode
+@click.option("--network", type=click.Choice(["routes", "vxlan"]), default="routes", help="How pods of different nodes meet (routes).")
+@click.option("--dual-stack", is_flag=True, help="IPv6 beside IPv4: nodes, pods, Services that ask for it.")
+@click.option("--cluster-domain", "domain", default="cluster.local", metavar="NAME", help="The domain of DNS names (cluster.local).")
+@click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services.")
+@click.option(
+    "--config", metavar="FILE", help="A KubeProxyConfiguration for every node. Default: what comes from the node's pods is local."
+)
+@_images
+@_quiet
+def up(
+    name: str, files: tuple[str, ...], quiet: bool, images: str | None, config: str | None, service_cidrs: str | None, **given: Any
+) -> None:
+    """Bring a lab up with the objects of the manifests, and wait until its pods are ready."""
+    from pathlib import Path
+
+    from ..lab.images import read_images
+    from ..lab.lab import Lab, Options
+    from ..spec.config import Config, load_config
+    from .session import overridden
+
+    if config:
+        load_config(config)
+    ranges = overridden(Config(), options.Request(service_cidrs=service_cidrs)).service_cidrs
+    given["mode"] = given["mode"] or "nftables"
+    wanted = Options(
+        **given, service_cidrs=ranges, config=Path(config).read_text() if config else "", images=read_images(images) if images else {}
+    )
+    lab = Lab.up(name, files, wanted, _caller(quiet), sys.stdin.buffer)
+    if not quiet:
+        click.echo(f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status")
+
+
+@command.command()
+@_name
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="How to print.")
+def status(name: str, output: str) -> None:
+    """Show the lab: its nodes with their pods, its Services with their addresses."""
+    from ..lab.pods import Kubelet
+    from ..lab.state import LabState, lab_directory
+    from ..lab.view import PodView, data, tree
+    from ..spec.load import load
+
+    directory = lab_directory(name)
+    state = LabState.load(directory)
+    kubelet = Kubelet(state, directory)
+    views = {}
+    for pod in state.pods:
+        told = kubelet.told(pod)
+        ended = next((f"ended ({one.exit})" for one in told if not one.pid), "")
+        views[pod.key] = PodView(ended or ("ready" if kubelet.is_ready(pod) else "not ready"), sum(one.restarts for one in told))
+    shown = data(state, load([str(directory / "cluster/cluster.json")]), views)
+    if output == "text":
+        echo(tree(shown))
+    else:
+        print_data(shown, output)
+
+
+@command.command()
+@_files(required=False)
+@_name
+@_mode
+@_images
+@_quiet
+def apply(name: str, files: tuple[str, ...], mode: str | None, images: str | None, quiet: bool) -> None:
+    """Add or change objects, as kubectl apply; with --mode, give every node rules of that mode."""
+    from ..lab.images import read_images
+
+    if not files and not mode:
+        raise click.UsageError("nothing to do: give manifests with -f, or a --mode")
+    with _open(name, quiet) as lab:
+        lab.apply(files, mode, read_images(images) if images else None, sys.stdin.buffer)
+
+
+@command.command()
+@click.argument("kind", required=False)
+@click.argument("names", nargs=-1)
+@_files(required=False)
+@_name
+@_namespace
+@_quiet
+def delete(kind: str | None, names: tuple[str, ...], files: tuple[str, ...], name: str, namespace: str | None, quiet: bool) -> None:
+    """Remove objects: those of manifests (-f), or of a KIND by NAMES."""
+    from ..errors import InputError
+    from ..lab.manifests import read_manifests
+
+    if bool(files) == bool(kind) or (kind and not names):
+        raise click.UsageError("say what to delete: -f PATH, or KIND NAME")
+    with _open(name, quiet) as lab:
+        if files:
+            keys = [manifest.key for manifest in read_manifests(files, sys.stdin.buffer)[0] if not manifest.key.startswith("Node/")]
+        else:
+            found = next((k for k in _KINDS if str(kind).lower() in (k.lower(), k.lower() + "s")), None)
+            if found is None:
+                raise InputError(f"{kind} is not one of {', '.join(_KINDS)}")
+            keys = [_key(lab.state, found, each, namespace) for each in names]
+        lab.delete(keys)
+
+
+@command.command()
+@click.argument("deployment")
+@click.argument("replicas", type=click.IntRange(0, 1000))
+@_name
+@_namespace
+@_quiet
+def scale(deployment: str, replicas: int, name: str, namespace: str | None, quiet: bool) -> None:
+    """Give DEPLOYMENT another number of pods."""
+    with _open(name, quiet) as lab:
+        lab.scale(_key(lab.state, "Deployment", deployment.rpartition("/")[2], namespace).partition("/")[2], replicas)
+
+
+@command.command("delete-pod")
+@click.argument("pod")
+@_name
+@_namespace
+@_quiet
+def delete_pod(pod: str, name: str, namespace: str | None, quiet: bool) -> None:
+    """Remove POD; its Deployment makes another, with another address."""
+    with _open(name, quiet) as lab:
+        lab.delete_pod(_pod(lab.state, pod, namespace))
+
+
+@command.command("exec", context_settings=_OTHERS)
+@click.argument("who")
+@click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@_name
+@_namespace
+@click.option("-c", "--container", metavar="NAME", help="Which of the pod's containers (the first).")
+def execute(who: str, words: tuple[str, ...], name: str, namespace: str | None, container: str | None) -> None:
+    """Run COMMAND where WHO is: a pod (its name, the start of it, or deploy/NAME), a node, or `client`, the client outside."""
+    _become(name, who, namespace, container, words[1:] if words[0] == "--" else words)
+
+
+@command.command(context_settings=_OTHERS)
+@click.argument("words", metavar="URL [CURL OPTIONS]...", nargs=-1, required=True, type=click.UNPROCESSED)
+@_name
+@_namespace
+@click.option("--from", "who", default="client", metavar="WHO", help="Who asks, as for exec. Default: the client outside.")
+def curl(words: tuple[str, ...], who: str, name: str, namespace: str | None) -> None:
+    """Ask URL with curl, from the client outside, a node or a pod."""
+    _become(name, who, namespace, None, ("curl", "-sS", "--max-time", "10", *words))
+
+
+@command.command()
+@click.argument("who", metavar="POD")
+@_name
+@_namespace
+@click.option("-c", "--container", metavar="NAME", help="Which of the pod's containers (the first).")
+@click.option("--tail", type=click.IntRange(0), metavar="LINES", help="Only so many lines at the end.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+def logs(who: str, name: str, namespace: str | None, container: str | None, tail: int | None, follow: bool) -> None:
+    """Show what a pod's container has printed; for deploy/NAME that of every pod, each line with the pod's name."""
+    from ..lab.pods import Kubelet
+    from ..lab.state import LabState, lab_directory
+
+    directory = lab_directory(name)
+    state = LabState.load(directory)
+    kubelet = Kubelet(state, directory)
+    pods = _pods(state, who, namespace)
+    paths = {pod.name: kubelet.log(pod, _container(kubelet.containers(pod), container)) for pod in pods}
+    if len(paths) == 1 and follow:
+        only = str(next(iter(paths.values())))
+        os.execvp("tail", ["tail", "-n", str(tail) if tail is not None else "+1", "-F", only])  # noqa: S606
+    for pod_name, path in paths.items():
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        prefix = f"{pod_name}: " if who.startswith("deploy") else ""
+        echo(prefix + line for line in (lines[len(lines) - min(tail, len(lines)) :] if tail is not None else lines))
+
+
+@command.command()
+@_name
+@click.option("--all", "every", is_flag=True, help="Every lab of this machine.")
+@_quiet
+def down(name: str, every: bool, quiet: bool) -> None:
+    """Remove a lab: processes, namespaces, files, whatever is there of it, also after a crash."""
+    from ..lab.lab import down as remove
+    from ..lab.spaces import names_of_labs
+    from ..lab.state import labs
+
+    for each in sorted({*labs(), *names_of_labs()}) if every else [name]:
+        there = remove(each)
+        if not quiet:
+            click.echo(f"Lab {each} is gone." if there else f"There is no lab {each}.")
+
+
+# --- what the verbs share ---
+
+
+def _caller(quiet: bool) -> Caller:
+    from ..lab.lab import Caller
+
+    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda line: warn([line]), kcompile=_kcompile)
+
+
+def _kcompile(words: Sequence[str]) -> None:
+    from . import main
+
+    main(list(words), prog_name="kcompile")
+
+
+def _open(name: str, quiet: bool) -> AbstractContextManager[Lab]:
+    from ..lab.lab import Lab
+
+    return Lab.open(name, _caller(quiet))
+
+
+def _key(state: LabState, kind: str, name: str, namespace: str | None) -> str:
+    """The one object of `kind` with this name. Raises InputError."""
+    from ..errors import InputError
+
+    parts = (key.split("/") for key in state.objects)
+    found = [part for part in parts if (part[0], part[2]) == (kind, name) and namespace in (None, part[1])]
+    if not found:
+        raise InputError(f"there is no {kind} {name}{f' in namespace {namespace}' if namespace else ''}")
+    if len(found) > 1:
+        raise InputError(f"{kind} {name} is in {', '.join(part[1] for part in found)}: say which with -n")
+    return "/".join(found[0])
+
+
+def _pods(state: LabState, who: str, namespace: str | None) -> list[PodState]:
+    """Pods that `who` means: deploy/NAME all of a Deployment's; else the one whose name it is, or starts with it. Raises InputError."""
+    from ..errors import InputError
+
+    kind, _, last = who.rpartition("/")
+    inside = [pod for pod in state.pods if namespace in (None, pod.namespace)]
+    if kind in ("deploy", "deployment"):
+        found = [pod for pod in inside if pod.owner.partition("/")[2] == last]
+    else:
+        inside = [pod for pod in inside if not kind or pod.namespace == kind]
+        found = [pod for pod in inside if pod.name == last] or [pod for pod in inside if pod.name.startswith(last)]
+        if len(found) > 1:
+            raise InputError(f"{who} is several pods: {', '.join(pod.name for pod in found)}")
+    if not found:
+        raise InputError(f"there is no pod {who} in lab {state.name}")
+    return found
+
+
+def _pod(state: LabState, who: str, namespace: str | None) -> PodState:
+    return _pods(state, who, namespace)[0]
+
+
+def _container(containers: Any, name: str | None) -> str:
+    from ..errors import InputError
+
+    names = [each.name for each in containers]
+    if name is not None and name not in names:
+        raise InputError(f"there is no container {name}: the pod has {', '.join(names)}")
+    return name or names[0]
+
+
+def _become(name: str, who: str, namespace: str | None, container: str | None, words: tuple[str, ...]) -> None:
+    """Run `words` in the place of `who` instead of this process: its exit status is the command's."""
+    import json
+
+    from ..errors import InputError, UnsupportedError
+    from ..kernel.netns import entered
+    from ..lab import spaces
+    from ..lab.pods import Kubelet
+    from ..lab.state import LabState, lab_directory
+
+    directory = lab_directory(name)
+    state = LabState.load(directory)
+    environment: dict[str, str] = dict(os.environ)
+    if who == "client" or who in [node.name for node in state.nodes]:
+        space: str | None = spaces.space(name, *(["client"] if who == "client" else ["node", who]))
+    else:
+        pod, kubelet, space = _pod(state, who, namespace), Kubelet(state, directory), None
+        which = _container(kubelet.containers(pod), container)
+        pid = kubelet.running(pod, which).pid
+        if not pid:
+            raise InputError(f"container {which} of pod {pod.name} doesn't run (kcompile lab logs {pod.name})")
+        environment = json.loads((kubelet.folder(pod) / f"{which}.json").read_text())["env"]
+        words = ("nsenter", "--target", str(pid), "--net", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd", "--", *words)
+    with entered(space):
+        try:
+            os.execvpe(words[0], words, environment)  # noqa: S606
+        except FileNotFoundError:
+            raise UnsupportedError(f"{words[0]}: there is no such command") from None

@@ -1,0 +1,38 @@
+"""IPVS's timeouts of the current network namespace, by generic netlink (IPVS_CMD_SET_CONFIG of ip_vs_ctl.c; ``ipvsadm --set``)."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from ..errors import KernelError, UnsupportedError
+from .ipvs_messages import GET_CONFIG, SET_CONFIG, header
+from .netlink import NETLINK_GENERIC, Netlink, attribute, attributes, generic_family
+
+__all__ = ["read", "write"]
+
+_KINDS = {"tcp": 4, "tcpfin": 5, "udp": 6}  # IPVS_CMD_ATTR_TIMEOUT_*
+_u32 = struct.Struct("=I")
+
+
+def read(name: str) -> str | None:
+    """The seconds of timeout `name` (``tcp``, ``tcpfin`` or ``udp``); None where this kernel has no IPVS, or doesn't yet."""
+    with Netlink(NETLINK_GENERIC) as netlink:
+        try:
+            answer = netlink.ask(generic_family(netlink, "IPVS"), header(GET_CONFIG))
+        except (UnsupportedError, OSError):
+            return None
+    for kind, at, _ in attributes(answer, 4, len(answer)):
+        if kind == _KINDS[name]:
+            return str(_u32.unpack_from(answer, at)[0])
+    return None
+
+
+def write(name: str, value: str) -> None:
+    """Set timeout `name` to `value` seconds, the others stay; raises KernelError where that is refused."""
+    refused: list[int] = []
+    with Netlink(NETLINK_GENERIC) as netlink:
+        payload = header(SET_CONFIG) + attribute(_KINDS[name], _u32.pack(int(value)))
+        netlink.send([(generic_family(netlink, "IPVS"), 0, payload)], lambda _, code, __: refused.append(code))
+    if refused:
+        raise KernelError(f"ipvs timeout {name} = {value}: {os.strerror(refused[0])}")

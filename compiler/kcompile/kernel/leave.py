@@ -1,0 +1,42 @@
+"""Takes a mode off a node on which another one has taken over: all at once, but in mode ipvs as its connections end."""
+
+from __future__ import annotations
+
+from ..plan.diff import Change
+from ..targets.base import Program
+from .drivers import Driver
+
+__all__ = ["departure", "leave", "prepare"]
+
+
+def departure(driver: Driver, held: Program) -> tuple[Change, ...]:
+    """The changes that take off `held`, what the node has of `driver`'s mode, less what open connections through it still need.
+
+    Connections of the other modes live in conntrack alone.
+    """
+    if driver.name != "ipvs":
+        return driver.target.diff(held, {})
+    from ..targets.ipvs.leaving import remainder
+
+    return driver.target.diff(held, remainder(held))
+
+
+def prepare(driver: Driver, held: Program) -> None:
+    """To be called before the other mode takes over: from then on no connection begins that needs what will go."""
+    if driver.name == "ipvs":
+        from .sources import give
+
+        give(held)
+
+
+def leave(driver: Driver, held: Program) -> int:
+    """Take off `held`; returns how many connections keep something of it there. A later call goes on from there."""
+    changes = departure(driver, held)
+    driver.apply(driver.target.scripts(changes), changes)
+    if driver.name != "ipvs":
+        return 0
+    left = driver.observe()  # which servers have connections is known once they get no new ones
+    if changes := departure(driver, left):
+        driver.apply(driver.target.scripts(changes), changes)
+        left = driver.observe()
+    return sum(server.connections for key, server in left.items() if key[0] == "rs")

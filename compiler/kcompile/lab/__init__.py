@@ -1,0 +1,17 @@
+"""Clusters on one machine: nodes and pods are network namespaces, containers are processes, every node runs kcompile.
+
+objects     what the lab reads of manifests beyond the rules' part: containers, volumes, ConfigMaps
+manifests   files to objects, as they are written
+workloads   Deployments to Pods, Pods to nodes: pure
+images      image names to commands of this machine
+state       what is kept between two commands, and where
+network     the wires: text for ip(8), pure
+spaces      namespaces and the processes in them: made, run in, removed
+container   the process that keeps one container running: a program of its own
+pods        a Pod's files, environment, containers; whether it is ready
+publish     the cluster's objects, complete, for the nodes and for DNS; every node's rules
+lab         the whole: what the verbs do
+view        what `status` shows: pure
+
+Nothing leads from a lab to the machine's own network, and nothing but `down` is needed to remove one, however it came to be as it is.
+"""

@@ -1,0 +1,104 @@
+"""Image names to what this machine runs for them: images.yaml beside this module, and files of the user's in the same form."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import ConfigError, UnsupportedError
+from ..spec.text import printable
+from ..spec.yaml_reader import yaml_documents
+
+__all__ = ["PYTHON", "Image", "command_of", "find", "read_images", "short_name"]
+
+
+PYTHON = "{python}"
+"""A word of a command that stands for the Python that runs kcompile."""
+
+
+class Image(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One image, as images.yaml describes the fields."""
+
+    entrypoint: list[str] = []
+    command: list[str] = []
+    needs: dict[str, str] = {}
+    env: dict[str, str] = {}
+    files: dict[str, str] = {}
+    prepare: str = ""
+
+
+def short_name(image: str) -> str:
+    """``docker.io/library/nginx:1.27@sha256:...`` is ``nginx``."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    name = head + slash + last.partition(":")[0]
+    return name.removeprefix("docker.io/").removeprefix("index.docker.io/").removeprefix("library/")
+
+
+def read_images(path: str | Path) -> dict[str, Any]:
+    """The images of one file, checked, as plain data. Raises ConfigError."""
+    where = printable(str(path))
+    try:
+        documents = [document for _, document in yaml_documents(Path(path).read_bytes()) if document is not None]
+    except OSError as error:
+        raise ConfigError(f"{where}: {error.strerror}") from None
+    except Exception as error:  # the reader's own, which isn't a KcompileError
+        raise ConfigError(f"{where}: {error}") from None
+    images: dict[str, Any] = {}
+    for document in documents:
+        if not isinstance(document, dict):
+            raise ConfigError(f"{where}: must be a mapping of image names")
+        images |= document
+    for name, fields in images.items():
+        try:
+            msgspec.convert({key: value for key, value in fields.items() if key != "from"}, Image)
+        except (msgspec.ValidationError, AttributeError) as error:
+            raise ConfigError(f"{where}: image {printable(name)}: {error}") from None
+    return images
+
+
+@cache
+def _built_in() -> dict[str, Any]:
+    return read_images(Path(__file__).parent / "images.yaml")
+
+
+def find(image: str, own: Mapping[str, Any], who: str) -> Image:
+    """What to run for `image`; `own` images come first. Raises ConfigError for one that nobody knows, told on behalf of `who`."""
+    images = _built_in() | dict(own)
+    name = short_name(image)
+    chain: list[dict[str, Any]] = []
+    while True:
+        fields = images.get(name)
+        if fields is None:
+            known = ", ".join(sorted(images))
+            raise ConfigError(
+                f"{who}: image {printable(image)}: no command of this machine stands for it; known are {known}. "
+                f"Map it with --images FILE, for example `{printable(name)}: {{command: [/usr/bin/program]}}`"
+            )
+        chain.append(fields)
+        if "from" not in fields:
+            break
+        name = fields["from"]
+        if len(chain) > len(images):
+            raise ConfigError(f"image {printable(name)}: its `from` leads in a circle")
+    merged: dict[str, Any] = {}
+    for fields in reversed(chain):
+        env = merged.get("env", {}) | fields.get("env", {})
+        merged |= {key: value for key, value in fields.items() if key != "from"} | {"env": env}
+    found = msgspec.convert(merged, Image)
+    for path, package in found.needs.items():
+        if not (Path(path).exists() or shutil.which(path)):
+            raise UnsupportedError(f"{who}: image {printable(image)} needs {path}: apt-get install {package}")
+    return found
+
+
+def command_of(image: Image, command: Sequence[str] | None, args: Sequence[str] | None) -> list[str]:
+    """What runs, by Kubernetes' rule for `command` and `args` (docs: "Define a Command and Arguments for a Container")."""
+    words = [*command, *(args or ())] if command else [*image.entrypoint, *(image.command if args is None else args)]
+    return [sys.executable if word == PYTHON else word for word in words]

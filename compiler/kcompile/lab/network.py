@@ -1,0 +1,155 @@
+"""The wires of a lab, as lines for ip-batch(8). Pure.
+
+            client 203.0.113.7
+                     │
+    ┌──────────── fabric ────────────┐      routes: a node reaches another's pods by way of that node
+    │ 192.0.2.10          192.0.2.11 │      vxlan:  pods' packets cross the fabric inside UDP, between the nodes' addresses
+  node-a                         node-b
+    ├── pod 10.244.0.2             ├── pod 10.244.1.2
+    └── ...                        └── ...
+
+A pod hangs on its node by a routed veth pair, as most network plugins do it. Every address of a node, a pod or the client is a host's
+own (/32, /128), so nodes may have any addresses that their manifests say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_interface, ip_network
+
+from .state import NodeState, PodState
+
+__all__ = [
+    "CLIENT", "VXLAN", "client_lines", "default_nodes", "fabric_lines", "forwarding", "neighbour_lines", "node_lines", "pod_lines",
+    "pod_node_lines",
+]  # fmt: skip
+
+CLIENT = ("203.0.113.7", "2001:db8:2::7")
+VXLAN = "vxlan0"
+_GATEWAY = ("192.0.2.1", "2001:db8:1::1")
+_CLIENT_GATEWAY = ("203.0.113.1", "2001:db8:2::1")
+_POD_GATEWAY = ("169.254.1.1", "fe80::1")
+_MTU = 1450  # of pods over VXLAN: 1500 less its headers
+_VXLAN_PORT = 8472  # flannel's, and Linux's own default
+
+forwarding = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
+"""Sysctls of what routes."""
+
+
+def default_nodes(count: int, dual_stack: bool) -> list[NodeState]:
+    """node-a, node-b, ... with addresses and pod CIDRs that nobody else has."""
+    names = [f"node-{chr(97 + i)}" if i < 26 else f"node-{i}" for i in range(count)]
+    return [
+        NodeState(
+            name=name,
+            ips=[f"192.0.2.{10 + i}", f"2001:db8:1::{10 + i:x}"][: 1 + dual_stack],
+            pod_cidrs=[f"10.244.{i}.0/24", f"fd00:10:244:{i:x}::/64"][: 1 + dual_stack],
+            labels={"kubernetes.io/hostname": name},
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def fabric_lines(nodes: Iterable[NodeState], spaces: dict[str, str], client: str, routes: bool, families: int) -> Iterator[str]:
+    """The fabric: a bridge for the nodes, a link to the client, and where pods are unless their packets are wrapped."""
+    yield "link set lo up"
+    yield "link add fabric type bridge"
+    yield "link set fabric up"
+    yield f"link add client type veth peer name eth0 netns {client}"
+    yield "link set client up"
+    for gateway, address in zip(_CLIENT_GATEWAY[:families], CLIENT, strict=False):
+        yield f"address add {_host(gateway)} dev client nodad"
+        yield f"route add {_host(address)} dev client"
+    for gateway in _GATEWAY[:families]:
+        yield f"address add {_host(gateway)} dev fabric nodad"
+    for number, node in enumerate(nodes):
+        yield f"link add node{number} type veth peer name eth0 netns {spaces[node.name]}"
+        yield f"link set node{number} master fabric up"
+        for ip in node.ips:
+            yield f"route add {_host(ip)} dev fabric"
+        if routes:
+            yield from (f"route add {cidr} via {ip} dev fabric onlink" for cidr, ip in _pairs(node))
+
+
+def client_lines(families: int) -> Iterator[str]:
+    """The client outside."""
+    yield "link set lo up"
+    yield "link set eth0 up"
+    for address, gateway in zip(CLIENT[:families], _CLIENT_GATEWAY, strict=False):
+        yield f"address add {_host(address)} dev eth0 nodad"
+        yield f"route add default via {gateway} dev eth0 onlink"
+
+
+def node_lines(node: NodeState, nodes: list[NodeState], routes: bool) -> Iterator[str]:
+    """A node, and its way to the others."""
+    yield "link set lo up"
+    yield "link set eth0 up"
+    for ip in node.ips:
+        yield f"address add {_host(ip)} dev eth0 nodad"
+        yield f"route add default via {_of_family(_GATEWAY, ip)} dev eth0 onlink"
+    if not routes:
+        yield f"link add {VXLAN} address {_mac(nodes.index(node))} type vxlan id 1 local {node.ips[0]} dstport {_VXLAN_PORT} nolearning"
+        yield f"link set {VXLAN} up"
+        for cidr in node.pod_cidrs:
+            yield f"address add {_host(_first(cidr))} dev {VXLAN} nodad"
+    for number, other in enumerate(nodes):
+        if other is node:
+            continue
+        for ip in other.ips:
+            yield f"route add {_host(ip)} dev eth0"
+        for cidr, ip in _pairs(other):
+            if routes:
+                yield f"route add {cidr} via {ip} dev eth0 onlink"
+            else:
+                yield f"neigh add {_first(cidr)} lladdr {_mac(number)} dev {VXLAN} nud permanent"
+                yield f"route add {cidr} via {_first(cidr)} dev {VXLAN} onlink"
+
+
+def neighbour_lines(node: NodeState, nodes: list[NodeState]) -> Iterator[str]:
+    """For bridge(8): behind which node's address each VXLAN device is."""
+    for number, other in enumerate(nodes):
+        if other is not node:
+            yield f"fdb append {_mac(number)} dev {VXLAN} dst {other.ips[0]}"
+
+
+def pod_node_lines(pod: PodState, node: NodeState, space: str, routes: bool) -> Iterator[str]:
+    """The node's side of a pod."""
+    mtu = "" if routes else f" mtu {_MTU}"
+    yield f"link add {pod.link}{mtu} type veth peer name eth0{mtu} netns {space}"
+    yield f"link set {pod.link} up"
+    for ip in pod.ips:
+        gateway = _of_family(_POD_GATEWAY, ip)
+        yield f"address add {gateway}/64 dev {pod.link} nodad" if ":" in ip else f"address add {gateway}/32 dev {pod.link} scope link"
+        source = next((f" src {own}" for own in node.ips if (":" in own) == (":" in ip)), "")
+        yield f"route add {_host(ip)} dev {pod.link}{source}"
+
+
+def pod_lines(pod: PodState) -> Iterator[str]:
+    """The pod's own side."""
+    yield "link set lo up"
+    yield "link set eth0 up"
+    for ip in pod.ips:
+        yield f"address add {_host(ip)} dev eth0 nodad"
+        yield f"route add default via {_of_family(_POD_GATEWAY, ip)} dev eth0 onlink"
+
+
+def _host(ip: str) -> str:
+    return str(ip_interface(ip))
+
+
+def _first(cidr: str) -> str:
+    return str(ip_network(cidr)[0])
+
+
+def _mac(number: int) -> str:
+    return f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+
+
+def _of_family(pair: tuple[str, str], ip: str) -> str:
+    return pair[":" in ip]
+
+
+def _pairs(node: NodeState) -> Iterator[tuple[str, str]]:
+    """Each pod CIDR with the node's address of its family."""
+    for cidr in node.pod_cidrs:
+        yield from ((cidr, ip) for ip in node.ips if (":" in ip) == (":" in cidr))

@@ -1,0 +1,130 @@
+"""What a lab keeps between two commands, in one folder under $KCOMPILE_RUN_DIR (or /run/kcompile), gone with the next boot as the lab is.
+
+lab-NAME/state.json        this module's LabState
+         allocations.json  clusterIPs and nodePorts
+         cluster/          cluster.json: the objects as the nodes and DNS read them; config.json: the nodes' configuration
+         nodes/NODE/       that node's kcompile: its lock, its state
+         pods/NS.POD/      files, logs and status of its containers
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import ConfigError, InputError
+
+__all__ = ["LabState", "NodeState", "PodState", "Stored", "check_name", "lab_directory", "labs"]
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+_VERSION = 1
+
+
+class Stored(msgspec.Struct):
+    """An applied manifest and where it was read."""
+
+    manifest: dict[str, Any]
+    source: str = ""
+    document: int = 0
+
+
+class NodeState(msgspec.Struct):
+    """A node. `next_pod` counts the addresses given out: they are not used again until the range is used up."""
+
+    name: str
+    ips: list[str]
+    pod_cidrs: list[str]
+    labels: dict[str, str] = {}
+    next_pod: int = 2
+    next_link: int = 0
+
+
+class PodState(msgspec.Struct, kw_only=True):
+    """A Pod that there is. `owner`: ``namespace/name`` of its Deployment, or empty; `hash` of the template that it was made from."""
+
+    namespace: str
+    name: str
+    node: str
+    ips: list[str]
+    manifest: dict[str, Any]
+    owner: str = ""
+    hash: str = ""
+    link: str = ""
+    created: float = 0.0
+    ready: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def host_network(self) -> bool:
+        return not self.link
+
+
+class LabState(msgspec.Struct, kw_only=True):
+    """One lab. `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of Services that are gone, not given out again;
+    `wired`: its nodes and its name server have come up, so the rest can be mended.
+    """
+
+    name: str
+    mode: str
+    network: str
+    domain: str
+    service_cidrs: list[str]
+    created: float
+    version: int = _VERSION
+    nodes: list[NodeState] = []
+    pods: list[PodState] = []
+    objects: dict[str, Stored] = {}
+    retired: list[str] = []
+    images: dict[str, Any] = {}
+    config: str = ""
+    wired: bool = False
+
+    @property
+    def dual_stack(self) -> bool:
+        return len(self.service_cidrs) > 1
+
+    def node(self, name: str) -> NodeState:
+        """The node called `name`, which there is."""
+        return next(node for node in self.nodes if node.name == name)
+
+    @classmethod
+    def load(cls, directory: Path) -> LabState:
+        """The lab in `directory`. Raises InputError where there is none, ConfigError where its file is damaged."""
+        try:
+            return msgspec.json.decode((directory / "state.json").read_bytes(), type=cls)
+        except FileNotFoundError:
+            name = directory.name.removeprefix("lab-")
+            raise InputError(f"there is no lab {name!r} (kcompile lab up --name {name} -f ...)") from None
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{directory / 'state.json'}: damaged ({error}); kcompile lab down removes the lab") from None
+
+    def save(self, directory: Path) -> None:
+        """Write it whole or not at all."""
+        directory.mkdir(parents=True, exist_ok=True)
+        new = directory / "state.json.new"
+        new.write_bytes(msgspec.json.encode(self))
+        new.replace(directory / "state.json")
+
+
+def check_name(name: str) -> str:
+    """`name`, fit to be a lab's. Raises ConfigError."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"--name {name!r}: lower-case letters, digits and '-', at most 32")
+    return name
+
+
+def lab_directory(name: str) -> Path:
+    """Where lab `name` keeps everything."""
+    return Path(os.environ.get("KCOMPILE_RUN_DIR") or "/run/kcompile") / f"lab-{check_name(name)}"
+
+
+def labs() -> list[str]:
+    """The labs that there are, by name."""
+    return sorted(path.parent.name.removeprefix("lab-") for path in lab_directory("x").parent.glob("lab-*/state.json"))

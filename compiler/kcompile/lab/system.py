@@ -1,0 +1,51 @@
+"""What every lab has of its own in the namespace kube-system: the name server and its Service. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+__all__ = ["DNS", "system_objects"]
+
+DNS = "kube-system/coredns"
+"""The Deployment's name is CoreDNS's in every cluster, and so it is here; what runs is ``kcompile dns serve``."""
+_LABELS = {"k8s-app": "kube-dns"}
+
+
+def system_objects(cluster: str, domain: str, addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Its manifests. `cluster`: the folder with cluster.json; `addresses`: the Service's."""
+    families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
+    listen = [word for family in families for word in ("--listen", "::" if family == "IPv6" else "0.0.0.0")]
+    container = {
+        "name": "dns",
+        "image": "kcompile/dns",
+        "args": ["-f", "/cluster/cluster.json", "--state", "/cluster/none.json", "--cluster-domain", domain, *listen],
+        "ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}],
+        "volumeMounts": [{"name": "cluster", "mountPath": "/cluster", "readOnly": True}],
+    }
+    yield {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "coredns", "namespace": "kube-system"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": _LABELS},
+            "template": {
+                "metadata": {"labels": _LABELS},
+                "spec": {"containers": [container], "volumes": [{"name": "cluster", "hostPath": {"path": cluster}}]},
+            },
+        },
+    }
+    yield {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+        "spec": {
+            "clusterIP": addresses[0],
+            "clusterIPs": list(addresses),
+            "ipFamilies": families,
+            "ipFamilyPolicy": "RequireDualStack" if len(families) > 1 else "SingleStack",
+            "selector": _LABELS,
+            "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}],
+        },
+    }

@@ -1,0 +1,99 @@
+"""``lab up`` killed at any point, and ``lab down`` leaves no namespace, process, mount or file."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import modes
+from harness.clusters import Cluster, cluster
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(autouse=True)
+def _possible():
+    if reason := modes.missing("nftables"):
+        pytest.skip(reason)
+
+
+def killed(lab: Cluster, web: str, after: float) -> bool:
+    """Start ``lab up``, kill it `after` so many seconds; whether it was still at it."""
+    command = lab.command("up", "-f", web)
+    process = subprocess.Popen(command, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def test_killed_anywhere(web: str, tmp_path: Path):
+    interrupted = some = 0
+    for step in range(6):
+        with cluster(tmp_path) as lab:
+            interrupted += killed(lab, web, 0.3 + 0.2 * step)
+            some += bool(lab.left())
+            lab.run("down")
+            assert lab.left() == []
+    assert interrupted >= 3, "none of the times was early enough"
+    assert some >= 3
+
+
+def test_a_lab_that_was_killed_is_not_taken_for_one(web: str, tmp_path: Path):
+    with cluster(tmp_path) as lab:
+        deadline = time.monotonic() + 20
+        process = subprocess.Popen(lab.command("up", "-f", web), env=lab.environment, stdout=subprocess.DEVNULL)
+        while len([1 for line in lab.left() if line.startswith("kclab.")]) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        assert "is up already" in lab.run("up", "-f", web, code=2)
+        assert f"lab {lab.name} didn't come up, or is gone: kcompile lab down" in lab.run("scale", "web", "2", code=2)
+        lab.run("down")
+        lab.run("up", "-f", web)
+        assert len(lab.pods("web-")) == 3
+
+
+def test_down_of_a_working_lab_whose_files_are_gone(web: str, tmp_path: Path):
+    import shutil
+
+    with cluster(tmp_path, "-f", web) as lab:
+        shutil.rmtree(lab.run_directory)
+        lab.run("status", code=2)
+        lab.run("down")
+        assert lab.left() == []
+
+
+def test_an_apply_that_was_killed_is_mended_by_the_next(web: str, tmp_path: Path):
+    with cluster(tmp_path, "-f", web) as lab:
+        for step in range(3):
+            process = subprocess.Popen(lab.command("scale", "web", str(6 + step)), env=lab.environment, stdout=subprocess.DEVNULL)
+            time.sleep(0.35 + 0.1 * step)
+            process.kill()
+            process.wait()
+        lab.run("scale", "web", "7")
+        pods = lab.pods("web-")
+        assert [pod["state"] for pod in pods] == ["ready"] * 7
+        lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, {pod["name"] for pod in pods})
+
+
+def test_interrupted_up_leaves_nothing(web: str, tmp_path: Path):
+    with cluster(tmp_path) as lab:
+        process = subprocess.Popen(lab.command("up", "-f", web), env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not [1 for line in lab.left() if line.startswith("kclab.")]:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() != 0
+        assert lab.left() == []
+
+
+def test_down_of_nothing(tmp_path: Path):
+    with cluster(tmp_path) as lab:
+        assert lab.run("down") == f"There is no lab {lab.name}.\n"
