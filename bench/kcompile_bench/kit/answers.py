@@ -58,7 +58,7 @@ def _cells(stage: StageFindings | None, path: str, figure: str) -> list[Cell]:
         condition = cell.condition
         if (condition.path, cell.figure) == (path, figure) and condition.position in ("last", "") and condition.mode not in BASELINES:
             found.append(cell)
-    return sorted(found, key=lambda c: c.median.value, reverse=figure not in LOWER)
+    return sorted(found, key=lambda c: c.ratio.value, reverse=figure not in LOWER)  # as ratios are taken: round by round
 
 
 def _noise(stage: StageFindings, figure: str) -> str:
