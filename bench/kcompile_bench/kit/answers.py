@@ -103,7 +103,8 @@ def _cost(findings: Findings, question: str, path: str) -> Answer | None:
     base = stage.cell("none", PATHS[path].base, "p50")
     if not cells or not base:
         return None
-    best, worst = _leaders(stage, cells, "p50"), cells[-1]
+    best = _leaders(stage, cells, "p50")
+    worst = next((c for c in reversed(cells) if c not in best), cells[0])
     services = services_text(stage.stage.group.services)
     if not any(c.claimed for c in cells):
         text = f"With {services}, no mode is slower than the direct way by more than the noise ({_noise(stage, 'p50')})."
@@ -244,8 +245,9 @@ def _capacity(findings: Findings, kind: str, question: str) -> Answer | None:
         text = f"{start} down to {cells[-1].ratio.value:.2f} times that, with no difference between the modes beyond the noise"
         text += f" ({_noise(stage, figure)})."
     else:
-        text = f"{start} {cells[0].ratio.value:.2f} times that with {_names(best)}, down to {cells[-1].ratio.value:.2f} with "
-        text += f"{mode_text(cells[-1].condition.mode)} ({_noise(stage, figure)})."
+        worst = [c for c in cells if c not in best][-1]
+        text = f"{start} {cells[0].ratio.value:.2f} times that with {_names(best)}, down to {worst.ratio.value:.2f} with "
+        text += f"{mode_text(worst.condition.mode)} ({_noise(stage, figure)})."
     return _said(stage, question, text, details)
 
 
