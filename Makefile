@@ -9,6 +9,7 @@ PY := .venv/bin/python
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env CI='$(CI)' NO_COLOR='$(NO_COLOR)' PYTHONDONTWRITEBYTECODE=1 \
     HYPOTHESIS_STORAGE_DIRECTORY=.venv/root/hypothesis )
 PYTEST := $(AS_ROOT)$(PY) -m pytest $(if $(AS_ROOT),-o cache_dir=.venv/root/pytest)
+BENCH := $(AS_ROOT)$(PY)
 # make test ARGS='tests/unit -k plan'
 ARGS ?=
 COMPLETIONS := build/completion
@@ -83,6 +84,7 @@ bench: setup-test ## every stage and peer, and connect latency: 15 minutes (ARGS
 	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)
 	$(BENCH) -m kcompile_bench.latency --json bench/results/latency.json >/dev/null
 	@$(BENCH) -m kcompile_bench.report
+	@$(BENCH) -m kcompile_bench.baseline
 
 sessions: setup-test ## write what is really printed into the sessions of README.md and docs/howto
 	$(if $(AS_ROOT),$(AS_ROOT),env )UPDATE_DOCUMENTS=1 $(PY) -m pytest -q tests/examples/test_documents.py

@@ -1,1 +1,1 @@
-"""Measures kcompile: generated specs, kube-proxy's rule shapes as peers, connect latency, reports. The suites are in bench/suites."""
+"""Measures kcompile: generated specs, kube-proxy's rule shapes as peers, connect latency (bench/suites); ``kcompile bench`` is kit."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from .generate import POD_CIDR, PORT, TARGET_PORT, Scale
 
-__all__ = ["PEERS", "Peer"]
+__all__ = ["PEERS", "Peer", "linear_node_ports"]
 
 
 class Peer(NamedTuple):
@@ -169,6 +169,35 @@ def _ipt_change(scale: Scale, service: int, old: Sequence[str], new: Sequence[st
     lines += [f"-X KUBE-SEP-{_name(service, pod)}" for pod in old if pod not in new]
     text = "\n".join(lines)
     return f"{_IPT_HEAD}{text}\n{_IPT_BASE}COMMIT\n"
+
+
+def linear_node_ports(scale: Scale, ports: Mapping[int, int], udp: Sequence[int] = ()) -> str:
+    """What the linear list has more for Services with NodePorts (`ports`: Service -> port) and for those that serve `udp` on them too.
+
+    NodePorts come last of all: the rule for local addresses is at the end of KUBE-SERVICES.
+    """
+    chains = [":KUBE-NODEPORTS - [0:0]"]
+    rules: list[str] = []
+    for i, port in ports.items():
+        for proto in ("tcp", "udp") if i in udp else ("tcp",):
+            service = f"KUBE-SVC-{_name(i) if proto == 'tcp' else _name(i, proto)}"
+            external = f"KUBE-EXT-{_name(i, proto)}"
+            chains.append(f":{external} - [0:0]")
+            rules += [
+                f"-A KUBE-NODEPORTS {_comment(i)} -p {proto} --dport {port} -j {external}",
+                f"-A {external} {_comment(i)} -j KUBE-MARK-MASQ",
+                f"-A {external} -j {service}",
+            ]
+            if proto == "udp":
+                chains.append(f":{service} - [0:0]")
+                rules.append(f"-A KUBE-SERVICES {_comment(i)} -d {scale.vip(i)}/32 -p udp --dport {PORT} -j {service}")
+                pods = scale.pods(i)
+                for slot, pod in enumerate(pods):
+                    left = len(pods) - slot
+                    chance = f" -m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
+                    rules.append(f"-A {service} -p udp{chance} -j DNAT --to-destination {pod}:{TARGET_PORT}")
+    rules.append("-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS")
+    return "*nat\n" + "\n".join([*chains, *rules]) + "\nCOMMIT\n"
 
 
 PEERS = {

@@ -121,7 +121,12 @@ def test_slow_modules_and_the_bench_kit_stay_out(module: str):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["apply", "--help"], ["doctor", "--help"], ["dns", "serve", "--help"], ["lab", "up", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        *([*verb, "--help"] for verb in (["apply"], ["doctor"], ["dns", "serve"], ["lab", "up"], ["bench", "run"])),
+    ],
 )
 def test_help_loads_nothing_slow(arguments: list[str]):
     probe = (

@@ -23,9 +23,24 @@ _VERBS = {
     "get": "Show the services, endpoints or rules that the kernel holds.",
     "dns": "Print or serve the names of the Services.",
     "lab": "Bring up a cluster on this machine, use it, take it down.",
+    "bench": "Measure what each way to a pod costs in each mode, and report it.",
     "doctor": "Show which modes this node can run, and what is in their way.",
     "completion": "Print the shell's completion script.",
 }
+
+_PLUGINS = ("bench",)
+"""Verbs of other distributions or packages: the entry point of that name in group ``kcompile.verbs``."""
+
+
+def _plugin(name: str) -> click.Command:
+    from importlib.metadata import entry_points
+
+    from ..errors import UnsupportedError
+
+    for entry in entry_points(group="kcompile.verbs", name=name):
+        command: click.Command = entry.load()
+        return command
+    raise UnsupportedError(f"{name} isn't installed with this kcompile (pip install 'kcompile[{name}]')")
 
 
 class _Verbs(click.Group):
@@ -37,6 +52,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         if name not in _VERBS:
             return None
+        if name in _PLUGINS:
+            return _plugin(name)
         command: click.Command = importlib.import_module(f".{name}", __name__).command
         return command
 

@@ -1,0 +1,122 @@
+"""What the runner needs of a place to measure in: namespaces of this machine (netns_cluster), or anything else that can do the same.
+
+    outside 192.168.0.100 ----+
+                              |  one wire (a switch)
+    node A  192.168.0.1 ------+------ node B  192.168.0.2
+      |-- pod-a 10.255.0.2               `-- pod-b 10.255.0.3
+      `-- server: the endpoints of the Services that are asked for
+
+A cluster is one set of these, with the rules of one mode on both nodes. Roles: the names in the picture, with node-a and node-b.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import IO, Any, NamedTuple, Protocol
+
+from ..generate import POD_CIDR, PORT, TARGET_PORT, Scale
+from .scenario import PATHS, Condition, Group
+
+__all__ = ["ADDRESSES", "DETOUR", "NODES", "SITE", "Cluster", "Place", "Site", "Target", "service_of", "target_of"]
+
+ADDRESSES = {"node-a": "192.168.0.1", "node-b": "192.168.0.2", "outside": "192.168.0.100", "pod-a": "10.255.0.2", "pod-b": "10.255.0.3"}
+DETOUR = "192.168.0.101"
+"""A second address of the outside client, whose way to the pods and back leads through node B."""
+
+NODES = {"node-a": "node-000", "node-b": "node-001"}
+"""What the nodes are called in the specs."""
+
+_FIRST_NODE_PORT = 30001
+
+
+class Site(NamedTuple):
+    """Who has which address. `servers`: those of the server, where they are given; else they are generate.py's."""
+
+    addresses: Mapping[str, str] = ADDRESSES
+    servers: tuple[str, ...] = ()
+    pod_cidr: str = POD_CIDR
+
+    def pods(self, group: Group, service: int) -> list[str]:
+        """The endpoints of a Service that is asked for."""
+        return list(self.servers[: group.endpoints]) or Scale(*group).pods(service)
+
+
+class Cluster(Protocol):
+    """Two nodes, two client pods, a server and an outside client, wired as above. `cpus`: of client and server, -1 for any."""
+
+    site: Site
+    cpus: tuple[int, int]
+    kcompile: Sequence[str]
+
+    def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
+        """Start `command` where `role` is, with pipes for its output."""
+        ...
+
+    def put(self, role: str, name: str, data: bytes) -> str:
+        """Write a file where `role` is, which goes with the cluster; its path there."""
+        ...
+
+    def driver(self, role: str) -> str:
+        """The path of drive.c's program where `role` is."""
+        ...
+
+    def environment(self, role: str) -> dict[str, str]:
+        """What kcompile needs on a node: folders of its own, where it mustn't use the usual ones."""
+        ...
+
+    def settle(self) -> None:
+        """Called once the rules are in: whatever makes a place steadier with them."""
+        ...
+
+
+class Place(Protocol):
+    """Where clusters come from; `name` is printed in the report.
+
+    `shared`: all clusters are the same machines, so that only one mode can be there at a time. `paths`: those that it has.
+    """
+
+    name: str
+    shared: bool
+    site: Site
+    paths: Sequence[str]
+
+    def cluster(self, name: str, pods: Sequence[str]) -> AbstractContextManager[Cluster]:
+        """A cluster without rules whose server has the addresses `pods`; gone at the end of the ``with`` block."""
+        ...
+
+
+SITE = Site()
+
+
+class Target(NamedTuple):
+    """Who connects, from which address, to where."""
+
+    role: str
+    source: str
+    address: str
+    port: int
+
+
+def service_of(position: str, group: Group) -> int:
+    """The index of the Service in `position`."""
+    return {"first": 0, "middle": group.services // 2, "last": group.services - 1}[position]
+
+
+def node_port(position: str) -> int:
+    """The NodePort of the Service in `position`."""
+    return _FIRST_NODE_PORT + ("first", "middle", "last").index(position)
+
+
+def target_of(condition: Condition, group: Group, site: Site = SITE) -> Target:
+    """Where `condition` connects to. Positions that are one Service (in small groups) are asked for as ``last``."""
+    path, scale = PATHS[condition.path], Scale(*group)
+    service = service_of(condition.position or "last", group)
+    pod = site.pods(group, service)[0]
+    source = pod if path.source == "server" else DETOUR if path.name == "outside-detour" else site.addresses[path.source]
+    if path.target == "pod":
+        return Target(path.source, source, pod, TARGET_PORT)
+    if path.target == "vip":
+        return Target(path.source, source, scale.vip(service), PORT)
+    return Target(path.source, source, site.addresses[f"node-{path.entry}"], node_port(condition.position))

@@ -1,0 +1,90 @@
+"""Two results side by side: first what differs between the machines, then what differs in the figures, beyond the noise of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .findings import StageFindings, findings_of
+from .intervals import Floor, Interval, claim, ratio_of_ratios
+from .record import differences
+from .results import Results
+from .scenario import BASELINES, Condition
+from .words import FIGURES, mode_text, percent, ratio_text, where, worse
+
+__all__ = ["Comparison", "Difference", "compare"]
+
+
+class Difference(NamedTuple):
+    """How a figure's ratio to its run's baseline changed: `ratio` above 1 where it grew. `verdict`: worse, better or empty."""
+
+    stage: str
+    condition: Condition
+    figure: str
+    ratio: Interval
+    floor: Floor | None
+    verdict: str
+
+    def __str__(self) -> str:
+        noise = f"noise {percent(self.floor.share)}" if self.floor else "no noise floor"
+        what = f"{self.stage}: {mode_text(self.condition.mode)}, {where(self.condition)}, {FIGURES[self.figure]}"
+        return f"{self.verdict or 'same':6} {ratio_text(self.ratio)}  {what} ({noise})"
+
+
+class Comparison(NamedTuple):
+    """`environment`: (name, old, new). `missing`: what only one of the two has."""
+
+    environment: list[tuple[str, str, str]]
+    found: list[Difference]
+    missing: list[str]
+
+    @property
+    def regressions(self) -> list[Difference]:
+        return [d for d in self.found if d.verdict == "worse"]
+
+    def lines(self) -> Iterator[str]:
+        """For people: environments, then what changed, then how much there was to compare."""
+        if self.environment:
+            yield "The machines differ:"
+            yield from (f"  {name}: {old or 'none'} -> {new or 'none'}" for name, old, new in self.environment)
+        else:
+            yield "The machines agree in everything that is recorded."
+        yield from (f"only in one of them: {what}" for what in self.missing)
+        changed = [d for d in self.found if d.verdict]
+        yield from (str(d) for d in sorted(changed, key=lambda d: d.verdict, reverse=True))
+        bad, all_in_all = len(self.regressions), len(self.found)
+        counts = f"{bad} worse, {len(changed) - bad} better, {all_in_all - len(changed)} within the noise"
+        yield f"{all_in_all} figures compared: {counts}."
+
+
+def compare(old: Results, new: Results) -> Comparison:
+    """How `new` differs from `old`, in every condition and primary figure that both have."""
+    before, after = findings_of(old), findings_of(new)
+    found = [d for name, stage in after.stages.items() if name in before.stages for d in _stage(before.stages[name], stage)]
+    missing = sorted(set(before.stages) ^ set(after.stages)) + [f"mode {mode}" for mode in sorted(set(before.modes) ^ set(after.modes))]
+    return Comparison(differences(old.environment, new.environment), found, missing)
+
+
+def _stage(old: StageFindings, new: StageFindings) -> Iterator[Difference]:
+    figure = new.kind.primary
+    floor = _both(old.floors[figure], new.floors[figure])
+    for condition in new.conditions:
+        if condition.mode in BASELINES or condition not in old.conditions:
+            continue
+        columns = [(s.column(condition, figure), s.column(condition.base, figure)) for s in (new, old)]
+        try:
+            ratio = ratio_of_ratios(columns[0], columns[1])
+        except ValueError:
+            continue
+        said = claim(ratio, floor)
+        verdict = "" if not said else "worse" if worse(figure, said) else "better"
+        yield Difference(new.name, condition, figure, ratio, floor, verdict)
+
+
+def _both(old: Floor | None, new: Floor | None) -> Floor | None:
+    """The noise of a ratio of two runs: each has its own, and they add as variances do."""
+    if not old or not new:
+        return None
+    share = math.expm1(math.hypot(math.log1p(old.share), math.log1p(new.share)))
+    return Floor(share, min(old.pairs, new.pairs))

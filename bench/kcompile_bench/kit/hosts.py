@@ -1,0 +1,149 @@
+"""Real machines, or virtual ones: an inventory says how to run a command on each, and which addresses they have.
+
+    name: rack 3
+    podCIDR: 10.244.0.0/16
+    kcompile: [kcompile]                       # what it is called on the nodes
+    roles:
+      node-a:  {run: [ssh, root@a], address: 10.0.0.1}
+      node-b:  {run: [ssh, root@b], address: 10.0.0.2}
+      outside: {run: [ssh, root@c], address: 10.0.0.9}
+      pod-a:   {run: [ssh, root@a, ip, netns, exec, pod1], address: 10.244.0.5}
+      server:  {run: [ssh, root@a, ip, netns, exec, pod2], addresses: [10.244.0.6, 10.244.0.7]}
+
+A command is added to `run` as one string, for a shell. Roles that are left out take their paths with them. There is one set of machines
+for all modes, so modes take turns within a round: `kcompile apply --mode`, and `kcompile delete` for the baselines. What is on the nodes
+of kcompile's beforehand is lost; nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from kcompile.errors import InputError, UnsupportedError
+
+from ..generate import POD_CIDR
+from .cluster import Site
+from .drive import finish, program
+from .scenario import PATHS
+
+__all__ = ["HostsPlace"]
+
+_NEEDED = ("node-a", "node-b", "server")
+_PATIENCE = 60.0
+
+
+class Role(msgspec.Struct, forbid_unknown_fields=True):
+    """One machine, or a namespace of one."""
+
+    run: list[str]
+    address: str = ""
+    addresses: list[str] = []
+
+
+class Inventory(msgspec.Struct, forbid_unknown_fields=True):
+    """The file."""
+
+    name: str
+    roles: dict[str, Role]
+    pod_cidr: str = msgspec.field(default=POD_CIDR, name="podCIDR")
+    kcompile: tuple[str, ...] = ("kcompile",)
+
+
+class HostsPlace:
+    """The machines of an inventory. InputError where the file is wrong."""
+
+    shared = True
+
+    def __init__(self, file: Path) -> None:
+        import yaml
+
+        try:
+            inventory = msgspec.convert(yaml.safe_load(file.read_text()), Inventory)
+        except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+            raise InputError(f"{file}: {' '.join(str(error).split())}") from None
+        for role in _NEEDED:
+            if role not in inventory.roles:
+                raise InputError(f"{file}: roles: {role} is missing")
+        for name, role in inventory.roles.items():
+            if not role.run or not (role.addresses if name == "server" else role.address):
+                raise InputError(f"{file}: roles.{name}: run and {'addresses' if name == 'server' else 'address'} are needed")
+        self._inventory = inventory
+        self.name = f"hosts: {inventory.name}"
+        addresses = {name: role.address for name, role in inventory.roles.items() if role.address}
+        self.site = Site(addresses, tuple(inventory.roles["server"].addresses), inventory.pod_cidr)
+        self.paths = tuple(path.name for path in PATHS.values() if path.source in inventory.roles and path.name != "outside-detour")
+        self._cluster: HostsCluster | None = None
+
+    @contextlib.contextmanager
+    def cluster(self, name: str, pods: Sequence[str]) -> Iterator[HostsCluster]:  # noqa: ARG002 (they are the same for all)
+        """The machines. The first to come puts the driver there; the last to go removes it."""
+        if self._cluster:
+            yield self._cluster
+            return
+        self._cluster = HostsCluster(self._inventory, self.site)
+        try:
+            self._cluster.prepare()
+            yield self._cluster
+        finally:
+            self._cluster.clean()
+            self._cluster = None
+
+
+class HostsCluster:
+    """The machines of `inventory`."""
+
+    cpus = (-1, -1)
+
+    def __init__(self, inventory: Inventory, site: Site) -> None:
+        self._roles, self.site, self.kcompile = inventory.roles, site, tuple(inventory.kcompile)
+        self._folder = f"/run/kcompile-bench-{os.getpid()}"  # there, and gone at the end
+
+    def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
+        words = [*(["env", *(f"{k}={v}" for k, v in environment.items())] if environment else []), *command]
+        if role not in self._roles:
+            raise UnsupportedError(f"the inventory has no {role}")
+        return subprocess.Popen(
+            [*self._roles[role].run, shlex.join(words)],
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def put(self, role: str, name: str, data: bytes) -> str:
+        path = f"{self._folder}/{role}/{name}"
+        shell = f"mkdir -p {shlex.quote(f'{self._folder}/{role}')} && cat >{shlex.quote(path)} && chmod 755 {shlex.quote(path)}"
+        done = subprocess.run([*self._roles[role].run, shell], input=data, capture_output=True, timeout=_PATIENCE, check=False)
+        if done.returncode:
+            raise UnsupportedError(f"{role}: {done.stderr.decode(errors='replace').strip()[:200]}")
+        return path
+
+    def prepare(self) -> None:
+        """Put the driver where connections begin and end."""
+        for role in self._roles:
+            if role != "node-b":
+                self.put(role, "drive", Path(program()).read_bytes())
+
+    def clean(self) -> None:
+        """Remove what `put` has put."""
+        for role in self._roles:
+            finish(self.start(role, ["rm", "-rf", f"{self._folder}/{role}"]), _PATIENCE, f"rm on {role}")
+            with contextlib.suppress(Exception):
+                finish(self.start(role, ["rmdir", self._folder]), _PATIENCE, f"rmdir on {role}")
+
+    def driver(self, role: str) -> str:
+        return f"{self._folder}/{role}/drive"
+
+    def environment(self, role: str) -> dict[str, str]:  # noqa: ARG002 (a node of its own: the usual folders)
+        return {}
+
+    def settle(self) -> None:
+        """Sysctls of real machines are theirs."""
