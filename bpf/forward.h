@@ -183,12 +183,12 @@ INLINE int V(send)(HERE *here, struct V(work) *work, struct V(packet) *packet, s
                 return TOO_BIG;
             way = WAY_UP; /* to be cut */
         }
-        if (MAC_LENGTH && flags & FLOW_PEER && hook == COMING && way != WAY_UP)
-            way = WAY_PEER;
+        if (MAC_LENGTH && flags & FLOW_PEER && hook == COMING && way != WAY_UP && flow->out)
+            way = WAY_PEER; /* with the addresses of its link: beyond may be a bridge */
         hop = hook == COMING && way != WAY_UP;
     }
     V(count)(flow, packet->length);
-    if (V(rewrite)(here, packet, flow, (way == WAY_OUT || way == WAY_PEER) && flow->out ? flow->macs : NULL, hop))
+    if (V(rewrite)(here, packet, flow, way == WAY_PEER || (way == WAY_OUT && flow->out) ? flow->macs : NULL, hop))
         return PASS;
     switch (way) {
     case WAY_PEER:

@@ -181,8 +181,7 @@ def modes() -> dict[str, str]:
     """Every mode with the reason why this machine hasn't got it, empty where it has."""
     done = subprocess.run([sys.executable, "-m", "kcompile", "doctor", "-o", "json"], capture_output=True, text=True, check=False)
     report = json.loads(done.stdout)
-    found = {m["mode"]: "" if m["status"] == "supported" else m["why"] or m["status"] for m in report["modes"]}
-    return {mode: "labs don't have it yet" if mode == "xdp" else why for mode, why in found.items()}
+    return {m["mode"]: "" if m["status"] == "supported" else m["why"] or m["status"] for m in report["modes"]}
 
 
 def left(name: str) -> list[str]:

@@ -78,7 +78,7 @@ def check(text: str, mode: str) -> None:
 @pytest.mark.kernel
 def test_the_demo():
     """The whole of it: nginx and tomcat themselves, in every mode that this kernel has."""
-    there = [mode for mode in modes.IN_LABS if mode != "ipvs" and not modes.missing(mode)]
+    there = [mode for mode in modes.MODES if mode != "ipvs" and not modes.missing(mode)]
     if not there:
         pytest.skip(modes.missing("nftables"))
     text = played(*there, patience=300)

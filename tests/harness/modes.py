@@ -19,7 +19,7 @@ from kcompile.kernel.bpf import programs
 
 from . import netns
 
-__all__ = ["IN_LABS", "MODES", "VARIANTS", "missing", "no_namespaces"]
+__all__ = ["MODES", "VARIANTS", "missing", "no_namespaces"]
 
 _NFT = """\
 table {family} probe {{
@@ -92,9 +92,6 @@ xdp-tc is mode xdp with --socket-lb off, xdp-generic the same behind generic XDP
 
 MODES = [mode for mode in _PROBES if mode in drivers.MODES]
 """What kcompile has, and so what is tested unless a mode is named."""
-
-IN_LABS = [mode for mode in MODES if mode != "xdp"]
-"""What `kcompile lab` has."""
 
 VARIANTS = [mode for mode in _PROBES if mode in drivers.MODES or mode.startswith("xdp-")]
 """The same for flow cases, which look at mode xdp three times."""

@@ -10,7 +10,7 @@ from harness.clusters import Cluster, cluster
 pytestmark = pytest.mark.kernel
 
 
-@pytest.mark.parametrize("mode", modes.IN_LABS)
+@pytest.mark.parametrize("mode", modes.MODES)
 def test_two_nodes(usable: str, web: str, tmp_path: Path):
     with cluster(tmp_path, "-f", web, "--mode", usable) as lab:
         everything_answers_across_the_nodes(lab)
@@ -69,7 +69,7 @@ def rules_and_names_follow(lab: Cluster, web: str) -> None:
 
 def test_every_mode_on_one_lab(web: str, tmp_path: Path):
     """A change of mode leaves nothing unanswered behind."""
-    there = [mode for mode in modes.IN_LABS if not modes.missing(mode)]
+    there = [mode for mode in modes.MODES if not modes.missing(mode)]
     if not there:
         pytest.skip(modes.missing("nftables"))
     with cluster(tmp_path, "-f", web, "--mode", there[0]) as lab:

@@ -25,9 +25,7 @@ _name = click.option("--name", default="lab", envvar="KCOMPILE_LAB", metavar="LA
 _namespace = click.option("-n", "--namespace", metavar="NS", help="The namespace of what is named. Default: wherever it is.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
 _images = click.option("--images", metavar="FILE", help="More images, each with the command of this machine that it stands for.")
-# A Pod's interface is there only after the apply, and nothing attaches mode xdp's programs to it before the next.
-_MODES = tuple(mode for mode in options.MODES if mode != "xdp")
-_mode = click.option("--mode", type=click.Choice(_MODES), help="The kind of rules on every node. Default: what it has, or nftables.")
+_mode = click.option("--mode", type=click.Choice(options.MODES), help="The kind of rules on every node. Default: what it has, or nftables.")
 _OTHERS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 _KINDS = ("Deployment", "Service", "ConfigMap", "Secret", "Namespace", "EndpointSlice", "Endpoints", "ServiceCIDR", "Pod")
 

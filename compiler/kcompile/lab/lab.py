@@ -19,7 +19,7 @@ from ..kernel.lock import locked
 from ..spec.addresses import family_of
 from ..spec.objects import Node
 from ..spec.state import AllocationState
-from . import network, spaces
+from . import bpffs, network, spaces
 from .manifests import Manifest, inventory_of, read_manifests, title
 from .pods import Kubelet, Running, name_servers
 from .publish import cluster, program, publish
@@ -231,8 +231,9 @@ class Lab:
             state.pods.append(pod)
         keep = [pod for pod in state.pods if pod not in remove]
         state.save(self.directory)
-        for pod in keep:
-            self._sandbox(pod)
+        wired = [pod for pod in keep if self._sandbox(pod)]
+        if wired and state.mode == "xdp":
+            self._program()  # its programs are on interfaces, and a container may ask for a Service as soon as it starts
         late = self._wait([pod for pod in keep if self.kubelet.start(pod)])
         for pod in keep:
             pod.ready = self.kubelet.is_ready(pod)
@@ -261,21 +262,26 @@ class Lab:
         applied = self.directory / "applied"  # the digest of what every node has run
         digest = publish(self.state, self.directory, pods)
         if not applied.exists() or applied.read_text() != digest:
-            for line in program(self.state, self.directory, self.caller.kcompile):
-                self.caller.warn(line)
+            self._program()
             applied.write_text(digest)
 
-    def _sandbox(self, pod: PodState) -> None:
-        """The pod's network namespace, on its node's wire."""
+    def _program(self) -> None:
+        """Have every node apply what has been announced."""
+        for line in program(self.state, self.directory, self.caller.kcompile):
+            self.caller.warn(line)
+
+    def _sandbox(self, pod: PodState) -> bool:
+        """The pod's network namespace, on its node's wire; whether it had to be made."""
         name = self.kubelet.space(pod)
         if pod.host_network or any(one != Running() for one in self.kubelet.told(pod)):
-            return
+            return False
         spaces.remove([name])  # one that was left half made
         node, routes = self.state.node(pod.node), self.state.network == "routes"
         spaces.add([name])
         spaces.tune(name, {})
         spaces.batch(network.pod_node_lines(pod, node, name, routes), spaces.space(self.state.name, "node", node.name))
         spaces.batch(network.pod_lines(pod), name)
+        return True
 
     def _wait(self, pods: Sequence[PodState]) -> list[PodState]:
         """Wait for `pods` to be ready; those that aren't in time."""
@@ -320,6 +326,7 @@ def down(name: str) -> bool:
 
 def _remove(name: str, directory: Path) -> None:
     spaces.remove(spaces.of_lab(name))
+    bpffs.unmount(directory)
     for own in directory.parent.glob(f"netns-{spaces.space(name)}.*"):
         shutil.rmtree(own, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)

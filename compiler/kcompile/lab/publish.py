@@ -18,7 +18,7 @@ from ..spec.complete import complete
 from ..spec.inventory import Inventory
 from ..spec.objects import Object, Origin
 from ..spec.state import AllocationState
-from . import spaces
+from . import bpffs, spaces
 from .manifests import Manifest, inventory_of
 from .state import LabState, NodeState, PodState
 from .workloads import origin_of, pod_manifest
@@ -96,15 +96,24 @@ def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]]
 
     `kcompile` runs a command line of kcompile's and ends with SystemExit; it is called in a process of its own for each node.
     """
+    if state.mode == "xdp":
+        bpffs.mount(directory)
+    # a cgroup is no namespace: hooks on sockets would be those of the whole machine
+    mode = ["--mode", state.mode, *(["--socket-lb", "off"] if state.mode == "xdp" else [])]
+
+    def apply(words: Sequence[str]) -> None:
+        os.environ["KCOMPILE_BPF_DIR"] = str(bpffs.folder(directory))
+        kcompile(["apply", *words])
+
     started = []
     for node in state.nodes:
         own = directory / "nodes" / node.name
         own.mkdir(parents=True, exist_ok=True)
         name = spaces.space(state.name, "node", node.name)
         files = ["-f", str(directory / "cluster/cluster.json"), "--config", str(directory / "cluster/config.json")]
-        place = ["--node", node.name, "--netns", name, "--mode", state.mode, "--state", str(own / "allocations.json")]
+        place = ["--node", node.name, "--netns", name, *mode, "--state", str(own / "allocations.json")]
         output = (own / "apply.log").open("w+")
-        started.append((node, output, spaces.fork(name, functools.partial(kcompile, ["apply", *files, *place]), output.fileno())))
+        started.append((node, output, spaces.fork(name, functools.partial(apply, [*files, *place]), output.fileno())))
     warnings: dict[str, None] = {}
     failed = ""
     for node, output, pid in started:
