@@ -16,15 +16,20 @@ from kcompile.kernel.bpf.node import cgroup_root
 from .world import World, make
 
 
-@pytest.fixture(scope="session", autouse=True)
-def bpf_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="session")
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is compiled is compiled once a run."""
+    return tmp_path_factory.mktemp("kcompile-run")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bpf_cache(run_directory: Path) -> Iterator[Path]:
+    """Where it is."""
     if reason := modes.no_namespaces():
         pytest.skip(reason)
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("kcompile-run")
-        patch.setenv("KCOMPILE_RUN_DIR", str(folder))
-        yield folder / "objects"
+        patch.setenv("KCOMPILE_RUN_DIR", str(run_directory))
+        yield run_directory / "objects"
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def cgroup() -> Iterator[Path]:
         ebpf.remove_cgroup(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def only_world() -> Iterator[World]:
     with make() as world:
         yield world

@@ -17,6 +17,7 @@ from harness import modes, netns
 from kcompile.errors import KernelError
 from kcompile.kernel.doctor import gather, judge
 from kcompile.kernel.doctor.scratch import Scratch
+from kcompile.kernel.state import NodeState
 
 pytestmark = pytest.mark.kernel
 
@@ -361,7 +362,11 @@ def test_a_probe_that_dies_or_hangs():
         Scratch(lambda: 1 // 0).result()
 
 
-def test_without_root_it_cannot_tell():
+def test_without_root_it_cannot_tell(tmp_path, monkeypatch):
+    NodeState().save(tmp_path / "host")  # and may not read what kcompile knows of this node
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("KCOMPILE_RUN_DIR", str(tmp_path))
+
     def as_nobody() -> None:
         os.setresuid(65534, 65534, 65534)
         os._exit(0 if judge(gather(["nftables"])).modes[0].status == "unknown" else 1)

@@ -46,7 +46,7 @@ def unanswered(directory: Path) -> list[HealthCheck]:
 def _checks(directory: Path) -> list[HealthCheck]:
     try:
         return msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, PermissionError, msgspec.DecodeError):
         return []
 
 
@@ -93,7 +93,7 @@ def _pid(directory: Path) -> int | None:
                 fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return int(f.read() or 0) or None
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         pass
     return None
 

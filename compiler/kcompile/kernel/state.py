@@ -45,11 +45,11 @@ class NodeState(msgspec.Struct):
 
     @classmethod
     def load(cls, directory: Path) -> NodeState:
-        """The state in `directory`; an empty one where there is none, or it is of another boot or namespace."""
+        """The state in `directory`; an empty one where there is none, or it is of another boot or namespace, or not ours to read."""
         fresh = cls(boot=_boot(), netns=netns.identity())
         try:
             state = msgspec.json.decode((directory / _FILE).read_bytes(), type=cls)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, PermissionError, msgspec.DecodeError):
             return fresh
         return state if (state.version, state.boot, state.netns) == (fresh.version, fresh.boot, fresh.netns) else fresh
 
@@ -66,7 +66,7 @@ def stale(directory: Path) -> Path | None:
     path = directory / _FILE
     try:
         state = msgspec.json.decode(path.read_bytes(), type=NodeState)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     except msgspec.DecodeError:
         return path
