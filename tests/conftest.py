@@ -1,5 +1,6 @@
 """Options of the tests that run real packets, and the surroundings that none of them may share with this machine."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,3 +36,9 @@ def _own_surroundings() -> Iterator[None]:
         return
     with ebpf.surroundings():
         yield
+
+
+def pytest_configure() -> None:
+    """A run that was started in the background ignores SIGINT, and so would every command that a test interrupts."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -60,6 +60,8 @@ def yaml_documents(data: bytes) -> Iterator[tuple[int, Any]]:
 def _syntax(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
+        if "maximum nesting depth" in str(error.problem):  # libyaml's own limit comes first, where it has one
+            return f"line {mark.line + 1}, column {mark.column + 1}: nested more than {MAX_DEPTH} levels deep"
         context = f" {error.context}" if error.context else ""
         return f"bad YAML at line {mark.line + 1}, column {mark.column + 1}:{context}: {error.problem}".replace("::", ":")
     return f"bad YAML: {getattr(error, 'reason', error)}"
