@@ -125,6 +125,21 @@ INLINE int forth4(struct bpf_sock_addr *address, int connects)
     return 1;
 }
 
+/* Where an IPv6 socket goes on: an IPv4 address of its own form keeps what marks it. */
+INLINE int put6(struct bpf_sock_addr *address, int mapped, const address6 *to, __be16 port)
+{
+    if (mapped) {
+        address->user_ip6[3] = to->word[0];
+    } else {
+        address->user_ip6[0] = to->word[0];
+        address->user_ip6[1] = to->word[1];
+        address->user_ip6[2] = to->word[2];
+        address->user_ip6[3] = to->word[3];
+    }
+    address->user_port = port;
+    return 1;
+}
+
 INLINE int forth6(struct bpf_sock_addr *address, int connects)
 {
     if (!ours(address))
@@ -146,16 +161,7 @@ INLINE int forth6(struct bpf_sock_addr *address, int connects)
     remember(cookie, backend, mapped ? was : destination, port, frontend->service);
     if (connects)
         count_connection(index);
-    if (mapped) {
-        address->user_ip6[3] = backend->address.word[0];
-    } else {
-        address->user_ip6[0] = backend->address.word[0];
-        address->user_ip6[1] = backend->address.word[1];
-        address->user_ip6[2] = backend->address.word[2];
-        address->user_ip6[3] = backend->address.word[3];
-    }
-    address->user_port = backend->port;
-    return 1;
+    return put6(address, mapped, &backend->address, backend->port);
 }
 
 INLINE int back4(struct bpf_sock_addr *address)
@@ -185,16 +191,7 @@ INLINE int back6(struct bpf_sock_addr *address)
     struct socket_peer *peer = LOOKUP(sockets, &key);
     if (!peer)
         return 1;
-    if (mapped) {
-        address->user_ip6[3] = peer->address.word[0];
-    } else {
-        address->user_ip6[0] = peer->address.word[0];
-        address->user_ip6[1] = peer->address.word[1];
-        address->user_ip6[2] = peer->address.word[2];
-        address->user_ip6[3] = peer->address.word[3];
-    }
-    address->user_port = peer->port;
-    return 1;
+    return put6(address, mapped, &peer->address, peer->port);
 }
 
 int connect4(struct bpf_sock_addr *address) { return forth4(address, 1); }
