@@ -1,13 +1,16 @@
-"""Two results side by side: first what differs between the machines, then what differs in the figures, beyond the noise of both."""
+"""Two results side by side: first what differs between the machines, then what differs in the figures, beyond the noise of both.
+
+The exit status is one verdict on many figures, so the floor is as wide as their number asks for: of two runs of the same thing, 95 of
+100 pairs show no difference anywhere.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .findings import StageFindings, findings_of
-from .intervals import Floor, Interval, claim, ratio_of_ratios
+from .intervals import Floor, Interval, claim, floor_of, ratio_of_ratios
 from .record import differences
 from .results import Results
 from .scenario import BASELINES, Condition
@@ -61,17 +64,32 @@ class Comparison(NamedTuple):
 def compare(old: Results, new: Results) -> Comparison:
     """How `new` differs from `old`, in every condition and primary figure that both have."""
     before, after = findings_of(old), findings_of(new)
-    found = [d for name, stage in after.stages.items() if name in before.stages for d in _stage(before.stages[name], stage)]
+    pairs = [(before.stages[name], stage) for name, stage in after.stages.items() if name in before.stages]
+    comparisons = sum(len(_conditions(*pair)) for pair in pairs)
+    floors = {title: _floor(title, pairs, comparisons) for title in dict.fromkeys(_title(new) for _, new in pairs)}
+    found = [d for old_stage, new_stage in pairs for d in _stage(old_stage, new_stage, floors[_title(new_stage)])]
     missing = sorted(set(before.stages) ^ set(after.stages)) + [f"mode {mode}" for mode in sorted(set(before.modes) ^ set(after.modes))]
     return Comparison(differences(old.environment, new.environment), found, missing)
 
 
-def _stage(old: StageFindings, new: StageFindings) -> Iterator[Difference]:
+def _conditions(old: StageFindings, new: StageFindings) -> list[Condition]:
+    """What is compared."""
+    return [c for c in new.conditions if c.mode not in BASELINES and c in old.conditions]
+
+
+def _title(stage: StageFindings) -> str:
+    return stage.stage.measure.title
+
+
+def _floor(title: str, pairs: Sequence[tuple[StageFindings, StageFindings]], comparisons: int) -> Floor | None:
+    """The noise of the measure `title`: the A/A ratios of all its groups together, since many figures need to know it well."""
+    runs = zip(*(pair for pair in pairs if _title(pair[1]) == title), strict=True)
+    return floor_of(*([ratio for stage in run for _, ratio in stage.again(stage.kind.primary)] for run in runs), comparisons=comparisons)
+
+
+def _stage(old: StageFindings, new: StageFindings, floor: Floor | None) -> Iterator[Difference]:
     figure = new.kind.primary
-    floor = _both(old.floors[figure], new.floors[figure])
-    for condition in new.conditions:
-        if condition.mode in BASELINES or condition not in old.conditions:
-            continue
+    for condition in _conditions(old, new):
         columns = [(s.column(condition, figure), s.column(condition.base, figure)) for s in (new, old)]
         try:
             ratio = ratio_of_ratios(columns[0], columns[1])
@@ -80,11 +98,3 @@ def _stage(old: StageFindings, new: StageFindings) -> Iterator[Difference]:
         said = claim(ratio, floor)
         verdict = "" if not said else "worse" if worse(figure, said) else "better"
         yield Difference(new.name, condition, figure, ratio, floor, verdict)
-
-
-def _both(old: Floor | None, new: Floor | None) -> Floor | None:
-    """The noise of a ratio of two runs: each has its own, and they add as variances do."""
-    if not old or not new:
-        return None
-    share = math.expm1(math.hypot(math.log1p(old.share), math.log1p(new.share)))
-    return Floor(share, min(old.pairs, new.pairs))

@@ -56,7 +56,8 @@ class StageFindings:
 
     def column(self, condition: Condition, figure: str) -> list[float | None]:
         """A figure a round, None where the block has none."""
-        return [blocks.get(str(condition), {}).get("figures", {}).get(figure) for blocks in self._rounds]
+        key = str(condition)
+        return [blocks.get(key, {}).get("figures", {}).get(figure) for blocks in self._rounds]
 
     def more(self, condition: Condition) -> list[float]:
         """How much longer than its baseline's the median connect() of `condition` was, in ns, for each round that has both."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -35,9 +36,7 @@ MIN_BLOCKS = 20
 
 RESAMPLES = 2000
 _SEED = 1
-# Student's t, two-sided 95%, for 1 to 30 degrees of freedom (scipy.stats would take 9 s to import)
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101,
-        2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+_STEPS = 1_000_000
 
 
 class Interval(NamedTuple):
@@ -56,11 +55,16 @@ class Floor(NamedTuple):
     pairs: int
 
 
-def _draws(count: int, seed: int) -> Any:
-    """RESAMPLES x `count` indexes of rounds."""
+@cache
+def _drawn(resamples: int, count: int, seed: int) -> Any:
     import numpy as np
 
-    return np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
+    return np.random.default_rng(seed).integers(0, count, size=(resamples, count))
+
+
+def _draws(count: int, seed: int) -> Any:
+    """RESAMPLES x `count` indexes of rounds."""
+    return _drawn(RESAMPLES, count, seed)
 
 
 def _interval(value: float, drawn: Any, blocks: int) -> Interval:
@@ -133,13 +137,35 @@ def slope_of(at: Sequence[float], columns: Sequence[Sequence[float]], seed: int 
     return _interval(float(medians @ x / (x @ x)), drawn @ x / (x @ x), min(len(v) for v in values))
 
 
-def floor_of(again: Iterable[Interval]) -> Floor | None:
-    """The noise floor that the A/A ratios `again` show. None without any: then nothing can be claimed."""
-    logs = [abs(math.log(interval.value)) for interval in again]
-    if not logs:
+def floor_of(*runs: Iterable[Interval], comparisons: int = 1) -> Floor | None:
+    """The noise floor that the A/A ratios of a run show; for a ratio between runs give those of each: their variances add.
+
+    So wide that of so many `comparisons` of equal things not even one is beyond it in 95 of 100 runs (Bonferroni). None where a run has
+    no A/A ratio: then nothing can be claimed.
+    """
+    logs = [[abs(math.log(interval.value)) for interval in run] for run in runs]
+    if not all(logs):
         return None
-    spread = math.sqrt(sum(x * x for x in logs) / len(logs))
-    return Floor(math.expm1(max(_T95[min(len(logs), len(_T95)) - 1] * spread, *logs)), len(logs))
+    variances = [sum(x * x for x in run) / len(run) for run in logs]
+    spread, farthest = math.sqrt(sum(variances)), math.hypot(*map(max, logs))
+    # Welch and Satterthwaite: a run that is much the noisier has the say
+    freedom = spread**4 / sum(v * v / len(run) for v, run in zip(variances, logs, strict=True)) if spread else 1.0
+    return Floor(math.expm1(max(_student((1 - CONFIDENCE) / comparisons, round(freedom, 1)) * spread, farthest)), sum(map(len, logs)))
+
+
+@cache
+def _student(share: float, freedom: float) -> float:
+    """What |t| of Student's distribution exceeds with probability `share` (scipy.stats would take 9 s to import).
+
+    With t = sqrt(freedom) tan(angle), the density over angles is cos(angle) ** (freedom - 1).
+    """
+    import numpy as np
+
+    angles = (np.arange(_STEPS) + 0.5) * (math.pi / 2 / _STEPS)
+    density = np.cos(angles) ** (freedom - 1)
+    beyond = np.cumsum(density[::-1])
+    place = int(np.searchsorted(beyond, share * beyond[-1]))
+    return math.sqrt(freedom) * math.tan(math.pi / 2 * (1 - (place + 0.5) / _STEPS))
 
 
 def claim(interval: Interval, floor: Floor | None) -> int:

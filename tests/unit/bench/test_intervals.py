@@ -84,10 +84,26 @@ def test_the_floor_widens_when_few_pairs_speak_for_it():
     assert one
     assert four
     assert one.share > 0.1  # Student's t with one degree of freedom: 12.7
-    assert four.share == pytest.approx(math.expm1(2.776 * math.log(1.01)))
+    assert four.share == pytest.approx(math.expm1(2.776 * math.log(1.01)), rel=1e-3)
     outlier = floor_of([Interval(1.0001, 1, 1, 20)] * 30 + [Interval(1.05, 1, 1, 20)])
     assert outlier
     assert outlier.share == pytest.approx(0.05)  # never below what was seen
+
+
+def test_the_floor_of_a_ratio_between_runs_adds_their_noise_and_knows_how_many_figures_there_are():
+    quiet, loud = ([Interval(x, 0.9, 1.1, 20)] * 4 for x in (1.01, 1.03))
+    assert floor_of(quiet, []) is None
+    same = floor_of(quiet, quiet)
+    assert same == Floor(pytest.approx(math.expm1(2.306 * math.log(1.01) * math.sqrt(2)), rel=1e-3), 8)  # eight degrees of freedom
+    unlike = floor_of(quiet, loud)
+    assert unlike
+    freedom = 4 * (math.log(1.01) ** 2 + math.log(1.03) ** 2) ** 2 / (math.log(1.01) ** 4 + math.log(1.03) ** 4)
+    assert 4 < freedom < 5
+    spread = math.hypot(math.log(1.01), math.log(1.03))
+    assert math.expm1(2.571 * spread) < unlike.share < math.expm1(2.776 * spread)  # between five and four
+    fifty = floor_of(quiet, quiet, comparisons=50)
+    assert fifty
+    assert fifty.share == pytest.approx(math.expm1(5.041 * math.log(1.01) * math.sqrt(2)), rel=1e-3)  # 0.1% of eight
 
 
 def test_what_slows_a_whole_round_cancels_out():
