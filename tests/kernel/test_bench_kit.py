@@ -158,7 +158,7 @@ def test_an_interrupted_run_goes_on_and_its_report_has_the_form_of_a_whole_one(t
     [
         (["--mode", "iptable"], "'iptable' is not one of"),
         (["--services", "7"], "no group of 7 Services"),
-        (["--place", "moon"], "--place 'moon' is not one of netns, uml, tcg or a file of hosts"),
+        (["--place", "moon"], "--place 'moon' is not one of netns, lab, uml, tcg or a file of hosts, FILE.yaml"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str):

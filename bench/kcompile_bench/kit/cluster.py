@@ -19,7 +19,8 @@ from typing import IO, Any, NamedTuple, Protocol
 from ..generate import POD_CIDR, PORT, TARGET_PORT, Scale
 from .scenario import PATHS, Condition, Group
 
-__all__ = ["ADDRESSES", "DETOUR", "NODES", "SITE", "Cluster", "Place", "Site", "Target", "service_of", "target_of"]
+__all__ = ["ADDRESSES", "DETOUR", "NODES", "OWN", "SHARED", "SITE", "Cluster", "Place", "Site", "Target", "service_of", "target_of",
+           "wiring"]  # fmt: skip
 
 ADDRESSES = {"node-a": "192.168.0.1", "node-b": "192.168.0.2", "outside": "192.168.0.100", "pod-a": "10.255.0.2", "pod-b": "10.255.0.3"}
 DETOUR = "192.168.0.101"
@@ -71,14 +72,20 @@ class Cluster(Protocol):
         ...
 
 
+SHARED = "the same machines for all modes, which take turns"
+OWN = "one for each mode"
+
+
 class Place(Protocol):
     """Where clusters come from; `name` is printed in the report.
 
-    `shared`: all clusters are the same machines, so that only one mode can be there at a time. `paths`: those that it has.
+    `shared`: all clusters are the same machines, so that only one mode can be there at a time. `local`: they are this machine, under one
+    kernel with the runner. `paths`: those that it has.
     """
 
     name: str
     shared: bool
+    local: bool
     site: Site
     paths: Sequence[str]
 
@@ -88,6 +95,12 @@ class Place(Protocol):
 
 
 SITE = Site()
+
+
+def wiring(place: Place) -> dict[str, str]:
+    """Who has which address, and whether modes share their machines: for the record."""
+    servers = {"server": ", ".join(place.site.servers)} if place.site.servers else {}
+    return {**place.site.addresses, **servers, "clusters": SHARED if place.shared else OWN}
 
 
 class Target(NamedTuple):

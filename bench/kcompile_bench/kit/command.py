@@ -77,7 +77,7 @@ def _factors(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, float]:
 @click.option("--measure", "kinds", multiple=True, metavar="KIND", help="Only this kind of measure, or control (may be repeated).")
 @click.option("--rounds", type=click.IntRange(min=2), help="Rounds of each measure. Fewer than 20 support no claim.")
 @click.option("--place", default="netns", metavar="PLACE",
-              help="Where: netns; uml or tcg (a machine of its own, from a checkout); or an inventory of hosts, FILE.yaml.")  # fmt: skip
+              help="Where: netns; lab; uml or tcg (a machine of its own); or an inventory of hosts, FILE.yaml.")  # fmt: skip
 @click.option("--inject", multiple=True, callback=_factors, metavar="MODE=FACTOR", hidden=True)
 def run(
     name: str,
@@ -93,30 +93,29 @@ def run(
 
     Needs root, for network namespaces, and a C compiler. What a kernel lacks is left out and said so.
     """
-    from .cluster import Place
-    from .hosts import HostsPlace
-    from .machines import WITHIN, run_in_machine
-    from .netns_cluster import NetnsPlace, sweep
+    from .cluster import wiring
+    from .machines import MACHINES, WITHIN, run_in_machine
+    from .places import check, place_of, sweep_places
     from .profiles import narrowed, profile
     from .record import environment
     from .results import Results
     from .runner import Runner
 
-    where: Place = NetnsPlace()
-    if place.endswith((".yaml", ".yml")):
-        where = HostsPlace(Path(place))
-    endpoints = len(where.site.servers) or None
-    plan = narrowed(profile(name), modes=modes, services=services, kinds=kinds, rounds=rounds, paths=where.paths, endpoints=endpoints)
-    if place != "netns" and not where.shared:
+    check(place)
+    plan = narrowed(profile(name), modes=modes, services=services, kinds=kinds, rounds=rounds)
+    if place in MACHINES:
         raise SystemExit(run_in_machine(place, folder))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    results = Results.start(folder, plan, environment(f"{where.name}{_within(os.environ.get(WITHIN))}"))
-    if results.seconds:
-        click.echo(f"Going on with {folder}: {results.seconds:.0f} s of blocks are there.", err=True)
-    sweep()
+    sweep_places()
     progress = _Progress()
     try:
-        Runner(results, where, progress, inject).run()
+        with place_of(place) as where:
+            plan = narrowed(plan, paths=where.paths, endpoints=len(where.site.servers) or None)
+            record = environment(f"{where.name}{_within(os.environ.get(WITHIN))}")
+            results = Results.start(folder, plan, record | {"wiring": wiring(where)})
+            if results.seconds:
+                click.echo(f"Going on with {folder}: {results.seconds:.0f} s of blocks are there.", err=True)
+            Runner(results, where, progress, inject).run()
     except KeyboardInterrupt:
         progress.done()
         click.echo("Stopped. The same command goes on from here.", err=True)
@@ -134,7 +133,7 @@ def run(
 @click.option("--beside", "others", multiple=True, type=click.Path(path_type=Path), metavar="RESULT",
               help="Another kernel's result, whose ratios are shown beside (may be repeated).")  # fmt: skip
 def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
-    """Write RESULT (a folder or file of `bench run`) as report.html, report.md, report.json and report.csv."""
+    """Write RESULT (a folder or file of `bench run`) as report.html, .md, .json and .csv, and its main chart as report.svg."""
     _needs_numpy()
     from .findings import findings_of
     from .report import write

@@ -12,13 +12,13 @@ import json
 import time
 from typing import Any
 
-from .cluster import Place, service_of, target_of
+from .cluster import Place, Site, service_of, target_of
 from .drive import Server, finish
 from .rules import Rules
 from .scenario import Condition, Group
 from .specs import pods_of
 
-__all__ = ["FIGURES", "measure"]
+__all__ = ["FIGURES", "group_of", "measure"]
 
 FIGURES = {
     "cold": "all rules, on a fresh node",
@@ -29,10 +29,15 @@ FIGURES = {
 _PATIENCE = 300.0
 
 
+def group_of(services: int, site: Site) -> Group:
+    """What is put in: two endpoints each, where there are two."""
+    return Group(services, min(2, len(site.servers) or 2))
+
+
 def measure(place: Place, mode: str, services: int) -> dict[str, Any]:
     """Seconds by name of FIGURES. UnsupportedError where the mode isn't there."""
-    group = Group(services, 2)
     site = place.site
+    group = group_of(services, site)
     target = target_of(Condition(mode, "pod-clusterip", "last"), group, site)
     gone = site.pods(group, service_of("last", group))[-1]
     with Rules.of(mode, group) as rules, place.cluster(f"control-{mode}", pods_of(group, site)) as cluster, Server(cluster):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from . import control
@@ -12,7 +12,7 @@ from .scenario import AGAIN, BASELINES, NONE, PATHS, Condition
 from .svg import Axis, Chart, Point, Row, Series, forest
 from .words import percent, seconds, services_text
 
-__all__ = ["Figure", "colour", "figures_of"]
+__all__ = ["Figure", "colour", "figures_of", "in_short"]
 
 _MAIN_PATHS = (
     "pod-direct",
@@ -24,6 +24,8 @@ _MAIN_PATHS = (
     "node-clusterip",
     "hairpin",
 )
+
+_ASKED_PATHS = ("pod-clusterip", "outside-nodeport", "outside-nodeport-far")
 
 
 class Figure(NamedTuple):
@@ -45,12 +47,17 @@ def figures_of(findings: Findings) -> list[Figure]:
     return [figure for maker in makers for figure in maker(findings)]
 
 
-def _ratios(findings: Findings) -> Iterator[Figure]:
+def in_short(findings: Findings) -> Figure | None:
+    """The chart that stands for the whole result: the three ways that most people ask about."""
+    return next(_ratios(findings, _ASKED_PATHS), None)
+
+
+def _ratios(findings: Findings, paths: Sequence[str] = _MAIN_PATHS) -> Iterator[Figure]:
     stage = findings.main("connect")
     if not stage:
         return
     rows: list[Row] = []
-    for path in _MAIN_PATHS:
+    for path in paths:
         cells = [cell for mode in findings.modes if (cell := stage.cell(mode, path, "p50"))]
         if cells:
             rows.append(Row(PATHS[path].title))
@@ -65,7 +72,13 @@ def _ratios(findings: Findings) -> Iterator[Figure]:
             "Time to connect, times the direct path without rules",
             f"Medians of {stage.rounds} blocks with 95% intervals, {services_text(stage.stage.group.services)}. 1 is the same client "
             f"straight to the pod's IP on nodes without rules. Hollow: within the noise{noise}.",
-            forest("Time to connect by path and mode", "times the direct path", rows, 1.0, floor.share if floor else None),
+            forest(
+                "Time to connect by path and mode",
+                "connect(), times the direct path without rules",
+                rows,
+                1.0,
+                floor.share if floor else None,
+            ),
         )
 
 

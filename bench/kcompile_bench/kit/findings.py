@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from .cluster import ADDRESSES, OWN
 from .histogram import Histogram
 from .intervals import Floor, Interval, claim, floor_of, median_interval, ratio_of, slope_of
 from .measures import KINDS
@@ -169,6 +170,12 @@ class Findings:
         for (group, mode), why in self.results.absent_modes.items():
             found.setdefault(mode, why if mode not in self.modes else f"with {group}: {why}")
         return found
+
+    @property
+    def wiring(self) -> dict[str, str]:
+        """Who has which address (cluster.wiring)."""
+        wiring: dict[str, str] = self.results.environment.get("wiring", {**ADDRESSES, "clusters": OWN})
+        return wiring
 
     @property
     def complete(self) -> bool:

@@ -10,9 +10,9 @@
       pod-a:   {run: [ssh, root@a, ip, netns, exec, pod1], address: 10.244.0.5}
       server:  {run: [ssh, root@a, ip, netns, exec, pod2], addresses: [10.244.0.6, 10.244.0.7]}
 
-A command is added to `run` as one string, for a shell. Roles that are left out take their paths with them. There is one set of machines
-for all modes, so modes take turns within a round: `kcompile apply --mode`, and `kcompile delete` for the baselines. What is on the nodes
-of kcompile's beforehand is lost; nothing else is touched.
+A command is added to `run` as one string, for a shell; it is a simple command, so `sudo` or `ip netns exec` may end `run`. Roles that
+are left out take their paths with them. There is one set of machines for all modes, so modes take turns within a round: `kcompile apply
+--mode`, and `kcompile delete` for the baselines. What is on the nodes of kcompile's beforehand is lost; nothing else is touched.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from kcompile.errors import InputError, UnsupportedError
 
 from ..generate import POD_CIDR
 from .cluster import Site
-from .drive import finish, program
+from .drive import cpus, finish, program
 from .scenario import PATHS
 
-__all__ = ["HostsPlace"]
+__all__ = ["HostsPlace", "Inventory", "Role", "read_inventory"]
 
 _NEEDED = ("node-a", "node-b", "server")
 _PATIENCE = 60.0
@@ -57,26 +57,30 @@ class Inventory(msgspec.Struct, forbid_unknown_fields=True):
     kcompile: tuple[str, ...] = ("kcompile",)
 
 
+def read_inventory(file: Path) -> Inventory:
+    """The inventory in `file`. InputError where the file is wrong."""
+    import yaml
+
+    try:
+        inventory = msgspec.convert(yaml.safe_load(file.read_text()), Inventory)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        raise InputError(f"{file}: {' '.join(str(error).split())}") from None
+    for role in _NEEDED:
+        if role not in inventory.roles:
+            raise InputError(f"{file}: roles: {role} is missing")
+    for name, role in inventory.roles.items():
+        if not role.run or not (role.addresses if name == "server" else role.address):
+            raise InputError(f"{file}: roles.{name}: run and {'addresses' if name == 'server' else 'address'} are needed")
+    return inventory
+
+
 class HostsPlace:
-    """The machines of an inventory. InputError where the file is wrong."""
+    """The machines of an inventory. `local`: they are namespaces of this one."""
 
     shared = True
 
-    def __init__(self, file: Path) -> None:
-        import yaml
-
-        try:
-            inventory = msgspec.convert(yaml.safe_load(file.read_text()), Inventory)
-        except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
-            raise InputError(f"{file}: {' '.join(str(error).split())}") from None
-        for role in _NEEDED:
-            if role not in inventory.roles:
-                raise InputError(f"{file}: roles: {role} is missing")
-        for name, role in inventory.roles.items():
-            if not role.run or not (role.addresses if name == "server" else role.address):
-                raise InputError(f"{file}: roles.{name}: run and {'addresses' if name == 'server' else 'address'} are needed")
-        self._inventory = inventory
-        self.name = f"hosts: {inventory.name}"
+    def __init__(self, inventory: Inventory, name: str, *, local: bool = False) -> None:
+        self._inventory, self.name, self.local = inventory, name, local
         addresses = {name: role.address for name, role in inventory.roles.items() if role.address}
         self.site = Site(addresses, tuple(inventory.roles["server"].addresses), inventory.pod_cidr)
         self.paths = tuple(path.name for path in PATHS.values() if path.source in inventory.roles and path.name != "outside-detour")
@@ -88,7 +92,7 @@ class HostsPlace:
         if self._cluster:
             yield self._cluster
             return
-        self._cluster = HostsCluster(self._inventory, self.site)
+        self._cluster = HostsCluster(self._inventory, self.site, cpus() if self.local else (-1, -1))
         try:
             self._cluster.prepare()
             yield self._cluster
@@ -100,10 +104,8 @@ class HostsPlace:
 class HostsCluster:
     """The machines of `inventory`."""
 
-    cpus = (-1, -1)
-
-    def __init__(self, inventory: Inventory, site: Site) -> None:
-        self._roles, self.site, self.kcompile = inventory.roles, site, tuple(inventory.kcompile)
+    def __init__(self, inventory: Inventory, site: Site, cpus: tuple[int, int]) -> None:
+        self._roles, self.site, self.kcompile, self.cpus = inventory.roles, site, tuple(inventory.kcompile), cpus
         self._folder = f"/run/kcompile-bench-{os.getpid()}"  # there, and gone at the end
 
     def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
@@ -120,8 +122,9 @@ class HostsCluster:
 
     def put(self, role: str, name: str, data: bytes) -> str:
         path = f"{self._folder}/{role}/{name}"
-        shell = f"mkdir -p {shlex.quote(f'{self._folder}/{role}')} && cat >{shlex.quote(path)} && chmod 755 {shlex.quote(path)}"
-        done = subprocess.run([*self._roles[role].run, shell], input=data, capture_output=True, timeout=_PATIENCE, check=False)
+        # one simple command, as all others are: whatever stands before it, sudo say, is for all of it
+        command = shlex.join(["sh", "-c", 'mkdir -p "$1" && cat >"$1/$2" && chmod 755 "$1/$2"', "sh", f"{self._folder}/{role}", name])
+        done = subprocess.run([*self._roles[role].run, command], input=data, capture_output=True, timeout=_PATIENCE, check=False)
         if done.returncode:
             raise UnsupportedError(f"{role}: {done.stderr.decode(errors='replace').strip()[:200]}")
         return path

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kcompile.errors import InputError, UnsupportedError
+from kcompile.errors import UnsupportedError
 
 from .drive import program
 
@@ -26,8 +26,6 @@ _SECONDS = 24 * 3600
 
 def run_in_machine(kind: str, folder: Path) -> int:
     """Run this very command in a machine of `kind`, one of MACHINES; its exit status. `folder` is written to from inside."""
-    if kind not in MACHINES:
-        raise InputError(f"--place {kind!r} is not one of netns, {', '.join(MACHINES)} or a file of hosts")
     if not (_TESTS / "uml").is_dir():
         raise UnsupportedError(f"--place {kind} needs a checkout of kcompile: tests/uml isn't here")
     folder.mkdir(parents=True, exist_ok=True)

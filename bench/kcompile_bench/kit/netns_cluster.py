@@ -60,6 +60,7 @@ class NetnsPlace:
 
     name = "network namespaces"
     shared = False
+    local = True
     site = SITE
     paths = tuple(PATHS)
 

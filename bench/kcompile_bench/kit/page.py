@@ -8,19 +8,27 @@ from pathlib import Path
 
 from . import tables
 from .answers import Answer
-from .figures import figures_of
+from .cluster import OWN, SHARED
+from .figures import figures_of, in_short
 from .findings import Findings
 from .picture import topology
+from .svg import standalone
 from .tables import Table
 from .words import services_text
 
-__all__ = ["html", "rerun", "summary"]
+__all__ = ["html", "picture", "rerun", "summary"]
 
 _STYLE = Path(__file__).with_name("style.css")
 _TIP = (
     '<svg width="0" height="0" aria-hidden="true"><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" '
     'markerHeight="5" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="context-stroke"/></marker></defs></svg>'
 )
+
+
+def picture(findings: Findings) -> str:
+    """The chart that stands for the whole result, as an SVG file; empty where nothing was measured."""
+    figure = in_short(findings)
+    return standalone(figure.svg, _STYLE.read_text()) if figure else ""
 
 
 def summary(findings: Findings) -> str:
@@ -65,10 +73,6 @@ def _answer(answer: Answer) -> str:
     return f"<div><dt>{escape(answer.question)}</dt>{text}</div>"
 
 
-def _paths(findings: Findings) -> list[str]:
-    return [path for measure in findings.plan.measures for path in measure.paths]
-
-
 def html(findings: Findings) -> str:
     """The page."""
     answers = "".join(_answer(answer) for answer in findings.answers)
@@ -87,14 +91,14 @@ def html(findings: Findings) -> str:
     other = tables.beside(findings, findings.others)
     sections = {
         "answers": ("Answers", f'<dl class="answers">{answers}</dl>'),
-        "topology": ("Who stands where", f"<figure>{_TIP}{topology(_paths(findings))}<figcaption>{_SETTING}</figcaption></figure>"),
+        "topology": ("Who stands where", _topology(findings)),
         "figures": ("Pictures", f'<div class="figures">{figures}</div>'),
         "measured": ("What was measured", _table(tables.modes(findings), "") + (_table(other) if other else "")),
         "tables": ("All figures", _folded(tables.stage_table(s) for s in findings.stages.values())),
         "sync": ("Rules put in and changed", "".join(_table(t) for t in tables.sync(findings)) or "<p>Not measured.</p>"),
         "noise": ("Noise", _table(tables.noise(findings), "") + (_table(check) if check else "")),
         "failures": ("Failures", _table(tables.failures(findings), "")),
-        "limits": ("What this does not show", "<ul>" + "".join(f"<li>{escape(limit)}</li>" for limit in tables.LIMITS) + "</ul>"),
+        "limits": ("What this does not show", "<ul>" + "".join(f"<li>{escape(limit)}</li>" for limit in tables.limits(findings)) + "</ul>"),
         "environment": ("The machine", _folded(tables.environment(findings))),
         "again": ("How to run it again", f"<pre>{escape(chr(10).join(rerun(findings)))}</pre>"),
     }
@@ -109,7 +113,15 @@ def html(findings: Findings) -> str:
     )
 
 
-_SETTING = (
-    "Every mode has such a cluster of its own, and so have three without rules: a baseline and two copies of it. All stand side by side; "
-    "blocks of each are run in turn, forwards and backwards."
-)
+_SETTINGS = {
+    OWN: "Every mode has such a cluster of its own, and so have three without rules: a baseline and two copies of it. All stand side by "
+    "side; blocks of each are run in turn, forwards and backwards.",
+    SHARED: "There is one such cluster. Within each round the rules of every mode are put in and taken out, forwards and backwards; "
+    "the baseline and its two copies are the nodes without rules.",
+}
+
+
+def _topology(findings: Findings) -> str:
+    paths = [path for measure in findings.plan.measures for path in measure.paths]
+    setting = _SETTINGS[findings.wiring["clusters"]]
+    return f"<figure>{_TIP}{topology(paths, findings.wiring)}<figcaption>{setting}</figcaption></figure>"

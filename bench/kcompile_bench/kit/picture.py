@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from .scenario import PATHS
@@ -10,13 +10,13 @@ from .scenario import PATHS
 __all__ = ["topology"]
 
 _BOXES = (
-    # x, y, width, height, class, title, address
-    (14, 14, 250, 58, "box", "outside client", "192.168.0.100"),
-    (14, 136, 342, 214, "box", "node A", "192.168.0.1, the rules"),
-    (384, 136, 164, 214, "box", "node B", "192.168.0.2, the rules"),
-    (30, 274, 118, 60, "box pod", "client pod", "10.255.0.2"),
-    (218, 274, 122, 60, "box pod", "server pods", "the endpoints"),
-    (406, 274, 118, 60, "box pod", "client pod", "10.255.0.3"),
+    # x, y, width, height, class, title, whose address stands below it
+    (14, 14, 250, 58, "box", "outside client", "outside"),
+    (14, 136, 342, 214, "box", "node A", "node-a"),
+    (384, 136, 164, 214, "box", "node B", "node-b"),
+    (30, 274, 118, 60, "box pod", "client pod", "pod-a"),
+    (218, 274, 122, 60, "box pod", "server pods", ""),
+    (406, 274, 118, 60, "box pod", "client pod", "pod-b"),
 )
 _WIRES = "M139 72V104H466V136M139 104V136"
 _WAYS = (
@@ -31,15 +31,21 @@ _WAYS = (
 )
 
 
-def topology(paths: Iterable[str]) -> str:
-    """The picture, with the ways of those `paths` that were measured, numbered, and a list of what the numbers are."""
+def topology(paths: Iterable[str], addresses: Mapping[str, str]) -> str:
+    """The picture, with the ways of those `paths` that were measured, numbered, and a list of what the numbers are.
+
+    Who has none of the `addresses` isn't there.
+    """
     measured = set(paths)
     ways = [way for way in _WAYS if way[0] in measured]
     parts = [f'<path class="wire" d="{_WIRES}"/><text class="small" x="290" y="96">one wire (a switch)</text>']
-    for x, y, width, height, kind, title, address in _BOXES:
+    for x, y, width, height, kind, title, who in _BOXES:
+        if who and who not in addresses:
+            continue
+        address = f"{addresses[who]}{', the rules' * who.startswith('node')}" if who else "the endpoints"
         parts.append(f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>')
         parts.append(f'<text class="head" x="{x + 10}" y="{y + 22}">{title}</text>')
-        parts.append(f'<text class="small" x="{x + 10}" y="{y + 40}">{address}</text>')
+        parts.append(f'<text class="small" x="{x + 10}" y="{y + 40}">{escape(address)}</text>')
     marks = []
     for number, (_, arrow, (x, y)) in enumerate(ways, 1):
         parts.append(f'<path class="way w{number}" d="{arrow}"/>')

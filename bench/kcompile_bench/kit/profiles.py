@@ -117,16 +117,16 @@ def narrowed(
     paths: Sequence[str] = tuple(PATHS),
     endpoints: int | None = None,
 ) -> Plan:
-    """`plan` with only these modes, numbers of Services, kinds of measures (``control`` is one), paths, and at most so many endpoints.
+    """`plan` with only these modes, numbers of Services, kinds of measures (``control`` is one) and paths.
+
+    Services have no more than so many `endpoints`.
 
     InputError where nothing is left.
     """
     for name, known in [*((m, MODES) for m in modes), *((k, (*KINDS, "control")) for k in kinds)]:
         if name not in known:
             raise InputError(f"{name!r} is not one of {', '.join(known)}")
-    groups = tuple(g for g in plan.groups if (not services or g[0] in services) and g[1] <= (endpoints or g[1]))
-    if not groups and endpoints and not services:
-        raise InputError(f"profile {plan.profile} has no group with {endpoints} endpoints or less")
+    groups = tuple(dict.fromkeys((s, min(e, endpoints or e)) for s, e in plan.groups if not services or s in services))
     if not groups:
         raise InputError(f"profile {plan.profile} has no group of {services[0]} Services: {', '.join(str(g[0]) for g in plan.groups)}")
     measures = tuple(m for m in plan.measures if not kinds or m.kind in kinds)

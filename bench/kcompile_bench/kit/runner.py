@@ -108,7 +108,7 @@ class Runner:
     def _stage(self, stage: Stage, clusters: Mapping[str, Cluster]) -> None:
         kind = KINDS[stage.measure.kind]
         try:
-            if self.place.shared and stage.measure.kind == "handshake":
+            if not self.place.local and stage.measure.kind == "handshake":
                 raise UnsupportedError("the tracepoint program runs on this machine only")
             tool = kind.prepare()
         except UnsupportedError as error:
@@ -172,7 +172,7 @@ class Runner:
     def _control(self) -> None:
         plan = self.results.plan
         for services in plan.control_services:
-            group = str(Group(services, 2))
+            group = str(control.group_of(services, self.place.site))
             modes = [mode for mode in self.results.modes(group) if mode != CONNTRACK]
             for number in range(plan.control_rounds):
                 if number in self.results.control.get(services, {}):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-__all__ = ["Axis", "Chart", "Point", "Series"]
+__all__ = ["Axis", "Chart", "Point", "Row", "Series", "forest", "standalone"]
 
 WIDTH = 560
 _LEFT, _RIGHT, _TOP = 78, 14, 12
@@ -167,6 +167,14 @@ def _mark(number: int, x: float, y: float, colour: str) -> str:
 def _wrapped(title: str, height: float, parts: Sequence[str]) -> str:
     head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title, quote=True)}">'
     return f"{head}<title>{escape(title)}</title>{''.join(parts)}</svg>"
+
+
+def standalone(svg: str, style: str) -> str:
+    """A drawing as a file of its own, with the page's `style` in it: for light and dark as the page is."""
+    head, _, rest = svg.partition(">")
+    height = head.split('viewBox="0 0 ')[1].split('"')[0].split()[1]
+    size = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
+    return f'{head} {size}><style>{escape(style)}</style><rect class="page" width="100%" height="100%"/>{rest}\n'
 
 
 class Row(NamedTuple):

@@ -6,24 +6,31 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import control
+from .cluster import SHARED
 from .findings import Findings, StageFindings
 from .intervals import MIN_BLOCKS, Interval
 from .scenario import BASELINES, PATHS
 from .words import FIGURES, figure_text, mode_text, percent, ratio_text, seconds, services_text, where
 
-__all__ = ["LIMITS", "Table", "beside", "crosscheck", "environment", "failures", "modes", "noise", "stage_table", "sync"]
+__all__ = ["Table", "beside", "crosscheck", "environment", "failures", "limits", "modes", "noise", "stage_table", "sync"]
 
-LIMITS = (
+_NAMESPACES = (
     "Namespaces on one machine: no network card, no cable, no other traffic. A hop costs less than on a network, so that a ratio to the "
-    "direct path is larger than it would be there.",
+    "direct path is larger than it would be there."
+)
+_LIMITS = (
     "Microseconds belong to this machine and this hour. Ratios carry further, within one run on one kernel.",
     "One client at a time on one processor. Contention between processors, hardware offloads and real network cards aren't in it.",
     "The node runs nothing else: caches are warmer than on a busy node.",
     "IPv4 and TCP, except where UDP is named. externalTrafficPolicy is Cluster: a NodePort on another node is answered through it.",
-    "kube-proxy's list is its rules, loaded by iptables-restore; kube-proxy itself, its watches and its own computing weren't run.",
     "Where a ratio is within the noise, the truth may still be a small difference: more rounds on a quieter machine would tell.",
+    "Each figure is judged by itself: among hundreds that are equal in truth, a few may be said to differ.",
 )
-"""What the result doesn't show."""
+_LINEAR = "kube-proxy's list is its rules, loaded by iptables-restore; kube-proxy itself, its watches and its own computing weren't run."
+_TURNS = (
+    "Modes took turns on the same machines, within each round: the first connections after a change of rules may find caches cold, and "
+    "what one mode leaves in the kernel's tables is there for the next."
+)
 
 
 class Table(NamedTuple):
@@ -34,6 +41,17 @@ class Table(NamedTuple):
     rows: list[list[str]]
     note: str = ""
     numbers: int = 1
+
+
+def limits(findings: Findings) -> list[str]:
+    """What the result doesn't show."""
+    shared, hosts = findings.wiring.get("clusters") == SHARED, findings.results.environment["place"].startswith("hosts")
+    return [
+        *([] if hosts else [_NAMESPACES]),
+        *_LIMITS,
+        *([_LINEAR] if "linear" in findings.modes else []),
+        *([_TURNS] if shared else []),
+    ]
 
 
 def modes(findings: Findings) -> Table:

@@ -46,7 +46,7 @@ def markdown(findings: Findings) -> str:
         parts.append(_table(check))
     parts.append(_table(tables.failures(findings), 2))
     parts.append("## What this does not show")
-    parts.append("\n".join(f"- {limit}" for limit in tables.LIMITS))
+    parts.append("\n".join(f"- {limit}" for limit in tables.limits(findings)))
     parts.append("## The machine")
     parts += [_table(table) for table in tables.environment(findings)]
     parts.append("## How to run it again")
@@ -103,7 +103,7 @@ def as_json(findings: Findings) -> str:
         "answers": [answer._asdict() for answer in findings.answers],
         "stages": stages,
         "control": {str(services): rounds for services, rounds in results.control.items()},
-        "not shown": list(tables.LIMITS),
+        "not shown": tables.limits(findings),
     }
     return json.dumps(data, indent=1) + "\n"
 

@@ -5,12 +5,13 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 
 from kcompile_bench.kit.compare import compare
 from kcompile_bench.kit.findings import findings_of
-from kcompile_bench.kit.page import html
+from kcompile_bench.kit.page import html, picture
 from kcompile_bench.kit.report import write
 from kcompile_bench.kit.svg import Axis, Chart, Point, Series
 from kcompile_bench.kit.text import as_csv, as_json, markdown
@@ -135,7 +136,9 @@ def test_failures_are_reported(made, tmp_path):
     line = next(row for row in text.splitlines() if row.startswith("| connect()") and "nftables" in row and "refused" in row)
     assert [cell.strip() for cell in line.split("|")[3:6]] == ["12", "0", "3"]
     assert any("kube-proxy's linear list" in row and "| 40 |" in row for row in text.splitlines())
-    assert [p.name for p in write(findings_of(results), tmp_path / "out")] == ["report.html", "report.md", "report.json", "report.csv"]
+    assert [p.name for p in write(findings_of(results), tmp_path / "out")] == [
+        f"report.{end}" for end in ("html", "md", "json", "csv", "svg")
+    ]
 
 
 def test_a_regression_beyond_the_noise_is_found_and_only_that(made):
@@ -159,6 +162,20 @@ def test_different_machines_are_said_so_first(made):
     assert lines[:2] == ["The machines differ:", "  machine: cpu: 2 x made-up -> 4 x other"]
     assert lines[-1].endswith("within the noise.")
     assert next(iter(compare(a, made("c")).lines())).startswith("The machines agree")
+
+
+def test_the_main_chart_stands_alone(made):
+    text = picture(findings_of(made()))
+    root = ElementTree.fromstring(text)
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{space}svg"
+    assert float(root.attrib["height"]) > 300
+    said = [element.text for element in root.iter(f"{space}text")]
+    assert {"pod to ClusterIP", "outside to NodePort on another node", "nftables"} <= set(said)
+    style = root.find(f"{space}style")
+    assert style is not None
+    assert "prefers-color-scheme: dark" in (style.text or "")
+    assert not re.search(r"url\((?!#)|@import", text)
 
 
 def test_a_chart_keeps_its_points_inside():
