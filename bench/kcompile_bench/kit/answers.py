@@ -12,7 +12,7 @@ from .findings import Cell, Findings, StageFindings
 from .intervals import MIN_BLOCKS, Interval
 from .measures import LOWER
 from .scenario import AGAIN, BASELINES, CONNTRACK, PATHS, Condition
-from .words import and_list, figure_text, mode_text, percent, ratio_text, seconds, services_text
+from .words import and_list, figure_text, mode_text, percent, place_text, ratio_text, seconds, services_text, times
 
 __all__ = ["Answer", "answers_of"]
 
@@ -48,6 +48,7 @@ def answers_of(findings: Findings) -> list[Answer]:
     found.append(_open_loop(findings))
     found.append(_capacity(findings, "stream", "Does a mode slow bulk data down?"))
     found.append(_sync(findings))
+    found += [_elsewhere(findings, mode) for mode in findings.absent if mode not in findings.modes]
     return [answer for answer in found if answer]
 
 
@@ -109,16 +110,17 @@ def _cost(findings: Findings, question: str, path: str) -> Answer | None:
     if not any(c.claimed for c in cells):
         text = f"With {services}, no mode is slower than the direct way by more than the noise ({_noise(stage, 'p50')})."
     else:
-        times = f"{cells[0].ratio.value:.2f} times as long" if cells[0].claimed else "no longer, beyond the noise, than"
+        long = f"{times(cells[0].ratio.value)} times as long" if cells[0].claimed else "no longer, beyond the noise, than"
         than = "as straight" if cells[0].claimed else "straight"
-        text = f"With {services}, connect() takes {times} {than} to the pod's IP with {_names(best)}"
+        text = f"With {services}, connect() takes {long} {than} to the pod's IP with {_names(best)}"
         if worst not in best:
-            text += f", and up to {worst.ratio.value:.2f} times with {mode_text(worst.condition.mode)}"
+            text += f", and up to {times(worst.ratio.value)} times with {mode_text(worst.condition.mode)}"
         text += f" ({_noise(stage, 'p50')})."
     details = [(f"{PATHS[path].title.split(' to ')[0]} straight to the pod, no rules", figure_text("p50", base.median.value))]
     for c in cells:
-        more = figure_text("p50", median(stage.more(c.condition)))
-        details.append((mode_text(c.condition.mode), f"{ratio_text(c.ratio)}, {more} more{_doubt(c.claimed)}"))
+        more = median(stage.more(c.condition))
+        said = f"{ratio_text(c.ratio)}, {figure_text('p50', abs(more))} {'more' if more >= 0 else 'less'}{_doubt(c.claimed)}"
+        details.append((mode_text(c.condition.mode), said))
     return _said(stage, question, text, details)
 
 
@@ -141,9 +143,9 @@ def _pairs(findings: Findings, stage: StageFindings, over: tuple[str, str], unde
 
 def _range(pairs: list[_Pair]) -> str:
     low, high = pairs[0], pairs[-1]
-    if f"{low.ratio.value:.2f}" == f"{high.ratio.value:.2f}":
-        return f"{low.ratio.value:.2f} times"
-    return f"{low.ratio.value:.2f} ({mode_text(low.mode)}) to {high.ratio.value:.2f} times ({mode_text(high.mode)})"
+    if times(low.ratio.value) == times(high.ratio.value):
+        return f"{times(low.ratio.value)} times"
+    return f"{times(low.ratio.value)} ({mode_text(low.mode)}) to {times(high.ratio.value)} times ({mode_text(high.mode)})"
 
 
 def _pair_details(pairs: list[_Pair]) -> list[tuple[str, str]]:
@@ -175,10 +177,10 @@ def _bystanders(findings: Findings) -> Answer | None:
     if not ours or not any(c.claimed for c in ours):
         text = f"With {services} on the node, no more than the noise ({_noise(stage, 'p50')})."
     else:
-        text = f"With {services} on the node they take {ours[0].ratio.value:.2f} times as long with {mode_text(ours[0].condition.mode)}"
+        text = f"With {services} on the node they take {times(ours[0].ratio.value)} times as long with {mode_text(ours[0].condition.mode)}"
         if len(ours) > 1:
-            text += f" and {ours[-1].ratio.value:.2f} times with {mode_text(ours[-1].condition.mode)}"
-        text += f"; tracking connections alone costs {tracked.ratio.value:.2f}" if tracked else ""
+            text += f" and {times(ours[-1].ratio.value)} times with {mode_text(ours[-1].condition.mode)}"
+        text += f"; tracking connections alone costs {times(tracked.ratio.value)}" if tracked else ""
         text += f" ({_noise(stage, 'p50')})."
     return _said(stage, "Do connections pay that go straight to a pod's IP, past every Service?", text, details)
 
@@ -214,7 +216,7 @@ def _position(findings: Findings) -> Answer | None:
     slower = [p for p in pairs if p.claimed > 0]
     services = services_text(stage.stage.group.services)
     if slower:
-        named = and_list([f"{mode_text(p.mode)} ({p.ratio.value:.2f} times)" for p in slower])
+        named = and_list([f"{mode_text(p.mode)} ({times(p.ratio.value)} times)" for p in slower])
         text = f"The last of {services} takes longer than the first with {named}; with the other modes not beyond the noise."
     else:
         text = f"The last of {services} takes no longer than the first, beyond the noise ({_noise(stage, 'p50')})."
@@ -242,11 +244,11 @@ def _capacity(findings: Findings, kind: str, question: str) -> Answer | None:
     if not slower:
         text = f"{start} {_nothing(stage, figure)}."
     elif len(best) == len(cells):
-        text = f"{start} down to {cells[-1].ratio.value:.2f} times that, with no difference between the modes beyond the noise"
+        text = f"{start} down to {times(cells[-1].ratio.value)} times that, with no difference between the modes beyond the noise"
         text += f" ({_noise(stage, figure)})."
     else:
         worst = [c for c in cells if c not in best][-1]
-        text = f"{start} {cells[0].ratio.value:.2f} times that with {_names(best)}, down to {worst.ratio.value:.2f} with "
+        text = f"{start} {times(cells[0].ratio.value)} times that with {_names(best)}, down to {times(worst.ratio.value)} with "
         text += f"{mode_text(worst.condition.mode)} ({_noise(stage, figure)})."
     return _said(stage, question, text, details)
 
@@ -267,11 +269,29 @@ def _open_loop(findings: Findings) -> Answer | None:
     start = f"At {stage.stage.measure.rate:,} new connections a second, 1 request in 100 takes longer than {usual}"
     slower = [c for c in cells if c.claimed > 0]
     if slower:
-        times = f"{slower[0].ratio.value:.2f}" if len(slower) == 1 else f"{slower[0].ratio.value:.2f} to {slower[-1].ratio.value:.2f}"
-        text = f"{start} straight to the pod, and than {times} times that with {_names(slower)} ({_noise(stage, 'p99')})."
+        span = times(slower[0].ratio.value)
+        span += f" to {times(slower[-1].ratio.value)}" if len(slower) > 1 else ""
+        text = f"{start} straight to the pod, and than {span} times that with {_names(slower)} ({_noise(stage, 'p99')})."
     else:
         text = f"{start} straight to the pod; through a ClusterIP {_nothing(stage, 'p99')}."
     return _said(stage, "What do requests at a steady rate wait, from when each was due?", text, details)
+
+
+def _elsewhere(findings: Findings, mode: str) -> Answer | None:
+    """A mode that this kernel lacks, by the first of the other results that has it."""
+    for other in findings.others:
+        stage = other.main("connect")
+        cells = _cells(stage, "pod-clusterip", "p50")
+        cell = next((c for c in cells if c.condition.mode == mode), None)
+        if not stage or not cell:
+            continue
+        services, where = services_text(stage.stage.group.services), place_text(other.results.environment)
+        text = f"Elsewhere ({where}) with {services}, connect() through a ClusterIP takes {times(cell.ratio.value)} times as long as "
+        text += f"straight to the pod's IP with {mode_text(mode)}{_doubt(cell.claimed)} ({_noise(stage, 'p50')})"
+        text += "; compare it with the others of that run only."
+        details = [(mode_text(c.condition.mode), f"{ratio_text(c.ratio)}{_doubt(c.claimed)}") for c in cells]
+        return _said(stage, f"And {mode_text(mode)}, which this kernel hasn't got?", text, details)
+    return None
 
 
 _SYNC = {"cold": "all", "first": "until a first connection", "change": "one endpoint less", "again": "nothing to do"}

@@ -10,7 +10,7 @@ from .findings import Findings, StageFindings
 from .histogram import Histogram
 from .scenario import AGAIN, BASELINES, NONE, PATHS, Condition
 from .svg import Axis, Chart, Point, Row, Series, forest
-from .words import percent, seconds, services_text
+from .words import percent, ratio_text, seconds, services_text
 
 __all__ = ["Figure", "colour", "figures_of", "in_short"]
 
@@ -25,6 +25,7 @@ _MAIN_PATHS = (
     "hairpin",
 )
 
+_WIDE = 3
 _ASKED_PATHS = ("pod-clusterip", "outside-nodeport", "outside-nodeport-far")
 
 
@@ -63,22 +64,18 @@ def _ratios(findings: Findings, paths: Sequence[str] = _MAIN_PATHS) -> Iterator[
             rows.append(Row(PATHS[path].title))
         for cell in cells:
             r = cell.ratio
-            text = f"{r.value:.2f} ({r.low:.2f}\u2013{r.high:.2f})"
-            rows.append(Row(_short(cell.condition.mode), colour(cell.condition.mode), r.value, r.low, r.high, text, bool(cell.claimed)))
+            rows.append(Row(_short(cell.condition.mode), colour(cell.condition.mode), *r[:3], ratio_text(r), bool(cell.claimed)))
     floor = stage.floors["p50"]
     noise = f" ({percent(floor.share)}, shaded)" if floor else ""
-    if rows:
+    values = [row.value for row in rows if row.value]
+    if values:
+        wide = max(values) / min(values) > _WIDE  # then differences between the small ones would be lost on a plain scale
+        label = f"connect(), times the direct path without rules{' (logarithmic)' * wide}"
         yield Figure(
             "Time to connect, times the direct path without rules",
             f"Medians of {stage.rounds} blocks with 95% intervals, {services_text(stage.stage.group.services)}. 1 is the same client "
             f"straight to the pod's IP on nodes without rules. Hollow: within the noise{noise}.",
-            forest(
-                "Time to connect by path and mode",
-                "connect(), times the direct path without rules",
-                rows,
-                1.0,
-                floor.share if floor else None,
-            ),
+            forest("Time to connect by path and mode", label, rows, 1.0, floor.share if floor else None, log=wide),
         )
 
 
@@ -209,8 +206,7 @@ def _capacity(findings: Findings) -> Iterator[Figure]:
             cell = stage.cell(mode, "pod-clusterip", figure)
             if cell:
                 r = cell.ratio
-                text = f"{r.value:.2f} ({r.low:.2f}\u2013{r.high:.2f})"
-                rows.append(Row(_short(mode), colour(mode), r.value, r.low, r.high, text, bool(cell.claimed)))
+                rows.append(Row(_short(mode), colour(mode), *r[:3], ratio_text(r), bool(cell.claimed)))
     if any(row.value is not None for row in rows):
         text = "As fast as it goes, pod to ClusterIP, times the direct path without rules: more is better. Hollow: within the noise."
         yield Figure("How much gets through", text, forest("How much gets through", "times the direct path", rows, 1.0))

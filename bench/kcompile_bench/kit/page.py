@@ -14,7 +14,7 @@ from .findings import Findings
 from .picture import topology
 from .svg import standalone
 from .tables import Table
-from .words import services_text
+from .words import place_text, services_text
 
 __all__ = ["html", "picture", "rerun", "summary"]
 
@@ -35,8 +35,7 @@ def summary(findings: Findings) -> str:
     """What was run, in a line."""
     plan, record = findings.plan, findings.results.environment
     groups = ", ".join(f"{g.services:,} x {g.endpoints}" for g in plan.each_group())
-    kernel = record["machine"]["kernel"].split()[0]
-    return f"Profile {plan.profile}; Services x endpoints: {groups}; {record['place']}; Linux {kernel}; {record['time']}."
+    return f"Profile {plan.profile}; Services x endpoints: {groups}; {place_text(record)}; {record['time']}."
 
 
 def rerun(findings: Findings) -> list[str]:

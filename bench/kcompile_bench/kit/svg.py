@@ -197,7 +197,7 @@ def forest(title: str, label: str, rows: Sequence[Row], reference: float | None,
     low, high = min(values), max(values)
     room = (high - low) * 0.06 or 0.1
     axis = Axis(label, low * 0.9, high * 1.1, log=True) if log else Axis(label, max(0, low - room), high + room)
-    left, right, step = 150, WIDTH - 132, 24
+    left, right, step = 150, WIDTH - 142, 24
     bottom = _TOP + step * len(rows) + 4
 
     def px(value: float) -> float:

@@ -10,7 +10,7 @@ from .cluster import SHARED
 from .findings import Findings, StageFindings
 from .intervals import MIN_BLOCKS, Interval
 from .scenario import BASELINES, PATHS
-from .words import FIGURES, figure_text, mode_text, percent, ratio_text, seconds, services_text, where
+from .words import FIGURES, figure_text, mode_text, percent, place_text, ratio_text, seconds, services_text, where
 
 __all__ = ["Table", "beside", "crosscheck", "environment", "failures", "limits", "modes", "noise", "stage_table", "sync"]
 
@@ -128,9 +128,7 @@ def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
             rows.append([mode_text(mode), PATHS[path].title, *said])
     titles = []
     for run, stage in runs:
-        record = run.results.environment
-        place, kernel = record["place"], record["machine"]["kernel"].split()[0]
-        titles.append(f"{place}, Linux {kernel}, {services_text(stage.stage.group.services)}")
+        titles.append(f"{place_text(run.results.environment)}, {services_text(stage.stage.group.services)}")
     note = "connect(), median, times the direct path without rules in the same run. * differs by more than that run's noise."
     return Table("Beside other kernels", ["rules", "way", *titles], rows, note, numbers=2)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .intervals import Interval
 from .measures import LOWER
 from .scenario import PATHS, POSITIONS, Condition
@@ -13,9 +16,11 @@ __all__ = [
     "figure_text",
     "mode_text",
     "percent",
+    "place_text",
     "ratio_text",
     "seconds",
     "services_text",
+    "times",
     "where",
     "worse",
 ]
@@ -54,9 +59,14 @@ def and_list(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
+def times(value: float) -> str:
+    """A ratio: ``1.32``, ``12.3``, ``272``."""
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
+
+
 def ratio_text(ratio: Interval) -> str:
     """``1.32 (1.29-1.36)``."""
-    return f"{ratio.value:.2f} ({ratio.low:.2f}\u2013{ratio.high:.2f})"
+    return f"{times(ratio.value)} ({times(ratio.low)}\u2013{times(ratio.high)})"
 
 
 def percent(share: float) -> str:
@@ -83,6 +93,11 @@ def seconds(value: float) -> str:
 
 def services_text(services: int) -> str:
     return "1 Service" if services == 1 else f"{services:,} Services"
+
+
+def place_text(environment: Mapping[str, Any]) -> str:
+    """Where a run was made: ``network namespaces, Linux 6.1.0``."""
+    return f"{environment['place']}, Linux {environment['machine']['kernel'].split()[0]}"
 
 
 def where(condition: Condition, positions: bool = True) -> str:

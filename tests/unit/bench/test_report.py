@@ -164,6 +164,20 @@ def test_different_machines_are_said_so_first(made):
     assert next(iter(compare(a, made("c")).lines())).startswith("The machines agree")
 
 
+def test_a_mode_that_is_missing_here_is_answered_by_the_run_that_has_it(made, monkeypatch):
+    here = made("here")
+    monkeypatch.setitem(COST, "ipvs", 1.4)
+    environment = {**here.environment, "place": "network namespaces, in an emulated machine"}
+    with_ipvs = made("there", environment=environment, keep=lambda line: '"mode": "ipvs", "absent"' not in line)
+    monkeypatch.delitem(COST, "ipvs")
+    findings = findings_of(here, with_ipvs)
+    (answer,) = [a for a in findings.answers if a.question.startswith("And ")]
+    assert answer.question == "And ipvs, which this kernel hasn't got?"
+    assert re.search(r"in an emulated machine, Linux 6.1.0\) with 1,000 Services, .* takes 1\.[34]\d times", answer.text)
+    assert {"ipvs", "nftables"} <= {name for name, _ in answer.details}
+    assert not any(a.question.startswith("And ") for a in findings_of(here).answers)
+
+
 def test_the_main_chart_stands_alone(made):
     text = picture(findings_of(made()))
     root = ElementTree.fromstring(text)

@@ -6,7 +6,8 @@ import pytest
 
 from kcompile.errors import InputError
 from kcompile_bench.generate import Scale
-from kcompile_bench.kit.cluster import ADDRESSES, DETOUR, target_of
+from kcompile_bench.kit.cluster import ADDRESSES, DETOUR, Site, target_of
+from kcompile_bench.kit.control import group_of
 from kcompile_bench.kit.measures import KINDS
 from kcompile_bench.kit.profiles import PROFILES, narrowed, profile
 from kcompile_bench.kit.scenario import BASELINES, CONNTRACK, MODES, PATHS, POSITIONS, Condition, Group
@@ -75,6 +76,15 @@ def test_a_plan_can_be_narrowed():
     assert plan.groups == ((100, 2),)
     assert [(m.kind, m.rounds) for m in plan.measures] == [("connect", 3)]
     assert plan.control_services == ()
+
+
+def test_services_have_no_more_endpoints_than_the_place_has_servers():
+    plan = narrowed(profile("standard"), endpoints=1, paths=("pod-direct", "pod-clusterip"))
+    assert plan.groups == ((1, 1), (100, 1), (1000, 1), (10_000, 1))
+    assert {path for measure in plan.measures for path in measure.paths} == {"pod-direct", "pod-clusterip"}
+    assert narrowed(profile("standard"), endpoints=2).groups == ((1, 2), (100, 2), (1000, 2), (10_000, 2), (1000, 1))
+    one, several = Site(servers=("10.0.0.1",)), Site(servers=("10.0.0.1", "10.0.0.2", "10.0.0.3"))
+    assert [group_of(100, site) for site in (one, several, Site())] == [Group(100, n) for n in (1, 2, 2)]
 
 
 @pytest.mark.parametrize(
