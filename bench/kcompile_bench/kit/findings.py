@@ -16,6 +16,9 @@ from .scenario import AGAIN, NONE, PATHS, Condition, Group, Stage
 __all__ = ["Cell", "Findings", "Slope", "StageFindings", "findings_of"]
 
 
+_UNMEASURED = ("rtt", "lost")
+
+
 class Cell(NamedTuple):
     """One figure of one condition. `ratio` is to the direct path without rules; `claimed` is 1 or -1 where it may be said to differ."""
 
@@ -76,9 +79,9 @@ class StageFindings:
     def floors(self) -> dict[str, Floor | None]:
         """The noise floor of each figure: the copies of the baseline against the baseline, over every direct path.
 
-        TCP_INFO's round trip has none: it comes in whole microseconds, which is no measure of noise.
+        Two have none: TCP_INFO's round trip, which comes in whole microseconds, and what was lost, which mostly is nothing.
         """
-        return {f: floor_of(interval for _, interval in self.again(f)) if f != "rtt" else None for f in self.kind.figures}
+        return {f: floor_of(interval for _, interval in self.again(f)) if f not in _UNMEASURED else None for f in self.kind.figures}
 
     def again(self, figure: str) -> list[tuple[Condition, Interval]]:
         """The A/A ratios."""

@@ -129,5 +129,5 @@ def reason_of(error: KcompileError) -> str:
     if any("Traceback" in line for line in lines):
         lines = [f"kcompile crashed: {lines[-1]}"]
     errors = [line for line in lines if line.startswith("Error: ")]
-    text = (errors[-1] if errors else " ".join(lines)).removeprefix("Error: ")
+    text = (errors[-1] if errors else " ".join(lines)).removeprefix("Error: ").rpartition(": kcompile: ")[2]
     return text if len(text) < _MOST else f"{text[:_MOST]} ..."

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from . import control
 from .cluster import SHARED
-from .findings import Findings, StageFindings
+from .findings import Cell, Findings, StageFindings
 from .intervals import MIN_BLOCKS, Interval
 from .scenario import BASELINES, PATHS
 from .words import FIGURES, figure_text, mode_text, percent, place_text, ratio_text, seconds, services_text, where
@@ -124,13 +124,19 @@ def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
     for mode, path in sorted(wanted, key=lambda pair: list(PATHS).index(pair[1])):
         cells = [stage.cell(mode, path, "p50") for _, stage in runs]
         if any(cells):
-            said = [f"{ratio_text(c.ratio)}{' *' if c.claimed else ''}" if c else "not here" for c in cells]
-            rows.append([mode_text(mode), PATHS[path].title, *said])
+            there = [mode in run.modes for run, _ in runs]
+            rows.append([mode_text(mode), PATHS[path].title, *map(_beside, cells, there)])
     titles = []
     for run, stage in runs:
         titles.append(f"{place_text(run.results.environment)}, {services_text(stage.stage.group.services)}")
     note = "connect(), median, times the direct path without rules in the same run. * differs by more than that run's noise."
     return Table("Beside other kernels", ["rules", "way", *titles], rows, note, numbers=2)
+
+
+def _beside(cell: Cell | None, there: bool) -> str:
+    if cell is None:
+        return "not measured" if there else "not here"
+    return f"{ratio_text(cell.ratio)}{' *' if cell.claimed else ''}"
 
 
 def noise(findings: Findings) -> Table:
