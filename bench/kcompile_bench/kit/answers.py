@@ -104,7 +104,7 @@ def _cost(findings: Findings, question: str, path: str) -> Answer | None:
     base = stage.cell("none", PATHS[path].base, "p50")
     if not cells or not base:
         return None
-    best = _leaders(stage, cells, "p50")
+    best = _leaders(stage, cells, "p50") if cells[0].claimed else [c for c in cells if not c.claimed]
     worst = next((c for c in reversed(cells) if c not in best), cells[0])
     services = services_text(stage.stage.group.services)
     if not any(c.claimed for c in cells):
