@@ -60,7 +60,7 @@ def test_modes_take_turns_on_the_machines_of_an_inventory(inventory, tmp_path: P
         listed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         tables = [t["table"]["name"] for t in listed["nftables"] if "table" in t]
         assert "kcompile" not in tables
-    assert not list(Path("/run").glob("kcompile-bench-*"))
+    assert not list(Path("/var/lib").glob("kcompile-bench-*"))
 
 
 WHOLE = {

@@ -106,7 +106,7 @@ class HostsCluster:
 
     def __init__(self, inventory: Inventory, site: Site, cpus: tuple[int, int]) -> None:
         self._roles, self.site, self.kcompile, self.cpus = inventory.roles, site, tuple(inventory.kcompile), cpus
-        self._folder = f"/run/kcompile-bench-{os.getpid()}"  # there, and gone at the end
+        self._folder = f"/var/lib/kcompile-bench-{os.getpid()}"  # there, and gone at the end; from /run, Debian runs no programs
 
     def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
         words = [*(["env", *(f"{k}={v}" for k, v in environment.items())] if environment else []), *command]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 from . import control
@@ -81,7 +82,8 @@ def stage_table(stage: StageFindings) -> Table:
         for figure in figures:
             cell = stage.cells.get((condition, figure))
             if cell is None:
-                row += ["none", ""]
+                found = [value for value in stage.column(condition, figure) if value]
+                row += [figure_text(figure, median(found)), "no direct way"] if found else ["none", ""]
             elif condition == condition.base:
                 row += [figure_text(figure, cell.median.value), "1"]
             else:

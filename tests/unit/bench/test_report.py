@@ -156,6 +156,17 @@ def test_failures_are_reported(made, tmp_path):
     ]
 
 
+def test_a_way_whose_direct_one_does_not_exist_is_shown_without_a_ratio(made):
+    results = made()
+    for blocks in results.rounds["1000x2 connect"].values():
+        blocks["none/outside-direct"] = {"figures": {}, "failures": 1, "error": "No route to host"}
+    rows = [
+        [cell.strip() for cell in row.split("|")] for row in markdown(findings_of(results)).splitlines() if row.startswith("| nftables |")
+    ]
+    row = next(row for row in reversed(rows) if row[2] == "outside to NodePort on the pod's node" and row[4] == "no direct way")
+    assert re.fullmatch(r"\d+\.\d µs", row[3])
+
+
 def test_a_regression_beyond_the_noise_is_found_and_only_that(made):
     old, same, three, thirty = (made(name, slowed={"nftables": f}) for name, f in (("a", 1.0), ("b", 1.0), ("c", 1.03), ("d", 1.3)))
     assert not compare(old, same).regressions
