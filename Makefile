@@ -80,7 +80,7 @@ box: setup-vagrant ## a box for Vagrant and libvirt, from Debian's packages alon
 clean-vagrant: ## remove the box, and the disks that killed virtual machines left
 	$(AS_ROOT)rm -rf --one-file-system build/vagrant
 
-bench: setup-test ## every stage and peer, and connect latency: 15 minutes (ARGS='--scale 1000x10' is quicker), then a table
+bench: setup-test ## every stage and peer, and connect latency: 20 minutes (ARGS='--scale 1000x10' is quicker), then a table
 	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)
 	$(BENCH) -m kcompile_bench.latency --json bench/results/latency.json >/dev/null
 	@$(BENCH) -m kcompile_bench.report
