@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import modes
+from harness import modes, netns
 from harness.clusters import Cluster, cluster
+from kcompile.kernel.netns import entered
+from kcompile.lab import spaces
 
 pytestmark = pytest.mark.kernel
 
@@ -92,6 +94,19 @@ def test_interrupted_up_leaves_nothing(web: str, tmp_path: Path):
         process.send_signal(signal.SIGINT)
         assert process.wait() != 0
         assert lab.left() == []
+
+
+def test_who_takes_a_lab_down_from_within_survives_it():
+    """As ``lab up`` does when ^C finds it in one of its namespaces."""
+    with netns.group(["inside"]) as names, entered(names["inside"]):
+        other = subprocess.Popen(["sleep", "60"])
+        try:
+            assert spaces.processes([names["inside"]]) == {other.pid: names["inside"]}
+            spaces.ended([names["inside"]])
+            assert other.wait(10) == -signal.SIGKILL
+        finally:
+            other.kill()
+            other.wait()
 
 
 def test_down_of_nothing(tmp_path: Path):

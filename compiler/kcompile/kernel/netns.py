@@ -13,6 +13,7 @@ __all__ = ["NETNS_DIR", "entered", "identity"]
 
 NETNS_DIR = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
+_HERE = Path("/proc/thread-self/ns/net")
 
 
 @contextmanager
@@ -27,14 +28,13 @@ def entered(name: str | None) -> Iterator[None]:
         return
     if "/" in name or name in ("", ".", ".."):
         raise UnsupportedError(f"network namespace {name!r}: a name is needed, not a path")
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(name)
-        try:
-            yield
-        finally:
-            _setns(home)
+        yield
     finally:
+        if not os.path.samestat(os.fstat(home), _HERE.stat()):  # ^C may come at any point of entering
+            _setns(home)
         os.close(home)
 
 
@@ -74,4 +74,4 @@ def unshare() -> None:
 
 def identity() -> str:
     """A name for the current network namespace that is unique until reboot: its inode number."""
-    return str(Path("/proc/thread-self/ns/net").stat().st_ino)
+    return str(_HERE.stat().st_ino)

@@ -112,11 +112,11 @@ def fork(name: str, work: Callable[[], None], output: int) -> int:
 
 
 def processes(names: Iterable[str]) -> dict[int, str]:
-    """The processes that live in any of the namespaces: PID -> namespace."""
+    """The processes that live in any of the namespaces: PID -> namespace. Not this one: ^C may have left it in one, on its way out."""
     inodes = {(NETNS_DIR / name).stat().st_ino: name for name in names if (NETNS_DIR / name).exists()}
-    found = {}
+    found, own = {}, str(os.getpid())
     for path in Path("/proc").iterdir():
-        if path.name.isdigit():
+        if path.name.isdigit() and path.name != own:
             try:
                 inode = (path / "ns/net").stat().st_ino
             except OSError:  # it has ended
