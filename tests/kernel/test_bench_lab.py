@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 
 from harness import modes
 from kcompile_bench.kit.findings import findings_of
-from kcompile_bench.kit.lab_place import sweep_labs
 from kcompile_bench.kit.page import html
+from kcompile_bench.kit.places import sweep_places
 from kcompile_bench.kit.results import FILE, Results
 from kcompile_bench.kit.scenario import PATHS
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.kernel
 
 
 def left() -> set[str]:
-    return {str(path) for folder in ("/run/netns", "/run/kcompile") for path in Path(folder).glob("*kcbench-*")}
+    folders = ("/run/netns", "/run/kcompile", "/var/lib", tempfile.gettempdir())
+    return {str(path) for folder in folders for name in ("*kcbench-*", "kcompile-bench-*") for path in Path(folder).glob(name)}
 
 
 def bench(folder: Path, *arguments: str) -> subprocess.Popen:
@@ -64,5 +66,5 @@ def test_a_lab_whose_run_was_killed_is_swept_away(tmp_path: Path):
     try:
         assert left() > before
     finally:
-        sweep_labs()
-    assert {path for path in left() if "kclab" in path or "lab-" in path} <= before
+        sweep_places()
+    assert left() <= before

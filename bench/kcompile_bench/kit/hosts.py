@@ -21,6 +21,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -92,7 +93,7 @@ class HostsPlace:
         if self._cluster:
             yield self._cluster
             return
-        self._cluster = HostsCluster(self._inventory, self.site, cpus() if self.local else (-1, -1))
+        self._cluster = HostsCluster(self._inventory, self.site, self.local)
         try:
             self._cluster.prepare()
             yield self._cluster
@@ -104,9 +105,11 @@ class HostsPlace:
 class HostsCluster:
     """The machines of `inventory`."""
 
-    def __init__(self, inventory: Inventory, site: Site, cpus: tuple[int, int]) -> None:
-        self._roles, self.site, self.kcompile, self.cpus = inventory.roles, site, tuple(inventory.kcompile), cpus
-        self._folder = f"/var/lib/kcompile-bench-{os.getpid()}"  # there, and gone at the end; from /run, Debian runs no programs
+    def __init__(self, inventory: Inventory, site: Site, local: bool) -> None:
+        self._roles, self.site, self.kcompile = inventory.roles, site, tuple(inventory.kcompile)
+        self.cpus = cpus() if local else (-1, -1)
+        # there, and gone at the end: here by name, for netns_cluster.sweep; elsewhere not in /run, from where Debian runs no programs
+        self._folder = f"{tempfile.gettempdir()}/kcbench-{os.getpid()}-hosts" if local else f"/var/lib/kcompile-bench-{os.getpid()}"
 
     def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
         words = [*(["env", *(f"{k}={v}" for k, v in environment.items())] if environment else []), *command]

@@ -277,9 +277,12 @@ class Lab:
             return False
         spaces.remove([name])  # one that was left half made
         node, routes = self.state.node(pod.node), self.state.network == "routes"
+        on_node = spaces.space(self.state.name, "node", node.name)
+        with contextlib.suppress(KernelError):  # whose link on the node goes later than its namespace does
+            spaces.batch([f"link del {pod.link}"], on_node)
         spaces.add([name])
         spaces.tune(name, {})
-        spaces.batch(network.pod_node_lines(pod, node, name, routes), spaces.space(self.state.name, "node", node.name))
+        spaces.batch(network.pod_node_lines(pod, node, name, routes), on_node)
         spaces.batch(network.pod_lines(pod), name)
         return True
 
