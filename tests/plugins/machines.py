@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from uml.kernels import KINDS
+from uml.kernels import KINDS, bootable
 from uml.remote import FOLDER, Remote
 
 from .inside import Inside
@@ -74,20 +74,27 @@ class Outside:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._where: str = config.getoption("machine")
+        self._uml, self._instead = bootable("uml")
         self._remotes: dict[str, Remote] = {}
 
     def machine_of(self, item: pytest.Item) -> str:
         """The kind of machine that `item` has to run in; empty for this one."""
         if self._where != "auto":
-            return "" if self._where == "here" else self._where
+            return "" if self._where == "here" else self._instead_of(self._where)
         marker = item.get_closest_marker(MARKER)
-        return "" if marker is None or ipvs_here() else marker.kwargs.get("machine", "uml")
+        return "" if marker is None or ipvs_here() else self._instead_of(marker.kwargs.get("machine", "uml"))
+
+    def _instead_of(self, kind: str) -> str:
+        return self._uml if kind == "uml" else kind
+
+    def pytest_report_header(self) -> list[str]:
+        return [f"machines: {self._uml} instead of uml: {self._instead}"] if self._instead else []
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Tests of machines come last: by then most have been run, for the machine works beside. Those of tcg only with ``-m tcg``."""
         if self._where == "auto" and "tcg" not in self._config.option.markexpr:
-            slow = [item for item in items if self.machine_of(item) == "tcg"]
+            slow = [item for item in items if item.get_closest_marker("tcg") and self.machine_of(item) == "tcg"]
             self._config.hook.pytest_deselected(items=slow)
             items[:] = [item for item in items if item not in slow]
         items.sort(key=self.machine_of)

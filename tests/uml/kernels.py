@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import generic
+from . import generic, xstate
 
-__all__ = ["KINDS", "TERMINALS", "MachineError"]
+__all__ = ["KINDS", "TERMINALS", "MachineError", "bootable"]
 
 INIT = Path(__file__).resolve().parent / "init"
 UML_MODULES = Path("/usr/lib/uml/modules")
@@ -31,7 +31,13 @@ def uml(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[in
         raise MachineError("there is no User-mode Linux here: apt-get install user-mode-linux")
     release = max(path.name for path in UML_MODULES.iterdir())
     lines = [f"ssl{number}=null,fd:{fd}" for number, fd in enumerate(output)]
+    try:
+        preload = xstate.build(folder)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or error
+        raise MachineError(f"User-mode Linux needs a preload library on this processor, and cc can't build it: {said}") from error
     return [
+        *preload,
         *_temporary_memory(memory),
         program,
         *("umid=machine", f"uml_dir={folder}/", f"mem={memory}M", "noreboot", "quiet", "loglevel=4", "lpj=16715776"),
@@ -89,3 +95,10 @@ def tcg(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[in
 
 KINDS: dict[str, Callable[[Path, Sequence[Path], int, Sequence[int], bool], list[str]]] = {"uml": uml, "tcg": tcg}
 """Name -> the command line that starts such a machine."""
+
+
+def bootable(kind: str) -> tuple[str, str]:
+    """The kind of machine that boots here where `kind` was asked for, and why it is another one (empty where it is the same)."""
+    if kind == "uml" and (reason := xstate.trouble()):
+        return "tcg", reason
+    return kind, ""

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from .kernels import KINDS, TERMINALS, MachineError
+from .kernels import KINDS, TERMINALS, MachineError, bootable
 
 __all__ = ["Machine", "MachineError", "main"]
 
@@ -117,7 +117,10 @@ class Machine:
 
     def log(self, lines: int = 25) -> str:
         """The end of the kernel's log."""
-        text = (self._folder / "log").read_text(errors="replace") if self._folder else ""
+        try:
+            text = (self._folder / "log").read_text(errors="replace") if self._folder else ""
+        except FileNotFoundError:  # it was never started
+            text = ""
         return "\n".join(text.replace("\r", "").splitlines()[-lines:])
 
     def stop(self) -> None:
@@ -198,10 +201,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DIED
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
+    kind, reason = bootable(given.machine)
+    if reason:
+        print(f"machine: {kind} instead of {given.machine}: {reason}", file=sys.stderr)
     try:
         machine = Machine(
             given.command,
-            kind=given.machine,
+            kind=kind,
             writable=given.write,
             directory=given.directory,
             modules=given.module,

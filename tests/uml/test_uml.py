@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from uml import kernels
+from uml import kernels, remote, xstate
 from uml.run import Machine, main
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -135,6 +136,44 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     with Machine(["true"]) as machine, pytest.raises(kernels.MachineError, match="apt-get install user-mode-linux"):
         machine.start()
     assert not capfd.readouterr().err
+
+
+def test_the_preload_library_is_for_processors_with_a_large_xsave_area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Built always, so that a machine without such a processor tests that it builds and does no harm."""
+    for size, wanted in ((3632, False), (3640, False), (11952, True)):
+        (tmp_path / "auxv").write_bytes(struct.pack("=4Q", xstate._AT_MINSIGSTKSZ, size, 0, 0))
+        monkeypatch.setattr(xstate, "_AUXV", tmp_path / "auxv")
+        xstate.needed.cache_clear()
+        assert xstate.needed() is wanted
+        assert bool(xstate.build(tmp_path)) is wanted
+    with (tmp_path / "output").open("w+b") as output:
+        with Machine(["uname", "-n"]) as machine:
+            assert machine.start(output, output).wait(60) == 0
+        output.seek(0)
+        assert output.read() == b"uml\n"
+    xstate.needed.cache_clear()
+
+
+def test_without_a_compiler_the_emulated_machine_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(xstate, "needed", lambda: True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    kind, why = kernels.bootable("uml")
+    assert kind == "tcg"
+    assert "apt-get install gcc" in why
+    assert kernels.bootable("tcg") == ("tcg", "")
+
+
+def test_a_machine_that_never_started_fails_its_tests_with_the_reason(pytestconfig: pytest.Config, request: pytest.FixtureRequest):
+    """Not an error inside of pytest."""
+    held = remote.Remote("uml", [request.node], pytestconfig, patience=10)
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(kernels, "UML_MODULES", Path("/nowhere"))
+            (report,) = held.reports(request.node)
+    finally:
+        held.close()
+    assert report.failed
+    assert "apt-get install user-mode-linux" in report.longreprtext
 
 
 def test_an_ordinary_user_may():
