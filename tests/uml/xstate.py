@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import functools
+import ctypes
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 
 __all__ = ["build", "trouble"]
 
 _SOURCE = Path(__file__).with_name("xstate.c").read_text()  # now: a process that gives up its rights may not read it later
-_AUXV = Path("/proc/self/auxv")
 _AT_MINSIGSTKSZ = 51  # linux/auxvec.h: bytes of the largest signal frame, which holds the XSAVE area
 _UML_AREA = 2696  # FP_SIZE in User-mode Linux 6.1: bytes of the XSAVE area that it keeps for a process
 _REST_OF_FRAME = 1024  # at most: ucontext, siginfo and alignment take 944 bytes of a frame
 
 
-@functools.cache
+def signal_frame() -> int:
+    """Bytes that the kernel may need for a signal frame here, 0 where it doesn't say. (/proc/self/auxv is closed to one that was root.)"""
+    ask = ctypes.CDLL(None).getauxval
+    ask.restype = ctypes.c_ulong
+    return int(ask(ctypes.c_ulong(_AT_MINSIGSTKSZ)))
+
+
 def needed() -> bool:
-    """Whether this processor's XSAVE area is larger than User-mode Linux's, as the kernel's own signal frames say."""
-    try:
-        vector = dict(struct.iter_unpack("=QQ", _AUXV.read_bytes()))
-    except OSError:
-        return False
-    return vector.get(_AT_MINSIGSTKSZ, 0) > _UML_AREA + _REST_OF_FRAME
+    """Whether this processor's XSAVE area is larger than User-mode Linux's."""
+    return signal_frame() > _UML_AREA + _REST_OF_FRAME
 
 
 def trouble() -> str:
