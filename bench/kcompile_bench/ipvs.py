@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kcompile.kernel.ipvs import IpvsKernel
-from kcompile.plan.diff import Change
+from kcompile.program import Change
 from kcompile.targets.ipvs.render import server_command
 
 __all__ = ["PEERS", "main", "prepared"]
@@ -55,12 +55,12 @@ def _pyroute2(changes: Changes) -> Callable[[], None]:
         gc.enable()  # every message is a cycle: without the collector ten thousand fill the machine
         with IPVS() as server:
             for change in changes:
-                service = IPVSService(addr=change.key[3], port=change.key[4], protocol=socket.IPPROTO_TCP, sched_name="rr")
+                service = IPVSService(addr=change.key.address, port=change.key.port, protocol=socket.IPPROTO_TCP, sched_name="rr")
                 verb = "del" if change.new is None else "add"
-                if change.key[0] == "vs":
+                if change.key.kind == "vs":
                     server.service(verb, service=service)
                 else:
-                    server.dest(verb, service=service, dest=IPVSDest(addr=change.key[5], port=change.key[6], fwd_method=0, weight=1))
+                    server.dest(verb, service=service, dest=IPVSDest(addr=change.key.ip, port=change.key.real_port, fwd_method=0, weight=1))
 
     return work
 

@@ -12,10 +12,10 @@ from typing import Any
 from kcompile.cli.session import target_of
 from kcompile.ir.model import Dataplane, ServicePort
 from kcompile.passes import resolve
+from kcompile.program import Key
 from kcompile.spec.convert import service_ports
 from kcompile.spec.inventory import Inventory
 from kcompile.spec.load import load
-from kcompile.targets.base import Key
 
 from .generate import Scale, facts, json_text, settings, without_last_endpoint, yaml_text
 

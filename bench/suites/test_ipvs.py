@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from kcompile.kernel.ipvs_read import real_servers, virtual_servers
-from kcompile.plan.diff import Change
+from kcompile.program import Change
 from kcompile_bench.ipvs import PEERS, prepared
 
 pytestmark = [pytest.mark.kernel, pytest.mark.modes("ipvs")]
@@ -16,7 +16,7 @@ ROUNDS = {"kcompile": 5, "ipvsadm -R": 3, "pyroute2.IPVS": 1}
 
 
 def servers(program):
-    return [Change(key, None, value) for key, value in program.items() if key[0] in ("vs", "rs")]
+    return [Change(key, None, value) for key, value in program.items() if key.kind in ("vs", "rs")]
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -36,7 +36,7 @@ def test_one_server(measure, workload, mode, fresh, name):
     fresh()
     changes = servers(workload.program(mode))
     prepared("kcompile", changes)()
-    middle = [change for change in changes if change.key[0] == "rs"][len(changes) // 3]
+    middle = [change for change in changes if change.key.kind == "rs"][len(changes) // 3]
     back = Change(middle.key, middle.new, None)
     states = itertools.cycle([prepared(name, [back]), prepared(name, [middle])])
     measure(f"one server, {name}", lambda: next(states)(), mode=mode, rounds=20)

@@ -12,11 +12,10 @@ from harness import netns
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
 from kcompile.kernel import ipset
-from kcompile.plan import diff
-from kcompile.plan.diff import Change
+from kcompile.program import Change, diff
 from kcompile.targets.ipvs import IpvsTarget
 from kcompile.targets.ipvs.render import ipset_command
-from kcompile.targets.ipvs.resources import SETS, set_name
+from kcompile.targets.ipvs.resources import SETS, ElementKey, SetKey, set_name
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("here")]
 TARGET = IpvsTarget()
@@ -38,7 +37,7 @@ def become(program):
     changes = diff(ipset.observe(), program)
     # sets come before their elements and go after them
     ipset.change([c for c in changes if c.new is not None], changes)
-    ipset.change(sorted((c for c in changes if c.new is None), key=lambda c: c.key[0]), changes)
+    ipset.change(sorted((c for c in changes if c.new is None), key=lambda c: c.key.kind), changes)
 
 
 def saved() -> set[str]:
@@ -51,7 +50,7 @@ def words(program) -> set[str]:
 
 def sets_of(seed: int):
     program = TARGET.lower(random_dataplane(random.Random(seed), services=6))
-    return {key: value for key, value in program.items() if key[0] in ("set", "element")}
+    return {key: value for key, value in program.items() if key.kind in ("set", "element")}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -85,8 +84,8 @@ ODD = [
 @pytest.mark.parametrize(("name", "entry", "options"), ODD, ids=lambda text: text or "-")
 def test_any_element_comes_back_and_goes(name, entry, options):
     kind, extensions = SETS[name]
-    place = ("set", 4, name)
-    key = ("element", 4, name, entry)
+    place = SetKey(4, name)
+    key = ElementKey(4, name, entry)
     base = {place: f"{kind} family inet maxelem 1048576{extensions}"}
     become(base)
     tool("-exist", "restore", text=f"add {set_name(4, name)} {entry} {options}\n")
@@ -102,17 +101,17 @@ def test_any_element_comes_back_and_goes(name, entry, options):
 def test_definitions_are_the_tool_s(more):
     for version, family in ((4, "inet"), (6, "inet6")):
         definition = f"hash:ip family {family} maxelem 77{more}"
-        become({("set", version, "VIPS"): definition})
+        become({SetKey(version, "VIPS"): definition})
         assert saved() == {f"create kcompile-{version}-vips {definition}"}
-        assert ipset.observe() == {("set", version, "VIPS"): definition}
+        assert ipset.observe() == {SetKey(version, "VIPS"): definition}
         become({})
 
 
 def addresses(count: int):
-    return {("element", 4, "VIPS", f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}"): "" for i in range(1, count + 1)}
+    return {ElementKey(4, "VIPS", f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}"): "" for i in range(1, count + 1)}
 
 
-VIPS = {("set", 4, "VIPS"): "hash:ip family inet maxelem 1048576"}
+VIPS = {SetKey(4, "VIPS"): "hash:ip family inet maxelem 1048576"}
 
 
 def test_twenty_thousand_elements_need_several_messages():
@@ -127,7 +126,7 @@ def test_twenty_thousand_elements_need_several_messages():
 
 @pytest.mark.parametrize("room", [1, 4, 3000])
 def test_a_refused_element_is_named(room):
-    program = {("set", 4, "VIPS"): f"hash:ip family inet maxelem {room}"}
+    program = {SetKey(4, "VIPS"): f"hash:ip family inet maxelem {room}"}
     become(program)
     wanted = list(addresses(room + 1))
     with pytest.raises(KernelError, match=re.escape(f"ipset: add KCOMPILE-4-VIPS {wanted[-1][3]}: the set is full")):
@@ -138,10 +137,10 @@ def test_a_refused_element_is_named(room):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (Change(("element", 4, "NONE", "10.0.0.1"), None, ""), "add KCOMPILE-4-NONE 10.0.0.1: No such file or directory"),
-        (Change(("element", 4, "VIPS", "nonsense"), None, ""), "add KCOMPILE-4-VIPS nonsense: no element of this set"),
-        (Change(("set", 4, "OTHER"), None, "hash:moon family inet"), "create KCOMPILE-4-OTHER hash:moon family inet: what is hash:moon?"),
-        (Change(("set", 4, "VIPS"), None, "hash:net family inet maxelem 9"), "there is another set of this name"),
+        (Change(ElementKey(4, "NONE", "10.0.0.1"), None, ""), "add KCOMPILE-4-NONE 10.0.0.1: No such file or directory"),
+        (Change(ElementKey(4, "VIPS", "nonsense"), None, ""), "add KCOMPILE-4-VIPS nonsense: no element of this set"),
+        (Change(SetKey(4, "OTHER"), None, "hash:moon family inet"), "create KCOMPILE-4-OTHER hash:moon family inet: what is hash:moon?"),
+        (Change(SetKey(4, "VIPS"), None, "hash:net family inet maxelem 9"), "there is another set of this name"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -154,8 +153,8 @@ def test_a_refusal_is_one_line(change, said):
 
 def test_what_is_gone_already_needs_no_removal():
     become(VIPS)
-    gone = [Change(("element", 4, "VIPS", "10.0.0.1"), "", None), Change(("element", 4, "NONE", "10.0.0.1"), "", None)]
-    ipset.change([*gone, Change(("set", 4, "NONE"), "hash:ip family inet", None)])
+    gone = [Change(ElementKey(4, "VIPS", "10.0.0.1"), "", None), Change(ElementKey(4, "NONE", "10.0.0.1"), "", None)]
+    ipset.change([*gone, Change(SetKey(4, "NONE"), "hash:ip family inet", None)])
     assert ipset.observe() == VIPS
 
 
@@ -172,7 +171,7 @@ def rule(*arguments: str) -> str:
     ],
 )
 def test_a_set_of_another_definition_is_rebuilt_under_the_rules_that_ask_for_it(old, new):
-    place = ("set", 4, "VIPS")
+    place = SetKey(4, "VIPS")
     become({place: old} | addresses(3000))
     if "comment" in old:
         tool("-exist", "add", "KCOMPILE-4-VIPS", "10.0.0.1", "comment", "lost")
@@ -187,7 +186,7 @@ def test_a_set_of_another_definition_is_rebuilt_under_the_rules_that_ask_for_it(
 
 
 def test_a_set_of_another_type_is_refused_and_left():
-    other = {("set", 4, "VIPS"): "hash:net family inet maxelem 1048576"}
+    other = {SetKey(4, "VIPS"): "hash:net family inet maxelem 1048576"}
     become(other | addresses(5))
     with pytest.raises(KernelError, match=r"KCOMPILE-4-VIPS is a hash:net .*, not a hash:ip .*: kcompile delete, then apply"):
         become(VIPS | addresses(5))
@@ -197,7 +196,7 @@ def test_a_set_of_another_type_is_refused_and_left():
 def test_what_a_killed_rebuild_left_behind_goes():
     become(VIPS | addresses(5))
     tool("restore", text="create KCOMPILE-4-VIPS.new hash:ip\nadd KCOMPILE-4-VIPS.new 10.0.0.1\n")
-    become({("set", 4, "VIPS"): "hash:ip family inet maxelem 9"} | addresses(5))
+    become({SetKey(4, "VIPS"): "hash:ip family inet maxelem 9"} | addresses(5))
     assert tool("list", "-name").split() == ["KCOMPILE-4-VIPS"]
     tool("create", "KCOMPILE-4-VIPS.new", "hash:ip")
     become(VIPS | addresses(5))

@@ -13,7 +13,7 @@ from harness import modes, netns
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError, UnsupportedError
 from kcompile.kernel import iptables
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.iptables import IptablesTarget
 from kcompile.targets.iptables.render import render_program
 from unit.iptables.expectations import with_any_policies
@@ -169,11 +169,11 @@ def test_python_iptables_sees_the_same_chains():
     if reason := modes.missing("iptables-legacy"):
         pytest.skip(reason)
     with netns.group(["iptc"]) as names, netns.enter(names["iptc"]):
-        program = {k: v for k, v in program_of(10).items() if k[1] == "ip4"}
+        program = {k: v for k, v in program_of(10).items() if k.family == "ip4"}
         iptables.apply(render_program(program), "legacy")
         done = subprocess.run([sys.executable, "-c", IPTC], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     held = json.loads(done.stdout)
-    chains = {f"{k[2]} {k[3]}": v for k, v in program.items() if k[0] == "chain"}
+    chains = {f"{k.table} {k.name}": v for k, v in program.items() if k.kind == "chain"}
     assert held.keys() == chains.keys()
     assert {name: len(rules) for name, rules in held.items()} == {name: len(rules) for name, rules in chains.items()}

@@ -14,12 +14,25 @@ from kcompile.errors import KernelError
 from kcompile.kernel import dummy, ipvs, ipvs_read
 from kcompile.kernel.drivers import driver_for, installed_drivers
 from kcompile.targets.ipvs import IpvsTarget
-from kcompile.targets.ipvs.resources import DEVICE, RealServer, VirtualServer
+from kcompile.targets.ipvs.resources import (
+    DEVICE,
+    AddressKey,
+    DeviceKey,
+    RealServer,
+    RealServerKey,
+    SetKey,
+    VirtualServer,
+    VirtualServerKey,
+)
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs_kernel]
 TARGET = IpvsTarget()
 seeds = st.integers(0, 2**32)
 random_kernel = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def real_server(server: VirtualServerKey, ip: str, port: int) -> RealServerKey:
+    return RealServerKey(server.version, server.protocol, server.address, server.port, ip, port)
 
 
 def program_of(seed: int):
@@ -68,21 +81,21 @@ def test_an_empty_namespace_holds_nothing_and_stays_so(here):
 @pytest.mark.parametrize("scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf"])
 def test_every_scheduler(here, scheduler):
     flags = 0x10 if scheduler == "mh" else 0
-    server = ("vs", 4, "tcp", "10.96.0.1", 80)
+    server = VirtualServerKey(4, "tcp", "10.96.0.1", 80)
     become(
         here,
         {
-            ("device",): "",
+            DeviceKey(): "",
             server: VirtualServer(scheduler, flags | 1, 600),
-            ("rs", *server[1:], "10.244.0.5", 8080): RealServer(1),
-            ("address", 4, "10.96.0.1"): "",
+            real_server(server, "10.244.0.5", 8080): RealServer(1),
+            AddressKey(4, "10.96.0.1"): "",
         },
     )
 
 
 def test_an_update_of_a_virtual_server_keeps_its_real_servers(here):
-    server = ("vs", 6, "sctp", "fd00:10:96::1", 80)
-    rest = {("device",): "", ("rs", *server[1:], "fd00:10:244::5", 8080): RealServer(1), ("address", 6, "fd00:10:96::1"): ""}
+    server = VirtualServerKey(6, "sctp", "fd00:10:96::1", 80)
+    rest = {DeviceKey(): "", real_server(server, "fd00:10:244::5", 8080): RealServer(1), AddressKey(6, "fd00:10:96::1"): ""}
     become(here, {**rest, server: VirtualServer("rr")})
     become(here, {**rest, server: VirtualServer("wlc", 1, 60)})
     become(here, {**rest, server: VirtualServer("rr")})
@@ -101,11 +114,11 @@ def test_pyroute2_reads_the_same(here):
                 name = (version, "fwmark", f"{service['fwmark']:#x}", 0)
             else:
                 name = (version, {6: "tcp", 17: "udp", 132: "sctp"}[service["protocol"]], service["addr"], service["port"])
-            seen.add(("vs", *name))
+            seen.add(VirtualServerKey(*name))
             for answer in reader.dest("dump", service=service):
                 dest = IPVSDest.from_message(answer)
-                seen.add(("rs", *name, dest["addr"], dest["port"]))
-    assert seen == {key for key in here.observe() if key[0] in ("vs", "rs")}
+                seen.add(RealServerKey(*name, dest["addr"], dest["port"]))
+    assert seen == {key for key in here.observe() if key.kind in ("vs", "rs")}
 
 
 def test_others_virtual_servers_sets_and_rules_are_left_alone(here):
@@ -157,7 +170,7 @@ def test_a_set_of_another_definition_is_rebuilt(here, other):
         tool("ipset", "add", "other", line.split()[2])
     tool("ipset", "swap", "other", "KCOMPILE-4-FRONTENDS")
     tool("ipset", "destroy", "other")
-    assert here.observe()["set", 4, "FRONTENDS"] == other
+    assert here.observe()[SetKey(4, "FRONTENDS")] == other
     become(here, program)
     assert TARGET.diff(here.observe(), program) == ()
     become(here, {})
@@ -168,16 +181,16 @@ def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
     become(here, program)
     more = {
         **program,
-        ("vs", 4, "tcp", "10.96.9.1", 80): VirtualServer("rr"),
-        ("rs", 4, "tcp", "10.96.9.1", 80, "10.244.0.5", 80): RealServer(1),
-        ("vs", 4, "tcp", "10.96.9.2", 80): VirtualServer("nonsense"),
-        ("address", 4, "10.96.9.1"): "",
+        VirtualServerKey(4, "tcp", "10.96.9.1", 80): VirtualServer("rr"),
+        RealServerKey(4, "tcp", "10.96.9.1", 80, "10.244.0.5", 80): RealServer(1),
+        VirtualServerKey(4, "tcp", "10.96.9.2", 80): VirtualServer("nonsense"),
+        AddressKey(4, "10.96.9.1"): "",
     }
     changes = TARGET.diff(program, more)
     with pytest.raises(KernelError, match=r"-A -t 10\.96\.9\.2:80 -s nonsense: this kernel has no scheduler nonsense"):
         here.apply({}, changes)
     assert here.observe() == program
-    taken = {**program, ("vs", 4, "tcp", "198.51.100.1", 80): VirtualServer("rr")}
+    taken = {**program, VirtualServerKey(4, "tcp", "198.51.100.1", 80): VirtualServer("rr")}
     tool("ipvsadm", "-A", "-t", "198.51.100.1:80", "-s", "wlc")
     with pytest.raises(KernelError, match=r"-A -t 198\.51\.100\.1:80 -s rr: somebody else has this virtual server"):
         here.apply({}, TARGET.diff(program, taken))
@@ -185,8 +198,8 @@ def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
 
 
 def test_a_namespace_without_any_address_is_explained(here):
-    server = ("vs", 4, "tcp", "10.96.0.1", 80)
-    program = {("device",): "", server: VirtualServer("rr"), ("rs", *server[1:], "10.244.0.5", 80): RealServer(1)}
+    server = VirtualServerKey(4, "tcp", "10.96.0.1", 80)
+    program = {DeviceKey(): "", server: VirtualServer("rr"), real_server(server, "10.244.0.5", 80): RealServer(1)}
     with netns.group(["bare"]) as names, netns.enter(names["bare"]):
         with pytest.raises(KernelError, match=r"-r 10\.244\.0\.5:80 -m -w 1: not the address of a host, or .* \(ip link set lo up\)"):
             here.apply({}, TARGET.diff({}, program))
@@ -197,17 +210,17 @@ def test_a_check_writes_nothing_and_finds_what_the_kernel_lacks(here):
     program = program_of(13)
     here.check({}, program)
     with pytest.raises(KernelError, match="nonsense"):
-        here.check({}, {**program, ("vs", 4, "tcp", "10.96.9.2", 80): VirtualServer("nonsense")})
+        here.check({}, {**program, VirtualServerKey(4, "tcp", "10.96.9.2", 80): VirtualServer("nonsense")})
     assert here.observe() == {}
 
 
 def test_three_thousand_addresses_and_servers_in_batches(here):
-    program = {("device",): ""}
+    program = {DeviceKey(): ""}
     for i in range(3000):
         address = f"10.96.{i // 250}.{i % 250 + 1}"
-        program["vs", 4, "tcp", address, 80] = VirtualServer("rr")
-        program["rs", 4, "tcp", address, 80, f"10.244.{i // 250}.{i % 250 + 1}", 8080] = RealServer(1)
-        program["address", 4, address] = ""
+        program[VirtualServerKey(4, "tcp", address, 80)] = VirtualServer("rr")
+        program[RealServerKey(4, "tcp", address, 80, f"10.244.{i // 250}.{i % 250 + 1}", 8080)] = RealServer(1)
+        program[AddressKey(4, address)] = ""
     become(here, program)
     become(here, {})
 
@@ -216,11 +229,11 @@ def test_a_connection_keeps_its_real_server_until_it_ends(here, monkeypatch):
     """A server on this node, so that one namespace is enough; the connection is the host's own."""
     tool("ip", "address", "add", "192.0.2.10/32", "dev", "lo")
     tool("ip", "address", "add", "192.0.2.11/32", "dev", "lo")
-    server = ("vs", 4, "tcp", "10.96.0.1", 80)
+    server = VirtualServerKey(4, "tcp", "10.96.0.1", 80)
 
     def serving(*ips):
-        found = {("device",): "", server: VirtualServer("rr"), ("address", 4, "10.96.0.1"): ""}
-        return found | {("rs", *server[1:], ip, 8080): RealServer(1) for ip in ips}
+        found = {DeviceKey(): "", server: VirtualServer("rr"), AddressKey(4, "10.96.0.1"): ""}
+        return found | {real_server(server, ip, 8080): RealServer(1) for ip in ips}
 
     listeners = {ip: socket.create_server((ip, 8080)) for ip in ("192.0.2.10", "192.0.2.11")}
     become(here, serving("192.0.2.10"))
@@ -230,7 +243,7 @@ def test_a_connection_keeps_its_real_server_until_it_ends(here, monkeypatch):
     changes = TARGET.diff(here.observe(), new)
     here.apply({}, changes)
     held = here.observe()
-    old = ("rs", *server[1:], "192.0.2.10", 8080)
+    old = real_server(server, "192.0.2.10", 8080)
     assert (held[old].weight, held[old].connections) == (0, 1)
     assert TARGET.diff(held, new) == ()
     client.sendall(b"still there")
@@ -252,5 +265,5 @@ def test_the_device_has_no_address_of_its_own_and_never_lends_one(here):
     assert "fe80::" not in shown
     assert "global kcompile" not in shown, "an IPv4 VIP must not become the source of what leaves the node"
     assert shown.count("deprecated") == shown.count("inet6 ")
-    assert set(ipvs_read.virtual_servers()) == {key for key in here.observe() if key[0] == "vs"}
+    assert set(ipvs_read.virtual_servers()) == {key for key in here.observe() if key.kind == "vs"}
     assert ipvs.IpvsKernel("legacy").observe() == here.observe()

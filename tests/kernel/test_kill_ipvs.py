@@ -24,10 +24,9 @@ from harness import modes, netns
 from harness.topology import Topology
 from kcompile.kernel import dummy, ipvs_read
 from kcompile.kernel.drivers import driver_for
-from kcompile.plan.diff import Change
-from kcompile.targets.base import Program
+from kcompile.program import Change, Program
 from kcompile.targets.ipvs import IpvsTarget
-from kcompile.targets.ipvs.resources import RealServer
+from kcompile.targets.ipvs.resources import RealServer, VirtualServerKey
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs_kernel]
 NODE, CLIENT, PODS = "192.0.2.10", "10.244.0.5", ("10.244.0.21", "10.244.0.22")
@@ -69,7 +68,7 @@ EDGES = ([vip(number) for number in range(0, STEP, 8)], [vip(number) for number 
 
 def missing(held: Program, program: Program) -> tuple[Change, ...]:
     """What `held` lacks to be `program`, which real servers that drain may be beside."""
-    busy = {key: RealServer(0, 1) if key[0] == "rs" and not value.weight else value for key, value in held.items()}
+    busy = {key: RealServer(0, 1) if key.kind == "rs" and not value.weight else value for key, value in held.items()}
     return TARGET.diff(busy, program)
 
 
@@ -179,10 +178,10 @@ class Watch:
         """A VIP that is served all the time has a real server; so has one that comes from when it is bound."""
         self.reads += 1
         coming = self.coming
-        bound = {key[2] for key in dummy.observe() if key[0] == "address"}
+        bound = {key.address for key in dummy.observe() if key.kind == "address"}
         live = [address for address in (*ALWAYS, *coming) if address in bound]
-        servers = ipvs_read.real_servers([("vs", 4, "tcp", address, 80) for address in live])
-        able = {key[3] for key, server in servers.items() if server.weight}
+        servers = ipvs_read.real_servers([VirtualServerKey(4, "tcp", address, 80) for address in live])
+        able = {key.address for key, server in servers.items() if server.weight}
         if coming is self.coming:
             self.trouble += [f"read {self.reads}: {address} has no real server" for address in live if address not in able]
         self.trouble += [f"read {self.reads}: {address} is not bound" for address in ALWAYS if address not in bound]

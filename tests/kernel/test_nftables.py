@@ -11,7 +11,7 @@ from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
 from kcompile.ir.model import Backend, Dataplane
 from kcompile.kernel.nftables import Nft
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.nftables import NftablesTarget
 
 pytestmark = pytest.mark.kernel
@@ -119,7 +119,7 @@ def test_clients_of_an_affinity_backend_survive_other_changes(clean):
     a = TARGET.lower(plane)
     clean.apply(script({}, a))
     family = "ip" if sticky.family.value == 4 else "ip6"
-    sets = [k[2] for k in a if k[0] == "map" and k[1] == family and k[2].endswith("-clients")]
+    sets = [k.name for k in a if k.kind == "map" and k.family == family and k.name.endswith("-clients")]
     client = "192.0.2.77" if family == "ip" else "2001:db8::77"
     clean.apply("".join(f"add element {family} kcompile {s} {{ {client} }}\n" for s in sets))
     rest = Dataplane(plane.node, plane.settings, tuple(p for p in plane.ports if p.affinity_seconds))

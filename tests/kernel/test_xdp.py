@@ -24,8 +24,9 @@ from kcompile.kernel import facts
 from kcompile.kernel.bpf import attach, node, pins
 from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.passes import resolve
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.xdp import XdpTarget
+from kcompile.targets.xdp.resources import AttachKey
 
 pytestmark = pytest.mark.kernel
 NODE, CLIENT, OUTSIDER = "192.0.2.10", "10.244.0.5", "203.0.113.7"
@@ -232,7 +233,7 @@ def test_xdp_before_tc(machine: Machine, how: str):
         kernel = machine.apply(PODS)
         assert ask(before) == PODS[0]
         with netns.enter(machine.topology.node):
-            assert kernel.observe()[("attach", "xdp", "eth0")] == how
+            assert kernel.observe()[AttachKey("xdp", "eth0")] == how
         held = [machine.connect(OUTSIDER, (NODE, NODE_PORT)) for _ in range(4)]
         pods = [ask(sock) for sock in held]
         machine.xdp = msgspec.structs.replace(machine.xdp, attach="auto")
@@ -240,7 +241,7 @@ def test_xdp_before_tc(machine: Machine, how: str):
         assert [ask(sock) for sock in held] == pods
         assert ask(before) == PODS[0]
         with netns.enter(machine.topology.node):
-            assert ("attach", "xdp", "eth0") not in kernel.observe()
+            assert AttachKey("xdp", "eth0") not in kernel.observe()
         for sock in held:
             sock.close()
 
@@ -272,15 +273,15 @@ def test_attachments_that_are_wrong_are_put_right(machine: Machine):
     topology = machine.topology
     netns.batch(["link add extra type veth peer name extra-peer", "link set extra up"], topology.node)
     with netns.enter(topology.node):
-        found = {key: value for key, value in kernel.observe().items() if key[0] == "attach"}
+        found = {key: value for key, value in kernel.observe().items() if key.kind == "attach"}
         attach.detach(kernel.links, attach.Attachment("ingress", socket.if_nametoindex("pod0")))
         lost = kernel.observe()
-    assert ("attach", "ingress", "pod0") in found
-    assert ("attach", "ingress", "pod0") not in lost
+    assert AttachKey("ingress", "pod0") in found
+    assert AttachKey("ingress", "pod0") not in lost
     machine.apply(PODS)
     with netns.enter(topology.node):
         mended = kernel.observe()
-    assert {("attach", "ingress", "pod0"), ("attach", "ingress", "extra"), ("attach", "egress", "extra-peer")} <= set(mended)
+    assert {AttachKey("ingress", "pod0"), AttachKey("ingress", "extra"), AttachKey("egress", "extra-peer")} <= set(mended)
     with machine.connect(CLIENT, (VIP, 80)) as sock:
         assert ask(sock) in PODS
     netns.batch(["link del extra"], topology.node)

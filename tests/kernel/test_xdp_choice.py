@@ -23,7 +23,7 @@ from kcompile.ir.model import Dataplane
 from kcompile.kernel.bpf import library, programs, testrun
 from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.kernel.facts import links
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.xdp import XdpTarget
 from unit.iptables.expectations import LOCAL, expected, packets, with_any_policies
 from unit.iptables.walker import Outcome, Packet
@@ -49,7 +49,7 @@ class Node:
     def hold(self, dataplane: Dataplane) -> None:
         """Fill the maps; what was there goes, or is changed."""
         kernel = XdpKernel(self.folder / "run" / "node")
-        wanted = {key: value for key, value in TARGET.lower(dataplane).items() if key[0] != "attach"}
+        wanted = {key: value for key, value in TARGET.lower(dataplane).items() if key.kind != "attach"}
         before = kernel.observe()
         kernel.apply(diff(before, wanted))
         if not before:

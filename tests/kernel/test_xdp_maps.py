@@ -19,10 +19,10 @@ from kcompile.errors import KernelError
 from kcompile.kernel.bpf import entries, library, pins
 from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.kernel.bpf.observe import slot_view
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.xdp import XdpTarget, maglev
 from kcompile.targets.xdp.layout import SCHEMA
-from kcompile.targets.xdp.resources import Member, Pool
+from kcompile.targets.xdp.resources import Member, Pool, PoolKey
 
 pytestmark = pytest.mark.kernel
 TARGET = XdpTarget()
@@ -44,7 +44,7 @@ def program(seed: int, services: int = 12) -> Program:
 
 
 def without_attachments(made: Program) -> Program:
-    return {key: value for key, value in made.items() if key[0] not in ("attach", "interface")}
+    return {key: value for key, value in made.items() if key.kind not in ("attach", "interface")}
 
 
 def becomes(place: Path, wanted: Program) -> None:
@@ -80,12 +80,12 @@ def test_what_stays_keeps_its_numbers(place: Path):
     kernel.observe()
     state = kernel.state()
     services, backends = dict(state.services), {s: dict(b) for s, b in state.backends.items()}
-    pools = [key for key in wanted if key[0] == "pool" and len(wanted[key].members) > 1]
+    pools = [key for key in wanted if key.kind == "pool" and len(wanted[key].members) > 1]
     for round_number in range(20):
         key = rng.choice(pools)
         old = wanted[key]
         members = tuple(
-            sorted((*old.members[1:], Member(f"10.250.0.{round_number + 1}" if key[1] == 4 else f"fd00::{round_number + 1:x}", 1, 1)))
+            sorted((*old.members[1:], Member(f"10.250.0.{round_number + 1}" if key.version == 4 else f"fd00::{round_number + 1:x}", 1, 1)))
         )
         wanted = {**wanted, key: Pool(old.size, members)}
         kernel.apply(diff(kernel.state().program, wanted))
@@ -107,7 +107,7 @@ def test_tables_in_the_kernel_are_maglevs(place: Path):
     taken = np.zeros(len(view), dtype=bool)
     for service, number in state.services.items():
         for index, kind in enumerate(("cluster", "local")):
-            pool = wanted.get(("pool", *service, kind))
+            pool = wanted.get(PoolKey(*service, kind))
             if pool is None:
                 continue
             first, size = state.tables[2 * number + index]
@@ -164,7 +164,7 @@ def test_maps_that_were_hardly_begun_are_made_anew(place: Path):
     kernel = XdpKernel(place)
     (kernel.folder / "maps" / "slots").unlink()
     observed = XdpKernel(place).observe()
-    assert {key[0] for key in observed} == {"stray"}
+    assert {key.kind for key in observed} == {"stray"}
     becomes(place, wanted)
     assert XdpKernel(place).observe() == wanted
 
@@ -184,7 +184,7 @@ def test_maps_of_a_namespace_that_is_gone_are_not_believed(place: Path):
     becomes(place, without_attachments(program(2)))
     with netns.group(["other"]) as names, netns.enter(names["other"]):
         observed = XdpKernel(place).observe()
-        assert [key[:2] for key in observed] == [("stray", "pins")]
+        assert [(key.kind, key.map) for key in observed] == [("stray", "pins")]
         becomes(place, {})
         assert XdpKernel(place).observe() == {}
 
@@ -197,7 +197,7 @@ def test_new_backends_have_counted_nothing(place: Path):
     counters, cpus = kernel.maps()["counters"], library.possible_cpus()
     for number in range(1, 400):
         library.update(counters, number.to_bytes(4, "little"), b"\1" * 24 * cpus)
-    kernel.apply(diff(wanted, {key: value for key, value in wanted.items() if key[0] == "config"}))
+    kernel.apply(diff(wanted, {key: value for key, value in wanted.items() if key.kind == "config"}))
     becomes(place, wanted)
     kernel = XdpKernel(place)
     kernel.observe()

@@ -12,7 +12,17 @@ from .findings import Cell, Findings, StageFindings
 from .intervals import MIN_BLOCKS, Interval
 from .measures import LOWER
 from .scenario import AGAIN, BASELINES, CONNTRACK, PATHS, Condition
-from .words import and_list, figure_text, mode_text, percent, place_text, ratio_text, seconds, services_text, times
+from .words import (
+    and_list,
+    figure_text,
+    mode_text,
+    percent,
+    place_text,
+    ratio_text,
+    seconds,
+    services_text,
+    times,
+)
 
 __all__ = ["Answer", "answers_of"]
 

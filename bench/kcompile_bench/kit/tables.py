@@ -11,7 +11,17 @@ from .cluster import SHARED
 from .findings import Cell, Findings, StageFindings
 from .intervals import MIN_BLOCKS, Interval
 from .scenario import BASELINES, PATHS
-from .words import FIGURES, figure_text, mode_text, percent, place_text, ratio_text, seconds, services_text, where
+from .words import (
+    FIGURES,
+    figure_text,
+    mode_text,
+    percent,
+    place_text,
+    ratio_text,
+    seconds,
+    services_text,
+    where,
+)
 
 __all__ = ["Table", "beside", "crosscheck", "environment", "failures", "limits", "modes", "noise", "stage_table", "sync"]
 

@@ -50,7 +50,7 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
         print_data({"mode": plan.mode, "resources": resources}, output)
         return
     for change in plan.node:
-        kind, name = change.key[0], change.key[1]
+        kind, name = change.key.parts
         click.echo(f"# {kind} {name} = {change.new}" if kind != "health" else f"# health check port {name}")
     for label, script in plan.scripts.items():
         if label != "nft":

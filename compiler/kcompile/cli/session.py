@@ -16,7 +16,8 @@ import msgspec
 from ..errors import ConfigError, InputError
 from ..ir.model import Dataplane
 from ..ir.node import Xdp
-from ..targets.base import Program, Target
+from ..program import Program
+from ..targets.base import Target
 from .console import Progress
 from .options import Request
 
@@ -278,12 +279,13 @@ class Session:
         from ..kernel.drain import LIMIT
         from ..kernel.facts import interface_addresses
         from ..kernel.leave import leave, prepare
+        from ..targets.node import SysctlKey
 
         progress.step("programming the kernel")
 
         def work() -> list[str]:
             # a sysctl that the old mode needs is put back when that has gone
-            after = [c for c in plan.node if c.key[0] == "sysctl" and c.key not in self.node_desired]
+            after = [c for c in plan.node if isinstance(c.key, SysctlKey) and c.key not in self.node_desired]
             warnings = self.resources.apply([c for c in plan.node if c not in after], self.node_desired)
             left = [(other, other.observe()) for other in self.others]
             for other, held in left if keep_connections else ():

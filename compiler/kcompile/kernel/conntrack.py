@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from ..ir.model import Dataplane, FrontendKind, Protocol
-from ..targets import base as targets
+from ..program import Program
+from ..targets.base import Target as ServiceTarget
 
 __all__ = ["Flow", "Target", "live_targets", "past_targets", "purge", "stale"]
 
@@ -42,9 +43,9 @@ def live_targets(dataplane: Dataplane) -> dict[Target, frozenset[tuple[str, int]
     return found
 
 
-def past_targets(target: targets.Target, program: targets.Program) -> dict[Target, frozenset[tuple[str, int]]]:
+def past_targets(target: ServiceTarget, program: Program) -> dict[Target, frozenset[tuple[str, int]]]:
     """The UDP frontends that `program` had, with the backends that it sent flows to."""
-    if not any("udp" in str(key[-1]) or "udp" in str(value) for key, value in program.items()):
+    if not any("udp" in str(key) or "udp" in str(value) for key, value in program.items()):
         return {}  # the views of a big program cost more than this look at its text
     found: dict[Target, frozenset[tuple[str, int]]] = {}
     for view in target.frontends(program):

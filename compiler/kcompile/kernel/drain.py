@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..targets.base import Key
+from ..program import Key
 
 __all__ = ["LIMIT", "Deadlines"]
 
@@ -17,7 +17,7 @@ _FILE = "draining.json"
 
 
 def _name(key: Key) -> str:
-    return " ".join(map(str, key[1:]))
+    return " ".join(map(str, key.parts[1:]))
 
 
 class Deadlines:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..errors import UnsupportedError
-from ..plan.diff import Change
-from ..targets.base import Key, Program, Target
+from ..program import Change, Key, Program
+from ..targets.base import Target
+from ..targets.xtables.keys import ChainKey, JumpKey
 
 if TYPE_CHECKING:
     from .bpf.flows import Connection
@@ -119,9 +120,10 @@ class IptablesDriver:
         """Our chains as iptables-save prints them, family by family."""
         lines: list[str] = []
         for key, value in self.observe().items():
-            tool = f"{'ip6tables' if key[1] == 'ip6' else 'iptables'} -t {key[2]}"
-            rules = [f"{key[3]} {key[4]}"] if key[0] == "jump" else [f"{key[3]} {rule}" for rule in value]
-            lines += [f"{tool} -A {rule}" for rule in rules]
+            if isinstance(key, JumpKey):
+                lines.append(f"{key.command} -A {key.hook} {key.rule}")
+            elif isinstance(key, ChainKey):
+                lines += [f"{key.command} -A {key.name} {rule}" for rule in value]
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -152,11 +154,12 @@ class IpvsDriver:
         check(self.backend, self.target.diff({}, desired))
 
     def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None:  # noqa: ARG002 (netlink has no script)
+        from ..targets.ipvs.resources import AddressKey
         from . import sources
         from .ipvs import IpvsKernel
 
         IpvsKernel(self.backend, self.directory).apply(changes)
-        if any(change.key[0] == "address" and change.new is None for change in changes):
+        if any(isinstance(change.key, AddressKey) and change.new is None for change in changes):
             sources.take_back()
 
     def listing(self) -> str:

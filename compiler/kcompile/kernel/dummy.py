@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KernelError, UnsupportedError
-from ..plan.diff import Change
-from ..targets.base import Key
-from ..targets.ipvs.resources import DEVICE
+from ..program import Change, Key
+from ..targets.ipvs.resources import DEVICE, AddressKey, DeviceKey
 from .netlink import NETLINK_ROUTE, Netlink, attribute, attributes
 
 __all__ = ["change_addresses", "create", "encode_address", "index", "observe", "remove"]
@@ -70,7 +69,7 @@ def observe() -> dict[Key, Any]:
     number = index()
     if not number:
         return {}
-    program: dict[Key, Any] = {("device",): ""}
+    program: dict[Key, Any] = {DeviceKey(): ""}
     with Netlink(NETLINK_ROUTE) as netlink:
         for view, start, end in netlink.dump(_GETADDR, _HEAD.pack(0, 0, 0, 0, 0)):
             family, _, _, scope, device = _HEAD.unpack_from(view, start)
@@ -78,13 +77,14 @@ def observe() -> dict[Key, Any]:
                 continue
             found = {kind: bytes(view[at:stop]) for kind, at, stop in attributes(view, start + 8, end) if kind <= _IFA_LOCAL}
             address = found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]
-            program["address", _VERSIONS[family], socket.inet_ntop(family, address)] = ""
+            program[AddressKey(_VERSIONS[family], socket.inet_ntop(family, address))] = ""
     return program
 
 
 def encode_address(change: Change, device: int) -> tuple[int, int, bytes]:
     """Type, flags and payload of the message that binds or frees an address."""
-    _, version, address = change.key
+    assert isinstance(change.key, AddressKey)
+    version, address = change.key.version, change.key.address
     packed = socket.inet_pton(_FAMILIES[version], address)
     if change.new is None:
         return _DELADDR, 0, _HEAD.pack(_FAMILIES[version], 8 * len(packed), 0, 0, device) + attribute(_IFA_LOCAL, packed)

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import KernelError, UnsupportedError
-from ..plan.diff import Change
-from ..targets.base import Key
+from ..program import Change, Key
 from ..targets.ipvs.render import ipset_command
-from ..targets.ipvs.resources import SET_PREFIX, set_name
+from ..targets.ipvs.resources import SET_PREFIX, ElementKey, SetKey, set_name
 from .ipset_messages import (
     ADD,
     CREATE,
@@ -67,9 +66,9 @@ def _observe(netlink: Netlink, name: str, version: int, short: str) -> dict[Key,
         for answer in netlink.dump(LIST, header(name)):
             _, definition, members = decode(*answer)
             if definition:
-                program["set", version, short] = definition
+                program[SetKey(version, short)] = definition
             for entry, options in members:
-                program["element", version, short, entry] = options
+                program[ElementKey(version, short, entry)] = options
     except OSError as e:
         if e.errno != errno.ENOENT:  # gone since
             raise KernelError(f"ipset: {name}: {_reason(e.errno or 0)}") from None
@@ -83,21 +82,18 @@ def change(changes: Sequence[Change], whole: Sequence[Change] = ()) -> None:
     KernelError names the first that was refused; others may have been made.
     """
     requests = _Requests(whole)
-    members: dict[tuple[bool, Key], list[Change]] = {}
+    members: dict[tuple[bool, SetKey], list[Change]] = {}
     for one in changes:
-        if one.key[0] == "element":
-            members.setdefault((one.new is None, one.key[1:3]), []).append(one)
-        elif one.new is None:
-            requests.add(DESTROY, header(set_name(*one.key[1:3])), one)
-        elif one.old is None:
-            requests.create(one, set_name(*one.key[1:3]))
-        else:
-            requests.rebuild(one)
+        if isinstance(one.key, ElementKey):
+            members.setdefault((one.new is None, one.key.home), []).append(one)
+        elif isinstance(one.key, SetKey):
+            requests.definition(one.key, one)
     for (gone, place), group in members.items():
+        name = set_name(place.version, place.name)
         if gone and place in requests.leaving:
-            requests.add(FLUSH, header(set_name(*place)), group[0])
+            requests.add(FLUSH, header(name), group[0])
         else:
-            requests.elements(DEL if gone else ADD, set_name(*place), group)
+            requests.elements(DEL if gone else ADD, name, group)
     requests.send()
 
 
@@ -105,8 +101,8 @@ class _Requests:
     """Messages, each with the changes that it is for."""
 
     def __init__(self, whole: Iterable[Change]) -> None:
-        self.leaving = {c.key[1:3] for c in whole if c.key[0] == "set" and c.new is None}
-        self._expected = Counter(c.key[1:3] for c in whole if c.key[0] == "element" and c.new is not None)
+        self.leaving = {c.key for c in whole if isinstance(c.key, SetKey) and c.new is None}
+        self._expected = Counter(c.key.home for c in whole if isinstance(c.key, ElementKey) and c.new is not None)
         self._made: list[Request] = []
         self._for: list[Sequence[Change]] = []
 
@@ -114,9 +110,18 @@ class _Requests:
         self._made.append((kind, 0, payload))
         self._for.append(changes)
 
-    def create(self, change: Change, name: str) -> None:
+    def definition(self, key: SetKey, change: Change) -> None:
+        """A set comes, goes, or gets another definition."""
+        if change.new is None:
+            self.add(DESTROY, header(set_name(key.version, key.name)), change)
+        elif change.old is None:
+            self.create(key, change, set_name(key.version, key.name))
+        else:
+            self.rebuild(key, change)
+
+    def create(self, key: SetKey, change: Change, name: str) -> None:
         try:
-            self.add(CREATE, create(name, change.new, self._expected[change.key[1:3]]), change)
+            self.add(CREATE, create(name, change.new, self._expected[key]), change)
         except ValueError as e:
             raise KernelError(f"ipset: {ipset_command(change.key, change.new)}: what is {e}?") from None
 
@@ -125,8 +130,9 @@ class _Requests:
         held: list[Change] = []
         size = 0
         for one in changes:
+            assert isinstance(one.key, ElementKey)
             try:
-                data = element(one.key[1], one.key[3], one.new or "", len(held))
+                data = element(one.key.version, one.key.entry, one.new or "", len(held))
             except (ValueError, OSError):
                 raise KernelError(f"ipset: {ipset_command(one.key, one.new)}: no element of this set") from None
             packed.append(data)
@@ -138,20 +144,19 @@ class _Requests:
         if packed:
             self.add(kind, elements(name, packed), *held)
 
-    def rebuild(self, change: Change) -> None:
+    def rebuild(self, key: SetKey, change: Change) -> None:
         """Another set of the new definition, with the elements of the old one, takes its place: rules that refer to it miss nothing."""
-        _, version, short = change.key
-        name = set_name(version, short)
+        name = set_name(key.version, key.name)
         if change.old.split()[:3] != change.new.split()[:3]:  # type and family: IPSET_CMD_SWAP refuses that
             raise KernelError(f"ipset: {name} is a {change.old}, not a {change.new}: kcompile delete, then apply")
         with Netlink(NETLINK_NETFILTER) as netlink:
-            held = _observe(netlink, name, version, short)
-        held.pop(change.key, None)
-        self._expected[change.key[1:3]] += len(held)
+            held = _observe(netlink, name, key.version, key.name)
+        held.pop(key, None)
+        self._expected[key] += len(held)
         spare = f"{name}.new"
-        self.add(DESTROY, header(spare), Change(change.key, "", None))
-        self.create(change, spare)
-        self.elements(ADD, spare, [Change(key, None, supported(options, change.new)) for key, options in held.items()])
+        self.add(DESTROY, header(spare), Change(key, "", None))
+        self.create(key, change, spare)
+        self.elements(ADD, spare, [Change(member, None, supported(options, change.new)) for member, options in held.items()])
         self.add(SWAP, header(name, spare), change)
         self.add(DESTROY, header(spare), change)
 
@@ -169,7 +174,9 @@ class _Requests:
                 netlink.send(self._made, failed)
         if refused:
             kind, change, code = refused[0]
-            told = f"swap {set_name(*change.key[1:3])}" if kind == SWAP else ipset_command(change.key, change.new)
+            told = ipset_command(change.key, change.new)
+            if kind == SWAP and isinstance(change.key, SetKey):
+                told = f"swap {set_name(change.key.version, change.key.name)}"
             more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
             raise KernelError(f"ipset: {told}: {_reason(code)}{more}")
 

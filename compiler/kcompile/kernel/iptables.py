@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..errors import KernelError, UnsupportedError
-from ..targets.base import Key
+from ..program import Key
 from ..targets.xtables.parse import IPTABLES, parse
 
 __all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe", "saved"]

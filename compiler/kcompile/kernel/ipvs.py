@@ -16,11 +16,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import KernelError
-from ..plan.diff import Change
-from ..targets.base import Key
+from ..program import Change, Key
 from ..targets.ipvs.marks import is_ours, protocol_of
 from ..targets.ipvs.render import rules_script, server_command
-from ..targets.ipvs.resources import DRAINED, FWMARK, RealServer, virtual_server_of
+from ..targets.ipvs.resources import (
+    DRAINED,
+    FWMARK,
+    AddressKey,
+    DeviceKey,
+    ElementKey,
+    RealServer,
+    RealServerKey,
+    VirtualServerKey,
+)
 from ..targets.ipvs.steps import Kind, Step, steps
 from ..targets.ipvs.target import without_held
 from ..targets.xtables.parse import IPVS
@@ -48,8 +56,9 @@ class IpvsKernel:
         program = dummy.observe()
         program |= ipset.observe()
         program |= iptables.observe(self._backend, _TABLES, IPVS)
-        ours = {key: value for key, value in virtual_servers().items() if _is_ours(key, program)}
-        program |= ours
+        servers = virtual_servers()
+        ours = [key for key in servers if _is_ours(key, program)]
+        program.update((key, servers[key]) for key in ours)
         deadlines = Deadlines(self._directory)
         for key, server in real_servers(ours).items():
             program[key] = RealServer(0, server.connections, True) if server.weight == 0 and deadlines.over(key) else server
@@ -67,8 +76,8 @@ class IpvsKernel:
             raise
 
     def _run(self, changes: Sequence[Change]) -> None:
-        drain = not any(c.key == ("device",) and c.new is None for c in changes)
-        draining: set[Key] = set()
+        drain = not any(isinstance(c.key, DeviceKey) and c.new is None for c in changes)
+        draining: set[RealServerKey] = set()
         for step in steps(changes):
             if draining:
                 step = Step(step.kind, tuple(without_held(step.changes, draining)), step.family)
@@ -76,7 +85,7 @@ class IpvsKernel:
                 draining = self._remove(step.changes, drain)
             elif step.changes:
                 self._carry_out(step, changes)
-        Deadlines(self._directory).note(draining, [c.key for c in changes if c.key[0] == "rs"])
+        Deadlines(self._directory).note(draining, [c.key for c in changes if isinstance(c.key, RealServerKey)])
 
     def _undo(self, changes: Sequence[Change]) -> None:
         """Whatever of `changes` has come true becomes what it was."""
@@ -90,7 +99,7 @@ class IpvsKernel:
         elif step.kind is Kind.RULES:
             iptables.apply({step.family: rules_script(step)}, self._backend)
         elif step.kind is Kind.ADDRESSES:
-            if step.changes[0].new is None and any(c.key == ("device",) and c.new is None for c in whole):
+            if step.changes[0].new is None and any(isinstance(c.key, DeviceKey) and c.new is None for c in whole):
                 dummy.remove()  # with all of them at once: one by one, the kernel looks for each in a list
             else:
                 _all(dummy.change_addresses, step.changes, "address")
@@ -101,32 +110,40 @@ class IpvsKernel:
         else:
             dummy.create()
 
-    def _remove(self, changes: Sequence[Change], drain: bool) -> set[Key]:
+    def _remove(self, changes: Sequence[Change], drain: bool) -> set[RealServerKey]:
         """Take servers out: those of TCP get no new connections first, and stay while they have old ones. Returns those that stay."""
-        staying: set[Key] = set()
-        if drain:
-            quiet = [Change(c.key, c.old, DRAINED) for c in changes if c.key[0] == "rs" and c.old.weight and _drains(c.key)]
-            if quiet:
-                _all(_send, quiet, "IPVS")
-                held = real_servers({virtual_server_of(c.key): None for c in quiet})
-                staying = {c.key for c in quiet if (server := held.get(c.key)) is not None and server.connections}
+        staying = self._quieten(changes) if drain else set()
         gone = without_held(changes, staying)
-        whole = {c.key for c in gone if c.key[0] == "vs"}
-        # the kernel takes the real servers of a virtual server with it
-        _all(_send, [c for c in gone if c.key[0] == "vs" or virtual_server_of(c.key) not in whole], "IPVS")
+        whole = {c.key for c in gone if isinstance(c.key, VirtualServerKey)}
+
+        def goes_alone(key: Key) -> bool:
+            """The kernel takes the real servers of a virtual server with it."""
+            return not isinstance(key, RealServerKey) or key.virtual_server not in whole
+
+        _all(_send, [c for c in gone if goes_alone(c.key)], "IPVS")
         return staying
 
+    def _quieten(self, changes: Sequence[Change]) -> set[RealServerKey]:
+        """Let the TCP servers that go get no new connections; returns those that have old ones."""
+        draining = [c.key for c in changes if isinstance(c.key, RealServerKey) and c.old.weight and _drains(c.key)]
+        if not draining:
+            return set()
+        old = {c.key: c.old for c in changes}
+        _all(_send, [Change(key, old[key], DRAINED) for key in draining], "IPVS")
+        held = real_servers(dict.fromkeys(key.virtual_server for key in draining))
+        return {key for key in draining if (server := held.get(key)) is not None and server.connections}
 
-def _is_ours(key: Key, program: dict[Key, Any]) -> bool:
-    _, version, protocol, address, port = key
-    if protocol == FWMARK:
-        return is_ours(int(address, 16))
-    return ("address", version, address) in program or ("element", version, "FRONTENDS", f"{address},{protocol}:{port}") in program
+
+def _is_ours(key: VirtualServerKey, program: dict[Key, Any]) -> bool:
+    if key.protocol == FWMARK:
+        return is_ours(int(key.address, 16))
+    entry = f"{key.address},{key.protocol}:{key.port}"
+    return AddressKey(key.version, key.address) in program or ElementKey(key.version, "FRONTENDS", entry) in program
 
 
-def _drains(key: Key) -> bool:
+def _drains(key: RealServerKey) -> bool:
     """ipvs/graceful_termination.go: UDP and SCTP go at once."""
-    return (protocol_of(int(key[3], 16)) if key[2] == FWMARK else key[2]) == "tcp"
+    return (protocol_of(int(key.address, 16)) if key.protocol == FWMARK else key.protocol) == "tcp"
 
 
 def _send(changes: Sequence[Change], failed: Callable[[Change, int], None]) -> None:
@@ -146,17 +163,20 @@ def _all(send: Callable[[Sequence[Change], Callable[[Change, int], None]], None]
     send(changes, failed)
     if refused:
         change, code = refused[0]
-        told = server_command(change.key, change.old, change.new) if what == "IPVS" else change.key[2]
+        key = change.key
+        told = key.address if isinstance(key, AddressKey) else server_command(key, change.old, change.new)
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise KernelError(f"{what}: {told}: {_reason(code, change)}{more}")
 
 
 def _reason(code: int, change: Change) -> str:
-    if code == errno.EEXIST and change.key[0] == "vs":
+    if code == errno.EEXIST and isinstance(change.key, VirtualServerKey):
         return "somebody else has this virtual server"
-    if code == errno.ENOENT and change.key[0] == "vs":
+    if code == errno.ENOENT and isinstance(change.key, VirtualServerKey):
         return f"this kernel has no scheduler {change.new.scheduler} (modprobe ip_vs_{change.new.scheduler})"
-    if code == errno.EINVAL and change.key[0] == "rs":  # ip_vs_new_dest() asks the local table, which the first address makes
+    if code == errno.EINVAL and isinstance(
+        change.key, RealServerKey
+    ):  # ip_vs_new_dest() asks the local table, which the first address makes
         return "not the address of a host, or this namespace has none of its own (ip link set lo up)"
     return os.strerror(code)
 

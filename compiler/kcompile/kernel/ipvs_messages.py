@@ -8,9 +8,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from ..plan.diff import Change
-from ..targets.base import Key
-from ..targets.ipvs.resources import FWMARK, VirtualServer
+from ..program import Change
+from ..targets.ipvs.resources import FWMARK, RealServerKey, VirtualServer, VirtualServerKey
 from .netlink import attribute, attributes
 
 __all__ = ["GET_CONFIG", "GET_DEST", "GET_SERVICE", "SET_CONFIG", "decode_real_server", "decode_service", "encode", "header", "named"]
@@ -47,17 +46,16 @@ def _address(version: int, address: str) -> bytes:
     return socket.inet_pton(_FAMILIES[version], address)
 
 
-def _service_key(key: Key) -> bytes:
-    """The attributes that name the virtual server of `key` (a ``vs`` or ``rs`` key)."""
-    _, version, protocol, address, port = key[:5]
-    if protocol == FWMARK:
-        return _AF[version] + attribute(5, _u32.pack(int(address, 16)))
+def _service_key(key: VirtualServerKey) -> bytes:
+    """The attributes that name a virtual server."""
+    if key.protocol == FWMARK:
+        return _AF[key.version] + attribute(5, _u32.pack(int(key.address, 16)))
     return b"".join(
         (
-            _AF[version],
-            attribute(2, _u16.pack(_PROTOCOLS[protocol])),
-            attribute(3, _address(version, address)),
-            attribute(4, _be16.pack(port)),
+            _AF[key.version],
+            attribute(2, _u16.pack(_PROTOCOLS[key.protocol])),
+            attribute(3, _address(key.version, key.address)),
+            attribute(4, _be16.pack(key.port)),
         )
     )
 
@@ -80,27 +78,27 @@ def _dest_tail(version: int, port: int, weight: int) -> tuple[bytes, ...]:
 
 
 @lru_cache(maxsize=4096)
-def named(key: Key) -> bytes:
+def named(key: VirtualServerKey) -> bytes:
     """The nested attribute of a virtual server that real servers are added to; they come in runs."""
     return attribute(_SERVICE, _service_key(key))
 
 
 def encode(change: Change) -> bytes:
-    """The generic netlink payload that makes `change` (of a ``vs`` or ``rs``) true."""
+    """The generic netlink payload that makes `change`, of a virtual or real server, true."""
     key, old, new = change.key, change.old, change.new
-    if key[0] == "vs":
+    if isinstance(key, VirtualServerKey):
         if new is None:
             return _HEADERS[DEL_SERVICE] + attribute(_SERVICE, _service_key(key))
         command = NEW_SERVICE if old is None else SET_SERVICE
-        return _HEADERS[command] + attribute(_SERVICE, _service_key(key) + _service_tail(key[1], new))
-    version = key[1]
+        return _HEADERS[command] + attribute(_SERVICE, _service_key(key) + _service_tail(key.version, new))
+    assert isinstance(key, RealServerKey)
     weight = 0 if new is None else new.weight
     command = DEL_DEST if new is None else NEW_DEST if old is None else SET_DEST
-    server = b"".join((attribute(1, _address(version, key[5])), *_dest_tail(version, key[6], weight)))
-    return b"".join((_HEADERS[command], named(("vs", *key[1:5])), attribute(_DEST, server)))
+    server = b"".join((attribute(1, _address(key.version, key.ip)), *_dest_tail(key.version, key.real_port, weight)))
+    return b"".join((_HEADERS[command], named(key.virtual_server), attribute(_DEST, server)))
 
 
-def decode_service(data: memoryview, start: int, end: int) -> tuple[Key, VirtualServer] | None:
+def decode_service(data: memoryview, start: int, end: int) -> tuple[VirtualServerKey, VirtualServer] | None:
     """The virtual server of one answer to GET_SERVICE; None where it isn't one of a kind that we know."""
     found: dict[int, Any] = {}
     for kind, at, stop in attributes(data, start + 4, end):
@@ -114,12 +112,12 @@ def decode_service(data: memoryview, start: int, end: int) -> tuple[Key, Virtual
     flags = found.get(7, 0) & _KEPT_FLAGS
     value = VirtualServer(found[6], flags, found.get(8, 0) if flags & _PERSISTENT else 0)
     if mark := found.get(5):
-        return ("vs", version, FWMARK, f"{mark:#x}", 0), value
+        return VirtualServerKey(version, FWMARK, f"{mark:#x}", 0), value
     protocol = _NAMES.get(found.get(2, 0))
     if protocol is None:
         return None
     address = socket.inet_ntop(_FAMILIES[version], found[3][: 4 if version == 4 else 16])
-    return ("vs", version, protocol, address, found[4]), value
+    return VirtualServerKey(version, protocol, address, found[4]), value
 
 
 def decode_real_server(data: memoryview, start: int, end: int, version: int) -> tuple[str, int, int, int]:

@@ -7,17 +7,15 @@ network namespaces have virtual servers too (ip_vs_info_seq_next() counts them a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from ..targets.base import Key
-from ..targets.ipvs.resources import RealServer
+from ..targets.ipvs.resources import RealServer, RealServerKey, VirtualServer, VirtualServerKey
 from .ipvs_messages import GET_DEST, GET_SERVICE, decode_real_server, decode_service, header, named
 from .netlink import NETLINK_GENERIC, Netlink, generic_family
 
 __all__ = ["real_servers", "virtual_servers"]
 
 
-def virtual_servers() -> dict[Key, Any]:
+def virtual_servers() -> dict[VirtualServerKey, VirtualServer]:
     """Every virtual server of the current namespace, ours or not."""
     with Netlink(NETLINK_GENERIC) as netlink:
         family = generic_family(netlink, "IPVS")
@@ -25,16 +23,17 @@ def virtual_servers() -> dict[Key, Any]:
         return dict(one for one in found if one is not None)
 
 
-def real_servers(servers: Iterable[Key]) -> dict[Key, RealServer]:
+def real_servers(servers: Iterable[VirtualServerKey]) -> dict[RealServerKey, RealServer]:
     """The real servers of the virtual servers with these keys; of one that is gone, none."""
     with Netlink(NETLINK_GENERIC) as netlink:
         family = generic_family(netlink, "IPVS")
         return dict(_of_each(netlink, family, servers))
 
 
-def _of_each(netlink: Netlink, family: int, servers: Iterable[Key]) -> Iterator[tuple[Key, RealServer]]:
+def _of_each(netlink: Netlink, family: int, servers: Iterable[VirtualServerKey]) -> Iterator[tuple[RealServerKey, RealServer]]:
     live, start = RealServer(1), header(GET_DEST)
     for key in servers:
         for answer in netlink.dump(family, start + named(key)):
-            ip, port, weight, connections = decode_real_server(*answer, key[1])
-            yield ("rs", *key[1:], ip, port), live if weight == 1 else RealServer(weight, connections if weight == 0 else 0)
+            ip, port, weight, connections = decode_real_server(*answer, key.version)
+            server = live if weight == 1 else RealServer(weight, connections if weight == 0 else 0)
+            yield RealServerKey(key.version, key.protocol, key.address, key.port, ip, port), server

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..plan.diff import Change
-from ..targets.base import Program
+from ..program import Change, Program
 from .drivers import Driver
 
 __all__ = ["departure", "leave", "prepare"]
@@ -31,6 +30,8 @@ def prepare(driver: Driver, held: Program) -> None:
 
 def leave(driver: Driver, held: Program) -> int:
     """Take off `held`; returns how many connections keep something of it there. A later call goes on from there."""
+    from ..targets.ipvs.resources import RealServerKey
+
     changes = departure(driver, held)
     driver.apply(driver.target.scripts(changes), changes)
     if driver.name != "ipvs":
@@ -39,4 +40,4 @@ def leave(driver: Driver, held: Program) -> int:
     if changes := departure(driver, left):
         driver.apply(driver.target.scripts(changes), changes)
         left = driver.observe()
-    return sum(server.connections for key, server in left.items() if key[0] == "rs")
+    return sum(server.connections for key, server in left.items() if isinstance(key, RealServerKey))

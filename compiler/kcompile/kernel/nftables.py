@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from ..errors import KernelError, UnsupportedError
-from ..targets.base import Key
+from ..program import Key
 from ..targets.nftables.parse import parse
 from ..targets.nftables.resources import TABLE
 

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..plan.diff import Change
-from ..targets.base import Key, Program
+from ..program import Change, Key, Program
+from ..targets.node import HealthKey, SysctlKey, TimeoutKey, ValueKey
 from . import health, ipvs_timeouts, sysctl
 from .state import NodeState
 
 __all__ = ["NodeResources"]
 
 # what has a value that was there before us
-_READ = {"sysctl": sysctl.read, "ipvs timeout": ipvs_timeouts.read}
-_WRITE = {"sysctl": sysctl.write, "ipvs timeout": ipvs_timeouts.write}
+_READ = {SysctlKey: sysctl.read, TimeoutKey: ipvs_timeouts.read}
+_WRITE = {SysctlKey: sysctl.write, TimeoutKey: ipvs_timeouts.write}
 
 
 class NodeResources:
@@ -24,50 +24,50 @@ class NodeResources:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.state = NodeState.load(directory)
-        self._before = {"sysctl": self.state.sysctls, "ipvs timeout": self.state.ipvs_timeouts}
+        self._before: dict[type[ValueKey], dict[str, str]] = {SysctlKey: self.state.sysctls, TimeoutKey: self.state.ipvs_timeouts}
 
     def goal(self, desired: Program) -> dict[Key, Any]:
         """`desired`, and the old value of all that we set and nobody needs or has changed since."""
         goal = dict(desired)
         for kind, before in self._before.items():
             for name, old in before.items():
-                goal.setdefault((kind, name), old)
+                goal.setdefault(kind(name), old)
         return goal
 
     def observe(self, goal: Program) -> dict[Key, Any]:
         """The present values of the sysctls and timeouts in `goal`, and the health check ports that are answered."""
         found: dict[Key, Any] = {}
         for key in goal:
-            if key[0] in _READ and (value := _READ[key[0]](key[1])) is not None:
+            if isinstance(key, ValueKey) and (value := _READ[type(key)](key.name)) is not None:
                 found[key] = value
         for check in health.running(self.directory):
-            found[("health", check.port)] = check
+            found[HealthKey(check.port)] = check
         return found
 
     def apply(self, changes: Iterable[Change], desired: Program) -> list[str]:
         """Make `changes` true; returns warnings. Old values are on disk before anything is first touched."""
-        values = [c for c in changes if c.key[0] in _WRITE]
-        for change in values:
-            if change.key in desired and change.old is not None:
-                self._before[change.key[0]].setdefault(change.key[1], change.old)
+        values = [(change.key, change) for change in changes if isinstance(change.key, ValueKey)]
+        for key, change in values:
+            if key in desired and change.old is not None:
+                self._before[type(key)].setdefault(key.name, change.old)
         if values:
             self.state.save(self.directory)
-        for change in values:
-            _WRITE[change.key[0]](change.key[1], change.new)
-        for change in values:
-            if change.key not in desired:
-                self._before[change.key[0]].pop(change.key[1], None)
+        for key, change in values:
+            _WRITE[type(key)](key.name, change.new)
+        for key, _ in values:
+            if key not in desired:
+                self._before[type(key)].pop(key.name, None)
         # What somebody else has put back meanwhile needs no change of ours, only forgetting.
         stale = [
             (kind, name)
             for kind, before in self._before.items()
             for name, old in before.items()
-            if (kind, name) not in desired and _READ[kind](name) == old
+            if kind(name) not in desired and _READ[kind](name) == old
         ]
         for kind, name in stale:
             del self._before[kind][name]
         if values or stale:
             self.state.save(self.directory)
-        if any(c.key[0] == "health" for c in changes):
-            return health.serve(self.directory, [v for k, v in desired.items() if k[0] == "health"])
+        if any(isinstance(change.key, HealthKey) for change in changes):
+            return health.serve(self.directory, [check for key, check in desired.items() if isinstance(key, HealthKey)])
         return []

@@ -15,8 +15,8 @@ import subprocess
 from collections.abc import Iterable, Iterator
 
 from ..errors import KernelError
-from ..targets.base import Program
-from ..targets.ipvs.resources import DEVICE
+from ..program import Program
+from ..targets.ipvs.resources import DEVICE, AddressKey, RealServerKey
 from . import dummy
 
 __all__ = ["give", "take_back"]
@@ -29,8 +29,9 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 def give(held: Program) -> None:
     """Make an address of the node the source of its connections to the VIPs of `held`, a program of mode ipvs."""
     for version in _FAMILIES:
-        bound = [key[2] for key in held if key[0] == "address" and key[1] == version]
-        source = _source(version, {key[5] for key in held if key[0] == "rs" and key[1] == version}) if bound else ""
+        bound = [key.address for key in held if isinstance(key, AddressKey) and key.version == version]
+        destinations = {key.ip for key in held if isinstance(key, RealServerKey) and key.version == version}
+        source = _source(version, destinations) if bound else ""
         if source:
             _ip(version, (line for address in bound for line in _replacing(version, address, source)))
 
@@ -39,7 +40,7 @@ def take_back() -> None:
     """Remove the routes that `give` made to addresses that are no longer bound. Those of bound ones do no harm."""
     if not dummy.index():  # its routes have gone with it
         return
-    bound = {key[2] for key in dummy.observe() if key[0] == "address"}
+    bound = {key.address for key in dummy.observe() if isinstance(key, AddressKey)}
     for version in _FAMILIES:
         listed = _ip(version, [f"route show table local dev {DEVICE} proto static"])
         gone = sorted(set(_LISTED.findall(listed)) - bound)

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from ..targets.base import FrontendView, Program, Target
+from ..program import Change, Program, diff
+from ..targets.base import FrontendView, Target
 from ..targets.node import describe_node, is_node_resource
-from .diff import Change, diff
 
 __all__ = ["Plan", "ServiceChange", "make_plan", "service_changes"]
 

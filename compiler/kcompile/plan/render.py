@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from ..program import Change
 from ..targets.base import FrontendView, Target
 from ..targets.node import is_node_resource
-from .diff import Change
 from .plan import Plan, ServiceChange, describe
 
 __all__ = ["SIGNS", "change_lines", "plan_data", "service_lines", "summary"]
@@ -29,9 +29,9 @@ def change_lines(target: Target, change: Change) -> list[str]:
         return ["+ " + describe(target, change)]
     if change.action == "delete":
         return ["- " + describe(target, change, new=False)]
-    if is_node_resource(change.key) or not isinstance(change.new, tuple) or change.key[0] != "chain":
+    if is_node_resource(change.key) or not isinstance(change.new, tuple) or change.key.kind != "chain":
         return ["~ " + describe(target, change), "    was: " + describe(target, change, new=False)]
-    lines = ["~ " + " ".join(str(part) for part in change.key)]
+    lines = ["~ " + " ".join(str(part) for part in change.key.parts)]
     lines += [f"    - {rule}" for rule in change.old if rule not in change.new]
     return lines + [f"    + {rule}" for rule in change.new if rule not in change.old]
 
@@ -75,7 +75,7 @@ def plan_data(plan: Plan, target: Target, with_script: bool = True) -> dict[str,
         "changes": [
             {
                 "action": change.action,
-                "resource": [str(part) for part in change.key],
+                "resource": [str(part) for part in change.key.parts],
                 "old": _plain(change.old),
                 "new": _plain(change.new),
                 "text": describe(target, change, new=change.new is not None),

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from .addresses import unfit
-from .check import PROTOCOLS, check_choice, check_metadata, check_port_number, known_label, known_node, known_port
+from .check import (
+    PROTOCOLS,
+    check_choice,
+    check_metadata,
+    check_port_number,
+    known_label,
+    known_node,
+    known_port,
+)
 from .names import DNS_LABEL, DNS_SUBDOMAIN, LABEL_VALUE, is_dns_label, is_dns_subdomain
 from .objects import Endpoint, EndpointAddress, EndpointPort, Endpoints, EndpointSlice
 from .text import problem, shown

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from .addresses import BadAddress, network, unfit, unpack
-from .check import PROTOCOLS, check_choice, check_cidrs, check_labels, check_metadata, check_port_number, known_node
+from .check import (
+    PROTOCOLS,
+    check_choice,
+    check_cidrs,
+    check_labels,
+    check_metadata,
+    check_port_number,
+    known_node,
+)
 from .names import DNS_LABEL, DNS_SUBDOMAIN, IANA_NAME, is_dns_label, is_dns_subdomain, is_iana_name
 from .objects import Container, Deployment, Namespace, Node, Object, Pod, PodSpec, ServiceCIDR
 from .text import problem, shown

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from .addresses import BadAddress, family_of, unfit, unpack
-from .check import FAMILIES, PROTOCOLS, check_choice, check_cidrs, check_labels, check_metadata, check_port_number
-from .names import DNS_LABEL, DNS_SUBDOMAIN, IANA_NAME, SERVICE_NAME, is_dns_label, is_dns_subdomain, is_iana_name, is_service_name
+from .check import (
+    FAMILIES,
+    PROTOCOLS,
+    check_choice,
+    check_cidrs,
+    check_labels,
+    check_metadata,
+    check_port_number,
+)
+from .names import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    IANA_NAME,
+    SERVICE_NAME,
+    is_dns_label,
+    is_dns_subdomain,
+    is_iana_name,
+    is_service_name,
+)
 from .objects import Service, ServicePort
 from .text import problem, shown
 

@@ -14,7 +14,14 @@ from .allocate import DEFAULT_NODE_PORT_RANGE
 from .check_service import SCHEDULERS
 from .decode import without_nulls
 from .fieldtypes import decode_field
-from .kubeproxy import CompilerConfiguration, ConntrackSection, IptablesSection, IpvsSection, KubeProxyConfiguration, NftablesSection
+from .kubeproxy import (
+    CompilerConfiguration,
+    ConntrackSection,
+    IptablesSection,
+    IpvsSection,
+    KubeProxyConfiguration,
+    NftablesSection,
+)
 from .reader import Unreadable, check_text, read
 from .text import Wrong, explain, printable, shown
 from .yaml_reader import yaml_documents

@@ -13,7 +13,18 @@ from msgspec import UNSET, Raw, UnsetType, ValidationError
 
 from ..errors import SpecError
 from .inventory import Inventory, Skipped
-from .objects import Deployment, Endpoints, EndpointSlice, Namespace, Node, Object, Origin, Pod, Service, ServiceCIDR
+from .objects import (
+    Deployment,
+    Endpoints,
+    EndpointSlice,
+    Namespace,
+    Node,
+    Object,
+    Origin,
+    Pod,
+    Service,
+    ServiceCIDR,
+)
 from .text import Wrong, explain, printable, problem, shown
 
 __all__ = ["Decoder", "without_nulls"]

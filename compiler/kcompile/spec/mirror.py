@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from .objects import Conditions, Endpoint, EndpointAddress, EndpointPort, Endpoints, EndpointSlice, Metadata, Service
+from .objects import (
+    Conditions,
+    Endpoint,
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSlice,
+    Metadata,
+    Service,
+)
 from .wellknown import HEADLESS_LABEL, LEADER_ANNOTATION, MANAGED_BY_LABEL, SERVICE_LABEL, SKIP_MIRROR_LABEL
 
 __all__ = ["mirror"]

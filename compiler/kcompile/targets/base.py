@@ -1,25 +1,16 @@
-"""What every target shares: a Program is a mapping of resource keys to immutable values.
-
-A key is a tuple whose first item is the resource's kind; a value is a str, a tuple or a frozen struct that compares by
-content. That is all `plan.diff` needs, so one diff, one plan and one set of property tests serve every target.
-"""
+"""What every target shares: the protocol that each of them follows, and the view of a Program that people get."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from ..ir.model import Dataplane
+from ..program import Change, Key, Program
 
-if TYPE_CHECKING:
-    from ..plan.diff import Change
-
-__all__ = ["FrontendView", "Key", "Program", "Target"]
-
-Key = tuple[Any, ...]
-Program = Mapping[Key, Any]
+__all__ = ["FrontendView", "Target"]
 
 
 class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):

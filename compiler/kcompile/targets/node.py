@@ -1,18 +1,37 @@
 """Resources that a mode needs beside its rules: sysctls, timeouts and health check ports.
 
-("sysctl", name)   -> value, both str                         sysctl.conf(5) names
-("ipvs timeout", name) -> seconds, both str                   tcp, tcpfin and udp of ``ipvsadm --set``
-("health", port)   -> HealthCheck                             answered by kernel/health.py
+SysctlKey(name)   -> value, both str       sysctl.conf(5) names
+TimeoutKey(name)  -> seconds, both str     tcp, tcpfin and udp of ``ipvsadm --set``
+HealthKey(port)   -> HealthCheck           answered by kernel/health.py
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..ir.model import Dataplane, Family
-from .base import Key
+from ..program import Key
 
-__all__ = ["describe_node", "is_node_resource", "lower_node"]
+__all__ = ["HealthKey", "SysctlKey", "TimeoutKey", "ValueKey", "describe_node", "is_node_resource", "lower_node"]
+
+
+class ValueKey(Key, frozen=True, gc=False):
+    """What has a value that was there before us, and gets it back."""
+
+    name: str
+
+
+class SysctlKey(ValueKey, frozen=True, gc=False):
+    kind: ClassVar[str] = "sysctl"
+
+
+class TimeoutKey(ValueKey, frozen=True, gc=False):
+    kind: ClassVar[str] = "ipvs timeout"
+
+
+class HealthKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "health"
+    port: int
 
 
 # ipvs/proxier.go: connections that a pool's change leaves without a real server end at once, masquerading needs conntrack
@@ -30,33 +49,34 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
     if dataplane.ports:
         families = {p.family for p in dataplane.ports}
         if Family.IPV4 in families:
-            program[("sysctl", "net.ipv4.ip_forward")] = "1"
+            program[SysctlKey("net.ipv4.ip_forward")] = "1"
         if Family.IPV6 in families:
-            program[("sysctl", "net.ipv6.conf.all.forwarding")] = "1"
+            program[SysctlKey("net.ipv6.conf.all.forwarding")] = "1"
     if mode == "ipvs":
         if dataplane.ports:
-            program |= {("sysctl", f"net.ipv4.vs.{name}"): value for name, value in _IPVS}
-            program |= {("ipvs timeout", name): str(seconds) for name, seconds in dataplane.settings.ipvs.timeouts}
+            program |= {SysctlKey(f"net.ipv4.vs.{name}"): value for name, value in _IPVS}
+            program |= {TimeoutKey(name): str(seconds) for name, seconds in dataplane.settings.ipvs.timeouts}
         if dataplane.settings.ipvs.strict_arp:
-            program |= {("sysctl", f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
+            program |= {SysctlKey(f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
     elif mode == "xdp":
         if dataplane.ports:  # answers to the node's own sockets come in by loopback with an address of the node for their source
-            program |= {("sysctl", f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
+            program |= {SysctlKey(f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
     elif dataplane.node.route_localnet:
-        program[("sysctl", "net.ipv4.conf.all.route_localnet")] = "1"
+        program[SysctlKey("net.ipv4.conf.all.route_localnet")] = "1"
     for name, value in dataplane.settings.sysctls:
-        program[("sysctl", name)] = value
+        program[SysctlKey(name)] = value
     for check in dataplane.health_checks:
-        program[("health", check.port)] = check
+        program[HealthKey(check.port)] = check
     return program
 
 
 def is_node_resource(key: Key) -> bool:
-    return key[0] in ("sysctl", "ipvs timeout", "health")
+    return isinstance(key, ValueKey | HealthKey)
 
 
 def describe_node(key: Key, value: Any) -> str:
     """One line for a person."""
-    if key[0] in ("sysctl", "ipvs timeout"):
-        return f"{key[0]} {key[1]} = {value}"
-    return f"health check port {key[1]}: Service {value.namespace}/{value.service}, {value.local_endpoints} local endpoints"
+    if isinstance(key, ValueKey):
+        return f"{key.kind} {key.name} = {value}"
+    assert isinstance(key, HealthKey)
+    return f"health check port {key.port}: Service {value.namespace}/{value.service}, {value.local_endpoints} local endpoints"

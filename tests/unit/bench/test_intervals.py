@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from kcompile_bench.kit import intervals
-from kcompile_bench.kit.intervals import MIN_BLOCKS, Floor, Interval, claim, floor_of, median_interval, ratio_of, ratio_of_ratios, slope_of
+from kcompile_bench.kit.intervals import (
+    MIN_BLOCKS,
+    Floor,
+    Interval,
+    claim,
+    floor_of,
+    median_interval,
+    ratio_of,
+    ratio_of_ratios,
+    slope_of,
+)
 
 RUNS = 100
 

@@ -7,7 +7,16 @@ import random
 
 import msgspec
 
-from kcompile.ir.model import Dataplane, Disposition, Frontend, FrontendKind, Policy, PoolKind, ResolvedPort, Verdict
+from kcompile.ir.model import (
+    Dataplane,
+    Disposition,
+    Frontend,
+    FrontendKind,
+    Policy,
+    PoolKind,
+    ResolvedPort,
+    Verdict,
+)
 
 from .walker import Outcome, Packet
 

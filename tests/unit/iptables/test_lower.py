@@ -11,6 +11,7 @@ from kcompile.ir.model import Dataplane
 from kcompile.ir.node import Compat, NodeFacts, Settings
 from kcompile.targets.iptables import IptablesTarget
 from kcompile.targets.iptables.names import CHAIN_MAX, CHAIN_PREFIX
+from kcompile.targets.xtables.keys import ChainKey, JumpKey
 
 seeds = st.integers(0, 2**32)
 
@@ -34,9 +35,9 @@ def test_what_was_lowered_before_makes_no_difference(many):
 @given(seeds)
 def test_names_are_ours_and_fit(seed):
     for key in IptablesTarget().lower(random_dataplane(random.Random(seed))):
-        if key[0] == "chain":
-            assert key[3].startswith(CHAIN_PREFIX)
-            assert len(key[3]) <= CHAIN_MAX
+        if key.kind == "chain":
+            assert key.name.startswith(CHAIN_PREFIX)
+            assert len(key.name) <= CHAIN_MAX
 
 
 def test_without_services_there_is_nothing():
@@ -48,7 +49,7 @@ def test_another_number_of_backends_renames_no_chain():
     dataplane = random_dataplane(random.Random(4), 30)
 
     def names(ports):
-        return {k[3] for k in IptablesTarget().lower(msgspec.structs.replace(dataplane, ports=ports)) if k[0] == "chain"}
+        return {k.name for k in IptablesTarget().lower(msgspec.structs.replace(dataplane, ports=ports)) if k.kind == "chain"}
 
     big = tuple(msgspec.structs.replace(p, cluster=p.cluster * 6) if p.cluster else p for p in dataplane.ports)
     bigger = tuple(msgspec.structs.replace(p, cluster=p.cluster * 7) if p.cluster else p for p in dataplane.ports)
@@ -58,8 +59,8 @@ def test_another_number_of_backends_renames_no_chain():
 def test_descriptions_are_commands():
     target = IptablesTarget()
     program = {
-        ("chain", "ip6", "nat", "KCOMPILE-X"): ("-j RETURN",),
-        ("jump", "ip4", "filter", "INPUT", "-j KCOMPILE-INPUT"): "",
+        ChainKey("ip6", "nat", "KCOMPILE-X"): ("-j RETURN",),
+        JumpKey("ip4", "filter", "INPUT", "-j KCOMPILE-INPUT"): "",
     }
     assert [target.describe(k, v) for k, v in program.items()] == [
         "ip6tables -t nat -N KCOMPILE-X; -A -j RETURN",

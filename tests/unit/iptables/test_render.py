@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 
 from harness.random_dataplanes import random_dataplane
 from kcompile.ir.model import Dataplane
-from kcompile.plan import Change, diff
+from kcompile.program import Change, diff
 from kcompile.targets.iptables import IptablesTarget
 from kcompile.targets.iptables.render import render_program, scripts
+from kcompile.targets.xtables.keys import ChainKey, JumpKey
 from kcompile.targets.xtables.parse import parse
 from unit.iptables.expectations import packets
 from unit.iptables.walker import Outcome, Walker
 
 TARGET = IptablesTarget()
 seeds = st.integers(0, 2**32)
-SVC = ("chain", "ip4", "nat", "KCOMPILE-SVC-A")
-REJECTED = ("chain", "ip4", "filter", "KCOMPILE-DEAD")
+SVC = ChainKey("ip4", "nat", "KCOMPILE-SVC-A")
+REJECTED = ChainKey("ip4", "filter", "KCOMPILE-DEAD")
 HOOK = '-m comment --comment "kcompile: services" -j KCOMPILE-SERVICES'
 
 
@@ -27,12 +28,12 @@ def commits(program, family, script):
     """The programs after each COMMIT of `script` over `program`: iptables-restore --noflush, told in a few lines."""
     tables = {}
     for key, value in program.items():
-        if key[1] == family:
-            chains, jumps = tables.setdefault(key[2], ({}, {}))
-            if key[0] == "chain":
-                chains[key[3]] = list(value)
+        if key.family == family:
+            chains, jumps = tables.setdefault(key.table, ({}, {}))
+            if key.kind == "chain":
+                chains[key.name] = list(value)
             else:
-                jumps[key[3:]] = int(value or 1)
+                jumps[key.hook, key.rule] = int(value or 1)
     states = []
     chains, jumps = {}, {}
     for line in script.splitlines():
@@ -58,8 +59,8 @@ def commits(program, family, script):
                 assert not any(f" {name}" in f"{rule} " for rules in chains.values() for rule in rules if rule.endswith(name))
             case ["COMMIT"]:
                 states.append(
-                    {("chain", family, t, n): tuple(r) for t, (c, _) in tables.items() for n, r in c.items()}
-                    | {("jump", family, t, *j): "" if n == 1 else str(n) for t, (_, js) in tables.items() for j, n in js.items()}
+                    {ChainKey(family, t, n): tuple(r) for t, (c, _) in tables.items() for n, r in c.items()}
+                    | {JumpKey(family, t, *j): "" if n == 1 else str(n) for t, (_, js) in tables.items() for j, n in js.items()}
                 )
             case _:
                 raise AssertionError(line)
@@ -67,7 +68,7 @@ def commits(program, family, script):
 
 
 def part(program, family):
-    return {k: v for k, v in program.items() if k[1] == family}
+    return {k: v for k, v in program.items() if k.family == family}
 
 
 @settings(max_examples=40, deadline=None)
@@ -126,14 +127,14 @@ def test_nothing_is_no_script():
 
 
 def test_deletions_free_a_chain_before_it_goes():
-    hook = ("jump", "ip4", "nat", "PREROUTING", HOOK)
-    services = ("chain", "ip4", "nat", "KCOMPILE-SERVICES")
+    hook = JumpKey("ip4", "nat", "PREROUTING", HOOK)
+    services = ChainKey("ip4", "nat", "KCOMPILE-SERVICES")
     text = scripts([Change(services, ("-j RETURN",), None), Change(hook, "", None)])["ip4"]
     assert text == f"*nat\n:KCOMPILE-SERVICES - [0:0]\n-D PREROUTING {HOOK}\n-X KCOMPILE-SERVICES\nCOMMIT\n"
 
 
 def test_a_jump_found_twice_is_put_right():
-    hook = ("jump", "ip4", "nat", "PREROUTING", HOOK)
+    hook = JumpKey("ip4", "nat", "PREROUTING", HOOK)
     text = scripts([Change(hook, "2", "")])["ip4"]
     assert text == f"*nat\n-D PREROUTING {HOOK}\n-D PREROUTING {HOOK}\n-I PREROUTING 1 {HOOK}\nCOMMIT\n"
 
@@ -167,6 +168,6 @@ def test_parse_counts_repeated_jumps_and_leaves_others_rules_alone():
         "-A KCOMPILE-SERVICES -j RETURN\n-A KUBE-SERVICES -j RETURN\nCOMMIT\n"
     )
     assert parse(text, "ip4") == {
-        ("chain", "ip4", "nat", "KCOMPILE-SERVICES"): ("-j RETURN",),
-        ("jump", "ip4", "nat", "PREROUTING", "-j KCOMPILE-SERVICES"): "2",
+        ChainKey("ip4", "nat", "KCOMPILE-SERVICES"): ("-j RETURN",),
+        JumpKey("ip4", "nat", "PREROUTING", "-j KCOMPILE-SERVICES"): "2",
     }

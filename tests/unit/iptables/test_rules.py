@@ -65,7 +65,7 @@ def test_what_is_not_ours_is_refused(text):
 @pytest.mark.parametrize("seed", range(12))
 def test_every_lowered_rule_is_in_canonical_form(seed):
     for key, value in IptablesTarget().lower(random_dataplane(random.Random(seed))).items():
-        for text in value if key[0] == "chain" else [key[4]]:
+        for text in value if key.kind == "chain" else [key.rule]:
             assert str(Rule.parse(text)) == text
 
 

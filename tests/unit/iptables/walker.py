@@ -11,6 +11,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 
 from kcompile.targets.iptables.rules import Rule
+from kcompile.targets.xtables.keys import ChainKey, JumpKey
 
 __all__ = ["Outcome", "Packet", "Walker"]
 
@@ -51,10 +52,12 @@ class Walker:
     """A Program of one family, ready to be walked. `steps` counts the rules that the longest walk so far has looked at."""
 
     def __init__(self, program, family: str) -> None:
-        self.chains = {(k[2], k[3]): [parse_rule(t) for t in v] for k, v in program.items() if k[0] == "chain" and k[1] == family}
+        self.chains = {
+            (k.table, k.name): [parse_rule(t) for t in v] for k, v in program.items() if isinstance(k, ChainKey) and k.family == family
+        }
         for key in program:
-            if key[0] == "jump" and key[1] == family:
-                self.chains.setdefault((key[2], key[3]), []).append(parse_rule(key[4]))
+            if isinstance(key, JumpKey) and key.family == family:
+                self.chains.setdefault((key.table, key.hook), []).append(parse_rule(key.rule))
         self.steps = 0
 
     def outcomes(self, packet: Packet) -> set[Outcome]:

@@ -9,10 +9,23 @@ from hypothesis import strategies as st
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
 from kcompile.kernel import ipvs
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.ipvs import IpvsTarget
-from kcompile.targets.ipvs.resources import RealServer, VirtualServer, virtual_server_of
+from kcompile.targets.ipvs.resources import (
+    AddressKey,
+    DeviceKey,
+    ElementKey,
+    RealServer,
+    RealServerKey,
+    VirtualServer,
+    VirtualServerKey,
+)
 from kcompile.targets.ipvs.steps import steps
+
+
+def real_server(server: VirtualServerKey, ip: str, port: int) -> RealServerKey:
+    return RealServerKey(server.version, server.protocol, server.address, server.port, ip, port)
+
 
 TARGET = IpvsTarget()
 seeds = st.integers(0, 2**32)
@@ -41,8 +54,8 @@ class FakeKernel(ipvs.IpvsKernel):
         self.done += 1
         if change.new is None:
             self.program.pop(change.key, None)
-            if change.key[0] == "vs":
-                for key in [k for k in self.program if k[0] == "rs" and virtual_server_of(k) == change.key]:
+            if change.key.kind == "vs":
+                for key in [k for k in self.program if k.kind == "rs" and k.virtual_server == change.key]:
                     del self.program[key]
         else:
             self.program[change.key] = change.new
@@ -66,7 +79,7 @@ def fake(monkeypatch):
             return {
                 k: RealServer(v.weight, kernel.connections.get(k, 0) if v.weight == 0 else 0)
                 for k, v in kernel.program.items()
-                if k[0] == "rs"
+                if k.kind == "rs"
             }
 
         monkeypatch.setattr(ipvs, "_all", send)
@@ -83,14 +96,14 @@ def test_an_apply_comes_to_the_desired_program_and_no_live_address_is_ever_witho
     kernel = fake(old)
     kernel.apply(TARGET.diff(old, new))
     assert kernel.program == new
-    kept = {k for k in new if k[0] == "vs"} & {k for k in old if k[0] == "vs"}
+    kept = {k for k in new if k.kind == "vs"} & {k for k in old if k.kind == "vs"}
     for state in kernel.states:
-        served = {virtual_server_of(k) for k, v in state.items() if k[0] == "rs" and v.weight}
+        served = {k.virtual_server for k, v in state.items() if k.kind == "rs" and v.weight}
         assert kept <= served
         for key, value in state.items():  # what leads somewhere leads to a server
-            if key[0] == "element" and "skbmark" in value and key[2] in ("INSIDE", "NP-INSIDE", "NODEPORTS"):
+            if key.kind == "element" and "skbmark" in value and key.set in ("INSIDE", "NP-INSIDE", "NODEPORTS"):
                 mark = value.rpartition("skbmark ")[2]
-                assert ("vs", key[1], "fwmark", mark, 0) in served
+                assert VirtualServerKey(key.version, "fwmark", mark, 0) in served
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,20 +121,20 @@ def test_a_failure_anywhere_puts_back_what_was(fake, one, other, where):
         assert kernel.program == new
 
 
-WEB = ("vs", 4, "tcp", "10.96.0.1", 80)
+WEB = VirtualServerKey(4, "tcp", "10.96.0.1", 80)
 
 
 def web(*backends, protocol="tcp", others=()):
-    made = {("device",): "", ("element", 4, "FRONTENDS", f"10.96.0.1,{protocol}:80"): 'comment "a/b:c ClusterIP"'}
-    vs = ("vs", 4, protocol, "10.96.0.1", 80)
+    made = {DeviceKey(): "", ElementKey(4, "FRONTENDS", f"10.96.0.1,{protocol}:80"): 'comment "a/b:c ClusterIP"'}
+    vs = VirtualServerKey(4, protocol, "10.96.0.1", 80)
     made[vs] = "vs"
-    made |= {("rs", *vs[1:], ip, 8080): RealServer(1) for ip in backends}
-    return made | {("address", 4, "10.96.0.1"): ""} | dict(others)
+    made |= {real_server(vs, ip, 8080): RealServer(1) for ip in backends}
+    return made | {AddressKey(4, "10.96.0.1"): ""} | dict(others)
 
 
 def test_a_removed_real_server_with_connections_stays_at_weight_zero(fake):
     old, new = web("10.0.0.1", "10.0.0.2"), web("10.0.0.2")
-    gone = ("rs", *WEB[1:], "10.0.0.1", 8080)
+    gone = real_server(WEB, "10.0.0.1", 8080)
     kernel = fake(old, connections=[gone])
     kernel.apply(TARGET.diff(old, new))
     assert kernel.program == new | {gone: RealServer(0)}
@@ -134,11 +147,11 @@ def test_a_removed_real_server_with_connections_stays_at_weight_zero(fake):
 
 
 def test_a_removed_service_keeps_its_address_while_connections_last(fake):
-    old, new = web("10.0.0.1"), {("device",): ""}
-    kernel = fake(old, connections=[("rs", *WEB[1:], "10.0.0.1", 8080)])
+    old, new = web("10.0.0.1"), {DeviceKey(): ""}
+    kernel = fake(old, connections=[real_server(WEB, "10.0.0.1", 8080)])
     kernel.apply(TARGET.diff(old, new))
     assert kernel.program.keys() == old.keys()
-    held = {k: RealServer(0, 1) if k[0] == "rs" else v for k, v in kernel.program.items()}
+    held = {k: RealServer(0, 1) if k.kind == "rs" else v for k, v in kernel.program.items()}
     assert TARGET.diff(held, new) == ()
     kernel.connections.clear()
     kernel.apply(TARGET.diff(kernel.program, new))
@@ -147,17 +160,17 @@ def test_a_removed_service_keeps_its_address_while_connections_last(fake):
 
 def test_udp_goes_at_once_and_a_delete_waits_for_nobody(fake):
     udp = web("10.0.0.1", "10.0.0.2", protocol="udp")
-    kernel = fake(udp, connections=[k for k in udp if k[0] == "rs"])
+    kernel = fake(udp, connections=[k for k in udp if k.kind == "rs"])
     kernel.apply(TARGET.diff(udp, web("10.0.0.2", protocol="udp")))
     assert kernel.program == web("10.0.0.2", protocol="udp")
     tcp = web("10.0.0.1")
-    kernel = fake(tcp, connections=[k for k in tcp if k[0] == "rs"])
+    kernel = fake(tcp, connections=[k for k in tcp if k.kind == "rs"])
     kernel.apply(TARGET.diff(tcp, {}))
     assert kernel.program == {}
 
 
 def test_a_real_server_that_comes_back_stops_draining(fake):
-    back = ("rs", *WEB[1:], "10.0.0.1", 8080)
+    back = real_server(WEB, "10.0.0.1", 8080)
     held = web("10.0.0.2") | {back: RealServer(0, 3)}
     kernel = fake(held)
     kernel.apply(TARGET.diff(held, web("10.0.0.1", "10.0.0.2")))
@@ -165,11 +178,11 @@ def test_a_real_server_that_comes_back_stops_draining(fake):
 
 
 def test_others_virtual_servers_in_an_excluded_cidr_are_left_alone():
-    excluded = {("element", 4, "EXCLUDED", "10.96.0.0/24"): ""}
-    foreign = {("vs", 4, "tcp", "10.96.0.9", 99): "vs", ("rs", 4, "tcp", "10.96.0.9", 99, "10.0.0.9", 99): RealServer(1)}
+    excluded = {ElementKey(4, "EXCLUDED", "10.96.0.0/24"): ""}
+    foreign = {VirtualServerKey(4, "tcp", "10.96.0.9", 99): "vs", RealServerKey(4, "tcp", "10.96.0.9", 99, "10.0.0.9", 99): RealServer(1)}
     own = web("10.0.0.1")
-    assert {c.key for c in TARGET.diff(own | foreign | excluded, {("device",): ""} | excluded)} == own.keys() - {("device",)}
-    assert {c.key for c in TARGET.diff(own | foreign, {("device",): ""})} == (own | foreign).keys() - {("device",)}
+    assert {c.key for c in TARGET.diff(own | foreign | excluded, {DeviceKey(): ""} | excluded)} == own.keys() - {DeviceKey()}
+    assert {c.key for c in TARGET.diff(own | foreign, {DeviceKey(): ""})} == (own | foreign).keys() - {DeviceKey()}
 
 
 def test_scripts_are_in_the_tools_words():

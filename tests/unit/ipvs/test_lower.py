@@ -11,10 +11,18 @@ from harness.random_dataplanes import random_dataplane
 from kcompile.ir.model import Endpoint, Family, Protocol, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, Ipvs, NodeFacts, Settings
 from kcompile.passes import resolve
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.ipvs import IpvsTarget
 from kcompile.targets.ipvs.marks import Marks, is_ours, node_port_mark, protocol_of
-from kcompile.targets.ipvs.resources import SETS, VirtualServer
+from kcompile.targets.ipvs.resources import (
+    SETS,
+    AddressKey,
+    RealServerKey,
+    SetKey,
+    VirtualServer,
+    VirtualServerKey,
+)
+from kcompile.targets.xtables.keys import ChainKey, JumpKey
 
 TARGET = IpvsTarget()
 NODE = NodeFacts(name="node-a", addresses=("192.0.2.10",), interfaces=("127.0.0.1", "192.0.2.10", "192.0.2.77"))
@@ -30,15 +38,15 @@ def program(settings=SETTINGS, **options):
 
 
 def servers(made):
-    found = {key[2:5]: [] for key in made if key[0] == "vs"}
+    found = {(key.protocol, key.address, key.port): [] for key in made if key.kind == "vs"}
     for key in made:
-        if key[0] == "rs":
-            found[key[2:5]].append(key[5])
+        if key.kind == "rs":
+            found[key.protocol, key.address, key.port].append(key.ip)
     return found
 
 
 def elements(made, name):
-    return {key[3]: value for key, value in made.items() if key[0] == "element" and key[2] == name}
+    return {key.entry: value for key, value in made.items() if key.kind == "element" and key.set == name}
 
 
 def test_a_cluster_ip():
@@ -47,7 +55,7 @@ def test_a_cluster_ip():
     assert elements(made, "FRONTENDS") == {"10.96.0.1,tcp:80": 'comment "demo/web:http ClusterIP"'}
     assert set(elements(made, "OUTSIDE")) == {"10.96.0.1,tcp:80"}
     assert set(elements(made, "LOOP")) == {"10.244.0.5,tcp:8080,10.244.0.5"}
-    assert [key for key in made if key[0] == "address"] == [("address", 4, "10.96.0.1")]
+    assert [key for key in made if key.kind == "address"] == [AddressKey(4, "10.96.0.1")]
 
 
 def test_a_node_port_is_one_virtual_server_whatever_the_addresses():
@@ -91,7 +99,7 @@ def test_source_ranges():
 @pytest.mark.parametrize("own", ["192.0.2.10", "192.0.2.77"])
 def test_an_address_that_the_node_has_anyway_is_neither_bound_nor_closed(own):
     made = program(external_ips=(own,))
-    assert ("address", 4, own) not in made
+    assert AddressKey(4, own) not in made
     assert own not in elements(made, "VIPS")
     assert f"{own},tcp:80" in elements(made, "FRONTENDS")
 
@@ -99,8 +107,8 @@ def test_an_address_that_the_node_has_anyway_is_neither_bound_nor_closed(own):
 def test_affinity_has_one_virtual_server_a_pool():
     made = program(affinity_seconds=600, node_port=30080, load_balancer_ips=("198.18.0.1",))
     assert servers(made) == {("tcp", "10.96.0.1", 80): ["10.244.0.5", "10.244.1.5"]}
-    assert made["vs", 4, "tcp", "10.96.0.1", 80] == VirtualServer("rr", 1, 600)
-    led = made["chain", "ip4", "nat", "KCOMPILE-IPVS-STICKY-VIPS"]
+    assert made[VirtualServerKey(4, "tcp", "10.96.0.1", 80)] == VirtualServer("rr", 1, 600)
+    led = made[ChainKey("ip4", "nat", "KCOMPILE-IPVS-STICKY-VIPS")]
     assert led == ("-d 198.18.0.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.96.0.1:80",)
 
 
@@ -116,7 +124,7 @@ def test_affinity_with_two_pools_has_a_hidden_port_for_the_other():
 @pytest.mark.parametrize(("named", "default", "expected"), [("", "rr", "rr"), ("", "lc", "lc"), ("sh", "lc", "sh"), ("", "mh", "mh")])
 def test_schedulers(named, default, expected):
     made = program(settings=msgspec.structs.replace(SETTINGS, ipvs=Ipvs(scheduler=default)), scheduler=named)
-    assert made["vs", 4, "tcp", "10.96.0.1", 80] == VirtualServer(expected, 0x10 if expected == "mh" else 0)
+    assert made[VirtualServerKey(4, "tcp", "10.96.0.1", 80)] == VirtualServer(expected, 0x10 if expected == "mh" else 0)
 
 
 def test_marks_keep_clear_of_others_bits():
@@ -134,9 +142,9 @@ def test_the_number_of_rules_depends_on_no_service_without_affinity(seed):
     dataplane = random_dataplane(random.Random(seed))
     plain = msgspec.structs.replace(dataplane, ports=tuple(msgspec.structs.replace(p, affinity_seconds=0) for p in dataplane.ports))
     half = msgspec.structs.replace(plain, ports=plain.ports[: 1 + len(plain.ports) // 2])
-    few, many = ({k: v for k, v in TARGET.lower(d).items() if k[0] in ("chain", "jump")} for d in (half, plain))
+    few, many = ({k: v for k, v in TARGET.lower(d).items() if isinstance(k, ChainKey | JumpKey)} for d in (half, plain))
     assert all(many[key] == rules for key, rules in few.items())
-    assert len(TARGET.lower(plain).keys() & {("set", v, name) for v in (4, 6) for name in SETS}) <= 2 * len(SETS)
+    assert len(TARGET.lower(plain).keys() & {SetKey(v, name) for v in (4, 6) for name in SETS}) <= 2 * len(SETS)
 
 
 @settings(deadline=None)
@@ -168,5 +176,5 @@ def test_what_is_shown_does_not_depend_on_the_order_in_which_the_kernel_lists_se
     made = TARGET.lower(random_dataplane(random.Random(seed)))
     shuffled = list(made.items())
     random.Random(order).shuffle(shuffled)
-    servers_only = dict(sorted(shuffled, key=lambda item: item[0][0] != "rs"))
-    assert TARGET.frontends(servers_only | {k: v for k, v in made.items() if k[0] != "rs"}) == TARGET.frontends(made)
+    servers_only = dict(sorted(shuffled, key=lambda item: not isinstance(item[0], RealServerKey)))
+    assert TARGET.frontends(servers_only | {k: v for k, v in made.items() if not isinstance(k, RealServerKey)}) == TARGET.frontends(made)

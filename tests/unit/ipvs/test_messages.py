@@ -14,9 +14,9 @@ from kcompile.kernel import dummy
 from kcompile.kernel.ipset_messages import ADD, element, header, supported
 from kcompile.kernel.ipvs_messages import decode_real_server, decode_service, encode
 from kcompile.kernel.netlink import attributes, message
-from kcompile.plan.diff import Change
+from kcompile.program import Change
 from kcompile.targets.ipvs import IpvsTarget
-from kcompile.targets.ipvs.resources import VirtualServer
+from kcompile.targets.ipvs.resources import AddressKey, RealServerKey, VirtualServer, VirtualServerKey
 
 TARGET = IpvsTarget()
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -26,33 +26,37 @@ AF = {4: 2, 6: 10}
 def of_pyroute2(change: Change) -> bytes:
     """The same request through pyroute2's definitions, less the netlink header."""
     key, old, new = change.key, change.old, change.new
-    service = [("IPVS_SVC_ATTR_AF", AF[key[1]])]
-    if key[2] == "fwmark":
-        service.append(("IPVS_SVC_ATTR_FWMARK", int(key[3], 16)))
+    service = [("IPVS_SVC_ATTR_AF", AF[key.version])]
+    if key.protocol == "fwmark":
+        service.append(("IPVS_SVC_ATTR_FWMARK", int(key.address, 16)))
     else:
-        service += [("IPVS_SVC_ATTR_PROTOCOL", PROTOCOLS[key[2]]), ("IPVS_SVC_ATTR_ADDR", key[3]), ("IPVS_SVC_ATTR_PORT", key[4])]
-    if key[0] == "vs" and new is not None:
+        service += [
+            ("IPVS_SVC_ATTR_PROTOCOL", PROTOCOLS[key.protocol]),
+            ("IPVS_SVC_ATTR_ADDR", key.address),
+            ("IPVS_SVC_ATTR_PORT", key.port),
+        ]
+    if isinstance(key, VirtualServerKey) and new is not None:
         service += [
             ("IPVS_SVC_ATTR_SCHED_NAME", new.scheduler),
             ("IPVS_SVC_ATTR_FLAGS", {"flags": new.flags, "mask": 0xFFFFFFFF}),
             ("IPVS_SVC_ATTR_TIMEOUT", new.timeout),
             # a prefix length in the host's byte order for IPv6
-            ("IPVS_SVC_ATTR_NETMASK", "255.255.255.255" if key[1] == 4 else "128.0.0.0"),
+            ("IPVS_SVC_ATTR_NETMASK", "255.255.255.255" if key.version == 4 else "128.0.0.0"),
         ]
     attrs = [("IPVS_CMD_ATTR_SERVICE", {"attrs": service})]
-    if key[0] == "rs":
+    if isinstance(key, RealServerKey):
         dest = [
-            ("IPVS_DEST_ATTR_ADDR", key[5]),
-            ("IPVS_DEST_ATTR_PORT", key[6]),
+            ("IPVS_DEST_ATTR_ADDR", key.ip),
+            ("IPVS_DEST_ATTR_PORT", key.real_port),
             ("IPVS_DEST_ATTR_FWD_METHOD", 0),
             ("IPVS_DEST_ATTR_WEIGHT", new.weight if new is not None else 0),
             ("IPVS_DEST_ATTR_U_THRESH", 0),
             ("IPVS_DEST_ATTR_L_THRESH", 0),
-            ("IPVS_DEST_ATTR_ADDR_FAMILY", AF[key[1]]),
+            ("IPVS_DEST_ATTR_ADDR_FAMILY", AF[key.version]),
         ]
         attrs.append(("IPVS_CMD_ATTR_DEST", {"attrs": dest}))
     made = ipvsmsg()
-    made["cmd"] = {"vs": 1, "rs": 5}[key[0]] + (2 if new is None else 0 if old is None else 1)
+    made["cmd"] = (5 if isinstance(key, RealServerKey) else 1) + (2 if new is None else 0 if old is None else 1)
     made["version"] = 1
     made["attrs"] = attrs
     made.encode()
@@ -64,7 +68,7 @@ def of_pyroute2(change: Change) -> bytes:
 def test_every_request_of_a_program_is_pyroute2_s(seed):
     program = TARGET.lower(random_dataplane(random.Random(seed)))
     for key, value in program.items():
-        if key[0] in ("vs", "rs"):
+        if isinstance(key, VirtualServerKey | RealServerKey):
             for change in (Change(key, None, value), Change(key, value, value), Change(key, value, None)):
                 assert encode(change) == of_pyroute2(change)
 
@@ -74,10 +78,10 @@ def test_every_request_of_a_program_is_pyroute2_s(seed):
 def test_a_virtual_server_comes_back_as_it_was(scheduler, timeout):
     value = VirtualServer(scheduler, (0x10 if scheduler == "mh" else 0) | (1 if timeout else 0), timeout)
     for key in (
-        ("vs", 4, "tcp", "10.96.0.1", 80),
-        ("vs", 6, "sctp", "fd00:10:96::1", 53),
-        ("vs", 4, "fwmark", "0x6c000001", 0),
-        ("vs", 6, "fwmark", "0x6c800001", 0),
+        VirtualServerKey(4, "tcp", "10.96.0.1", 80),
+        VirtualServerKey(6, "sctp", "fd00:10:96::1", 53),
+        VirtualServerKey(4, "fwmark", "0x6c000001", 0),
+        VirtualServerKey(6, "fwmark", "0x6c800001", 0),
     ):
         payload = encode(Change(key, None, value))
         assert encode(Change(key, None, value)) == of_pyroute2(Change(key, None, value))
@@ -94,7 +98,7 @@ def test_addresses_are_pyroute2_s():
             lifetimes = {"ifa_preferred": 0, "ifa_valid": 2**32 - 1, "cstamp": 0, "tstamp": 0}
             made["attrs"] += [("IFA_CACHEINFO", lifetimes), ("IFA_FLAGS", 0x202)]
         made.encode()
-        kind, _, payload = dummy.encode_address(Change(("address", version, ip), None, ""), 7)
+        kind, _, payload = dummy.encode_address(Change(AddressKey(version, ip), None, ""), 7)
         assert (kind, payload) == (20, bytes(made.data[16:]))
 
 

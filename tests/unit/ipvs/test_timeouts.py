@@ -9,7 +9,7 @@ from kcompile.ir.node import NodeFacts
 from kcompile.passes import resolve
 from kcompile.spec.config import load_config
 from kcompile.spec.settings import settings
-from kcompile.targets.node import describe_node, lower_node
+from kcompile.targets.node import TimeoutKey, describe_node, lower_node
 
 
 def config(tmp_path, **ipvs):
@@ -27,7 +27,7 @@ def dataplane(config, *, ports: bool = True) -> Dataplane:
 
 
 def timeouts(program):
-    return {key[1]: value for key, value in program.items() if key[0] == "ipvs timeout"}
+    return {key.name: value for key, value in program.items() if key.kind == "ipvs timeout"}
 
 
 def test_what_is_given_is_set_in_whole_seconds(tmp_path):
@@ -37,7 +37,7 @@ def test_what_is_given_is_set_in_whole_seconds(tmp_path):
     made = config(tmp_path, tcpTimeout="1h", tcpFinTimeout="2m", udpTimeout="5m")
     program = lower_node(dataplane(made), "ipvs")
     assert timeouts(program) == {"tcp": "3600", "tcpfin": "120", "udp": "300"}
-    assert describe_node(("ipvs timeout", "udp"), "300") == "ipvs timeout udp = 300"
+    assert describe_node(TimeoutKey("udp"), "300") == "ipvs timeout udp = 300"
 
 
 def test_other_modes_and_a_node_without_services_leave_them(tmp_path):

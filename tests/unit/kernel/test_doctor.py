@@ -30,6 +30,7 @@ from kcompile.kernel.doctor.records import (
 from kcompile.targets.iptables import IptablesTarget
 from kcompile.targets.nftables import NftablesTarget
 from kcompile.targets.nftables.resources import Chain, Map
+from kcompile.targets.xtables.keys import ChainKey
 
 FINE = {"net.ipv4.ip_forward": "1", "net.netfilter.nf_conntrack_tcp_be_liberal": "1"}
 NFT = ModeProbe("nftables")
@@ -354,11 +355,11 @@ def test_the_probes_use_all_that_the_targets_use():
     for seed in range(20):
         dataplane = random_dataplane(random.Random(seed))
         for key, value in IptablesTarget().lower(dataplane).items():
-            for rule in value if key[0] == "chain" else [key[4]]:
+            for rule in value if isinstance(key, ChainKey) else [key.rule]:
                 options |= {o for o in OPTION.findall(re.sub(r'"[^"]*"', "text", rule)) if "KCOMPILE" not in o}
         for key, value in NftablesTarget().lower(dataplane).items():
             texts = [value.hook, *(r.text for r in value.rules)] if isinstance(value, Chain) else []
-            texts += [value.write(key[1], key[2]).partition("{")[2]] if isinstance(value, Map) else []
+            texts += [value.write(key.family, key.name).partition("{")[2]] if isinstance(value, Map) else []
             for text in texts:
                 words |= set(WORD.findall(re.sub(r'"[^"]*"|@\S+|goto \S+', " ", text)))
     assert {"-m recent", "-j MASQUERADE", "--reject-with"} <= options

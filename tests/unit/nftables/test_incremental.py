@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from harness.random_dataplanes import random_dataplane
-from kcompile.plan import apply_changes
+from kcompile.program import apply_changes
 from kcompile.targets.nftables import IncrementalProgram, NftablesTarget
 
 TARGET = NftablesTarget()
@@ -47,5 +47,5 @@ def test_one_port_changes_its_own_elements_only():
     plane = random_dataplane(random.Random(2), services=40)
     port = next(p for p in plane.ports if len(p.cluster) > 2 and not p.affinity_seconds and p.frontends[0].policy.forwards)
     changes = IncrementalProgram(plane).replace([port], [msgspec.structs.replace(port, cluster=port.cluster[:-1])])
-    touched = {c.key[3].split(" . ")[0] for c in changes if c.key[0] == "element" and c.key[2] != "hairpin"}
+    touched = {c.key.key.split(" . ")[0] for c in changes if c.key.kind == "element" and c.key.map != "hairpin"}
     assert touched <= {f.address or str(f.port) for f in port.frontends} | {port.protocol.lower}

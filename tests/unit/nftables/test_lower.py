@@ -8,9 +8,9 @@ from harness.random_dataplanes import random_dataplane
 from kcompile.ir.model import Endpoint, Family, Protocol, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings
 from kcompile.passes import resolve
-from kcompile.plan import apply_changes
+from kcompile.program import apply_changes
 from kcompile.targets.nftables import NftablesTarget
-from kcompile.targets.nftables.resources import Map, Rule, comment_text
+from kcompile.targets.nftables.resources import ChainKey, Map, Rule, comment_text
 
 TARGET = NftablesTarget()
 NODE = NodeFacts(name="a", addresses=("192.0.2.10",))
@@ -28,11 +28,11 @@ def lower(*ports, settings=SETTINGS, node=NODE):
 
 
 def elements(program, name):
-    return {k[3]: v[0] for k, v in program.items() if k[0] == "element" and k[2] == name}
+    return {k.key: v[0] for k, v in program.items() if k.kind == "element" and k.map == name}
 
 
 def rules(program, name, family="ip"):
-    return [r.text for r in program[("chain", family, name)].rules]
+    return [r.text for r in program[ChainKey(family, name)].rules]
 
 
 def test_a_cluster_ip_is_one_dispatch_element_and_one_element_a_backend():
@@ -50,7 +50,7 @@ def test_a_cluster_ip_is_one_dispatch_element_and_one_element_a_backend():
 
 def test_services_of_one_shape_share_its_chain():
     program = lower(*(port(name=f"ns/s{i}:http", cluster_ip=f"10.96.0.{i}") for i in range(1, 100)))
-    assert len([k for k in program if k[0] == "chain"]) == len([k for k in lower(port()) if k[0] == "chain"])
+    assert len([k for k in program if k.kind == "chain"]) == len([k for k in lower(port()) if k.kind == "chain"])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_no_endpoints_are_rejected_and_nothing_is_dispatched():
     assert elements(program, "blocked") == {"10.96.0.1 . tcp . 80": "goto no-endpoints"}
     assert elements(program, "blocked-node-ports") == {"tcp . 30000": "goto no-endpoints"}
     assert elements(program, "frontends") == {}
-    assert ("chain", "ip", "prerouting") not in program
+    assert ChainKey("ip", "prerouting") not in program
 
 
 def test_source_ranges_share_a_chain_and_may_overlap():
@@ -110,19 +110,19 @@ def test_unknown_ports_and_addresses_follow_the_compatibility_record():
     nft = lower(port(), settings=Settings(compat=Compat.of("nftables"), service_cidrs=cidrs))
     ipt = lower(port(), settings=Settings(compat=Compat.of("iptables"), service_cidrs=cidrs))
     assert rules(nft, "filter-forward") == ["ct state new ip daddr @cluster-ips reject", "ct state new ip daddr { 10.96.0.0/12 } drop"]
-    assert ("chain", "ip", "filter-forward") not in ipt
+    assert ChainKey("ip", "filter-forward") not in ipt
 
 
 def test_affinity_has_a_set_a_backend_whose_name_changes_with_the_time():
     short, long = lower(port(affinity_seconds=60)), lower(port(affinity_seconds=10800))
-    sets = [{k[2]: v.timeout for k, v in p.items() if k[0] == "map" and v.timeout} for p in (short, long)]
+    sets = [{k.name: v.timeout for k, v in p.items() if k.kind == "map" and v.timeout} for p in (short, long)]
     assert [sorted(s.values()) for s in sets] == [[60, 60], [10800, 10800]]
     assert not set(sets[0]) & set(sets[1])
 
 
 def test_ipv6_has_a_table_of_its_own():
     program = lower(port(family=Family.IPV6, cluster_ip="fd00::1", endpoints=(Endpoint("fd00::2", 80, "a"),)))
-    assert {k[1] for k in program} == {"ip6"}
+    assert {k.family for k in program} == {"ip6"}
     assert elements(program, "tcp-backends") == {"fd00::1 . 80 . 0": "fd00::2 . 80"}
 
 

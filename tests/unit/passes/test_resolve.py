@@ -3,7 +3,16 @@
 import msgspec
 import pytest
 
-from kcompile.ir.model import Backend, Endpoint, Family, FrontendKind, PoolKind, Protocol, ServicePort, Verdict
+from kcompile.ir.model import (
+    Backend,
+    Endpoint,
+    Family,
+    FrontendKind,
+    PoolKind,
+    Protocol,
+    ServicePort,
+    Verdict,
+)
 from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings
 from kcompile.passes import resolve, resolve_port
 from kcompile.passes.guard import allowed_sources

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcompile.plan import Change, apply_changes, diff
+from kcompile.program import Change, apply_changes, diff
 
 programs = st.dictionaries(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), st.integers(1, 3), max_size=12)
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcompile.spec.addresses import BadAddress, canonical_cidr, canonical_ip, family_of, network, unfit, unpack
+from kcompile.spec.addresses import (
+    BadAddress,
+    canonical_cidr,
+    canonical_ip,
+    family_of,
+    network,
+    unfit,
+    unpack,
+)
 
 ADDRESSES = st.ip_addresses()
 LIKE_ADDRESSES = st.text(alphabet="0123456789abcdef.:%/ x\n", max_size=24)

@@ -15,12 +15,29 @@ from kcompile.ir.model import Dataplane, Endpoint, Family, Protocol, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, Link, NodeFacts, Settings, Xdp
 from kcompile.kernel.bpf import entries
 from kcompile.passes import resolve
-from kcompile.plan import diff
+from kcompile.program import diff
 from kcompile.targets.nftables import NftablesTarget
-from kcompile.targets.node import lower_node
+from kcompile.targets.node import SysctlKey, lower_node
 from kcompile.targets.xdp import XdpTarget, limits
 from kcompile.targets.xdp.layout import CONSTANTS
-from kcompile.targets.xdp.resources import DISPOSITIONS, Config, Interface, Listener, Local, Member, Pool
+from kcompile.targets.xdp.resources import (
+    DISPOSITIONS,
+    AddressKey,
+    AttachKey,
+    Config,
+    ConfigKey,
+    FrontendKey,
+    Interface,
+    InterfaceKey,
+    Listener,
+    Local,
+    LocalKey,
+    Member,
+    Pool,
+    PoolKey,
+    RangeKey,
+    ServingKey,
+)
 
 TARGET = XdpTarget()
 CLUSTER, LOCAL = CONSTANTS["BACKEND_CLUSTER"], CONSTANTS["BACKEND_LOCAL"]
@@ -60,44 +77,44 @@ def program(how: Settings = SETTINGS, node: NodeFacts = NODE, **options: Any) ->
 
 
 def kinds(made: dict[Any, Any], *wanted: str) -> dict[Any, Any]:
-    return {key: value for key, value in made.items() if key[0] in wanted}
+    return {key: value for key, value in made.items() if key.kind in wanted}
 
 
 def test_a_cluster_ip():
     assert kinds(program(), "frontend", "pool", "address", "range", "serving", "config") == {
-        ("config",): Config("10.244.0.0/16", "fd00:10:244::/48", ("10.96.0.0/12",)),
-        ("pool", 4, "tcp", "demo/web:http", "cluster"): Pool(
+        ConfigKey(): Config("10.244.0.0/16", "fd00:10:244::/48", ("10.96.0.0/12",)),
+        PoolKey(4, "tcp", "demo/web:http", "cluster"): Pool(
             211, (Member("10.244.0.5", 8080, CLUSTER | ON_NODE | HAIRPIN), Member("10.244.1.5", 8080, CLUSTER))
         ),
-        ("frontend", 4, "tcp", "10.96.0.1", 80): Listener(
+        FrontendKey(4, "tcp", "10.96.0.1", 80): Listener(
             "demo/web:http", "ClusterIP", "dnat cluster", "dnat cluster masquerade", "dnat cluster masquerade"
         ),
-        ("address", 4, "10.96.0.1"): "reject",
+        AddressKey(4, "10.96.0.1"): "reject",
     }
 
 
 def test_external_traffic_policy_local():
     made = program(external_local=True, node_port=30080, load_balancer_ips=("198.18.0.1",), source_ranges=("203.0.113.0/24",))
-    assert made[("frontend", 4, "tcp", "", 30080)] == Listener(
+    assert made[FrontendKey(4, "tcp", "", 30080)] == Listener(
         "demo/web:http", "NodePort", "dnat cluster", "dnat cluster masquerade", "dnat local"
     )
-    assert made[("frontend", 4, "tcp", "198.18.0.1", 80)].ranges
-    assert ("range", 4, "tcp", "demo/web:http", "203.0.113.0/24") in made
-    assert [m.flags for m in made[("pool", 4, "tcp", "demo/web:http", "local")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN]
-    assert [m.flags for m in made[("pool", 4, "tcp", "demo/web:http", "cluster")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN, CLUSTER]
+    assert made[FrontendKey(4, "tcp", "198.18.0.1", 80)].ranges
+    assert RangeKey(4, "tcp", "demo/web:http", "203.0.113.0/24") in made
+    assert [m.flags for m in made[PoolKey(4, "tcp", "demo/web:http", "local")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN]
+    assert [m.flags for m in made[PoolKey(4, "tcp", "demo/web:http", "cluster")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN, CLUSTER]
 
 
 def test_backends_by_chance():
     made = program(msgspec.structs.replace(SETTINGS, xdp=Xdp(balance="random")))
-    assert made[("config",)].random
-    assert made[("pool", 4, "tcp", "demo/web:http", "cluster")].size == 2
+    assert made[ConfigKey()].random
+    assert made[PoolKey(4, "tcp", "demo/web:http", "cluster")].size == 2
 
 
 def test_udp_endpoints_that_still_serve_keep_their_flows():
     leaving = Endpoint("10.244.2.5", 8080, "node-b", ready=False, serving=True, terminating=True)
     made = program(protocol=Protocol.UDP, endpoints=(HERE, leaving))
-    assert made[("serving", 4, "udp", "demo/web:http")] == (("10.244.2.5", 8080),)
-    assert ("serving", 4, "tcp", "demo/web:http") not in program(endpoints=(HERE, leaving))
+    assert made[ServingKey(4, "udp", "demo/web:http")] == (("10.244.2.5", 8080),)
+    assert ServingKey(4, "tcp", "demo/web:http") not in program(endpoints=(HERE, leaving))
 
 
 def test_sctp_is_refused_and_the_others_go_on():
@@ -105,67 +122,67 @@ def test_sctp_is_refused_and_the_others_go_on():
     assert [note for note in limits(plane) if "SCTP" in note] == [
         "Service demo/web:http: mode xdp has no SCTP (its checksum covers the whole packet): this port is left out"
     ]
-    assert list(kinds(TARGET.lower(plane), "frontend", "pool", "address")) == [("address", 4, "10.96.0.1")]
+    assert list(kinds(TARGET.lower(plane), "frontend", "pool", "address")) == [AddressKey(4, "10.96.0.1")]
     assert limits(dataplane()) == []
 
 
 def test_nothing_to_do_is_an_empty_program():
     assert TARGET.lower(Dataplane(NODE, msgspec.structs.replace(SETTINGS, service_cidrs=()), ())) == {}
-    assert TARGET.lower(Dataplane(NODE, SETTINGS, ()))[("config",)].service_cidrs == ("10.96.0.0/12",)
+    assert TARGET.lower(Dataplane(NODE, SETTINGS, ()))[ConfigKey()].service_cidrs == ("10.96.0.0/12",)
 
 
 def test_service_cidrs_are_joined_and_no_more_than_fit():
     cidrs = ("10.96.0.0/13", "10.104.0.0/13", *(f"10.{n}.0.0/24" for n in range(5)))
     plane = dataplane(msgspec.structs.replace(SETTINGS, service_cidrs=cidrs))
-    assert TARGET.lower(plane)[("config",)].service_cidrs == ("10.0.0.0/24", "10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24")
+    assert TARGET.lower(plane)[ConfigKey()].service_cidrs == ("10.0.0.0/24", "10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24")
     assert limits(plane) == ["mode xdp drops unallocated addresses in 4 IPv4 service CIDRs, and there are 6"]
 
 
 def test_the_node_needs_its_loopback_to_take_its_own_addresses():
-    wanted = {key: value for key, value in lower_node(dataplane(), "xdp").items() if ".lo." in key[1]}
-    assert wanted == {("sysctl", "net.ipv4.conf.lo.accept_local"): "1", ("sysctl", "net.ipv4.conf.lo.rp_filter"): "0"}
-    assert not any(".lo." in key[1] for key in lower_node(dataplane(), "nftables"))
+    wanted = {key: value for key, value in lower_node(dataplane(), "xdp").items() if ".lo." in key.name}
+    assert wanted == {SysctlKey("net.ipv4.conf.lo.accept_local"): "1", SysctlKey("net.ipv4.conf.lo.rp_filter"): "0"}
+    assert not any(".lo." in key.name for key in lower_node(dataplane(), "nftables"))
 
 
 def test_local_addresses():
     assert kinds(program(), "local") == {
-        ("local", 4, "127.0.0.1"): Local(),
-        ("local", 4, "192.0.2.10"): Local(node_ports=True, masquerade=True),
-        ("local", 4, "192.0.2.77"): Local(),
+        LocalKey(4, "127.0.0.1"): Local(),
+        LocalKey(4, "192.0.2.10"): Local(node_ports=True, masquerade=True),
+        LocalKey(4, "192.0.2.77"): Local(),
     }
 
 
 def test_interfaces():
     own = {"address4": "192.0.2.10", "address6": "2001:db8::10"}
     assert kinds(program(), "interface") == {
-        ("interface", "lo"): Interface(**own),
-        ("interface", "eth0"): Interface(xdp=True, **own),
-        ("interface", "pod0"): Interface(peer=True, **own),
-        ("interface", "br0"): Interface(address4="10.244.0.1", address6="2001:db8::10"),
-        ("interface", "vrf-a"): Interface(**own),
-        ("interface", "eth1"): Interface(**own),
-        ("interface", "wg0"): Interface(**own),
+        InterfaceKey("lo"): Interface(**own),
+        InterfaceKey("eth0"): Interface(xdp=True, **own),
+        InterfaceKey("pod0"): Interface(peer=True, **own),
+        InterfaceKey("br0"): Interface(address4="10.244.0.1", address6="2001:db8::10"),
+        InterfaceKey("vrf-a"): Interface(**own),
+        InterfaceKey("eth1"): Interface(**own),
+        InterfaceKey("wg0"): Interface(**own),
     }
     by_prefix = msgspec.structs.replace(SETTINGS, detector=Detector(DetectMode.INTERFACE_NAME_PREFIX, interface="pod"))
-    assert [key[1] for key, value in program(by_prefix).items() if key[0] == "interface" and value.pods] == ["pod0"]
+    assert [key.name for key, value in program(by_prefix).items() if key.kind == "interface" and value.pods] == ["pod0"]
     by_bridge = msgspec.structs.replace(SETTINGS, detector=Detector(DetectMode.BRIDGE_INTERFACE, interface="br"))
-    assert not [key for key, value in program(by_bridge).items() if key[0] == "interface" and value.pods]
+    assert not [key for key, value in program(by_bridge).items() if key.kind == "interface" and value.pods]
 
 
 def test_attachments():
     made = kinds(program(), "attach")
-    assert {key[2] for key in made if key[1] == "ingress"} == {"eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
-    assert {key[2] for key in made if key[1] == "egress"} == {"lo", "eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
-    assert made[("attach", "ingress", "wg0")] == "tc, no Ethernet header"
-    assert {key: value for key, value in made.items() if key[1] == "xdp"} == {("attach", "xdp", "eth0"): "native"}
-    assert {key[1] for key in made if key[2] == "root"} == {"connect4", "connect6", "getpeername4", "getpeername6"}
+    assert {key.name for key in made if key.hook == "ingress"} == {"eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
+    assert {key.name for key in made if key.hook == "egress"} == {"lo", "eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
+    assert made[AttachKey("ingress", "wg0")] == "tc, no Ethernet header"
+    assert {key: value for key, value in made.items() if key.hook == "xdp"} == {AttachKey("xdp", "eth0"): "native"}
+    assert {key.hook for key in made if key.name == "root"} == {"connect4", "connect6", "getpeername4", "getpeername6"}
 
 
 @pytest.mark.parametrize(("sockets", "hooks"), [("off", 0), ("tcp", 4), ("all", 8)])
 def test_hooks_on_sockets(sockets: str, hooks: int):
     made = program(msgspec.structs.replace(SETTINGS, xdp=Xdp(sockets=sockets, cgroup="/cg/own")))
-    assert len([key for key in made if key[0] == "attach" and key[2] == "/cg/own"]) == hooks
-    assert made[("config",)].sockets == sockets
+    assert len([key for key in made if key.kind == "attach" and key.name == "/cg/own"]) == hooks
+    assert made[ConfigKey()].sockets == sockets
 
 
 @pytest.mark.parametrize(
@@ -186,7 +203,7 @@ def test_xdp_and_its_fallbacks(wanted: str, link: Link, how: str, reason: str):
     node = msgspec.structs.replace(NODE, links=(link,))
     plane = dataplane(msgspec.structs.replace(SETTINGS, xdp=Xdp(attach=wanted)), node)
     notes = limits(plane)
-    assert TARGET.lower(plane).get(("attach", "xdp", "eth0"), "") == how
+    assert TARGET.lower(plane).get(AttachKey("xdp", "eth0"), "") == how
     assert len(notes) == bool(reason)
     assert all(note.startswith(reason) for note in notes)
 
@@ -207,8 +224,8 @@ def test_every_disposition_finds_its_pool(seed: int):
         for words in (listener.pods, listener.host, listener.others):
             assert words in DISPOSITIONS
             if words.startswith("dnat"):
-                assert made[("pool", *key[1:3], listener.service, words.split()[1])].members
-        ranges = [k for k in made if k[0] == "range" and k[1:4] == (*key[1:3], listener.service)]
+                assert made[PoolKey(key.version, key.protocol, listener.service, words.split()[1])].members
+        ranges = [k for k in made if k.kind == "range" and k.owner == (key.version, key.protocol, listener.service)]
         assert not listener.ranges or ranges
 
 
@@ -230,17 +247,18 @@ def test_it_serves_what_nftables_serves(seed: int):
 def test_entries_read_back_as_they_were_written(seed: int):
     _, made = random_program(seed)
     for key, value in made.items():
-        if key[0] == "frontend":
+        if key.kind == "frontend":
             entry = entries.frontend_entry(value, 7)
-            assert entries.read_frontend(key[1], entries.frontend_key(*key[1:]), entry, {7: value.service}.__getitem__) == (key, value)
-        elif key[0] == "config":
+            packed = entries.frontend_key(key.version, key.protocol, key.address, key.port)
+            assert entries.read_frontend(key.version, packed, entry, {7: value.service}.__getitem__) == (key, value)
+        elif key.kind == "config":
             assert entries.read_config(entries.config(value, 5)) == (value, 5)
-        elif key[0] == "interface":
+        elif key.kind == "interface":
             assert entries.read_interface(entries.interface(value)) == value
-        elif key[0] == "local":
+        elif key.kind == "local":
             assert entries.read_local(entries.local_entry(value)) == value
-        elif key[0] == "range":
-            assert entries.read_range(key[1], entries.range_key(key[1], 9, key[4])) == (9, key[4])
+        elif key.kind == "range":
+            assert entries.read_range(key.version, entries.range_key(key.version, 9, key.cidr)) == (9, key.cidr)
 
 
 @given(seeds)

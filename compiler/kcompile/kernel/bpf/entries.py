@@ -6,9 +6,23 @@ from collections.abc import Callable
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
 
-from ...targets.base import Key
+from ...program import Key
 from ...targets.xdp import layout
-from ...targets.xdp.resources import ADDRESS_KIND, ANY_PROTOCOL, DISPOSITIONS, KINDS, PROTOCOLS, Config, Interface, Listener, Local, Member
+from ...targets.xdp.resources import (
+    ADDRESS_KIND,
+    ANY_PROTOCOL,
+    DISPOSITIONS,
+    KINDS,
+    PROTOCOLS,
+    AddressKey,
+    Config,
+    FrontendKey,
+    Interface,
+    Listener,
+    Local,
+    Member,
+    Service,
+)
 
 __all__ = [
     "address", "address_entry", "backend", "config", "frontend_entry", "frontend_key", "interface", "local_entry", "member", "name",
@@ -62,15 +76,17 @@ def address_entry(words: str) -> bytes:
 
 
 def read_frontend(version: int, key: bytes, value: bytes, service_name: Callable[[int], str]) -> tuple[Key, Any]:
-    """The ``frontend`` or ``address`` resource of an entry. What no apply of ours writes reads as something that none wants."""
+    """The ``frontend`` or ``address`` resource of an entry. An entry that we could not have written decodes to a value
+    that equals no desired one, so the diff replaces it.
+    """
     ip, port, number = (layout.FRONTEND_KEY4 if version == 4 else layout.FRONTEND_KEY6).unpack(key)
     service, pods, host, others, flags, affinity, kind = layout.FRONTEND.unpack(value)
     if kind == ADDRESS_KIND:
-        return ("address", version, address(ip)), _WORDS.get(others, str(others)) if pods == host == others else "unlike"
+        return AddressKey(version, address(ip)), _WORDS.get(others, str(others)) if pods == host == others else "unlike"
     for_pods, for_host, for_others = (_WORDS.get(byte, str(byte)) for byte in (pods, host, others))
     ranges, affinity = bool(flags & _C["FRONTEND_RANGES"]), affinity if flags & _C["FRONTEND_AFFINITY"] else 0
     listener = Listener(service_name(service), _KIND_NAMES.get(kind, str(kind)), for_pods, for_host, for_others, affinity, ranges)
-    return ("frontend", version, _PROTOCOL_NAMES.get(number, str(number)), address(ip), int.from_bytes(port)), listener
+    return FrontendKey(version, _PROTOCOL_NAMES.get(number, str(number)), address(ip), int.from_bytes(port)), listener
 
 
 def backend(version: int, m: Member, flags: int, service: int) -> bytes:
@@ -104,10 +120,10 @@ def name(version: int, protocol: str, text: str) -> bytes:
     return layout.NAME.pack(PROTOCOLS[protocol], version, text.encode())
 
 
-def read_name(data: bytes) -> tuple[int, str, str]:
-    """IP version, protocol, and the Service port's name."""
+def read_name(data: bytes) -> Service:
+    """The Service port in an entry of the map names."""
     number, version, text = layout.NAME.unpack(data)
-    return version, _PROTOCOL_NAMES.get(number, str(number)), text.rstrip(b"\0").decode(errors="replace")
+    return Service(version, _PROTOCOL_NAMES.get(number, str(number)), text.rstrip(b"\0").decode(errors="replace"))
 
 
 def local_entry(value: Local) -> bytes:

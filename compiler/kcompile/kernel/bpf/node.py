@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import KernelError, UnsupportedError
-from ...plan.diff import Change
-from ...targets.base import Key
+from ...program import Change, Key
 from ...targets.xdp import layout
-from ...targets.xdp.resources import BARE, ROOT_CGROUP
+from ...targets.xdp.resources import BARE, ROOT_CGROUP, AttachKey, StrayKey
 from . import attach, flows, library, pins, programs
 from .attach import Attachment, XdpMode
 from .library import Fd
@@ -52,7 +51,7 @@ class XdpKernel:
         if not any(True for _ in pins.pins(self.folder)):
             return {}
         self._leftover = True
-        leftovers: dict[Key, Any] = {("stray", "pins", str(self.folder)): ""}
+        leftovers: dict[Key, Any] = {StrayKey("pins", str(self.folder)): ""}
         maps = {name: fd for name in layout.MAPS if (fd := pins.open_pin(self._maps / name)) is not None}
         for name, fd in maps.items():
             fd.name = name
@@ -74,17 +73,17 @@ class XdpKernel:
             age = "" if program in current else " (another build)"
             if not place.target:
                 name = cgroup if program and self._in_cgroup(place, cgroup) else "?"
-                found[("attach", place.hook, name)] = f"cgroup{age}"
+                found[AttachKey(place.hook, name)] = f"cgroup{age}"
                 continue
             try:
                 name = socket.if_indextoname(place.target)
             except OSError:
-                found[("stray", "links", place.pin)] = ""
+                found[StrayKey("links", place.pin)] = ""
                 continue
             how = current.get(program) or "tc"
             if place.hook == "xdp":
                 how = _GENERIC if attach.xdp_of(place.target)[0] is XdpMode.GENERIC else _NATIVE
-            found[("attach", place.hook, name)] = f"{how}{age}" if program else "dead"
+            found[AttachKey(place.hook, name)] = f"{how}{age}" if program else "dead"
         return found
 
     def _current(self, hook: str) -> dict[int, str]:
@@ -122,17 +121,17 @@ class XdpKernel:
             self.observe()
         if self._leftover:
             self.remove()
-            changes = [c for c in changes if c.key[0] != "stray"]
+            changes = [c for c in changes if not isinstance(c.key, StrayKey)]
         before = self._writer.state.program if self._writer is not None else {}
         created = sum(c.old is None for c in changes)
         if not created and len(changes) >= len(before) and not any(c.new is not None for c in changes):
             self.remove()
             return []
         writer = self._writer or self._create(changes)
-        entries = [c for c in changes if c.key[0] != "attach" and c.key[:2] != ("stray", "links")]
-        detached = [c for c in changes if c.key[0] == "attach" and c.new is None]
-        for change in detached:
-            self._detach(change)
+        entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_link(c.key)]
+        for change in changes:
+            if isinstance(change.key, AttachKey) and change.new is None:
+                self._detach(change.key)
         indices = {name: index for index, name in socket.if_nameindex()}
         try:
             gone = writer.apply(entries, netns_cookie(), indices)
@@ -140,11 +139,11 @@ class XdpKernel:
             self._writer, self._leftover = None, None
             raise
         flows.purge(writer.maps, gone)
-        warnings = self._attach(writer.maps, [c for c in changes if c.key[0] == "attach" and c.new is not None], indices)
+        warnings = self._attach(writer.maps, changes, indices)
         for change in changes:
-            if change.key[:2] == ("stray", "links"):
-                attach.detach(self.links, Attachment.parse(change.key[2]))
-            elif change.key[0] == "attach":
+            if isinstance(change.key, StrayKey) and _is_stray_link(change.key):
+                attach.detach(self.links, Attachment.parse(change.key.entry))
+            elif isinstance(change.key, AttachKey):
                 writer.state.change(change.key, change.old, change.new)
         self._forget_old_builds()
         return warnings
@@ -170,9 +169,10 @@ class XdpKernel:
         specs = self._specs(desired)
         maps = {spec.name: library.create_map(*spec[1:], name=spec.name) for spec in specs}
         writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
-        entries = [Change(key, None, value) for key, value in desired.items() if key[0] != "attach"]
+        entries = [Change(key, None, value) for key, value in desired.items() if not isinstance(key, AttachKey)]
         writer.apply(entries, netns_cookie(), {name: index for index, name in socket.if_nameindex()})
-        for source in dict.fromkeys(_FILES.get(key[1], _SOCKETS) for key in desired if key[0] == "attach"):
+        hooks = (key.hook for key in desired if isinstance(key, AttachKey))
+        for source in dict.fromkeys(_FILES.get(hook, _SOCKETS) for hook in hooks):
             programs.load(programs.compile_file(source), maps)
 
     def remove(self) -> None:
@@ -189,7 +189,9 @@ class XdpKernel:
         warnings: list[str] = []
         loaded: dict[str, Fd] = {}
         for change in changes:
-            _, hook, name = change.key
+            if not isinstance(change.key, AttachKey) or change.new is None:
+                continue
+            hook, name = change.key.hook, change.key.name
             bare = change.new == BARE
             program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook) or self._load(hook, maps, loaded, bare)
             if hook in _FILES:
@@ -225,13 +227,12 @@ class XdpKernel:
             loaded[f"{hook}{suffix}"] = pinned
         return loaded[f"{hook}{suffix}"]
 
-    def _detach(self, change: Change) -> None:
-        _, hook, name = change.key
-        if hook not in _FILES:
-            attach.detach(self.links, Attachment(hook))
+    def _detach(self, key: AttachKey) -> None:
+        if key.hook not in _FILES:
+            attach.detach(self.links, Attachment(key.hook))
             return
         try:
-            attach.detach(self.links, Attachment(hook, socket.if_nametoindex(name)))
+            attach.detach(self.links, Attachment(key.hook, socket.if_nametoindex(key.name)))
         except OSError:  # gone, and its links with it
             return
 
@@ -262,6 +263,10 @@ class XdpKernel:
         if self._writer is None:
             return []
         return flows.connections(self._writer.maps, self._writer.state, time.monotonic_ns())
+
+
+def _is_stray_link(key: Key) -> bool:
+    return isinstance(key, StrayKey) and key.map == "links"
 
 
 @cache

@@ -8,9 +8,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...targets.base import Key
+from ...program import Key
 from ...targets.xdp import layout
-from ...targets.xdp.resources import Member, Pool
+from ...targets.xdp.resources import (
+    AddressKey,
+    ConfigKey,
+    FrontendKey,
+    InterfaceKey,
+    LocalKey,
+    Member,
+    Pool,
+    PoolKey,
+    RangeKey,
+    Service,
+    ServiceKey,
+    ServingKey,
+    StrayKey,
+)
 from . import entries, library
 from .library import Fd
 from .numbers import Ids, Slots
@@ -18,10 +32,8 @@ from .numbers import Ids, Slots
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["POOL_KINDS", "Service", "State", "map_of", "needs", "netns_cookie", "read", "service_of", "slot_view"]
+__all__ = ["POOL_KINDS", "State", "map_of", "needs", "netns_cookie", "read", "service_of", "slot_view"]
 
-Service = tuple[int, str, str]
-"""IP version, protocol, name."""
 Flags = int
 
 POOL_KINDS = ("cluster", "local")
@@ -39,17 +51,23 @@ def netns_cookie() -> int:
 
 def service_of(key: Key, value: Any) -> Service | None:
     """The Service port whose number the resource `key` needs; None where it needs none."""
-    if key[0] in ("pool", "serving", "range"):
-        return key[1], key[2], key[3]
-    return (key[1], key[2], value.service) if key[0] == "frontend" else None
-
-
-_MAP_OF = {"frontend": "frontends", "address": "frontends", "range": "ranges", "local": "locals"}
+    if isinstance(key, ServiceKey):
+        return key.owner
+    return Service(key.version, key.protocol, value.service) if isinstance(key, FrontendKey) else None
 
 
 def map_of(key: Key) -> str:
     """The hash that holds the resource `key`; empty for those that aren't one entry of a hash."""
-    return f"{_MAP_OF[key[0]]}{key[1]}" if key[0] in _MAP_OF else "interfaces" if key[0] == "interface" else ""
+    match key:
+        case FrontendKey(version=version) | AddressKey(version=version):
+            return f"frontends{version}"
+        case RangeKey(version=version):
+            return f"ranges{version}"
+        case LocalKey(version=version):
+            return f"locals{version}"
+        case InterfaceKey():
+            return "interfaces"
+    return ""
 
 
 class State:
@@ -98,9 +116,10 @@ class State:
 def needs(program: Mapping[Key, Any]) -> dict[str, int]:
     """How many entries each map needs for `program`, where that depends on it."""
     counts = Counter(map_of(key) for key in program)
-    pools = [value for key, value in program.items() if key[0] == "pool"]
+    pools = [value for key, value in program.items() if isinstance(key, PoolKey)]
+    serving = [value for key, value in program.items() if isinstance(key, ServingKey)]
     services = len({service for key, value in program.items() if (service := service_of(key, value)) is not None}) + 1
-    backends = sum(len(pool.members) for pool in pools) + sum(len(v) for k, v in program.items() if k[0] == "serving") + 1
+    backends = sum(len(pool.members) for pool in pools) + sum(map(len, serving)) + 1
     slots = sum(pool.size for pool in pools)
     return {**counts, "names": services, "pools": 2 * services, "slots": slots, "backends": backends, "counters": backends}
 
@@ -112,13 +131,13 @@ def read(maps: Mapping[str, Fd]) -> State:
     value = library.lookup(maps["config"], layout.INDEX.pack(0), layout.CONFIG.size)
     config, cookie = entries.read_config(value or bytes(layout.CONFIG.size))
     if cookie:
-        program[("config",)] = config
+        program[ConfigKey()] = config
     for key, entry in _entries(maps["interfaces"]):
         (index,) = layout.INDEX.unpack(key)
         try:
-            program[("interface", socket.if_indextoname(index))] = entries.read_interface(entry)
+            program[InterfaceKey(socket.if_indextoname(index))] = entries.read_interface(entry)
         except OSError:  # the interface is gone
-            program[("stray", "interfaces", index)] = ""
+            program[StrayKey("interfaces", index)] = ""
     names = {layout.INDEX.unpack(key)[0]: entries.read_name(entry) for key, entry in _entries(maps["names"])}
     _services(state, names)
     _pools(state, names, maps)
@@ -126,7 +145,7 @@ def read(maps: Mapping[str, Fd]) -> State:
     state.index()
     for service, number in state.services.items():
         if not state.users[service]:
-            program[("stray", "names", number)] = ""
+            program[StrayKey("names", number)] = ""
     return state
 
 
@@ -148,7 +167,7 @@ def slot_view(fd: Fd) -> np.ndarray[Any, Any]:
 def _services(state: State, names: dict[int, Service]) -> None:
     for number, service in names.items():
         if service in state.services:  # twice: the later apply's was never finished
-            state.program[("stray", "names", number)] = ""
+            state.program[StrayKey("names", number)] = ""
         else:
             state.services[service] = number
 
@@ -167,7 +186,7 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
     view = slot_view(maps["slots"])
     inside = (first + size <= len(view)) & np.isin(live >> 1, np.fromiter(names, dtype=np.int64, count=len(names)))
     for number in live[~inside]:
-        state.program[("stray", "pools", int(number))] = ""
+        state.program[StrayKey("pools", int(number))] = ""
     live, first, size = live[inside], first[inside], size[inside]
     members: dict[int, list[int]] = {}
     if len(live):
@@ -185,7 +204,7 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
         state.tables[pool] = table
         # a backend of somebody else, or one that is no more, is no member: the pool then differs from what is wanted
         own = [found[n] for n in members[pool] if n in found and owner[n] == pool >> 1]
-        state.program[("pool", *names[pool >> 1], POOL_KINDS[pool & 1])] = Pool(table[1], tuple(sorted(own)))
+        state.program[PoolKey(*names[pool >> 1], POOL_KINDS[pool & 1])] = Pool(table[1], tuple(sorted(own)))
     _unpooled(state, names, found, {number for numbers in members.values() for number in numbers}, owner)
 
 
@@ -197,9 +216,9 @@ def _unpooled(state: State, names: dict[int, Service], found: dict[int, Member],
             continue
         service = names.get(int(owner[number]))
         if service is None or member.flags & _IN_ANY:
-            state.program[("stray", "backends", number)] = ""
+            state.program[StrayKey("backends", number)] = ""
         else:
-            serving.setdefault(("serving", *service), []).append((member.ip, member.port))
+            serving.setdefault(ServingKey(*service), []).append((member.ip, member.port))
     for key, ends in serving.items():
         state.program[key] = tuple(sorted(ends))
 
@@ -213,13 +232,13 @@ def _frontends(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) 
 
     for version in (4, 6):
         for key, entry in _entries(maps[f"locals{version}"]):
-            program[("local", version, entries.address(key))] = entries.read_local(entry)
+            program[LocalKey(version, entries.address(key))] = entries.read_local(entry)
         for key, entry in _entries(maps[f"frontends{version}"]):
             resource, value = entries.read_frontend(version, key, entry, name_of)
             program[resource] = value
         for key, _ in _entries(maps[f"ranges{version}"]):
             number, cidr = entries.read_range(version, key)
             if number in names:
-                program[("range", *names[number], cidr)] = ""
+                program[RangeKey(*names[number], cidr)] = ""
             else:
-                program[("stray", f"ranges{version}", (number, cidr))] = ""
+                program[StrayKey(f"ranges{version}", (number, cidr))] = ""

@@ -7,18 +7,32 @@ names, backends, slots, pools, what sources may reach, frontends; and last what 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...plan.diff import Change
+from ...program import Change
 from ...targets.xdp import layout
-from ...targets.xdp.resources import Member, Pool
+from ...targets.xdp.resources import (
+    AddressKey,
+    ConfigKey,
+    FrontendKey,
+    InterfaceKey,
+    Listener,
+    LocalKey,
+    Member,
+    Pool,
+    PoolKey,
+    RangeKey,
+    Service,
+    ServingKey,
+    StrayKey,
+)
 from . import entries, library
 from .library import Fd
 from .numbers import full
-from .observe import POOL_KINDS, Service, State, map_of, service_of, slot_view
+from .observe import POOL_KINDS, State, map_of, service_of, slot_view
 from .tables import NewTable, fill
 
 if TYPE_CHECKING:
@@ -72,9 +86,7 @@ class _Run:
 
     def __init__(self, writer: Writer, changes: Sequence[Change], netns: int, index_of: Mapping[str, int]) -> None:
         self.writer, self.state, self.netns, self.index_of = writer, writer.state, netns, index_of
-        self.changes: dict[str, list[Change]] = {}
-        for change in changes:
-            self.changes.setdefault(change.key[0], []).append(change)
+        self.changes = list(changes)
         self.first: dict[str, dict[bytes, bytes]] = {name: {} for name in _FIRST}
         self.last: dict[str, dict[bytes, bytes]] = {name: {} for name in _LAST}
         self.tables: list[NewTable] = []
@@ -96,15 +108,17 @@ class _Run:
         self.remember()
         return self.gone
 
-    def kind(self, *kinds: str) -> Iterable[Change]:
-        for kind in kinds:
-            yield from self.changes.get(kind, ())
+    def pools(self) -> Iterator[tuple[PoolKey, Change]]:
+        """The changes of pools, each with its key."""
+        for change in self.changes:
+            if isinstance(change.key, PoolKey):
+                yield change.key, change
 
     def services(self) -> None:
         """Numbers for new Services; those that nothing refers to any more go last."""
         state = self.state
         before: dict[Service, int] = {}
-        for change in self.kind("pool", "serving", "range", "frontend"):
+        for change in self.changes:
             for value, step in ((change.old, -1), (change.new, 1)):
                 if value is not None and (service := service_of(change.key, value)) is not None:
                     before.setdefault(service, state.users[service])
@@ -120,18 +134,18 @@ class _Run:
 
     def members(self) -> None:
         """Backends and tables of every Service port whose pools change."""
-        after = {c.key: c.new for c in self.kind("pool", "serving")}
+        after = {c.key: c.new for c in self.changes}
         program = self.state.program
-        touched = dict.fromkeys(key[1:4] for key in after)
+        touched = dict.fromkeys(key.owner for key in after if isinstance(key, PoolKey | ServingKey))
         wanted: dict[Service, dict[End, int]] = {}
         new = 0
         for own in touched:
             flags: dict[End, int] = {}
-            serving = ("serving", *own)
+            serving = ServingKey(*own)
             for end in (after[serving] if serving in after else program.get(serving)) or ():
                 flags[end] = _SERVING
             for kind in POOL_KINDS:
-                key = ("pool", *own, kind)
+                key = PoolKey(*own, kind)
                 pool = after[key] if key in after else program.get(key)
                 if pool is not None:
                     flags.update({(m.ip, m.port): m.flags for m in pool.members})
@@ -141,11 +155,11 @@ class _Run:
         self.state.backend_ids.require(new)
         for own, flags in wanted.items():
             self.backends(own, flags)
-        for change in self.kind("pool"):
-            self.table(change)
+        for key, change in self.pools():
+            self.table(key, change)
 
     def backends(self, own: Service, flags: dict[End, int]) -> None:
-        state, version, service = self.state, own[0], self.state.services.get(own, 0)
+        state, version, service = self.state, own.version, self.state.services.get(own, 0)
         numbers = state.backends.setdefault(service, {})
         first, last = self.first["backends"], self.last["backends"]
         for end, final in flags.items():
@@ -169,7 +183,7 @@ class _Run:
             number = numbers.pop(end)
             # it stays readable: a packet under way may have chosen it
             last[layout.INDEX.pack(number)] = entries.backend(version, Member(*end, 0), 0, service)
-            self.release(number, own[1])
+            self.release(number, own.protocol)
         if not numbers:
             del state.backends[service]
 
@@ -179,12 +193,11 @@ class _Run:
         if protocol == "udp":
             self.gone.backends.add(number)
 
-    def table(self, change: Change) -> None:
-        own, kind = change.key[1:4], change.key[4]
-        service = self.state.services.get(own)
+    def table(self, key: PoolKey, change: Change) -> None:
+        service = self.state.services.get(key.owner)
         if service is None:
             return
-        pool = 2 * service + POOL_KINDS.index(kind)
+        pool = 2 * service + POOL_KINDS.index(key.pool)
         new: Pool | None = change.new
         if new is None:
             self.last["pools"][layout.INDEX.pack(pool)] = bytes(layout.POOL.size)
@@ -195,35 +208,38 @@ class _Run:
         if old is not None and old.size == new.size and ends == [(m.ip, m.port) for m in old.members]:
             return
         numbers = self.state.backends[service]
-        packed = [entries.place(own[0], end) for end in ends]
+        packed = [entries.place(key.version, end) for end in ends]
         self.tables.append(NewTable(pool, new.size, [numbers[end] for end in ends], packed))
 
     def simple(self) -> None:
         """What is one entry each."""
-        services = self.state.services
-        for change in self.kind("config"):
-            self.entry(change, "config", layout.INDEX.pack(0), lambda v: entries.config(v, self.netns))
-        for change in self.kind("local"):
-            self.entry(change, f"locals{change.key[1]}", entries.packed(*change.key[1:]), entries.local_entry)
-        for change in self.kind("interface"):
-            index = self.index_of.get(change.key[1])
-            if index is not None:
-                self.entry(change, "interfaces", layout.INDEX.pack(index), entries.interface)
-        for change in self.kind("range"):
-            version, service, cidr = change.key[1], change.key[1:4], change.key[4]
-            self.entry(change, f"ranges{version}", entries.range_key(version, services[service], cidr), lambda _: layout.RANGE.pack(1))
-        for change in self.kind("frontend"):
-            version, protocol, address, port = change.key[1:]
-            if change.new is not None:
-                number = services[version, protocol, change.new.service]
-                self.first[f"frontends{version}"][entries.frontend_key(*change.key[1:])] = entries.frontend_entry(change.new, number)
-            else:
-                self.last[f"frontends{version}"][entries.frontend_key(*change.key[1:])] = b""
-                if protocol == "udp":
-                    self.gone.frontends.add((version, address, port))
-        for change in self.kind("address"):
-            version, address = change.key[1:]
-            self.entry(change, f"frontends{version}", entries.frontend_key(version, "", address, 0), entries.address_entry)
+        for change in self.changes:
+            match change.key:
+                case ConfigKey():
+                    self.entry(change, "config", layout.INDEX.pack(0), lambda v: entries.config(v, self.netns))
+                case LocalKey(version, address):
+                    self.entry(change, f"locals{version}", entries.packed(version, address), entries.local_entry)
+                case InterfaceKey(name):
+                    index = self.index_of.get(name)
+                    if index is not None:
+                        self.entry(change, "interfaces", layout.INDEX.pack(index), entries.interface)
+                case RangeKey() as key:
+                    packed = entries.range_key(key.version, self.state.services[key.owner], key.cidr)
+                    self.entry(change, f"ranges{key.version}", packed, lambda _: layout.RANGE.pack(1))
+                case FrontendKey() as key:
+                    self.frontend(key, change.new)
+                case AddressKey(version, address):
+                    self.entry(change, f"frontends{version}", entries.frontend_key(version, "", address, 0), entries.address_entry)
+
+    def frontend(self, key: FrontendKey, new: Listener | None) -> None:
+        name, packed = f"frontends{key.version}", entries.frontend_key(key.version, key.protocol, key.address, key.port)
+        if new is not None:
+            number = self.state.services[Service(key.version, key.protocol, new.service)]
+            self.first[name][packed] = entries.frontend_entry(new, number)
+            return
+        self.last[name][packed] = b""
+        if key.protocol == "udp":
+            self.gone.frontends.add((key.version, key.address, key.port))
 
     def entry(self, change: Change, name: str, key: bytes, pack: Callable[[Any], bytes]) -> None:
         if change.new is None:
@@ -234,11 +250,12 @@ class _Run:
     def strays(self) -> None:
         """What a killed apply has left, unless it is of use again."""
         state = self.state
-        named = (
-            {state.services[s] for s, users in state.users.items() if users and s in state.services} if "stray" in self.changes else set()
-        )
-        for change in self.kind("stray"):
-            _, name, number = change.key
+        strays = [change.key for change in self.changes if isinstance(change.key, StrayKey)]
+        if not strays:
+            return
+        named = {state.services[s] for s, users in state.users.items() if users and s in state.services}
+        for key in strays:
+            name, number = key.map, key.entry
             if name == "interfaces":
                 self.last[name][layout.INDEX.pack(number)] = b""
             elif name == "names" and number not in named:
@@ -257,7 +274,8 @@ class _Run:
 
     def capacities(self) -> None:
         """Raise unless every hash has room for what is added, before what goes has gone."""
-        counts = Counter(map_of(c.key) for c in self.kind("frontend", "address", "range", "local", "interface") if c.old is None)
+        counts = Counter(map_of(change.key) for change in self.changes if change.old is None)
+        counts.pop("", None)  # what is no entry of a hash
         for name, more in counts.items():
             wanted = self.state.held(name) + more
             if wanted > self.state.capacities[name]:
@@ -290,6 +308,5 @@ class _Run:
         for service in self.idle:
             if service in state.services:
                 state.service_ids.give_up(state.services.pop(service))
-        for changes in self.changes.values():
-            for change in changes:
-                state.change(change.key, change.old, change.new)
+        for change in self.changes:
+            state.change(change.key, change.old, change.new)

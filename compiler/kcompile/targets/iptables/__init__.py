@@ -6,24 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir.model import Dataplane
-from ...plan.diff import Change, diff
-from ..base import FrontendView, Key, Program
+from ...program import Change, Key, Program, diff
+from ..base import FrontendView
+from ..xtables.keys import ChainKey, JumpKey
 from .lower import Lowering
 from .render import scripts
 from .view import frontends
 
 __all__ = ["IptablesTarget"]
 
-TOOLS = {"ip4": "iptables", "ip6": "ip6tables"}
-
 
 class IptablesTarget:
-    """Services as iptables rules. Keys of a Program:
-
-    ``("chain", family, table, name)`` -> the chain's rules, each as iptables-save prints it after ``-A NAME``;
-    ``("jump", family, table, hook, rule)`` -> ``""`` for a rule in a built-in chain that leads to one of ours
-    (observed more than once: its count).
-    """
+    """Services as iptables rules. The keys of a Program are those of targets/xtables/keys.py."""
 
     name = "iptables"
 
@@ -41,10 +35,10 @@ class IptablesTarget:
         return scripts(changes)
 
     def describe(self, key: Key, value: Any) -> str:
-        tool = f"{TOOLS[key[1]]} -t {key[2]}"
-        if key[0] == "jump":
-            return f"{tool} -I {key[3]} 1 {key[4]}"
-        return f"{tool} -N {key[3]}" + "".join(f"; -A {rule}" for rule in value or ())
+        if isinstance(key, JumpKey):
+            return key.describe()
+        assert isinstance(key, ChainKey)
+        return key.describe(value)
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)

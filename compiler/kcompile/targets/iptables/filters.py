@@ -104,10 +104,11 @@ class _Dead:
         return Piece(leaves, chains) if leaves else _NOTHING
 
     def _plan(self, frontend: Frontend) -> tuple[tuple[Judgement, ...], tuple[Judgement, ...]]:
-        key = id(frontend.policy), frontend.kind is FrontendKind.NODE_PORT  # as in nat
+        node_port = frontend.kind is FrontendKind.NODE_PORT
+        key = id(frontend.policy), node_port  # as in nat
         plan = self.plans.get(key)
         if plan is None:
-            inward = policies.judgements(frontend.policy, self.context.has_pods, key[1])
+            inward = policies.judgements(frontend.policy, self.context.has_pods, node_port)
             plan = self.plans[key] = inward, policies.host_judgements(frontend.policy)
         return plan
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from ...ir.model import Dataplane, Family
 from ...ir.node import NodeFacts, Settings
-from ..base import Key
+from ...program import Key
+from ..xtables.keys import ChainKey, JumpKey
 from .context import Chains, Context
 from .filters import FORWARD, INPUT, OUTPUT, lower_filter
 from .nat import POSTROUTING, SERVICES, lower_nat
@@ -57,9 +58,9 @@ class Lowering:
                 for table, lower_table in _TABLES:
                     chains = lower_table(context, self._memos.setdefault((key, table), Memo()))
                     for name, rules in chains.items():
-                        program["chain", key, table, name] = rules
+                        program[ChainKey(key, table, name)] = rules
                     for hook, text in _jumps(table, chains):
-                        program["jump", key, table, hook, text] = ""
+                        program[JumpKey(key, table, hook, text)] = ""
         return program
 
 

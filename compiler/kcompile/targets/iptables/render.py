@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ...plan.diff import Change
-from ..base import Program
+from ...program import Change, Key, Program
+from ..xtables.keys import ChainKey, JumpKey
 from ..xtables.render import Edit, section
 from .names import CHAIN_PREFIX
 
@@ -30,8 +30,7 @@ def scripts(changes: Iterable[Change]) -> dict[str, str]:
     """Family (``ip4``, ``ip6``) -> what its iptables-restore is to read. Families without changes are left out."""
     edits: dict[str, dict[str, list[Edit]]] = {}
     for change in changes:
-        tables = edits.setdefault(change.key[1], {})
-        tables.setdefault(change.key[2], []).append((change.key, change.old, change.new))
+        _file(edits, change.key, change.old, change.new)
     return {family: _script(edits[family]) for family in sorted(edits)}
 
 
@@ -39,8 +38,14 @@ def render_program(program: Program) -> dict[str, str]:
     """The scripts that make `program` where nothing of ours is."""
     edits: dict[str, dict[str, list[Edit]]] = {}
     for key, value in program.items():
-        edits.setdefault(key[1], {}).setdefault(key[2], []).append((key, None, value))
+        _file(edits, key, None, value)
     return {family: _script(edits[family]) for family in sorted(edits)}
+
+
+def _file(edits: dict[str, dict[str, list[Edit]]], key: Key, old: Any, new: Any) -> None:
+    """Put an edit with the others of its family and table."""
+    assert isinstance(key, ChainKey | JumpKey)
+    edits.setdefault(key.family, {}).setdefault(key.table, []).append((key, old, new))
 
 
 def _script(tables: dict[str, list[Edit]]) -> str:
@@ -54,7 +59,7 @@ def _script(tables: dict[str, list[Edit]]) -> str:
         return section("nat", nat) + final if goes else final + section("nat", nat)
     grown = [(key, old, _grown(old, new)) for key, old, new in filters]
     # the last section says every chain once more: iptables-restore --test forgets what the first one made
-    shrunk = [(key, old, new) for key, old, new in filters if key[0] == "chain" or new is None]
+    shrunk = [(key, old, new) for key, old, new in filters if isinstance(key, ChainKey) or new is None]
     return section("filter", [edit for edit in grown if edit[1] != edit[2]]) + section("nat", nat) + section("filter", shrunk)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..base import FrontendView, Program
+from ...program import Program
+from ..base import FrontendView
+from ..xtables.keys import ChainKey
 from .names import CHAIN_PREFIX
 from .pools import LISTS
 from .rules import Rule
@@ -13,36 +15,33 @@ __all__ = ["frontends"]
 
 _VERDICTS = {"REJECT": "reject", "DROP": "drop"}
 _DNAT = "--to-destination "
-_Key = tuple[int, str, str, str, str, int]  # family, service, kind, protocol, address, port
+_Key = tuple[str, str, int, str, str, int]  # service, kind, family, protocol, address, port
 
 
 def frontends(program: Program) -> list[FrontendView]:
     """Every frontend, sorted by service. One with a rule in nat and in filter is shown as what it does for whom it serves."""
     chains: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
     for key, value in program.items():
-        if key[0] == "chain":
-            chains.setdefault((key[1], key[2]), {})[key[3]] = value
+        if isinstance(key, ChainKey):
+            chains.setdefault((key.family, key.table), {})[key.name] = value
     found: dict[_Key, FrontendView] = {}
     for (family, table), named in sorted(chains.items(), key=lambda item: (item[0][0], item[0][1] != "nat")):
         for service, kind, rule, listed in _leaves(named):
             assert rule.ports is not None
             address = rule.destination.partition("/")[0] or "*"
             version = int(family[2:])
-            key = version, service, kind, rule.protocol.upper(), address, rule.ports[0]
-            if key in found:
+            where = version, rule.protocol.upper(), address, rule.ports[0]
+            name = service, kind, *where
+            if name in found:
                 continue
             if table == "nat":
                 reached = listed or _reached(named, rule.target)
                 backends = tuple(dict.fromkeys(r.rpartition(_DNAT)[2] for r in reached if _DNAT in r))
-                found[key] = FrontendView(service, kind, *_swap(key), "dnat", backends, _affinity(reached))
+                found[name] = FrontendView(service, kind, *where, "dnat", backends, _affinity(reached))
             else:
                 verdict = "drop" if rule.goto else _VERDICTS.get(rule.target, "pass")
-                found[key] = FrontendView(service, kind, *_swap(key), verdict)
+                found[name] = FrontendView(service, kind, *where, verdict)
     return sorted(found.values(), key=lambda v: (v.service, v.family, v.kind, v.protocol, v.address, v.port))
-
-
-def _swap(key: _Key) -> tuple[int, str, str, int]:
-    return key[0], key[3], key[4], key[5]
 
 
 def _leaves(chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, Rule, list[str]]]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.model import Family
-from ..base import Key, Program
+from ...program import Key, Program
+from ..xtables.keys import ChainKey, JumpKey
 from ..xtables.spelling import SPELLINGS
 from .chains import PREFIX
-from .resources import set_name
+from .resources import DeviceKey, RealServerKey, SetKey, set_name
 from .target import HELD_SETS
 
 __all__ = ["remainder"]
@@ -30,15 +31,22 @@ def remainder(observed: Program) -> dict[Key, Any]:
     keep: dict[Key, Any] = {}
     for family in Family:
         version, spelling = family.value, SPELLINGS[family]
-        if not any(key[0] == "rs" and key[1] == version and not server.drained for key, server in observed.items()):
+        if not _serves(observed, version):
             continue
-        keep[("device",)] = ""
-        keep |= {key: value for key, value in observed.items() if key[0] == "set" and key[1] == version and key[2] in HELD_SETS}
-        if ("set", version, "VIPS") not in keep:
+        keep[DeviceKey()] = ""
+        held = (key for key in observed if isinstance(key, SetKey) and key.version == version and key.name in HELD_SETS)
+        keep |= {key: observed[key] for key in held}
+        if SetKey(version, "VIPS") not in keep:
             continue
         guard = f"-m set --match-set {set_name(version, 'VIPS')} dst -m conntrack ! --ctstate DNAT {spelling.reject}"
-        keep["chain", spelling.key, "filter", _INPUT] = (guard,)
-        to_it = f"-j {_INPUT}"
-        jumps = (key for key in observed if key[0] == "jump" and key[1:3] == (spelling.key, "filter") and key[4].endswith(to_it))
-        keep |= dict.fromkeys(jumps, "")
+        keep[ChainKey(spelling.key, "filter", _INPUT)] = (guard,)
+        for key in observed:
+            if isinstance(key, JumpKey) and (key.family, key.table) == (spelling.key, "filter") and key.rule.endswith(f"-j {_INPUT}"):
+                keep[key] = ""
     return keep
+
+
+def _serves(observed: Program, version: int) -> bool:
+    """Whether a real server of this IP version may still have connections."""
+    servers = (server for key, server in observed.items() if isinstance(key, RealServerKey) and key.version == version)
+    return any(not server.drained for server in servers)

@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.model import Backend, Dataplane, Family, Frontend, PoolKind, ResolvedPort, Verdict
-from ..base import Key
+from ...program import Key
+from ..xtables.keys import ChainKey, JumpKey
 from .chains import PREFIX, FamilyRules
 from .marks import Marks, node_port_mark
 from .plans import Plan, plan_of
-from .resources import FWMARK, SETS, RealServer, VirtualServer
+from .resources import (
+    FWMARK,
+    SETS,
+    AddressKey,
+    DeviceKey,
+    ElementKey,
+    RealServer,
+    RealServerKey,
+    SetKey,
+    VirtualServer,
+    VirtualServerKey,
+)
 from .sticky import Sticky
 
 __all__ = ["PREFIX", "halves", "lower", "set_definition"]
@@ -39,7 +51,7 @@ def lower(dataplane: Dataplane) -> dict[Key, Any]:
             (":" in c) is (family is Family.IPV6) for c in dataplane.settings.service_cidrs
         )
         if ports or guarded:
-            program.setdefault(("device",), "")
+            program.setdefault(DeviceKey(), "")
             _Lowering(dataplane, family, program).run(ports)
     return program
 
@@ -59,7 +71,7 @@ class _Lowering:
     def run(self, ports: list[ResolvedPort]) -> None:
         version, program = self.version, self.program
         for name in SETS:
-            program["set", version, name] = set_definition(version, name)
+            program[SetKey(version, name)] = set_definition(version, name)
         taken = {(p.protocol.lower, self.canonical(f.address), f.port) for p in ports for f in p.frontends if f.address}
         self.sticky = Sticky(self.rules, taken)
         for port in ports:
@@ -74,12 +86,12 @@ class _Lowering:
                     self.put("EXCLUDED", one)
         chains, jumps = self.rules.build(self.sticky.vips, self.sticky.node_ports)
         for (table, name), rules in chains.items():
-            program["chain", f"ip{version}", table, name] = rules
+            program[ChainKey(f"ip{version}", table, name)] = rules
         for table, hook, rule in jumps:
-            program["jump", f"ip{version}", table, hook, rule] = ""
+            program[JumpKey(f"ip{version}", table, hook, rule)] = ""
 
     def put(self, name: str, entry: str, options: str = "") -> None:
-        self.program["element", self.version, name, entry] = options
+        self.program[ElementKey(self.version, name, entry)] = options
 
     def port(self, port: ResolvedPort) -> None:
         plans = [(f, plan_of(f.policy, self.rules.has_pods)) for f in port.frontends]
@@ -117,10 +129,10 @@ class _Lowering:
         """A virtual server and its pool."""
         scheduler = port.scheduler or self.default_scheduler
         flags = (_MH_PORT if scheduler == "mh" else 0) | (_PERSISTENT if port.affinity_seconds else 0)
-        self.program["vs", self.version, proto, address, number] = VirtualServer(scheduler, flags, port.affinity_seconds)
+        self.program[VirtualServerKey(self.version, proto, address, number)] = VirtualServer(scheduler, flags, port.affinity_seconds)
         backends: tuple[Backend, ...] = port.pool(kind)
         for b in backends:
-            self.program["rs", self.version, proto, address, number, self.canonical(b.ip), b.port] = _LIVE
+            self.program[RealServerKey(self.version, proto, address, number, self.canonical(b.ip), b.port)] = _LIVE
 
     def frontend(self, port: ResolvedPort, frontend: Frontend, plan: Plan, inside: str, outside: str) -> None:
         """What the sets say of `frontend`."""
@@ -138,7 +150,7 @@ class _Lowering:
         self.put("FRONTENDS", entry, comment)
         if frontend.address not in self.own and address not in self.own:
             self.put("VIPS", address)
-            self.program["address", self.version, address] = ""
+            self.program[AddressKey(self.version, address)] = ""
         if plan.inside is not None:
             self.put("INSIDE", entry, inside)
         if plan.outside is None:

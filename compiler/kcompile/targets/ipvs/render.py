@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...plan.diff import Change
-from ..base import Key
+from ...program import Change, Key
+from ..xtables.keys import ChainKey, JumpKey
 from ..xtables.render import Edit, section
-from .resources import DEVICE, FWMARK, set_name
+from .resources import (
+    DEVICE,
+    FWMARK,
+    AddressKey,
+    ElementKey,
+    RealServerKey,
+    SetKey,
+    VirtualServerKey,
+    set_name,
+)
 from .steps import Kind, Step, steps
 
 __all__ = ["address_command", "rules_script", "scripts", "server_command", "sets_script", "ipset_command"]
@@ -38,34 +47,37 @@ def sets_script(step: Step) -> str:
 
 def ipset_command(key: Key, new: Any) -> str:
     """A change of options is an add too: ``-exist`` makes it an update."""
-    name = set_name(key[1], key[2])
-    if key[0] == "set":
-        if new is None:
-            return f"destroy {name}"
-        return f"create {name} {new}"
-    if new is None:
-        return f"del {name} {key[3]}"
-    return f"add {name} {key[3]} {new}".rstrip()
+    if isinstance(key, SetKey):
+        name = set_name(key.version, key.name)
+        return f"destroy {name}" if new is None else f"create {name} {new}"
+    assert isinstance(key, ElementKey)
+    name = set_name(key.version, key.set)
+    return f"del {name} {key.entry}" if new is None else f"add {name} {key.entry} {new}".rstrip()
 
 
 def rules_script(step: Step) -> str:
     """What ``iptables-restore --noflush`` reads."""
     edits: dict[str, list[Edit]] = {}
     for change in step.changes:
-        edits.setdefault(change.key[2], []).append((change.key, change.old, change.new))
+        assert isinstance(change.key, ChainKey | JumpKey)
+        edits.setdefault(change.key.table, []).append((change.key, change.old, change.new))
     return "".join(section(table, edits[table]) for table in _TABLES if table in edits)
 
 
 def server_command(key: Key, old: Any, new: Any) -> str:
     """The arguments of ipvsadm(8) that do it."""
-    service = f"-f {int(key[3], 16)}{' -6' if key[1] == 6 else ''}" if key[2] == FWMARK else f"{_OPTIONS[key[2]]} {_place(*key[3:5])}"
-    if key[0] == "vs":
+    assert isinstance(key, VirtualServerKey | RealServerKey)
+    if key.protocol == FWMARK:
+        service = f"-f {int(key.address, 16)}{' -6' if key.version == 6 else ''}"
+    else:
+        service = f"{_OPTIONS[key.protocol]} {_place(key.address, key.port)}"
+    if isinstance(key, VirtualServerKey):
         if new is None:
             return f"-D {service}"
         text = f"{'-A' if old is None else '-E'} {service} -s {new.scheduler}"
         chosen = [_NAMES.get(f"{new.scheduler}-{n}", f"flag-{n}") for bit, n in _FLAGS if new.flags & bit]
         return text + (f" -b {','.join(chosen)}" if chosen else "") + (f" -p {new.timeout}" if new.flags & _PERSISTENT else "")
-    server = f"{service} -r {_place(*key[5:7])}"
+    server = f"{service} -r {_place(key.ip, key.real_port)}"
     if new is None:
         return f"-d {server}"
     return f"{'-a' if old is None else '-e'} {server} -m -w {new.weight}"
@@ -73,10 +85,10 @@ def server_command(key: Key, old: Any, new: Any) -> str:
 
 def address_command(key: Key, new: Any) -> str:
     """The arguments of ip(8) that do it."""
-    scope = "scope host" if key[1] == 4 else "preferred_lft 0 nodad noprefixroute"
-    return f"address {'del' if new is None else 'add'} {key[2]}/{32 if key[1] == 4 else 128} dev {DEVICE}" + (
-        "" if new is None else f" {scope}"
-    )
+    assert isinstance(key, AddressKey)
+    place = f"{key.address}/{32 if key.version == 4 else 128} dev {DEVICE}"
+    scope = "scope host" if key.version == 4 else "preferred_lft 0 nodad noprefixroute"
+    return f"address del {place}" if new is None else f"address add {place} {scope}"
 
 
 def _place(address: str, port: int) -> str:

@@ -1,21 +1,28 @@
-"""What a Program of mode ipvs is made of. The keys:
+"""What a Program of mode ipvs is made of:
 
-``("device",)``                                        -> ``""``           the dummy device that VIPs are bound to
-``("set", version, name)``                             -> its definition   as ``ipset create`` takes it
-``("element", version, name, entry)``                  -> its options      as ``ipset add`` takes them
-``("chain", ...)``, ``("jump", ...)``                                      as in targets/iptables
-``("vs", version, protocol, address, port)``           -> VirtualServer    protocol ``fwmark``: address is the mark, port 0
-``("rs", version, protocol, address, port, ip, port)`` -> RealServer
-``("address", version, ip)``                           -> ``""``           a VIP on the device
+    DeviceKey()                                                     -> ``""``           the dummy device that VIPs are bound to
+    SetKey(version, name)                                           -> its definition   as ``ipset create`` takes it
+    ElementKey(version, set, entry)                                 -> its options      as ``ipset add`` takes them
+    ChainKey, JumpKey                                                                   as in targets/xtables/keys.py
+    VirtualServerKey(version, protocol, address, port)              -> VirtualServer
+    RealServerKey(version, protocol, address, port, ip, real_port)  -> RealServer
+    AddressKey(version, address)                                    -> ``""``           a VIP on the device
+
+`version` is 4 or 6.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from ..base import Key
+from ...program import Key
 
-__all__ = ["DEVICE", "DRAINED", "FWMARK", "RealServer", "SETS", "SET_PREFIX", "VirtualServer", "set_name", "virtual_server_of"]
+__all__ = [
+    "AddressKey", "DEVICE", "DRAINED", "DeviceKey", "ElementKey", "FWMARK", "RealServer", "RealServerKey", "SETS", "SET_PREFIX",
+    "SetKey", "VirtualServer", "VirtualServerKey", "set_name",
+]  # fmt: skip
 
 DEVICE = "kcompile-ipvs0"
 FWMARK = "fwmark"
@@ -52,6 +59,69 @@ def set_name(version: int, name: str) -> str:
     return f"{SET_PREFIX}{version}-{name}"
 
 
+class DeviceKey(Key, frozen=True, gc=False):
+    """The dummy device."""
+
+    kind: ClassVar[str] = "device"
+
+
+class SetKey(Key, frozen=True, gc=False):
+    """An ipset; `name` is one of SETS."""
+
+    kind: ClassVar[str] = "set"
+    version: int
+    name: str
+
+
+class ElementKey(Key, frozen=True, gc=False):
+    """An element of the ipset `set` (one of SETS); `entry` as ``ipset add`` takes it."""
+
+    kind: ClassVar[str] = "element"
+    version: int
+    set: str
+    entry: str
+
+    @property
+    def home(self) -> SetKey:
+        """The set that it is in."""
+        return SetKey(self.version, self.set)
+
+
+class AddressKey(Key, frozen=True, gc=False):
+    """A VIP on the dummy device."""
+
+    kind: ClassVar[str] = "address"
+    version: int
+    address: str
+
+
+class VirtualServerKey(Key, frozen=True, gc=False):
+    """ip_vs_service's identity. With the protocol FWMARK, `address` is the firewall mark in hexadecimal and `port` is 0."""
+
+    kind: ClassVar[str] = "vs"
+    version: int
+    protocol: str
+    address: str
+    port: int
+
+
+class RealServerKey(Key, frozen=True, gc=False):
+    """ip_vs_dest's identity: that of its virtual server, and where it sends connections to."""
+
+    kind: ClassVar[str] = "rs"
+    version: int
+    protocol: str
+    address: str
+    port: int
+    ip: str
+    real_port: int
+
+    @property
+    def virtual_server(self) -> VirtualServerKey:
+        """The virtual server that it belongs to."""
+        return VirtualServerKey(self.version, self.protocol, self.address, self.port)
+
+
 class VirtualServer(msgspec.Struct, frozen=True, gc=False):
     """ip_vs_service: `flags` are IP_VS_SVC_F_*, `timeout` is that of persistence in seconds (0: none)."""
 
@@ -74,8 +144,3 @@ class RealServer(msgspec.Struct, frozen=True, gc=False):
 
 
 DRAINED = RealServer(0)
-
-
-def virtual_server_of(key: Key) -> Key:
-    """The key of the virtual server that the real server `key` belongs to."""
-    return ("vs", *key[1:5])

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ...plan.diff import Change
+from ...program import Change, Key
+from ..xtables.keys import ChainKey, JumpKey
+from .resources import ElementKey, RealServerKey, VirtualServerKey
 
 __all__ = ["Kind", "Step", "steps"]
 
@@ -39,24 +41,16 @@ _LEADING = frozenset(("INSIDE", "NP-INSIDE", "NODEPORTS", "STICKY"))
 _REFUSING = frozenset(("REJECT", "DROP", "NP-REJECT", "NP-DROP"))
 # ranges are known before they are asked for, and after
 _ADD_LAST = {"GUARDED": 1}
-_SERVER_ORDER = {"vs": 0, "rs": 1}
+_Sorted = dict[str, list[Change]]  # changes by what they are for the order
 
 
 def steps(changes: Iterable[Change]) -> list[Step]:
     """`changes` in the order that keeps every connection; empty steps are left out."""
-    make: dict[str, list[Change]] = {}
-    gone: dict[str, list[Change]] = {}
+    make: _Sorted = {}
+    gone: _Sorted = {}
     for change in changes:
-        kind = change.key[0]
         into = gone if change.new is None else make
-        if kind == "element":
-            name = change.key[2]
-            kind = "leading" if name in _LEADING else "refusing" if name in _REFUSING else "element"
-        elif kind in ("chain", "jump"):
-            kind = "rules " + change.key[1]
-        elif kind in ("vs", "rs"):
-            kind = "server"
-        into.setdefault(kind, []).append(change)
+        into.setdefault(_role(change.key), []).append(change)
     new, old = make.get, gone.get
     families = ("ip4", "ip6")
     # a family whose rules all go keeps them until what they serve has gone
@@ -79,18 +73,29 @@ def steps(changes: Iterable[Change]) -> list[Step]:
     return [step for step in found if step.changes]
 
 
+def _role(key: Key) -> str:
+    match key:
+        case ElementKey(set=name):
+            return "leading" if name in _LEADING else "refusing" if name in _REFUSING else "element"
+        case ChainKey(family=family) | JumpKey(family=family):
+            return f"rules {family}"
+        case VirtualServerKey() | RealServerKey():
+            return "server"
+    return key.kind
+
+
 def _last(change: Change) -> int:
-    return _ADD_LAST.get(change.key[2], 0)
+    return _ADD_LAST.get(change.key.set, 0) if isinstance(change.key, ElementKey) else 0
 
 
 def _servers_first(changes: list[Change]) -> tuple[Change, ...]:
     """Each new real server right after its virtual server, which comes first. Lowering has them so; a diff of an observed
     program keeps that order.
     """
-    seen: set[tuple[object, ...]] = {c.key[1:] for c in changes if c.key[0] == "vs" and c.old is None}
-    if not seen:
+    if not any(isinstance(c.key, VirtualServerKey) and c.old is None for c in changes):
         return tuple(changes)
-    ordered: dict[tuple[object, ...], list[Change]] = {}
+    ordered: dict[Key, list[Change]] = {}
     for change in changes:
-        ordered.setdefault(change.key[1:5], []).append(change)
-    return tuple(c for group in ordered.values() for c in sorted(group, key=lambda c: _SERVER_ORDER[c.key[0]]))
+        server = change.key.virtual_server if isinstance(change.key, RealServerKey) else change.key
+        ordered.setdefault(server, []).append(change)
+    return tuple(c for group in ordered.values() for c in sorted(group, key=lambda c: isinstance(c.key, RealServerKey)))

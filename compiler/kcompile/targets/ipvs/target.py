@@ -7,11 +7,21 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from ...ir.model import Dataplane
-from ...plan.diff import Change, diff
-from ..base import FrontendView, Key, Program
+from ...program import Change, Key, Program, diff
+from ..base import FrontendView
+from ..xtables.keys import ChainKey, JumpKey
 from .lower import lower
 from .render import address_command, ipset_command, scripts, server_command
-from .resources import DEVICE, virtual_server_of
+from .resources import (
+    DEVICE,
+    FWMARK,
+    AddressKey,
+    ElementKey,
+    RealServer,
+    RealServerKey,
+    SetKey,
+    VirtualServerKey,
+)
 from .view import frontends
 
 __all__ = ["HELD_SETS", "IpvsTarget", "without_held"]
@@ -37,71 +47,63 @@ class IpvsTarget:
         changes = diff(observed, desired)
         if not desired:
             return changes
-        draining = {k for k, v in observed.items() if k[0] == "rs" and v.weight == 0 and not v.drained and k not in desired}
+        draining = {k for k, v in observed.items() if isinstance(k, RealServerKey) and _drains(v) and k not in desired}
         excluded = _excluded(observed, desired)
         if not draining and not excluded:
             return changes
-        return tuple(
-            c
-            for c in without_held(changes, draining)
-            if c.new is not None or not (c.key in excluded or (c.key[0] == "rs" and virtual_server_of(c.key) in excluded))
-        )
+        return tuple(c for c in without_held(changes, draining) if c.new is not None or _server(c.key) not in excluded)
 
     def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
         """Step -> its text: ipset restore's and iptables-restore's as they run, the netlink messages in ipvsadm's and ip's words."""
         return scripts(changes)
 
     def describe(self, key: Key, value: Any) -> str:
-        if key[0] == "device":
-            return f"ip link add {DEVICE} type dummy"
-        if key[0] in ("set", "element"):
-            return "ipset " + ipset_command(key, value)
-        if key[0] == "address":
-            return "ip " + address_command(key, "" if value is None else value)
-        if key[0] in ("vs", "rs"):
-            return "ipvsadm " + server_command(key, None, value)
-        tool = f"{'iptables' if key[1] == 'ip4' else 'ip6tables'} -t {key[2]}"
-        if key[0] == "jump":
-            return f"{tool} -I {key[3]} 1 {key[4]}"
-        return f"{tool} -N {key[3]}" + "".join(f"; -A {rule}" for rule in value or ())
+        match key:
+            case ChainKey():
+                return key.describe(value)
+            case JumpKey():
+                return key.describe()
+            case SetKey() | ElementKey():
+                return "ipset " + ipset_command(key, value)
+            case AddressKey():
+                return "ip " + address_command(key, "" if value is None else value)
+            case VirtualServerKey() | RealServerKey():
+                return "ipvsadm " + server_command(key, None, value)
+        return f"ip link add {DEVICE} type dummy"
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)
 
 
-def without_held(changes: Iterable[Change], draining: Collection[Key]) -> list[Change]:
+def _drains(server: RealServer) -> bool:
+    return server.weight == 0 and not server.drained
+
+
+def _server(key: Key) -> Key:
+    """The virtual server of a real server; any other key itself."""
+    return key.virtual_server if isinstance(key, RealServerKey) else key
+
+
+def without_held(changes: Iterable[Change], draining: Collection[RealServerKey]) -> list[Change]:
     """`changes` without those that would take away what the real servers `draining` need."""
-    servers = {key[1:5] for key in draining}
-    addresses = {(version, address) for version, _, address, _ in servers}
-    entries = {(version, f"{address},{protocol}:{port}") for version, protocol, address, port in servers}
-
-    def held(change: Change) -> bool:
-        key = change.key
-        if change.new is not None:
-            return False
-        if key[0] == "rs":
-            return key in draining
-        if key[0] == "vs":
-            return key[1:5] in servers
-        if key[0] == "address":
-            return (key[1], key[2]) in addresses
-        return key[0] == "element" and key[2] in HELD_SETS and ((key[1], key[3]) in addresses or (key[1], key[3]) in entries)
-
-    return [change for change in changes if not held(change)]
+    held: set[Key] = set(draining)
+    for key in draining:
+        held |= {key.virtual_server, AddressKey(key.version, key.address)}
+        for entry in (key.address, f"{key.address},{key.protocol}:{key.port}"):
+            held |= {ElementKey(key.version, name, entry) for name in HELD_SETS}
+    return [change for change in changes if change.new is not None or change.key not in held]
 
 
 def _excluded(observed: Program, desired: Program) -> set[Key]:
     """Observed virtual servers in an excluded CIDR that our sets don't name."""
-    networks = {
-        ipaddress.ip_network(key[3]) for program in (observed, desired) for key in program if key[0] == "element" and key[2] == "EXCLUDED"
-    }
+    known = (*observed, *desired)
+    networks = {ipaddress.ip_network(key.entry) for key in known if isinstance(key, ElementKey) and key.set == "EXCLUDED"}
     if not networks:
         return set()
-    return {
-        key
-        for key in observed
-        if key[0] == "vs"
-        and key[2] in ("tcp", "udp", "sctp")
-        and ("element", key[1], "FRONTENDS", f"{key[3]},{key[2]}:{key[4]}") not in observed
-        and any(ipaddress.ip_address(key[3]) in network for network in networks)
-    }
+
+    def foreign(key: VirtualServerKey) -> bool:
+        if key.protocol == FWMARK or ElementKey(key.version, "FRONTENDS", f"{key.address},{key.protocol}:{key.port}") in observed:
+            return False
+        return any(ipaddress.ip_address(key.address) in network for network in networks)
+
+    return {key for key in observed if isinstance(key, VirtualServerKey) and foreign(key)}

@@ -12,9 +12,9 @@ from typing import Any
 
 from ...ir.model import Backend, Policy, PoolKind, ResolvedPort, Verdict
 from ...ir.node import Settings
-from ..base import Key
+from ...program import Key
 from .detect import HOST_SOURCE, from_pods, not_from_pods
-from .resources import Chain, Map, Rule
+from .resources import Chain, ChainKey, Map, MapKey, Rule
 from .shapes import mark_rule
 
 __all__ = ["affinity_chain", "name_hash"]
@@ -49,13 +49,13 @@ def affinity_chain(program: dict[Key, Any], port: ResolvedPort, policy: Policy, 
         if others.verdict is Verdict.DNAT:
             rules.append(Rule.make(f"goto {pool(others.pool)}", "outside clients"))
     name = f"affinity-{own}-{name_hash(*(r.text for r in rules))[:4]}"
-    program.setdefault(("chain", family, name), Chain(tuple(rules)))
+    program.setdefault(ChainKey(family, name), Chain(tuple(rules)))
     return name
 
 
 def _pool_chain(program: dict[Key, Any], port: ResolvedPort, kind: PoolKind, family: str, own: str) -> str:
     name = f"affinity-{own}-{kind.value}"
-    key = ("chain", family, name)
+    key = ChainKey(family, name)
     if key in program:
         return name
     backends = port.pool(kind)
@@ -73,8 +73,8 @@ def _backend_chain(program: dict[Key, Any], port: ResolvedPort, backend: Backend
     address = f"[{backend.ip}]" if family == "ip6" else backend.ip
     clients = f"{name}-clients"
     address_type = "ipv6_addr" if family == "ip6" else "ipv4_addr"
-    program[("map", family, clients)] = Map((address_type,), timeout=port.affinity_seconds)
-    program[("chain", family, name)] = Chain(
+    program[MapKey(family, clients)] = Map((address_type,), timeout=port.affinity_seconds)
+    program[ChainKey(family, name)] = Chain(
         (
             Rule.make(f"update @{clients} {{ {family} saddr }}", "remember the client"),
             Rule.make(f"meta l4proto {port.protocol.lower} dnat to {address}:{backend.port}", f"to {address}:{backend.port}"),

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir.model import Dataplane, ResolvedPort
-from ...plan.diff import Change, diff
-from ..base import Key
+from ...program import Change, Key, diff
 from .lower import FAMILIES, lower_shared
 from .ports import PortLowering
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from typing import Any
 
 from ...ir.model import Dataplane, Family, Protocol
-from ..base import Key
+from ...program import Key
 from .base import base_chains
 from .ports import PortLowering
-from .resources import Map, Table
+from .resources import ChainKey, ElementKey, Map, MapKey, Table, TableKey
 
 __all__ = ["FAMILIES", "lower", "lower_shared"]
 
@@ -38,14 +38,14 @@ def lower_shared(dataplane: Dataplane, family: str, maps: Collection[str]) -> di
         used.add("node-addresses")
         for address in addresses:
             if address != "::1" and (dataplane.settings.compat.localhost_node_ports or not address.startswith("127.")):
-                program[("element", family, "node-addresses", address)] = ("", "")
+                program[ElementKey(family, "node-addresses", address)] = ("", "")
     definitions = _map_definitions(family)
     for name in sorted(used):
-        program[("map", family, name)] = definitions[name]
+        program[MapKey(family, name)] = definitions[name]
     for name, chain in base_chains(dataplane, family, used).items():
-        program[("chain", family, name)] = chain
+        program[ChainKey(family, name)] = chain
     if program:
-        program[("table", family)] = Table()
+        program[TableKey(family)] = Table()
     return program
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ..base import Key
-from .resources import Chain, Map, Rule, Table
+from ...program import Key
+from .resources import Chain, ChainKey, ElementKey, Map, MapKey, Rule, Table, TableKey
 
 __all__ = ["parse"]
 
@@ -26,7 +26,7 @@ def parse(text: bytes | str) -> dict[Key, Any]:
             continue
         family = body["family"]
         if kind == "table":
-            program[("table", family)] = Table()
+            program[TableKey(family)] = Table()
         elif kind in ("map", "set"):
             _map(program, family, body)
         elif kind == "chain":
@@ -35,7 +35,7 @@ def parse(text: bytes | str) -> dict[Key, Any]:
         elif kind == "rule":
             rules.setdefault((family, body["chain"]), []).append(Rule("", body.get("comment", "")))
     for (family, name), hook in chains.items():
-        program[("chain", family, name)] = Chain(tuple(rules.get((family, name), ())), hook)
+        program[ChainKey(family, name)] = Chain(tuple(rules.get((family, name), ())), hook)
     return program
 
 
@@ -47,17 +47,17 @@ def _map(program: dict[Key, Any], family: str, body: dict[str, Any]) -> None:
         timeout=body.get("timeout", 0),
     )
     name = body["name"]
-    program[("map", family, name)] = value
+    program[MapKey(family, name)] = value
     if value.timeout:
         return
     for element in body.get("elem", ()):
         if data:
             left, right = element
             text, comment = _element(left)
-            program[("element", family, name, text)] = (_data(right), comment)
+            program[ElementKey(family, name, text)] = (_data(right), comment)
         else:
             text, comment = _element(element)
-            program[("element", family, name, text)] = ("", comment)
+            program[ElementKey(family, name, text)] = ("", comment)
 
 
 def _element(item: Any) -> tuple[str, str]:

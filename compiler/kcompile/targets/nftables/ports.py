@@ -7,10 +7,10 @@ from typing import Any
 
 from ...ir.model import Frontend, FrontendKind, Policy, PoolKind, ResolvedPort, Verdict
 from ...ir.node import Settings
-from ..base import Key
+from ...program import Key
 from .affinity import affinity_chain, name_hash
 from .base import REJECT, reject_rule
-from .resources import Chain, Rule, comment_text
+from .resources import Chain, ChainKey, ElementKey, Rule, comment_text
 from .shapes import Shape, shape_of
 
 __all__ = ["PortLowering"]
@@ -35,7 +35,7 @@ class PortLowering:
         local = [f"{b.ip} . {b.port}" for b in port.local]
         for b in (*port.cluster, *port.local):
             if b.hairpin:
-                program[("element", family, self.define("hairpin"), f"{b.ip} . {b.ip}")] = ("", "")
+                program[ElementKey(family, self.define("hairpin"), f"{b.ip} . {b.ip}")] = ("", "")
         for frontend in port.frontends:
             node_port = frontend.kind is FrontendKind.NODE_PORT
             prefix = f"{proto}-node-port-" if node_port else f"{proto}-"
@@ -43,9 +43,9 @@ class PortLowering:
             slots = str(frontend.port) if node_port else f"{frontend.address} . {frontend.port}"
             if frontend.source_ranges:
                 guard = ("goto " + self.guard(frontend.source_ranges), comment_text(port.name))
-                program[("element", family, self.define("guarded"), key)] = guard
+                program[ElementKey(family, self.define("guarded"), key)] = guard
             if frontend.kind is FrontendKind.CLUSTER_IP and self.settings.compat.reject_unknown_ports:
-                program[("element", family, self.define("cluster-ips"), frontend.address)] = ("", "")
+                program[ElementKey(family, self.define("cluster-ips"), frontend.address)] = ("", "")
             policy = frontend.policy
             comment = comment_text(f"{port.name} {frontend.kind.value}")
             if policy.others.verdict is not Verdict.DNAT:
@@ -55,15 +55,15 @@ class PortLowering:
             dispatch = self.define("node-ports" if node_port else "frontends")
             if port.affinity_seconds:
                 chain = affinity_chain(program, port, policy, family, self.settings)
-                program[("element", family, dispatch, key)] = (f"goto {chain}", comment)
+                program[ElementKey(family, dispatch, key)] = (f"goto {chain}", comment)
                 continue
             shape = self.shape(policy, len(cluster), len(local), proto, node_port)
-            program[("element", family, dispatch, key)] = (f"goto {shape.name}", comment)
+            program[ElementKey(family, dispatch, key)] = (f"goto {shape.name}", comment)
             for pool, name in ((shape.outsiders, "backends"), (shape.insiders, "insiders")):
                 if pool is not None:
                     name = self.define(prefix + name)
                     for slot, data in enumerate(cluster if pool is PoolKind.CLUSTER else local):
-                        program[("element", family, name, f"{slots} . {slot}")] = (data, "")
+                        program[ElementKey(family, name, f"{slots} . {slot}")] = (data, "")
 
     def shape(self, policy: Policy, cluster: int, local: int, proto: str, node_port: bool) -> Shape:
         # Policies are shared objects (passes/policy.py), so their identity will do as a key.
@@ -72,7 +72,7 @@ class PortLowering:
         if shape is None:
             sizes = {PoolKind.CLUSTER: cluster, PoolKind.LOCAL: local}
             shape = self.shapes[key] = shape_of(policy, sizes, self.family, proto, node_port, self.settings)
-            self.program[("chain", self.family, shape.name)] = shape.chain
+            self.program[ChainKey(self.family, shape.name)] = shape.chain
         return shape
 
     def block(self, key: str, frontend: Frontend, comment: str) -> None:
@@ -84,8 +84,8 @@ class PortLowering:
         verdict = "drop"
         if frontend.policy.others.verdict is Verdict.REJECT:
             verdict = f"goto {REJECT}"
-            self.program[("chain", self.family, REJECT)] = Chain((reject_rule(),))
-        self.program[("element", self.family, self.define(name), key)] = (verdict, comment)
+            self.program[ChainKey(self.family, REJECT)] = Chain((reject_rule(),))
+        self.program[ElementKey(self.family, self.define(name), key)] = (verdict, comment)
 
     def guard(self, ranges: tuple[str, ...]) -> str:
         """The chain that drops sources outside `ranges`; Services with the same ranges share it."""
@@ -93,7 +93,7 @@ class PortLowering:
         if name is None:
             name = self.guards[ranges] = f"sources-{name_hash(*sorted(ranges))}"
             text = f"{self.family} saddr != {{ {', '.join(_disjoint(ranges))} }} drop"
-            self.program[("chain", self.family, name)] = Chain((Rule.make(text, "outside loadBalancerSourceRanges"),))
+            self.program[ChainKey(self.family, name)] = Chain((Rule.make(text, "outside loadBalancerSourceRanges"),))
         return name
 
 

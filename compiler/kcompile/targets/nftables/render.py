@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...plan.diff import Change
-from .resources import TABLE, Chain, Map
+from ...program import Change
+from .resources import TABLE, Chain, ChainKey, ElementKey, MapKey, TableKey, family_of
 
 __all__ = ["render"]
 
@@ -20,7 +20,7 @@ CHUNK = 2000
 def render(changes: Iterable[Change]) -> str:
     """One transaction; an empty string where there is nothing to change."""
     changes = tuple(changes)
-    gone = {c.key[1] for c in changes if c.key[0] == "table" and c.new is None}
+    gone = {c.key.family for c in changes if isinstance(c.key, TableKey) and c.new is None}
     tables: list[str] = [f"delete table {family} {TABLE}" for family in sorted(gone)]
     declared: list[str] = []
     rules: list[str] = []
@@ -30,27 +30,26 @@ def render(changes: Iterable[Change]) -> str:
     last: list[str] = []
     for change in changes:
         key, old, new = change.key, change.old, change.new
-        kind, family = key[0], key[1]
+        family = family_of(key)
         if new is None and family in gone:  # whatever is in a table goes with it
             continue
-        if kind == "element":
-            place = (family, key[2])
+        if isinstance(key, ElementKey):
+            place = (family, key.map)
             if old is not None:
-                dropped.setdefault(place, []).append(key[3])
+                dropped.setdefault(place, []).append(key.key)
             if new is not None:
                 data, comment = new
-                text = key[3]
+                text = key.key
                 if comment:
                     text += f' comment "{comment}"'
                 added.setdefault(place, []).append(f"{text} : {data}" if data else text)
-        elif kind == "chain":
-            _chain(family, key[2], old, new, declared, rules, base, last)
-        elif kind == "map":
+        elif isinstance(key, ChainKey):
+            _chain(family, key.name, old, new, declared, rules, base, last)
+        elif isinstance(key, MapKey):
             if old is not None:
-                last.append(f"delete {'map' if old.data else 'set'} {family} {TABLE} {key[2]}")
+                last.append(f"delete {'map' if old.data else 'set'} {family} {TABLE} {key.name}")
             if new is not None:
-                assert isinstance(new, Map)
-                declared.append(new.write(family, key[2]))
+                declared.append(new.write(family, key.name))
         else:
             tables.append(f"add table {family} {TABLE}")
     lines = [*tables, *declared, *rules]

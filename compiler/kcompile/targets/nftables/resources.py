@@ -2,19 +2,27 @@
 
 A Program of this target maps
 
-    ("table", family)                -> Table
-    ("map", family, name)            -> Map        (a set is a map without data)
-    ("chain", family, name)          -> Chain
-    ("element", family, map, key)    -> (data, comment), both str; key and data in nft's spelling
+    TableKey(family)              -> Table
+    MapKey(family, name)          -> Map        (a set is a map without data)
+    ChainKey(family, name)        -> Chain
+    ElementKey(family, map, key)  -> Element    (data, comment), both str; key and data in nft's spelling
+
+with `family` ``ip`` or ``ip6``.
 """
 
 from __future__ import annotations
 
 import zlib
+from typing import ClassVar
 
 import msgspec
 
-__all__ = ["TABLE", "Chain", "Element", "Map", "Rule", "Table", "comment_text"]
+from ...program import Key
+
+__all__ = [
+    "TABLE", "Chain", "ChainKey", "Element", "ElementKey", "Map", "MapKey", "Rule", "Table", "TableKey", "comment_text",
+    "family_of",
+]  # fmt: skip
 
 TABLE = "kcompile"
 Element = tuple[str, str]
@@ -28,6 +36,38 @@ def comment_text(text: str) -> str:
     if len(text) <= _COMMENT_MAX:
         return text
     return f"{text[: _COMMENT_MAX - 9]}~{zlib.crc32(text.encode()):08x}"
+
+
+class TableKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "table"
+    family: str
+
+
+class MapKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "map"
+    family: str
+    name: str
+
+
+class ChainKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "chain"
+    family: str
+    name: str
+
+
+class ElementKey(Key, frozen=True, gc=False):
+    """An element of a map or set: `map` is its name, `key` the element's own key as nft spells it."""
+
+    kind: ClassVar[str] = "element"
+    family: str
+    map: str
+    key: str
+
+
+def family_of(key: Key) -> str:
+    """The address family of any key of this target: ``ip`` or ``ip6``."""
+    assert isinstance(key, TableKey | MapKey | ChainKey | ElementKey)
+    return key.family
 
 
 class Table(msgspec.Struct, frozen=True):

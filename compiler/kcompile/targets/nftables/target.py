@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...ir.model import Dataplane
-from ...plan.diff import Change, diff
-from ..base import FrontendView, Key, Program
+from ...program import Change, Key, Program, diff
+from ..base import FrontendView
 from .lower import lower
 from .render import render
-from .resources import TABLE, Chain, Map
+from .resources import TABLE, ChainKey, ElementKey, MapKey, family_of
 from .view import frontends
 
 __all__ = ["NftablesTarget"]
@@ -29,15 +29,15 @@ class NftablesTarget:
 
         Only a table that another version of kcompile (or somebody else) wrote looks like that.
         """
-        replaced = {k[1] for k, v in desired.items() if k[0] == "map" and observed.get(k, v) != v}
+        replaced = {k.family for k, v in desired.items() if isinstance(k, MapKey) and observed.get(k, v) != v}
         if not replaced:
             return diff(observed, desired)
 
         def kept(program: Program) -> Program:
-            return {k: v for k, v in program.items() if k[1] not in replaced}
+            return {k: v for k, v in program.items() if family_of(k) not in replaced}
 
-        gone = [Change(k, v, None) for k, v in observed.items() if k[1] in replaced]
-        made = [Change(k, None, v) for k, v in desired.items() if k[1] in replaced]
+        gone = [Change(k, v, None) for k, v in observed.items() if family_of(k) in replaced]
+        made = [Change(k, None, v) for k, v in desired.items() if family_of(k) in replaced]
         return (*gone, *made, *diff(kept(observed), kept(desired)))
 
     def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
@@ -47,19 +47,17 @@ class NftablesTarget:
 
     def describe(self, key: Key, value: Any) -> str:
         """`key` and `value` the way nft would list them, on one line."""
-        kind, family = key[0], key[1]
-        if kind == "element":
-            data, comment = value
-            text = f"element {family} {TABLE} {key[2]} {{ {key[3]}{' : ' + data if data else ''} }}"
-            return f"{text}  # {comment}" if comment else text
-        if kind == "chain":
-            assert isinstance(value, Chain)
-            hook = f" ({value.hook})" if value.hook else ""
-            return f"chain {family} {TABLE} {key[2]}{hook}: " + "; ".join(r.text or r.comment for r in value.rules)
-        if kind == "map":
-            assert isinstance(value, Map)
-            return f"{'map' if value.data else 'set'} {family} {TABLE} {key[2]}"
-        return f"table {family} {TABLE}"
+        match key:
+            case ElementKey(family, name, element):
+                data, comment = value
+                text = f"element {family} {TABLE} {name} {{ {element}{' : ' + data if data else ''} }}"
+                return f"{text}  # {comment}" if comment else text
+            case ChainKey(family, name):
+                hook = f" ({value.hook})" if value.hook else ""
+                return f"chain {family} {TABLE} {name}{hook}: " + "; ".join(r.text or r.comment for r in value.rules)
+            case MapKey(family, name):
+                return f"{'map' if value.data else 'set'} {family} {TABLE} {name}"
+        return f"table {family_of(key)} {TABLE}"
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..base import FrontendView, Program
+from ...program import Program
+from ..base import FrontendView
 from .base import REJECT
-from .resources import Chain
+from .resources import ChainKey, ElementKey, MapKey
 
 __all__ = ["frontends"]
 
@@ -16,9 +17,9 @@ def frontends(program: Program) -> list[FrontendView]:
     found: dict[tuple[str, ...], FrontendView] = {}
     for map_name, node_port in _SOURCES:
         for key, value in program.items():
-            if key[0] != "element" or key[2] != map_name:
+            if not isinstance(key, ElementKey) or key.map != map_name:
                 continue
-            _, family, _, element = key
+            family, element = key.family, key.key
             verdict, comment = value
             parts = element.split(" . ")
             address = "*" if node_port else parts[0]
@@ -48,7 +49,7 @@ def _backends(program: Program, family: str, key: str, chain: str, node_port: bo
     slots = " . ".join((*address, port))
     for name in (prefix + "backends", prefix + "insiders"):
         backends: list[str] = []
-        while (value := program.get(("element", family, name, f"{slots} . {len(backends)}"))) is not None:
+        while (value := program.get(ElementKey(family, name, f"{slots} . {len(backends)}"))) is not None:
             ip, _, number = value[0].partition(" . ")
             backends.append(f"[{ip}]:{number}" if family == "ip6" else f"{ip}:{number}")
         if backends:
@@ -60,9 +61,8 @@ def _affinity_backends(program: Program, family: str, own: str) -> tuple[tuple[s
     """Backends of the affinity service `own`: each one's chain says its address in the comment of its DNAT."""
     backends, seconds = [], 0
     for key, value in program.items():
-        if key[0] == "chain" and key[1] == family and key[2].startswith(f"affinity-{own}-"):
-            assert isinstance(value, Chain)
+        if isinstance(key, ChainKey) and key.family == family and key.name.startswith(f"affinity-{own}-"):
             backends += [r.comment.split()[1] for r in value.rules if r.comment.startswith("to ")]
-        elif key[0] == "map" and key[1] == family and key[2].startswith(f"affinity-{own}-"):
+        elif isinstance(key, MapKey) and key.family == family and key.name.startswith(f"affinity-{own}-"):
             seconds = value.timeout
     return tuple(sorted(backends)), seconds

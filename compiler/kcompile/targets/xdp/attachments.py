@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from ...ir.model import Dataplane
 from ...ir.node import DetectMode, Link
-from ..base import Key
-from .resources import BARE, ROOT_CGROUP, Interface
+from ...program import Key
+from .resources import BARE, ROOT_CGROUP, AttachKey, Interface, InterfaceKey
 
 __all__ = ["attachments", "fallbacks", "interfaces"]
 
@@ -41,7 +41,7 @@ def interfaces(dataplane: Dataplane) -> dict[Key, Interface]:
             if detector.mode is DetectMode.INTERFACE_NAME_PREFIX
             else link.name == detector.interface
         )
-        found[("interface", link.name)] = Interface(pods, link.peer_elsewhere, link.name in native, address[4], address[6])
+        found[InterfaceKey(link.name)] = Interface(pods, link.peer_elsewhere, link.name in native, address[4], address[6])
     return found
 
 
@@ -52,15 +52,15 @@ def attachments(dataplane: Dataplane) -> dict[Key, str]:
     if dataplane.node.links:
         hooks = {"tcp": _TCP_HOOKS, "all": (*_TCP_HOOKS, *_UDP_HOOKS)}.get(xdp.sockets, ())
         for hook in hooks:
-            program[("attach", hook, xdp.cgroup or ROOT_CGROUP)] = "cgroup"
+            program[AttachKey(hook, xdp.cgroup or ROOT_CGROUP)] = "cgroup"
     for link in served(dataplane):
         how = BARE if link.bare else "tc"
         if not link.loopback:
-            program[("attach", "ingress", link.name)] = how
-        program[("attach", "egress", link.name)] = how
+            program[AttachKey("ingress", link.name)] = how
+        program[AttachKey("egress", link.name)] = how
     for link, how, _ in _xdp(dataplane):
         if how:
-            program[("attach", "xdp", link.name)] = how
+            program[AttachKey("xdp", link.name)] = how
     return program
 
 

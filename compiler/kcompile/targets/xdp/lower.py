@@ -6,11 +6,26 @@ import ipaddress
 from typing import Any
 
 from ...ir.model import Backend, Dataplane, Disposition, Family, FrontendKind, Protocol, ResolvedPort
-from ..base import Key
+from ...program import Key
 from .attachments import attachments, fallbacks, interfaces
 from .layout import CONSTANTS, SERVICE_CIDRS
 from .maglev import size_for
-from .resources import Config, Listener, Local, Member, Pool, disposition_text
+from .resources import (
+    AddressKey,
+    Config,
+    ConfigKey,
+    FrontendKey,
+    InterfaceKey,
+    Listener,
+    Local,
+    LocalKey,
+    Member,
+    Pool,
+    PoolKey,
+    RangeKey,
+    ServingKey,
+    disposition_text,
+)
 
 __all__ = ["limits", "lower", "lower_port", "lower_shared"]
 
@@ -50,9 +65,9 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
     cidrs = tuple(c for family in Family for c in _guarded(dataplane, family.value)[:SERVICE_CIDRS])
     random = settings.xdp.balance == "random"
     config = Config(settings.detector.cidr(4), settings.detector.cidr(6), cidrs, settings.xdp.sockets, random)
-    program: dict[Key, Any] = {("config",): config}
+    program: dict[Key, Any] = {ConfigKey(): config}
     program.update(interfaces(dataplane))
-    masquerading = {a for key, value in program.items() if key[0] == "interface" for a in (value.address4, value.address6)}
+    masquerading = {a for key, value in program.items() if isinstance(key, InterfaceKey) for a in (value.address4, value.address6)}
     for family in Family:
         version = family.value
         own = [a for a in node.interfaces or node.addresses if (":" in a) is (version == 6)]
@@ -60,7 +75,7 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
         for address in dict.fromkeys((*own, *(answering or ()))):
             answers = address in answering if answering is not None else True
             loopback = address == "::1" or (version == 4 and address.startswith("127."))
-            program[("local", version, address)] = Local(answers and not loopback, address in masquerading)
+            program[LocalKey(version, address)] = Local(answers and not loopback, address in masquerading)
     return program
 
 
@@ -69,7 +84,8 @@ def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
     settings = dataplane.settings
     program: dict[Key, Any] = {}
     if settings.compat.reject_unknown_ports:
-        program.update({("address", port.family.value, f.address): "reject" for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP})
+        addresses = [f.address for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP]
+        program.update(dict.fromkeys([AddressKey(port.family.value, address) for address in addresses], "reject"))
     if port.protocol is Protocol.SCTP:
         return program
     version, protocol = port.family.value, port.protocol.lower
@@ -84,19 +100,19 @@ def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
 
     for kind, backends in (("cluster", port.cluster), ("local", port.local)):
         if backends:
-            program[("pool", *own, kind)] = Pool(size_for(len(backends), random), tuple([member(b) for b in backends]))
+            program[PoolKey(*own, kind)] = Pool(size_for(len(backends), random), tuple([member(b) for b in backends]))
     if port.protocol is Protocol.UDP and (on := sorted({*port.serving}.difference(in_cluster, in_local))):
-        program[("serving", *own)] = tuple(on)
+        program[ServingKey(*own)] = tuple(on)
     for frontend in port.frontends:
         policy = frontend.policy
         for cidr in frontend.source_ranges:
-            program[("range", *own, cidr)] = ""
+            program[RangeKey(*own, cidr)] = ""
         pods, host, others = _words(policy.pods), _words(policy.host), _words(policy.others)
         if frontend.kind is FrontendKind.CLUSTER_IP and settings.compat.reject_unknown_ports:
-            # whom this port doesn't touch meets what the address has for ports that it doesn't have
+            # verdict PASS: the packet falls through to the address's rule for unknown ports (REJECT under this compat setting)
             pods, host, others = ("reject" if words == "pass" else words for words in (pods, host, others))
         listener = Listener(port.name, frontend.kind.value, pods, host, others, port.affinity_seconds, bool(frontend.source_ranges))
-        program[("frontend", version, protocol, frontend.address, frontend.port)] = listener
+        program[FrontendKey(version, protocol, frontend.address, frontend.port)] = listener
     return program
 
 

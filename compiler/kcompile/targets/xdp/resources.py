@@ -1,29 +1,33 @@
-"""What a Program of mode xdp is made of. The keys:
+"""What a Program of mode xdp is made of:
 
-``("config",)``                                           -> Config
-``("local", version, address)``                           -> Local
-``("interface", name)``                                   -> Interface
-``("range", version, protocol, service, cidr)``           -> ``""``
-``("pool", version, protocol, service, kind)``            -> Pool          kind: ``cluster`` or ``local``
-``("serving", version, protocol, service)``               -> addresses     endpoints that serve on and get no new flows
-``("frontend", version, protocol, address, port)``        -> Listener      address empty: a NodePort
-``("address", version, address)``                         -> ``reject``    what becomes of its other ports
-``("attach", hook, name)``                                -> how           hook: a program of bpf/; name: an interface, or a cgroup
+    ConfigKey()                                  -> Config
+    LocalKey(version, address)                   -> Local
+    InterfaceKey(name)                           -> Interface
+    RangeKey(version, protocol, service, cidr)   -> ``""``
+    PoolKey(version, protocol, service, pool)    -> Pool          pool: ``cluster`` or ``local``
+    ServingKey(version, protocol, service)       -> addresses     endpoints that serve on and get no new flows
+    FrontendKey(version, protocol, address, port)-> Listener      address empty: a NodePort
+    AddressKey(version, address)                 -> ``reject``    what becomes of its other ports
+    AttachKey(hook, name)                        -> how           hook: a program of bpf/; name: an interface, or a cgroup
 
 Protocols are in lower case. What the maps call services, backends and slots are numbers that the writer gives out (kernel/bpf); a Program
-has none. Read back from a kernel, it may hold ``("stray", map, number)`` -> ``""``: what a killed apply has left.
+has none. Read back from a kernel, it may hold StrayKey(map, entry) -> ``""``: what a killed apply has left.
 """
 
 from __future__ import annotations
 
+from typing import Any, ClassVar, NamedTuple
+
 import msgspec
 
 from ...ir.model import Disposition, FrontendKind, PoolKind, Verdict
+from ...program import Key
 from .layout import CONSTANTS
 
 __all__ = [
-    "ADDRESS_KIND", "ANY_PROTOCOL", "BARE", "Config", "DISPOSITIONS", "Interface", "KINDS", "Listener", "Local", "Member",
-    "PROTOCOLS", "Pool", "ROOT_CGROUP", "byte_of", "disposition_text",
+    "ADDRESS_KIND", "ANY_PROTOCOL", "AddressKey", "AttachKey", "BARE", "Config", "ConfigKey", "DISPOSITIONS", "FrontendKey",
+    "Interface", "InterfaceKey", "KINDS", "Listener", "Local", "LocalKey", "Member", "PROTOCOLS", "Pool", "PoolKey", "ROOT_CGROUP",
+    "RangeKey", "Service", "ServiceKey", "ServingKey", "StrayKey", "byte_of", "disposition_text",
 ]  # fmt: skip
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
@@ -38,6 +42,84 @@ KINDS = {
     FrontendKind.NODE_PORT.value: CONSTANTS["KIND_NODE_PORT"],
 }
 ADDRESS_KIND = CONSTANTS["KIND_ADDRESS"]
+
+
+class Service(NamedTuple):
+    """A Service port in one IP family: what the maps number as one service."""
+
+    version: int
+    protocol: str
+    name: str
+
+
+class ConfigKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "config"
+
+
+class LocalKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "local"
+    version: int
+    address: str
+
+
+class InterfaceKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "interface"
+    name: str
+
+
+class ServiceKey(Key, frozen=True, gc=False):
+    """What RangeKey, PoolKey and ServingKey share."""
+
+    version: int
+    protocol: str
+    service: str
+
+    @property
+    def owner(self) -> Service:
+        """The Service port that the resource belongs to."""
+        return Service(self.version, self.protocol, self.service)
+
+
+class RangeKey(ServiceKey, frozen=True, gc=False):
+    kind: ClassVar[str] = "range"
+    cidr: str
+
+
+class PoolKey(ServiceKey, frozen=True, gc=False):
+    kind: ClassVar[str] = "pool"
+    pool: str
+
+
+class ServingKey(ServiceKey, frozen=True, gc=False):
+    kind: ClassVar[str] = "serving"
+
+
+class FrontendKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "frontend"
+    version: int
+    protocol: str
+    address: str
+    port: int
+
+
+class AddressKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "address"
+    version: int
+    address: str
+
+
+class AttachKey(Key, frozen=True, gc=False):
+    kind: ClassVar[str] = "attach"
+    hook: str
+    name: str
+
+
+class StrayKey(Key, frozen=True, gc=False):
+    """`map`: the map's name, or ``links`` or ``pins``. `entry`: the number, name or key that identifies it there."""
+
+    kind: ClassVar[str] = "stray"
+    map: str
+    entry: Any
 
 
 class Config(msgspec.Struct, frozen=True, gc=False):

@@ -6,10 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...ir.model import Dataplane
-from ...plan.diff import Change, diff
-from ..base import FrontendView, Key, Program
+from ...program import Change, Key, Program, diff
+from ..base import FrontendView
 from .layout import CONSTANTS
 from .lower import lower
+from .resources import (
+    AddressKey,
+    AttachKey,
+    FrontendKey,
+    InterfaceKey,
+    LocalKey,
+    PoolKey,
+    RangeKey,
+    ServiceKey,
+    ServingKey,
+    StrayKey,
+)
 from .view import frontends
 
 __all__ = ["XdpTarget"]
@@ -35,8 +47,7 @@ class XdpTarget:
 
     def describe(self, key: Key, value: Any) -> str:
         """One line; the first word is the kind of resource."""
-        text = _DESCRIBE[key[0]](key, value)
-        return f"{key[0]} {text}".rstrip()
+        return f"{key.kind} {_text(key, value)}".rstrip()
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)
@@ -68,17 +79,18 @@ def _end(ip: str, port: int) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip or '*'}:{port}"
 
 
-def _service(key: Key) -> str:
-    return f"{key[3]} ({key[2]}, IPv{key[1]})"
+def _service(key: ServiceKey) -> str:
+    return f"{key.service} ({key.protocol}, IPv{key.version})"
 
 
-def _frontend(key: Key, value: Any) -> str:
+def _frontend(key: FrontendKey, value: Any) -> str:
     policy = value.others if value.pods == value.host == value.others else None
     outcome = policy or f"pods: {value.pods}; host: {value.host}; others: {value.others}"
     more = f", affinity {value.affinity} s" if value.affinity else ""
-    return f"{key[2]} {_end(key[3], key[4])}{' (IPv6)' if key[1] == 6 and not key[3] else ''}: {outcome}{more}" + (
-        f"{', source ranges' if value.ranges else ''}  # {value.service} {value.kind}"
-    )
+    family = " (IPv6)" if key.version == 6 and not key.address else ""
+    ranges = ", source ranges" if value.ranges else ""
+    place = f"{key.protocol} {_end(key.address, key.port)}{family}"
+    return f"{place}: {outcome}{more}{ranges}  # {value.service} {value.kind}"
 
 
 def _member(member: Any) -> str:
@@ -86,32 +98,43 @@ def _member(member: Any) -> str:
     return _end(member.ip, member.port) + (f" ({', '.join(notes)})" if notes else "")
 
 
-def _config(_: Key, value: Any) -> str:
+def _config(value: Any) -> str:
     pods = " and ".join(c for c in (value.pods4, value.pods6) if c) or "by interface, or not told apart"
     guarded = f"; unallocated addresses of {', '.join(value.service_cidrs)} dropped" if value.service_cidrs else ""
     how = "by chance" if value.random else "by Maglev hashing"
     return f"local pods: {pods}; backends {how}; sockets of the node: {value.sockets}{guarded}"
 
 
-def _interface(key: Key, value: Any) -> str:
+def _interface(key: InterfaceKey, value: Any) -> str:
     notes = [
         text
         for have, text in ((value.pods, "pods come in here"), (value.peer, "peer in another namespace"), (value.xdp, "XDP redirects here"))
         if have
     ]
     addresses = " and ".join(a for a in (value.address4, value.address6) if a)
-    return f"{key[1]}: {', '.join([*notes, f'masquerades as {addresses}' if addresses else 'nothing to masquerade with'])}"
+    return f"{key.name}: {', '.join([*notes, f'masquerades as {addresses}' if addresses else 'nothing to masquerade with'])}"
 
 
-_DESCRIBE: dict[str, Any] = {
-    "config": _config,
-    "local": lambda key, value: f"{key[2]}{' answers NodePorts' if value.node_ports else ''}",
-    "interface": _interface,
-    "range": lambda key, _: f"{key[4]} may reach {_service(key)}",
-    "pool": lambda key, value: f"{key[4]} of {_service(key)}, {value.size} places: {', '.join(map(_member, value.members))}",
-    "serving": lambda key, value: f"{_service(key)}, for flows that are: {', '.join(_end(*end) for end in value)}",
-    "frontend": _frontend,
-    "address": lambda key, value: f"{key[2]}, other ports: {value}",
-    "attach": lambda key, value: f"{key[1]} {key[2]} ({value})",
-    "stray": lambda key, _: f"{key[1]} {key[2]}: left by an apply that was killed",
-}
+def _text(key: Key, value: Any) -> str:
+    """What `describe` says behind the kind."""
+    match key:
+        case FrontendKey():
+            return _frontend(key, value)
+        case PoolKey():
+            members = ", ".join(map(_member, value.members))
+            return f"{key.pool} of {_service(key)}, {value.size} places: {members}"
+        case ServingKey():
+            return f"{_service(key)}, for flows that are: {', '.join(_end(*end) for end in value)}"
+        case RangeKey():
+            return f"{key.cidr} may reach {_service(key)}"
+        case AddressKey():
+            return f"{key.address}, other ports: {value}"
+        case LocalKey():
+            return f"{key.address}{' answers NodePorts' if value.node_ports else ''}"
+        case InterfaceKey():
+            return _interface(key, value)
+        case AttachKey():
+            return f"{key.hook} {key.name} ({value})"
+        case StrayKey():
+            return f"{key.map} {key.entry}: left by an apply that was killed"
+    return _config(value)

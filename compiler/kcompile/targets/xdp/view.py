@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..base import FrontendView, Program
+from ...program import Program
+from ..base import FrontendView
+from .resources import FrontendKey, PoolKey
 
 __all__ = ["frontends"]
 
@@ -11,14 +13,14 @@ def frontends(program: Program) -> list[FrontendView]:
     """Every frontend, by Service name, then kind and address."""
     found = []
     for key, listener in program.items():
-        if key[0] != "frontend":
+        if not isinstance(key, FrontendKey):
             continue
-        _, version, protocol, address, port = key
+        version, protocol, address, port = key.version, key.protocol, key.address, key.port
         # what outsiders get comes first; where that is no pool, insiders may still have one (externalTrafficPolicy Local)
         led = [words for words in (listener.others, listener.host, listener.pods) if words.startswith("dnat")]
         backends: tuple[str, ...] = ()
         if led:
-            pool = program.get(("pool", version, protocol, listener.service, led[0].split()[1]))
+            pool = program.get(PoolKey(version, protocol, listener.service, led[0].split()[1]))
             if pool is not None:
                 backends = tuple([f"[{m.ip}]:{m.port}" if version == 6 else f"{m.ip}:{m.port}" for m in pool.members])
         verdict = "dnat" if led else listener.others

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..base import Key
+from ...program import Key
+from .keys import ChainKey, JumpKey
 
 __all__ = ["IPTABLES", "IPVS", "parse"]
 
@@ -40,7 +41,7 @@ def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[Key,
             table, rules, jumps = line[1:], {}, {}
         elif line == "COMMIT":
             for name, found in rules.items():
-                program["chain", family, table, name] = tuple(found)
+                program[ChainKey(family, table, name)] = tuple(found)
             for (hook, rule), count in jumps.items():
-                program["jump", family, table, hook, rule] = "" if count == 1 else str(count)
+                program[JumpKey(family, table, hook, rule)] = "" if count == 1 else str(count)
     return program

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..base import Key
+from .keys import ChainKey, JumpKey
 
 __all__ = ["Edit", "section"]
 
-Edit = tuple[Key, Any, Any]  # key, old value, new value
+Edit = tuple[ChainKey | JumpKey, Any, Any]  # key, old value, new value
 
 
 def section(table: str, edits: list[Edit]) -> str:
@@ -20,10 +20,10 @@ def section(table: str, edits: list[Edit]) -> str:
     jumps: list[str] = []
     gone: list[str] = []
     for key, old, new in edits:
-        if key[0] == "jump":
-            jumps += _jump(key[3], key[4], old, new)
+        if isinstance(key, JumpKey):
+            jumps += _jump(key.hook, key.rule, old, new)
             continue
-        name = key[3]
+        name = key.name
         declared.append(f":{name} - [0:0]\n")
         if new is None:
             gone.append(f"-X {name}\n")

@@ -1,0 +1,63 @@
+"""Programs: what a kernel holds of ours, or should hold, and the difference between two of them. The ground floor: imports nothing.
+
+A Program maps resource keys to immutable values. A key is a small frozen struct, one class for each kind of resource (an nft map
+element, an iptables chain, a virtual server, a sysctl, ...); a value is a str, a tuple or a frozen struct that compares by content.
+That is all `diff` needs, so one diff, one plan and one set of property tests serve every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+__all__ = ["Change", "Key", "Program", "apply_changes", "diff"]
+
+
+class Key(msgspec.Struct, frozen=True, gc=False):
+    """Names one resource. `kind` is what plans and JSON output call such a resource; two kinds never have equal keys."""
+
+    kind: ClassVar[str] = ""
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The kind, then every field: the ``resource`` of JSON output."""
+        return (self.kind, *msgspec.structs.astuple(self))
+
+
+Program = Mapping[Key, Any]
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One resource that must change: `old` None creates it, `new` None deletes it, both set updates it."""
+
+    key: Key
+    old: Any
+    new: Any
+
+    @property
+    def action(self) -> Literal["create", "update", "delete"]:
+        """What happens to the resource."""
+        if self.old is None:
+            return "create"
+        return "delete" if self.new is None else "update"
+
+
+def diff(observed: Program, desired: Program) -> tuple[Change, ...]:
+    """What turns `observed` into `desired`: deletions in observed order, then creations and updates in desired order."""
+    gone = [Change(key, old, None) for key, old in observed.items() if key not in desired]
+    get = observed.get
+    made = [Change(key, old, new) for key, new in desired.items() if (old := get(key)) != new]
+    return (*gone, *made)
+
+
+def apply_changes(program: Program, changes: tuple[Change, ...]) -> dict[Key, Any]:
+    """`program` after `changes`, as a kernel that does as it is told would hold it."""
+    after = dict(program)
+    for change in changes:
+        if change.new is None:
+            after.pop(change.key, None)
+        else:
+            after[change.key] = change.new
+    return after
