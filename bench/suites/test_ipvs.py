@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from kcompile.kernel.ipvs_read import real_servers, virtual_servers
+from kcompile.kernel.ipvs.read import real_servers, virtual_servers
 from kcompile.program import Change
 from kcompile_bench.ipvs import PEERS, prepared
 

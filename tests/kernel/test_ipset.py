@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness import netns
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
-from kcompile.kernel import ipset
+from kcompile.kernel.ipvs import ipset
 from kcompile.program import Change, diff
 from kcompile.targets.ipvs import IpvsTarget
 from kcompile.targets.ipvs.render import ipset_command

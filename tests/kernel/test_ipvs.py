@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from harness import modes, netns
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
-from kcompile.kernel import dummy, ipvs, ipvs_read
+from kcompile.kernel import ipvs
 from kcompile.kernel.drivers import driver_for, installed_drivers
+from kcompile.kernel.ipvs import dummy, read
 from kcompile.targets.ipvs import IpvsTarget
 from kcompile.targets.ipvs.resources import (
     DEVICE,
@@ -251,7 +252,7 @@ def test_a_connection_keeps_its_real_server_until_it_ends(here, monkeypatch):
     another = socket.create_connection(("10.96.0.1", 80), timeout=5)
     listeners["192.0.2.11"].accept()[0].close()
     another.close()
-    monkeypatch.setattr("kcompile.kernel.drain.LIMIT", 0.0)
+    monkeypatch.setattr("kcompile.kernel.ipvs.drain.LIMIT", 0.0)
     assert here.observe()[old].expired
     become(here, new)
     for sock in (client, peer, *listeners.values()):
@@ -265,5 +266,5 @@ def test_the_device_has_no_address_of_its_own_and_never_lends_one(here):
     assert "fe80::" not in shown
     assert "global kcompile" not in shown, "an IPv4 VIP must not become the source of what leaves the node"
     assert shown.count("deprecated") == shown.count("inet6 ")
-    assert set(ipvs_read.virtual_servers()) == {key for key in here.observe() if key.kind == "vs"}
+    assert set(read.virtual_servers()) == {key for key in here.observe() if key.kind == "vs"}
     assert ipvs.IpvsKernel("legacy").observe() == here.observe()

@@ -22,8 +22,8 @@ import pytest
 
 from harness import modes, netns
 from harness.topology import Topology
-from kcompile.kernel import dummy, ipvs_read
 from kcompile.kernel.drivers import driver_for
+from kcompile.kernel.ipvs import dummy, read
 from kcompile.program import Change, Program
 from kcompile.targets.ipvs import IpvsTarget
 from kcompile.targets.ipvs.resources import RealServer, VirtualServerKey
@@ -180,7 +180,7 @@ class Watch:
         coming = self.coming
         bound = {key.address for key in dummy.observe() if key.kind == "address"}
         live = [address for address in (*ALWAYS, *coming) if address in bound]
-        servers = ipvs_read.real_servers([VirtualServerKey(4, "tcp", address, 80) for address in live])
+        servers = read.real_servers([VirtualServerKey(4, "tcp", address, 80) for address in live])
         able = {key.address for key, server in servers.items() if server.weight}
         if coming is self.coming:
             self.trouble += [f"read {self.reads}: {address} has no real server" for address in live if address not in able]

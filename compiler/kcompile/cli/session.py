@@ -276,8 +276,8 @@ class Session:
         """
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge
-        from ..kernel.drain import LIMIT
         from ..kernel.facts import interface_addresses
+        from ..kernel.ipvs.drain import LIMIT
         from ..kernel.leave import leave, prepare
         from ..targets.node import SysctlKey
 

@@ -155,8 +155,7 @@ class IpvsDriver:
 
     def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None:  # noqa: ARG002 (netlink has no script)
         from ..targets.ipvs.resources import AddressKey
-        from . import sources
-        from .ipvs import IpvsKernel
+        from .ipvs import IpvsKernel, sources
 
         IpvsKernel(self.backend, self.directory).apply(changes)
         if any(isinstance(change.key, AddressKey) and change.new is None for change in changes):
@@ -246,7 +245,7 @@ def installed_drivers(except_for: str = "", directory: Path | None = None) -> li
 
     To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py), nor is IPVS loaded.
     """
-    from . import dummy
+    from .ipvs import dummy
 
     drivers: list[Driver] = [NftablesDriver()] if except_for != "nftables" else []
     drivers += [IptablesDriver(b) for b in _VARIANTS if except_for != f"iptables-{b}"]

@@ -23,7 +23,7 @@ def departure(driver: Driver, held: Program) -> tuple[Change, ...]:
 def prepare(driver: Driver, held: Program) -> None:
     """To be called before the other mode takes over: from then on no connection begins that needs what will go."""
     if driver.name == "ipvs":
-        from .sources import give
+        from .ipvs.sources import give
 
         give(held)
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from ..program import Change, Key, Program
 from ..targets.node import HealthKey, SysctlKey, TimeoutKey, ValueKey
-from . import health, ipvs_timeouts, sysctl
+from . import health, sysctl
+from .ipvs import timeouts
 from .state import NodeState
 
 __all__ = ["NodeResources"]
 
 # what has a value that was there before us
-_READ = {SysctlKey: sysctl.read, TimeoutKey: ipvs_timeouts.read}
-_WRITE = {SysctlKey: sysctl.write, TimeoutKey: ipvs_timeouts.write}
+_READ = {SysctlKey: sysctl.read, TimeoutKey: timeouts.read}
+_WRITE = {SysctlKey: sysctl.write, TimeoutKey: timeouts.write}
 
 
 class NodeResources:

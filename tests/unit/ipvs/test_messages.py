@@ -10,9 +10,9 @@ from pyroute2.netlink.nfnetlink.ipset import ipset_msg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
 from harness.random_dataplanes import random_dataplane
-from kcompile.kernel import dummy
-from kcompile.kernel.ipset_messages import ADD, element, header, supported
-from kcompile.kernel.ipvs_messages import decode_real_server, decode_service, encode
+from kcompile.kernel.ipvs import dummy
+from kcompile.kernel.ipvs.ipset_messages import ADD, element, header, supported
+from kcompile.kernel.ipvs.messages import decode_real_server, decode_service, encode
 from kcompile.kernel.netlink import attributes, message
 from kcompile.program import Change
 from kcompile.targets.ipvs import IpvsTarget

@@ -3,7 +3,7 @@
 New connections never get there: the other mode translates them in PREROUTING or OUTPUT, ahead of IPVS in LOCAL_IN. A connection that
 IPVS balances has a conntrack entry (the sysctl net.ipv4.vs.conntrack), and packets of known connections pass no nat rule, so it
 goes on as it was for as long as its address is the node's and its real server is there. Its masquerading is in conntrack too.
-The node's own new connections have another source than the VIP by then (kernel/sources.py).
+The node's own new connections have another source than the VIP by then (kernel/ipvs/sources.py).
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from ..program import Change
-from ..targets.ipvs.resources import FWMARK, RealServerKey, VirtualServer, VirtualServerKey
-from .netlink import attribute, attributes
+from ...program import Change
+from ...targets.ipvs.resources import FWMARK, RealServerKey, VirtualServer, VirtualServerKey
+from ..netlink import attribute, attributes
 
 __all__ = ["GET_CONFIG", "GET_DEST", "GET_SERVICE", "SET_CONFIG", "decode_real_server", "decode_service", "encode", "header", "named"]
 

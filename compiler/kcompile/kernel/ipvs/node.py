@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import KernelError
-from ..program import Change, Key
-from ..targets.ipvs.marks import is_ours, protocol_of
-from ..targets.ipvs.render import rules_script, server_command
-from ..targets.ipvs.resources import (
+from ...errors import KernelError
+from ...program import Change, Key
+from ...targets.ipvs.marks import is_ours, protocol_of
+from ...targets.ipvs.render import rules_script, server_command
+from ...targets.ipvs.resources import (
     DRAINED,
     FWMARK,
     AddressKey,
@@ -29,15 +29,16 @@ from ..targets.ipvs.resources import (
     RealServerKey,
     VirtualServerKey,
 )
-from ..targets.ipvs.steps import Kind, Step, steps
-from ..targets.ipvs.target import without_held
-from ..targets.xtables.parse import IPVS
-from . import dummy, ipset, iptables, netns
-from .commit import detached
+from ...targets.ipvs.steps import Kind, Step, steps
+from ...targets.ipvs.target import without_held
+from ...targets.xtables.parse import IPVS
+from .. import iptables, netns
+from ..commit import detached
+from ..netlink import NETLINK_GENERIC, Netlink, generic_family
+from . import dummy, ipset
 from .drain import Deadlines
-from .ipvs_messages import encode
-from .ipvs_read import real_servers, virtual_servers
-from .netlink import NETLINK_GENERIC, Netlink, generic_family
+from .messages import encode
+from .read import real_servers, virtual_servers
 
 __all__ = ["IpvsKernel", "check", "load"]
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-from .netlink import attribute, attributes
+from ..netlink import attribute, attributes
 
 __all__ = [
     "ADD",

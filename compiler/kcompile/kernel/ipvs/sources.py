@@ -14,9 +14,9 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 
-from ..errors import KernelError
-from ..program import Program
-from ..targets.ipvs.resources import DEVICE, AddressKey, RealServerKey
+from ...errors import KernelError
+from ...program import Program
+from ...targets.ipvs.resources import DEVICE, AddressKey, RealServerKey
 from . import dummy
 
 __all__ = ["give", "take_back"]

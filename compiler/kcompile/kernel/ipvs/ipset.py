@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..errors import KernelError, UnsupportedError
-from ..program import Change, Key
-from ..targets.ipvs.render import ipset_command
-from ..targets.ipvs.resources import SET_PREFIX, ElementKey, SetKey, set_name
+from ...errors import KernelError, UnsupportedError
+from ...program import Change, Key
+from ...targets.ipvs.render import ipset_command
+from ...targets.ipvs.resources import SET_PREFIX, ElementKey, SetKey, set_name
+from ..netlink import NETLINK_NETFILTER, Netlink, Request
 from .ipset_messages import (
     ADD,
     CREATE,
@@ -30,7 +31,6 @@ from .ipset_messages import (
     line_of,
     supported,
 )
-from .netlink import NETLINK_NETFILTER, Netlink, Request
 
 __all__ = ["change", "observe"]
 

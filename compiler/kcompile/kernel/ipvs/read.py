@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..targets.ipvs.resources import RealServer, RealServerKey, VirtualServer, VirtualServerKey
-from .ipvs_messages import GET_DEST, GET_SERVICE, decode_real_server, decode_service, header, named
-from .netlink import NETLINK_GENERIC, Netlink, generic_family
+from ...targets.ipvs.resources import RealServer, RealServerKey, VirtualServer, VirtualServerKey
+from ..netlink import NETLINK_GENERIC, Netlink, generic_family
+from .messages import GET_DEST, GET_SERVICE, decode_real_server, decode_service, header, named
 
 __all__ = ["real_servers", "virtual_servers"]
 

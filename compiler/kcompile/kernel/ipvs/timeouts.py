@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import struct
 
-from ..errors import KernelError, UnsupportedError
-from .ipvs_messages import GET_CONFIG, SET_CONFIG, header
-from .netlink import NETLINK_GENERIC, Netlink, attribute, attributes, generic_family
+from ...errors import KernelError, UnsupportedError
+from ..netlink import NETLINK_GENERIC, Netlink, attribute, attributes, generic_family
+from .messages import GET_CONFIG, SET_CONFIG, header
 
 __all__ = ["read", "write"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..program import Key
+from ...program import Key
 
 __all__ = ["LIMIT", "Deadlines"]
 
