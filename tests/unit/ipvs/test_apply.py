@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
-from kcompile.kernel import ipvs
+from kcompile.kernel.ipvs import node as ipvs
 from kcompile.program import diff
 from kcompile.targets.ipvs import IpvsTarget
 from kcompile.targets.ipvs.resources import (
