@@ -129,7 +129,7 @@ def test_a_refused_element_is_named(room):
     program = {SetKey(4, "VIPS"): f"hash:ip family inet maxelem {room}"}
     become(program)
     wanted = list(addresses(room + 1))
-    with pytest.raises(KernelError, match=re.escape(f"ipset: add KCOMPILE-4-VIPS {wanted[-1][3]}: the set is full")):
+    with pytest.raises(KernelError, match=re.escape(f"ipset: add KCOMPILE-4-VIPS {wanted[-1].entry}: the set is full")):
         ipset.change([Change(key, None, "") for key in wanted])
     assert len(ipset.observe()) == 1 + room
 
