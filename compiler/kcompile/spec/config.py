@@ -83,6 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     node_port_range: tuple[int, int] = DEFAULT_NODE_PORT_RANGE
     node_port_addresses: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
     cluster_domain: str = ""
     masquerade_all: bool | None = None
     masquerade_bit: int | None = None
@@ -119,7 +120,7 @@ def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:
         raise ConfigError(": ".join(part for part in (findings.source, where, error.field, error.message) if part)) from None
     config = _merged(found, findings, tuple(pod_cidrs))
     findings.refuse()
-    return config
+    return msgspec.structs.replace(config, pod_cidrs=tuple(pod_cidrs)) if pod_cidrs else config
 
 
 class _Found(msgspec.Struct):
@@ -217,6 +218,7 @@ def _layered(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubead
         node_port_range=_first(short.node_port_range, kubeadm.node_ports or DEFAULT_NODE_PORT_RANGE),
         node_port_addresses=tuple(_first(short.node_port_addresses, proxy.node_port_addresses)),
         service_cidrs=tuple(_first(short.service_cidrs, kubeadm.services)),
+        pod_cidrs=_pod_cidrs(short, proxy, kubeadm),
         cluster_domain=_first(short.cluster_domain, kubeadm.domain),
         masquerade_all=_first(short.masquerade_all, None),
         masquerade_bit=_first(short.masquerade_bit, None),
@@ -229,6 +231,13 @@ def _layered(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubead
         metrics_bind_address=proxy.metrics_bind_address,
         warnings=tuple(findings.warnings),
     )
+
+
+def _pod_cidrs(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubeadm: _Kubeadm) -> tuple[str, ...]:
+    """The addresses of all pods of the cluster, whether local ones are told by them or not."""
+    local = short.detect_local
+    own = tuple(local.cidrs) if local is not UNSET else ()
+    return own or proxy.cluster_cidr or kubeadm.pods
 
 
 def _first(short: Any, proxy: _T) -> _T:

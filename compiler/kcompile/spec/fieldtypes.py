@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .addresses import BadAddress, canonical_cidr, canonical_ip
-from .names import is_dns_subdomain, is_interface
+from .names import is_cluster_domain, is_dns_subdomain, is_interface
 from .text import shown
 
 __all__ = [
@@ -147,8 +147,8 @@ def _ip_text(text: str) -> IpText:
 
 
 def _domain(text: str) -> Domain:
-    name = text.strip(".")
-    if name and not is_dns_subdomain(name):
+    name = text.strip(".").lower()
+    if text and not is_cluster_domain(name):
         raise ValueError(f"{shown(text)} is not a domain name")
     return Domain(name)
 
