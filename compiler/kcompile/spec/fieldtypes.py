@@ -92,9 +92,14 @@ def _seconds(text: str) -> Seconds:
     return Seconds(total)
 
 
+def _decimal(text: str) -> str:
+    """IPv4 without leading zeros: in what configures Kubernetes they are allowed, and not octal (ParseIPSloppy of k8s.io/utils/net)."""
+    return text if ":" in text else re.sub(r"(?<![0-9])0+(?=[0-9])", "", text)
+
+
 def _cidr(text: str) -> Cidr:
     try:
-        return Cidr(canonical_cidr(text.strip()))
+        return Cidr(canonical_cidr(_decimal(text.strip())))
     except BadAddress as error:
         raise ValueError(f"{shown(text)}: {error}") from None
 
@@ -141,7 +146,7 @@ def _port_range_text(text: str) -> PortRangeText:
 
 def _ip_text(text: str) -> IpText:
     try:
-        return IpText(canonical_ip(text) if text else "")
+        return IpText(canonical_ip(_decimal(text)) if text else "")
     except BadAddress:
         raise ValueError(f"{shown(text)} is not an IP address") from None
 
@@ -161,7 +166,7 @@ def _bind_address(text: str, default_port: int) -> str:
     address = text if match is None else match[1] or match[2] or ""
     port = str(default_port) if match is None else match[3]
     try:
-        address = canonical_ip(address)
+        address = canonical_ip(_decimal(address))
     except BadAddress:
         raise ValueError(f"{shown(text)} is not an IP address, ip:port or [ip]:port") from None
     if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):

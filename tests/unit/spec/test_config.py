@@ -230,6 +230,7 @@ def test_unused_fields_share_a_line(tmp_path):
         ("::", "[::]:10256", "[::]:10249"),
         ("::1", "[::1]:10256", "[::1]:10249"),
         ("10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:1"),
+        ("010.000.0.08", "10.0.0.8:10256", "10.0.0.8:10249"),
         ("[FD00::1]:65535", "[fd00::1]:65535", "[fd00::1]:65535"),
         ("", "", ""),
     ],
@@ -237,6 +238,11 @@ def test_unused_fields_share_a_line(tmp_path):
 def test_addresses_without_a_port_get_kube_proxys(text, healthz, metrics, tmp_path):
     config = loaded(tmp_path, {**PROXY, "healthzBindAddress": text, "metricsBindAddress": text})
     assert (config.healthz_bind_address, config.metrics_bind_address) == (healthz, metrics)
+
+
+def test_leading_zeros_are_decimal(tmp_path):
+    config = loaded(tmp_path, {**PROXY, "clusterCIDR": "010.020.0.0/016", "nodePortAddresses": ["0192.0.2.0/24"]})
+    assert (config.detect_cidrs, config.node_port_addresses) == (("10.20.0.0/16",), ("192.0.2.0/24",))
 
 
 # --- what else --config takes ---
