@@ -69,10 +69,13 @@ def up(
     """Bring a lab up with the objects of the manifests, and wait until its pods are ready."""
     from pathlib import Path
 
+    from ..errors import ConfigError
     from ..lab.images import read_images
     from ..lab.lab import Lab, Options
     from .session import configuration
 
+    if config == "-":
+        raise ConfigError("--config -: a lab needs a file")
     request = options.Request(config=config, domain=domain, service_cidrs=service_cidrs, node_port_range=node_port_range)
     given["mode"] = given["mode"] or "nftables"
     wanted = Options(

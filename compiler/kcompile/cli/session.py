@@ -121,6 +121,8 @@ def configuration(request: Request) -> Config:
     """The configuration of `request`: its file, with what the command line says on top. Raises ConfigError."""
     from ..spec.cluster import Given, configured
 
+    if request.config == "-" and "-" in request.files:
+        raise ConfigError("--config -: standard input holds the manifests already (-f -)")
     given = Given(
         service_cidrs=request.service_cidrs,
         node_port_range=request.node_port_range,

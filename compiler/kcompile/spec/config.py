@@ -29,7 +29,7 @@ from .kubeproxy import (
     KubeProxyConfiguration,
     NftablesSection,
 )
-from .reader import Unreadable, check_text, read
+from .reader import STDIN, Unreadable, check_text, read
 from .text import Wrong, printable, shown
 
 __all__ = ["Config", "load_config"]
@@ -102,11 +102,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:
-    """Read `path`; `pod_cidrs` stand above those of the file. A file without any document gives the defaults.
+    """Read `path` (``-`` is standard input); `pod_cidrs` stand above those of the file. A file without any document gives the defaults.
 
     Raises ConfigError with everything that is wrong, each with document and field.
     """
-    findings = Findings(printable(path))
+    findings = Findings(printable(STDIN if path == "-" else path))
     found: dict[type[Any], _Found] = {}
     try:
         for document in documents(check_text(read(path, None, _MAX_BYTES))):

@@ -169,3 +169,16 @@ def test_a_node_name_in_capitals_is_the_same_node(tmp_path):
     manifests.write_text(yaml.safe_dump_all([NODE, {**NODE, "metadata": {"name": "b"}}]))
     done = CliRunner().invoke(main, ["compile", "--mode", "nftables", "-f", str(manifests), "--node", "B"])
     assert done.exit_code == 0, done.output
+
+
+def test_a_configuration_on_standard_input(tmp_path):
+    manifests = tmp_path / "services.yaml"
+    manifests.write_text(yaml.safe_dump_all(SERVICES))
+    words = ["compile", "--mode", "nftables", "--state", str(tmp_path / "state.json"), "--config", "-"]
+    done = CliRunner().invoke(main, [*words, "-f", str(manifests)], input=KUBEADM)
+    assert done.exit_code == 0, done.output
+    assert "8080" in done.output
+    refused = CliRunner().invoke(main, [*words, "-f", "-"], input=KUBEADM)
+    assert (refused.exit_code, refused.output) == (2, "kcompile: --config -: standard input holds the manifests already (-f -)\n")
+    wrong = CliRunner().invoke(main, [*words, "-f", str(manifests)], input="mode: x")
+    assert wrong.output.startswith("kcompile: <stdin>: document 1: mode: ")
