@@ -36,6 +36,29 @@ CONFIG = {
     "featureGates": {"A": True},
 }
 
+KUBEADM = {
+    "apiVersion": "kubeadm.k8s.io/v1beta4",
+    "kind": "ClusterConfiguration",
+    "networking": {"serviceSubnet": "10.96.0.0/12,fd00:96::/112", "podSubnet": "10.244.0.0/16", "dnsDomain": "cluster.local"},
+    "apiServer": {"extraArgs": [{"name": "service-node-port-range", "value": "30000-32767"}]},
+}
+
+
+def configuration_texts(rng: random.Random) -> str:
+    """A configuration, or what else --config takes, with something broken in it, outside or inside of what it holds."""
+    configmap = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.conf": yaml.safe_dump(broken(rng, CONFIG))}}
+    match rng.randrange(5):
+        case 0:
+            return yaml.safe_dump(broken(rng, CONFIG))
+        case 1:
+            return yaml.safe_dump(configmap)
+        case 2:
+            return yaml.safe_dump(broken(rng, configmap))
+        case 3:
+            return yaml.safe_dump(broken(rng, {"apiVersion": "v1", "kind": "List", "items": [{"kind": "Pod"}, configmap]}))
+        case _:
+            return yaml.safe_dump_all([broken(rng, KUBEADM), {"kind": "InitConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta4"}, CONFIG])
+
 
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) inside `value`."""
@@ -100,11 +123,11 @@ def test_broken_bytes(tmp_path_factory, rng: random.Random, as_yaml: bool):
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_broken_configurations(tmp_path_factory, rng: random.Random):
     folder = tmp_path_factory.mktemp("input")
     (folder / "input").write_text("")
-    (folder / "config").write_text(yaml.safe_dump(broken(rng, CONFIG)))
+    (folder / "config").write_text(configuration_texts(rng))
     passes_or_is_refused(folder / "input", folder / "config")
 
 

@@ -18,6 +18,7 @@ from harness.clusters import cluster
         (["--name", "Big"], "--name 'Big': lower-case letters, digits and '-', at most 32"),
         (["-f", "/nonexistent.yaml"], "/nonexistent.yaml: No such file or directory"),
         (["--images", "/nonexistent.yaml"], "/nonexistent.yaml: No such file or directory"),
+        (["--config", "-"], "--config -: a lab needs a file"),
         (["--config", "/nonexistent.yaml"], "/nonexistent.yaml: No such file or directory"),
     ],
 )  # fmt: skip

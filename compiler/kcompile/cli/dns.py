@@ -22,10 +22,11 @@ def _what(f: F) -> F:
     for option in (
         click.option("--address", "servers", multiple=True, metavar="IP", help="The name server's address. Default: kube-system/kube-dns."),
         click.option("--ttl", type=click.IntRange(0, 3600), default=5, help="How many seconds an answer may be kept (5)."),
-        click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."),
+        options.service_ranges,
+        options.configuration,
         click.option("--state", metavar="FILE", help="Where allocated addresses are kept; read, never written."),
         click.option("--netns", metavar="NAME", help="Take the addresses that were allocated for this network namespace."),
-        click.option("--cluster-domain", "domain", metavar="NAME", default="cluster.local", help="The cluster's domain (cluster.local)."),
+        options.cluster_domain,
         click.option("-f", "--filename", "files", multiple=True, required=True, metavar="PATH", help="Manifests, as for kcompile apply."),
     ):
         f = option(f)
@@ -90,34 +91,29 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
     server = Server(source, lambda message: warn([message]))
 
     def ready() -> None:
-        click.echo(f"Serving {len(server.records):,} records of {source.domain} on {', '.join(listen)}, port {port}.")
+        click.echo(f"Serving {len(server.records):,} records of {server.records.domain.rstrip('.')} on {', '.join(listen)}, port {port}.")
 
     with netns.entered(shared["netns"]):
         asyncio.run(run(server, [(address, port) for address in listen], ready))
 
 
-def _source(
-    files: tuple[str, ...], domain: str, netns: str | None, state: str | None, service_cidrs: str | None, ttl: int, servers: tuple[str, ...]
-) -> Manifests:
+def _source(ttl: int, servers: tuple[str, ...], **shared: Any) -> Manifests:
     import ipaddress
 
-    from ..dns.records import domain_name
     from ..dns.source import Manifests
     from ..errors import ConfigError
-    from ..spec.config import Config
-    from .session import allocations_path, overridden
+    from .session import allocations_path, configuration
 
     for address in servers:
         try:
             ipaddress.ip_address(address)
         except ValueError:
             raise ConfigError(f"--address {address}: not an IP address") from None
-    request = options.Request(files=files, netns=netns, state=state, service_cidrs=service_cidrs)
+    request = options.Request(**shared)
     return Manifests(
-        paths=files,
+        paths=request.files,
         state=str(allocations_path(request)),
-        service_cidrs=overridden(Config(), request).service_cidrs,
-        domain=domain_name(domain),
+        config=configuration(request),
         ttl=ttl,
         servers=servers,
     )

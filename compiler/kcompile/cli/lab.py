@@ -50,30 +50,39 @@ def command() -> None:
 @_mode
 @click.option("--network", type=click.Choice(["routes", "vxlan"]), default="routes", help="How pods of different nodes meet (routes).")
 @click.option("--dual-stack", is_flag=True, help="IPv6 beside IPv4: nodes, pods, Services that ask for it.")
-@click.option("--cluster-domain", "domain", default="cluster.local", metavar="NAME", help="The domain of DNS names (cluster.local).")
-@click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services.")
-@click.option(
-    "--config", metavar="FILE", help="A KubeProxyConfiguration for every node. Default: what comes from the node's pods is local."
-)
+@options.cluster_domain
+@options.service_ranges
+@click.option("--config", metavar="FILE", help="For every node, as for apply. Default: what comes from the node's pods is local.")
 @_images
 @_quiet
 def up(
-    name: str, files: tuple[str, ...], quiet: bool, images: str | None, config: str | None, service_cidrs: str | None, **given: Any
+    name: str,
+    files: tuple[str, ...],
+    quiet: bool,
+    images: str | None,
+    config: str | None,
+    domain: str | None,
+    service_cidrs: str | None,
+    node_port_range: str | None,
+    **given: Any,
 ) -> None:
     """Bring a lab up with the objects of the manifests, and wait until its pods are ready."""
     from pathlib import Path
 
+    from ..errors import ConfigError
     from ..lab.images import read_images
     from ..lab.lab import Lab, Options
-    from ..spec.config import Config, load_config
-    from .session import overridden
+    from .session import configuration
 
-    if config:
-        load_config(config)
-    ranges = overridden(Config(), options.Request(service_cidrs=service_cidrs)).service_cidrs
+    if config == "-":
+        raise ConfigError("--config -: a lab needs a file")
+    request = options.Request(config=config, domain=domain, service_cidrs=service_cidrs, node_port_range=node_port_range)
     given["mode"] = given["mode"] or "nftables"
     wanted = Options(
-        **given, service_cidrs=ranges, config=Path(config).read_text() if config else "", images=read_images(images) if images else {}
+        **given,
+        settings=configuration(request),
+        config=Path(config).read_text() if config else "",
+        images=read_images(images) if images else {},
     )
     lab = Lab.up(name, files, wanted, _caller(quiet), sys.stdin.buffer)
     if not quiet:

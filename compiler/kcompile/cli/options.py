@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-__all__ = ["Request", "dry_run", "output", "place", "specs"]
+__all__ = ["Request", "cluster_domain", "configuration", "dry_run", "output", "place", "service_ranges", "specs"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
@@ -34,6 +34,8 @@ class Request(msgspec.Struct, kw_only=True):
     state: str | None = None
     service_cidrs: str | None = None
     node_port_range: str | None = None
+    pod_cidrs: str | None = None
+    domain: str | None = None
     max_input_bytes: int = 128 << 20
 
 
@@ -55,13 +57,27 @@ place = _options(
 )
 """Where to act."""
 
+configuration = click.option(
+    "--config", metavar="FILE", help="A KubeProxyConfiguration or its ConfigMap, a kubeadm file, or a kcompile configuration."
+)
+
+cluster_domain = click.option(
+    "--cluster-domain", "domain", metavar="NAME", help="The cluster's domain. Default: the config's, or cluster.local."
+)
+
+service_ranges = _options(
+    click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."),
+    click.option("--service-node-port-range", "node_port_range", metavar="FROM-TO", help="Ports of NodePorts (30000-32767)."),
+)
+"""What the cluster gives to its Services."""
+
 specs = _options(
     click.option(
         "-f", "--filename", "files", multiple=True, metavar="PATH", help="Manifests: a YAML or JSON file, a directory, or - for stdin."
     ),
     place,
     click.option("--node", metavar="NAME", help="Which node this is: a Node object among the manifests, or just its name."),
-    click.option("--config", metavar="FILE", help="A KubeProxyConfiguration, read as it is, or a kcompile configuration."),
+    configuration,
     click.option("--compat", type=click.Choice(["iptables", "nftables"]), help="Behave as this kube-proxy mode where they differ."),
     click.option("--ipvs-scheduler", type=click.Choice(SCHEDULERS), help="How mode ipvs chooses a backend. Default: the config's, or rr."),
     click.option("--xdp-mode", type=click.Choice(["native", "generic", "auto"]), help="How mode xdp uses XDP. Default: auto, by the NIC."),
@@ -72,8 +88,8 @@ specs = _options(
     click.option("--xdp-balance", type=click.Choice(["maglev", "random"]), help="How mode xdp chooses a backend. Default: maglev."),
     click.option("--xdp-capacity", multiple=True, metavar="MAP=ENTRIES", help="The size of a map that mode xdp makes. May be repeated."),
     click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),
-    click.option("--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."),
-    click.option("--service-node-port-range", "node_port_range", metavar="FROM-TO", help="Ports of NodePorts (30000-32767)."),
+    service_ranges,
+    click.option("--pod-cidr", "pod_cidrs", metavar="CIDR[,CIDR]", help="Addresses of pods: what comes from there is local."),
     click.option("--max-input-bytes", type=click.IntRange(min=1), default=128 << 20, help="Refuse larger files (128 MiB)."),
 )
 """What to compile, and for which node."""

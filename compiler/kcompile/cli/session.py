@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..spec.config import Config
     from ..spec.state import AllocationState
 
-__all__ = ["Compiled", "Session", "allocations_path", "compile_request", "overridden", "target_of"]
+__all__ = ["Compiled", "Session", "allocations_path", "compile_request", "configuration", "target_of"]
 
 _LINGERS = "mode ipvs still carries {} open connections: an apply after they have ended, or in {:.0f} minutes, removes the rest of it"
 
@@ -55,9 +55,8 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     `on_node`: take the node's addresses from the current network namespace too, else from the Node object alone.
     """
     from ..passes import resolve
-    from ..spec.allocate import allocate
+    from ..spec.cluster import cluster_of
     from ..spec.complete import complete
-    from ..spec.config import Config, load_config
     from ..spec.convert import service_ports
     from ..spec.load import load
     from ..spec.node import node_facts, pick_node
@@ -69,12 +68,12 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
     gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
     progress.step("reading specs")
-    config = overridden(load_config(request.config) if request.config else Config(), request)
+    config = configuration(request)
     inventory = load(request.files, stdin=sys.stdin.buffer, max_bytes=request.max_input_bytes)
     progress.step("checking specs")
     validate(inventory)
     mode = config.mode or default_mode or "nftables"
-    name = request.node or config.hostname
+    name = request.node.strip().lower() if request.node else config.hostname
     if on_node and not name and not inventory.nodes:
         from ..kernel.facts import hostname
 
@@ -83,12 +82,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     config = msgspec.structs.replace(config, hostname=name)
     run_settings = settings(config, node, inventory.service_cidrs, mode=mode.partition("-")[0])
     path = allocations_path(request)
-    allocations = allocate(
-        inventory.services,
-        AllocationState.load(str(path)),
-        service_cidrs=run_settings.service_cidrs,
-        node_port_range=config.node_port_range,
-    )
+    allocations = cluster_of(config, inventory.service_cidrs).allocate(inventory.services, AllocationState.load(str(path)))
     progress.step("compiling")
     notes = complete(inventory)
     addresses: tuple[str, ...] = ()
@@ -124,10 +118,19 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     )
 
 
-def overridden(config: Config, request: Request) -> Config:
-    """`config` with what the command line says on top."""
-    from ..spec.fieldtypes import CidrPair, PortRange, decode_field
+def configuration(request: Request) -> Config:
+    """The configuration of `request`: its file, with what the command line says on top. Raises ConfigError."""
+    from ..spec.cluster import Given, configured
 
+    if request.config == "-" and "-" in request.files:
+        raise ConfigError("--config -: standard input holds the manifests already (-f -)")
+    given = Given(
+        service_cidrs=request.service_cidrs,
+        node_port_range=request.node_port_range,
+        pod_cidrs=request.pod_cidrs,
+        domain=request.domain,
+    )
+    config = configured(request.config, given)
     changes: dict[str, Any] = {}
     if request.mode:
         changes["mode"] = request.mode
@@ -135,15 +138,6 @@ def overridden(config: Config, request: Request) -> Config:
         changes["compat"] = request.compat
     if request.ipvs_scheduler:
         changes["ipvs"] = msgspec.structs.replace(config.ipvs, scheduler=request.ipvs_scheduler)
-    for option, field, kind, text in (
-        ("--service-cluster-ip-range", "service_cidrs", CidrPair, request.service_cidrs),
-        ("--service-node-port-range", "node_port_range", PortRange, request.node_port_range),
-    ):
-        if text is not None:
-            try:
-                changes[field] = tuple(decode_field(kind, text))
-            except ValueError as e:
-                raise ConfigError(f"{option}: {e}") from None
     return msgspec.structs.replace(config, **changes)
 
 

@@ -7,38 +7,23 @@ priority 0 and share a weight of 100; Pods that are known get ``A-B-C-D.NAMESPAC
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ..errors import ConfigError
+from ..spec.cluster import DEFAULT_DOMAIN
 from ..spec.inventory import Inventory
 from ..spec.objects import Endpoint, EndpointPort, EndpointSlice, Service
-from ..spec.text import printable
 from ..spec.wellknown import SERVICE_LABEL
 
-__all__ = ["DEFAULT_DOMAIN", "DEFAULT_TTL", "REVERSE", "VERSION", "Records", "dashed", "domain_name", "records"]
+__all__ = ["DEFAULT_DOMAIN", "DEFAULT_TTL", "REVERSE", "VERSION", "Records", "dashed", "records"]
 
-DEFAULT_DOMAIN = "cluster.local"
 DEFAULT_TTL = 5
 """Seconds; CoreDNS's own default."""
 VERSION = "1.1.0"
 REVERSE = ("in-addr.arpa.", "ip6.arpa.")
 _DNS_SERVICE = ("kube-system", "kube-dns")
-
-
-_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_DOMAIN = re.compile(rf"(?=.{{1,200}}$){_LABEL}(\.{_LABEL})*")
-
-
-def domain_name(text: str) -> str:
-    """`text` as a cluster's domain: lower case, without dots around it. Raises ConfigError."""
-    name = text.strip(".").lower()
-    if not _DOMAIN.fullmatch(name):
-        raise ConfigError(f"--cluster-domain {printable(text)}: not a domain name")
-    return name
 
 
 class Records(msgspec.Struct):

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from ..spec.allocate import allocate
+from ..spec.cluster import cluster_of
 from ..spec.complete import complete
 from ..spec.config import Config
 from ..spec.load import load
 from ..spec.reader import Unreadable, files
-from ..spec.settings import settings
 from ..spec.state import AllocationState
 from ..spec.validate import validate
-from .records import DEFAULT_DOMAIN, DEFAULT_TTL, Records, records
+from .records import DEFAULT_TTL, Records, records
 
 __all__ = ["Manifests"]
 
 
 class Manifests(msgspec.Struct, kw_only=True):
-    """`paths` to read, `state`: where ``kcompile apply`` keeps what it allocated (read only), `servers`: the name server's addresses."""
+    """`paths` to read, `config` of the cluster, `servers`: the name server's addresses.
+
+    `state`: where ``kcompile apply`` keeps what it allocated (read only).
+    """
 
     paths: tuple[str, ...]
     state: str
-    service_cidrs: Sequence[str] = ()
-    domain: str = DEFAULT_DOMAIN
+    config: Config = Config()
     ttl: int = DEFAULT_TTL
     servers: tuple[str, ...] = ()
 
@@ -43,10 +43,10 @@ class Manifests(msgspec.Struct, kw_only=True):
         """The records now. Raises InputError; standard input can be read only once."""
         inventory = load(self.paths)
         validate(inventory)
-        cidrs = settings(Config(service_cidrs=tuple(self.service_cidrs)), None, inventory.service_cidrs).service_cidrs
-        allocate(inventory.services, AllocationState.load(self.state), service_cidrs=cidrs)
+        cluster = cluster_of(self.config, inventory.service_cidrs)
+        cluster.allocate(inventory.services, AllocationState.load(self.state))
         complete(inventory)
-        return records(inventory, self.domain, self.ttl, self.servers, serial=int(time.time()))
+        return records(inventory, cluster.domain, self.ttl, self.servers, serial=int(time.time()))
 
 
 def _stat(path: str) -> tuple[int, ...] | None:

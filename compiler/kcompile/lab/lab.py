@@ -13,10 +13,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ..dns.records import domain_name
 from ..errors import ConfigError, InputError, KernelError, LockedError
 from ..kernel.lock import locked
 from ..spec.addresses import family_of
+from ..spec.cluster import Cluster, cluster_of
+from ..spec.config import Config
 from ..spec.objects import Node
 from ..spec.state import AllocationState
 from . import bpffs, network, spaces
@@ -36,14 +37,15 @@ _OWN = "kcompile's own"  # where the manifests of kube-system come from
 
 
 class Options(msgspec.Struct, kw_only=True):
-    """What `up` is told beside the manifests. `config`: text of a KubeProxyConfiguration; `images`: more images, as images.yaml."""
+    """What `up` is told beside the manifests. `settings`: of the cluster; `config`: the text of the file that they are from, for the nodes;
+    `images`: more images, as images.yaml.
+    """
 
     nodes: int = 2
     mode: str = "nftables"
     network: str = "routes"
-    domain: str = "cluster.local"
     dual_stack: bool = False
-    service_cidrs: Sequence[str] = ()
+    settings: Config = Config()
     config: str = ""
     images: dict[str, Any] = {}
 
@@ -90,20 +92,23 @@ class Lab:
         directory = lab_directory(name)
         _refuse_existing(name, directory)
         manifests, warnings = read_manifests(paths, stdin)
-        cidrs = _service_cidrs(options)
+        cluster_wide = cluster_of(options.settings, inventory_of(manifests).service_cidrs)
+        cidrs = _service_cidrs(cluster_wide, options.dual_stack)
+        dual_stack = len({family_of(cidr) for cidr in cidrs}) > 1
         state = LabState(
             name=name,
             mode=options.mode,
             network=options.network,
-            domain=domain_name(options.domain),
+            domain=cluster_wide.domain,
             service_cidrs=cidrs,
+            node_port_range=cluster_wide.node_port_range,
             created=time.time(),
-            nodes=_nodes(manifests, options.nodes, len(cidrs) > 1),
+            nodes=_nodes(manifests, options.nodes, dual_stack, cluster_wide.pod_cidrs),
             images=options.images,
             config=options.config,
         )
         lab = cls(directory, state, caller)
-        system = system_objects(str(directory / "cluster"), state.domain, name_servers(state))
+        system = system_objects(str(directory / "cluster"), state.cluster, name_servers(state))
         for manifest in system:
             metadata = manifest["metadata"]
             state.objects[f"{manifest['kind']}/{metadata['namespace']}/{metadata['name']}"] = Stored(manifest, _OWN)
@@ -347,9 +352,9 @@ def _lock(directory: Path) -> Iterator[None]:
         yield
 
 
-def _service_cidrs(options: Options) -> list[str]:
-    cidrs = list(options.service_cidrs) or ["10.96.0.0/12", "fd00:10:96::/112"][: 1 + options.dual_stack]
-    if options.dual_stack and len(cidrs) == 1:
+def _service_cidrs(cluster_wide: Cluster, dual_stack: bool) -> list[str]:
+    cidrs = list(cluster_wide.service_cidrs) or ["10.96.0.0/12", "fd00:10:96::/112"][: 1 + dual_stack]
+    if dual_stack and len({family_of(cidr) for cidr in cidrs}) == 1:
         raise ConfigError(f"--service-cluster-ip-range {cidrs[0]}: --dual-stack needs a range of each family")
     if family_of(cidrs[0]) != 4:
         raise ConfigError(f"--service-cluster-ip-range {cidrs[0]}: the first one must be IPv4")
@@ -358,10 +363,13 @@ def _service_cidrs(options: Options) -> list[str]:
     return cidrs
 
 
-def _nodes(manifests: Sequence[Manifest], count: int, dual_stack: bool) -> list[NodeState]:
-    """The nodes: those of the manifests, with the addresses and pod CIDRs that these give, or `count` of the lab's own."""
+def _nodes(manifests: Sequence[Manifest], count: int, dual_stack: bool, pod_cidrs: Sequence[str]) -> list[NodeState]:
+    """The nodes: those of the manifests, with the addresses and pod CIDRs that these give, or `count` of the lab's own.
+
+    Other pod CIDRs are parts of `pod_cidrs`, the cluster's, where it has any.
+    """
     given: list[Node] = inventory_of([m for m in manifests if m.key.startswith("Node/")]).nodes
-    nodes = network.default_nodes(len(given) or count, dual_stack)
+    nodes = network.default_nodes(len(given) or count, dual_stack, pod_cidrs)
     families = (4, 6)[: 1 + dual_stack]
     for state, node in zip(nodes, given, strict=False):
         state.name = node.metadata.name

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_interface, ip_network
+from itertools import islice
 
+from ..errors import ConfigError
 from .state import NodeState, PodState
 
 __all__ = [
@@ -29,6 +31,7 @@ VXLAN = "vxlan0"
 _GATEWAY = ("192.0.2.1", "2001:db8:1::1")
 _CLIENT_GATEWAY = ("203.0.113.1", "2001:db8:2::1")
 _POD_GATEWAY = ("169.254.1.1", "fe80::1")
+_POD_CIDRS = {4: "10.244.0.0/16", 6: "fd00:10:244::/48"}
 _MTU = 1450  # of pods over VXLAN: 1500 less its headers
 _VXLAN_PORT = 8472  # flannel's, and Linux's own default
 
@@ -36,18 +39,33 @@ forwarding = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 """Sysctls of what routes."""
 
 
-def default_nodes(count: int, dual_stack: bool) -> list[NodeState]:
-    """node-a, node-b, ... with addresses and pod CIDRs that nobody else has."""
+def default_nodes(count: int, dual_stack: bool, pod_cidrs: Iterable[str] = ()) -> list[NodeState]:
+    """node-a, node-b, ... with addresses and pod CIDRs that nobody else has: parts of `pod_cidrs`, or of the lab's own.
+
+    Raises ConfigError for ranges that are too small.
+    """
+    ranges = [_parts(pod_cidrs, version, count) for version in (4, 6)[: 1 + dual_stack]]
     names = [f"node-{chr(97 + i)}" if i < 26 else f"node-{i}" for i in range(count)]
     return [
         NodeState(
             name=name,
             ips=[f"192.0.2.{10 + i}", f"2001:db8:1::{10 + i:x}"][: 1 + dual_stack],
-            pod_cidrs=[f"10.244.{i}.0/24", f"fd00:10:244:{i:x}::/64"][: 1 + dual_stack],
+            pod_cidrs=[every[i] for every in ranges],
             labels={"kubernetes.io/hostname": name},
         )
         for i, name in enumerate(names)
     ]
+
+
+def _parts(pod_cidrs: Iterable[str], version: int, count: int) -> list[str]:
+    """`count` ranges for nodes out of the first of `pod_cidrs` with this IP version; a /24 or a /64 each where they fit."""
+    networks = [ip_network(cidr) for cidr in pod_cidrs]
+    whole = next((network for network in networks if network.version == version), ip_network(_POD_CIDRS[version]))
+    usual, longest = (24, 29) if version == 4 else (64, 125)
+    length = max(usual, whole.prefixlen + (count - 1).bit_length())
+    if length > longest:
+        raise ConfigError(f"the pod CIDR {whole} is too small for {count} nodes: each needs a /{longest}")
+    return [str(part) for part in islice(whole.subnets(new_prefix=length), count)]
 
 
 def fabric_lines(nodes: Iterable[NodeState], spaces: dict[str, str], client: str, routes: bool, families: int) -> Iterator[str]:

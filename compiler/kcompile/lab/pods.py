@@ -250,10 +250,14 @@ class Kubelet:
 
 
 def name_servers(state: LabState) -> list[str]:
-    """The clusterIPs of the lab's DNS Service: the tenth address of each range, as kubeadm has it."""
+    """The clusterIPs of the lab's DNS Service: the tenth address of each family's first range, as kubeadm has it."""
     from ipaddress import ip_network
 
-    return [str(ip_network(cidr)[10]) for cidr in state.service_cidrs]
+    first: dict[int, str] = {}
+    for cidr in state.service_cidrs:
+        network = ip_network(cidr)
+        first.setdefault(network.version, str(network[10]))
+    return list(first.values())
 
 
 def _field(pod: PodState, state: LabState, path: str) -> str:

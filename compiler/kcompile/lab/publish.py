@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from ..errors import KernelError
-from ..spec.allocate import allocate
 from ..spec.complete import complete
 from ..spec.inventory import Inventory
 from ..spec.objects import Object, Origin
@@ -21,6 +20,7 @@ from ..spec.state import AllocationState
 from . import bpffs, spaces
 from .manifests import Manifest, inventory_of
 from .state import LabState, NodeState, PodState
+from .system import range_options
 from .workloads import origin_of, pod_manifest
 
 __all__ = ["cluster", "node_manifest", "program", "publish"]
@@ -49,7 +49,7 @@ def cluster(state: LabState, pods: Iterable[PodState], allocations: AllocationSt
     manifests += [Manifest(f"Node//{node.name}", node_manifest(node), Origin()) for node in state.nodes]
     manifests += [Manifest(f"Pod/{pod.key}", pod_manifest(pod, state.node(pod.node)), Origin()) for pod in pods if pod.node]
     inventory = inventory_of(manifests)
-    allocations = allocate(inventory.services, allocations, service_cidrs=state.service_cidrs, avoid=set(state.retired))
+    allocations = state.cluster.allocate(inventory.services, allocations, avoid=set(state.retired))
     complete(inventory)
     return inventory, allocations
 
@@ -105,6 +105,7 @@ def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]]
         os.environ["KCOMPILE_BPF_DIR"] = str(bpffs.folder(directory))
         kcompile(["apply", *words])
 
+    ranges = range_options(state.cluster)
     started = []
     for node in state.nodes:
         own = directory / "nodes" / node.name
@@ -112,6 +113,7 @@ def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]]
         name = spaces.space(state.name, "node", node.name)
         files = ["-f", str(directory / "cluster/cluster.json"), "--config", str(directory / "cluster/config.json")]
         place = ["--node", node.name, "--netns", name, *mode, "--state", str(own / "allocations.json")]
+        place += ranges
         output = (own / "apply.log").open("w+")
         started.append((node, output, spaces.fork(name, functools.partial(apply, [*files, *place]), output.fileno())))
     warnings: dict[str, None] = {}

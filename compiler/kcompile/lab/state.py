@@ -17,6 +17,9 @@ from typing import Any
 import msgspec
 
 from ..errors import ConfigError, InputError
+from ..spec.addresses import family_of
+from ..spec.allocate import DEFAULT_NODE_PORT_RANGE
+from ..spec.cluster import Cluster
 
 __all__ = ["LabState", "NodeState", "PodState", "Stored", "check_name", "lab_directory", "labs"]
 
@@ -77,6 +80,7 @@ class LabState(msgspec.Struct, kw_only=True):
     domain: str
     service_cidrs: list[str]
     created: float
+    node_port_range: tuple[int, int] = DEFAULT_NODE_PORT_RANGE
     version: int = _VERSION
     nodes: list[NodeState] = []
     pods: list[PodState] = []
@@ -88,7 +92,12 @@ class LabState(msgspec.Struct, kw_only=True):
 
     @property
     def dual_stack(self) -> bool:
-        return len(self.service_cidrs) > 1
+        return len({family_of(cidr) for cidr in self.service_cidrs}) > 1
+
+    @property
+    def cluster(self) -> Cluster:
+        """What belongs to the cluster as a whole, as every verb takes it."""
+        return Cluster(service_cidrs=tuple(self.service_cidrs), node_port_range=self.node_port_range, domain=self.domain)
 
     def node(self, name: str) -> NodeState:
         """The node called `name`, which there is."""

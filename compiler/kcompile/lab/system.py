@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-__all__ = ["DNS", "system_objects"]
+from ..spec.cluster import Cluster
+
+__all__ = ["DNS", "range_options", "system_objects"]
 
 DNS = "kube-system/coredns"
 """The Deployment's name is CoreDNS's in every cluster, and so it is here; what runs is ``kcompile dns serve``."""
 _LABELS = {"k8s-app": "kube-dns"}
+_CLUSTER_FILES = ["-f", "/cluster/cluster.json", "--state", "/cluster/none.json"]
 
 
-def system_objects(cluster: str, domain: str, addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Its manifests. `cluster`: the folder with cluster.json; `addresses`: the Service's."""
+def range_options(cluster: Cluster) -> list[str]:
+    """The options by which another kcompile takes the same addresses and ports of Services as `cluster` does."""
+    low, high = cluster.node_port_range
+    return ["--service-cluster-ip-range", ",".join(cluster.service_cidrs), "--service-node-port-range", f"{low}-{high}"]
+
+
+def system_objects(folder: str, cluster: Cluster, addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Its manifests. `folder`: the one with cluster.json; `addresses`: the Service's."""
     families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
     listen = [word for family in families for word in ("--listen", "::" if family == "IPv6" else "0.0.0.0")]
     container = {
         "name": "dns",
         "image": "kcompile/dns",
-        "args": ["-f", "/cluster/cluster.json", "--state", "/cluster/none.json", "--cluster-domain", domain, *listen],
+        "args": [*_CLUSTER_FILES, "--cluster-domain", cluster.domain, *range_options(cluster), *listen],
         "ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}],
         "volumeMounts": [{"name": "cluster", "mountPath": "/cluster", "readOnly": True}],
     }
@@ -32,7 +41,7 @@ def system_objects(cluster: str, domain: str, addresses: Sequence[str]) -> Itera
             "selector": {"matchLabels": _LABELS},
             "template": {
                 "metadata": {"labels": _LABELS},
-                "spec": {"containers": [container], "volumes": [{"name": "cluster", "hostPath": {"path": cluster}}]},
+                "spec": {"containers": [container], "volumes": [{"name": "cluster", "hostPath": {"path": folder}}]},
             },
         },
     }

@@ -21,6 +21,7 @@ __all__ = ["DEFAULT_NODE_PORT_RANGE", "DEFAULT_SERVICE_CIDRS", "allocate"]
 
 DEFAULT_SERVICE_CIDRS = ("10.96.0.0/12",)  # kubeadm's
 DEFAULT_NODE_PORT_RANGE = (30000, 32767)
+_SERVICE_CIDRS = "--service-cluster-ip-range"  # the option, for messages
 
 
 @gc_paused()
@@ -101,12 +102,13 @@ class _Allocation:
 
     def check_range(self, service: Service) -> None:
         low, high = self.node_ports
+        outside = f"is outside the node port range {low}-{high} (--service-node-port-range)"
         for index, port in enumerate(service.spec.ports):
             if port.node_port and not low <= port.node_port <= high:
-                raise conflict(service, f"spec.ports[{index}].nodePort", f"{port.node_port} is outside the node port range {low}-{high}")
+                raise conflict(service, f"spec.ports[{index}].nodePort", f"{port.node_port} {outside}")
         health = service.spec.health_check_node_port
         if health and not low <= health <= high:
-            raise conflict(service, "spec.healthCheckNodePort", f"{health} is outside the node port range {low}-{high}")
+            raise conflict(service, "spec.healthCheckNodePort", f"{health} {outside}")
 
     # --- what was allocated before and is still free ---
 
@@ -160,7 +162,7 @@ class _Allocation:
     def _new_address(self, service: Service, family: int) -> str:
         networks = [net for net in self.networks if net.version == family]
         if not networks:
-            raise conflict(service, "spec.clusterIP", f"can't be allocated: there is no IPv{family} service CIDR")
+            raise conflict(service, "spec.clusterIP", f"can't be allocated: there is no IPv{family} service CIDR ({_SERVICE_CIDRS})")
         spare = ""
         for net in networks:
             # The network's own address is out, and so are IPv4's broadcast and the first address, which is kubernetes.default's.
@@ -174,7 +176,7 @@ class _Allocation:
                     spare = spare or address
         if spare:
             return spare
-        raise conflict(service, "spec.clusterIP", f"can't be allocated: {', '.join(map(str, networks))} is used up")
+        raise conflict(service, "spec.clusterIP", f"can't be allocated: {', '.join(map(str, networks))} is used up ({_SERVICE_CIDRS})")
 
     def _new_port(self, service: Service, key: str) -> int:
         low, high = self.node_ports
@@ -183,7 +185,7 @@ class _Allocation:
         for offset in _probe(key, 0, size - 1, reserved - 1):
             if low + offset not in self.claims.port_numbers:
                 return low + offset
-        raise conflict(service, "spec.ports", f"no nodePort is left in {low}-{high}")
+        raise conflict(service, "spec.ports", f"no nodePort is left in {low}-{high} (--service-node-port-range)")
 
     def _shared_port(self, service: Service, port: ServicePort) -> int:
         """The nodePort of the same port number under another protocol (svcPortToNodePort in alloc.go), 0 if there is none."""

@@ -1,8 +1,11 @@
-"""A configuration file to a `Config`: a KubeProxyConfiguration as it is, kcompile's short form, or both, the short form's values on top."""
+"""A configuration file to a `Config`: kube-proxy's, kcompile's short form, kubeadm's, or several of them.
+
+Where more than one says something, the short form wins over the KubeProxyConfiguration, and that over kubeadm's ClusterConfiguration.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,11 +13,15 @@ from msgspec import UNSET
 
 from ..errors import ConfigError
 from ..ir.node import DetectMode
+from .addresses import family_of
 from .allocate import DEFAULT_NODE_PORT_RANGE
 from .check_service import SCHEDULERS
+from .config_fields import Findings, read_struct, warn_unknown
+from .config_files import documents
 from .decode import without_nulls
-from .fieldtypes import decode_field
+from .fieldtypes import PortRange, decode_field
 from .kubeproxy import (
+    ClusterConfiguration,
     CompilerConfiguration,
     ConntrackSection,
     IptablesSection,
@@ -22,24 +29,36 @@ from .kubeproxy import (
     KubeProxyConfiguration,
     NftablesSection,
 )
-from .reader import Unreadable, check_text, read
-from .text import Wrong, explain, printable, shown
-from .yaml_reader import yaml_documents
+from .reader import STDIN, Unreadable, check_text, read
+from .text import Wrong, printable, shown
 
 __all__ = ["Config", "load_config"]
 
 _MAX_BYTES = 4 << 20
 _MODES = ("", "iptables", "nftables", "ipvs", "xdp")
-_FORMS: dict[str, tuple[str, type[Any]]] = {
-    "KubeProxyConfiguration": ("kubeproxy.config.k8s.io/v1alpha1", KubeProxyConfiguration),
-    "CompilerConfiguration": ("kcompile.dev/v1alpha1", CompilerConfiguration),
+# Fields of a KubeProxyConfiguration that nothing here reads, with the values that kube-proxy has for them anyway.
+_UNUSED: dict[str, tuple[Any, ...]] = {
+    "featureGates": (),
+    "clientConnection.acceptContentTypes": (),
+    "clientConnection.contentType": ("application/vnd.kubernetes.protobuf",),
+    "clientConnection.qps": (5,),
+    "clientConnection.burst": (10,),
+    "logging": (),
+    "bindAddress": ("0.0.0.0", "::"),
+    "bindAddressHardFail": (),
+    "enableProfiling": (),
+    "showHiddenMetricsForVersion": (),
+    "winkernel": (),
+    "oomScoreAdj": (-999,),
+    "configSyncPeriod": ("15m", "15m0s"),
+    "portRange": (),
+    "windowsRunAsService": (),
 }
-# Fields of a KubeProxyConfiguration that nothing here reads; a value other than the default is worth a warning.
-_UNUSED = (
-    "featureGates", "clientConnection.acceptContentTypes", "clientConnection.contentType", "clientConnection.qps",
-    "clientConnection.burst", "logging", "bindAddress", "bindAddressHardFail", "enableProfiling", "showHiddenMetricsForVersion",
-    "winkernel", "oomScoreAdj", "configSyncPeriod", "portRange", "windowsRunAsService",
-)  # fmt: skip
+_LOGGING_DEFAULTS = ("text", "5s", 5_000_000_000)
+# Fields that a KubeProxyConfiguration had before 1.36, and files still have.
+_RETIRED = ("udpIdleTimeout", "resourceContainer", "conntrack.max")
+_SYNC_PERIOD = 30  # seconds; kube-proxy's, where none is set
+_NODE_PORT_RANGE = "service-node-port-range"  # the API server's option
 
 # ip_vs_set_timeout(): as many ticks as a signed int can count, where the kernel has 1000 a second
 _LONGEST = (2**31 - 1) // 1000
@@ -64,6 +83,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     node_port_range: tuple[int, int] = DEFAULT_NODE_PORT_RANGE
     node_port_addresses: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+    cluster_domain: str = ""
     masquerade_all: bool | None = None
     masquerade_bit: int | None = None
     localhost_node_ports: bool = True
@@ -80,52 +101,55 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.nftables if mode == "nftables" else self.iptables
 
 
-def load_config(path: str) -> Config:
-    """Read `path`. Raises ConfigError with file, document and field; a file without any document gives the defaults."""
-    source = printable(path)
-    found: dict[type[Any], tuple[int, Any]] = {}
-    warnings: list[str] = []
+def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:
+    """Read `path` (``-`` is standard input); `pod_cidrs` stand above those of the file. A file without any document gives the defaults.
+
+    Raises ConfigError with everything that is wrong, each with document and field.
+    """
+    findings = Findings(printable(STDIN if path == "-" else path))
+    found: dict[type[Any], _Found] = {}
     try:
-        for number, document in yaml_documents(check_text(read(path, None, _MAX_BYTES))):
-            if document is None:
-                continue
-            value = _decode(without_nulls(document), number)
-            if type(value) in found:
-                raise Wrong(f"a second {type(value).__name__}", document=number)
-            found[type(value)] = number, value
-            if isinstance(value, KubeProxyConfiguration):
-                warnings = [f"{source}: {field}: not used by kcompile" for field in _unused(without_nulls(document))]
-        return _merged(source, found, warnings)
+        for document in documents(check_text(read(path, None, _MAX_BYTES))):
+            if document.form in found:
+                raise Wrong(f"a second {document.form.__name__}", field=document.where)
+            found[document.form] = _read(document.form, document.value, findings, document.where)
     except Unreadable as error:
-        raise ConfigError(f"{source}: {error.message}") from None
+        raise ConfigError(f"{findings.source}: {error.message}") from None
     except Wrong as error:
-        parts = (source, f"document {error.document}" if error.document else "", error.field, error.message)
-        raise ConfigError(": ".join(part for part in parts if part)) from None
+        where = f"document {error.document}" if error.document else ""
+        raise ConfigError(": ".join(part for part in (findings.source, where, error.field, error.message) if part)) from None
+    config = _merged(found, findings, tuple(pod_cidrs))
+    findings.refuse()
+    return msgspec.structs.replace(config, pod_cidrs=tuple(pod_cidrs)) if pod_cidrs else config
 
 
-def _decode(document: Any, number: int) -> Any:
-    if not isinstance(document, dict):
-        raise Wrong("a configuration must be a mapping", document=number)
-    kind, version = document.get("kind", "CompilerConfiguration"), document.get("apiVersion")
-    if not isinstance(kind, str) or kind not in _FORMS:
-        raise Wrong(f"{shown(kind)} is not one of {', '.join(_FORMS)}", document=number, field="kind")
-    wanted, form = _FORMS[kind]
-    if version != wanted and (version is not None or "kind" in document):
-        raise Wrong(f"{shown(version)} is not {wanted}", document=number, field="apiVersion")
-    try:
-        return msgspec.convert(document, form, dec_hook=decode_field)
-    except msgspec.ValidationError as error:
-        wrong = explain(error, document)
-        wrong.document = number
-        raise wrong from None
+class _Found(msgspec.Struct):
+    """A document that was read: `value` has the defaults where something in it is wrong."""
+
+    where: str
+    value: Any
+
+
+def _read(form: type[Any], value: dict[str, Any], findings: Findings, where: str) -> _Found:
+    """As kube-proxy reads its own and kubeadm its: what is unknown is warned about. kcompile's own form is strict."""
+    if form is KubeProxyConfiguration:
+        warn_unknown(form, value, findings, _RETIRED)
+        if unused := list(_unused(without_nulls(value))):
+            findings.warn(", ".join(unused), "not used by kcompile")
+    read = read_struct(form, without_nulls(value), findings, where, strict=form is CompilerConfiguration)
+    return _Found(where, _default(form) if read is None else read)
+
+
+def _default(form: type[Any]) -> Any:
+    return form(api_version="", kind="") if form is KubeProxyConfiguration else form()
 
 
 def _unused(document: Any, prefix: str = "") -> Iterator[str]:
-    """The unused fields that are set: kubeadm writes out every field, mostly with an empty value."""
+    """The unused fields that say more than kube-proxy's own default: kubeadm writes out every field, mostly with an empty value."""
     for key, value in document.items():
         field = prefix + key
         if field in _UNUSED:
-            if not _is_empty(value) and not (field == "bindAddress" and value in ("0.0.0.0", "::")):
+            if not _is_empty(value) and value not in _UNUSED[field]:
                 yield field
         elif isinstance(value, dict) and not prefix:
             yield from _unused(value, f"{field}.")
@@ -134,17 +158,56 @@ def _unused(document: Any, prefix: str = "") -> Iterator[str]:
 def _is_empty(value: Any) -> bool:
     if isinstance(value, dict):
         return all(_is_empty(inner) for inner in value.values())
-    return value in ("", 0, False, None, "0", "0s", [])
+    return value in ("", 0, False, None, "0", "0s", [], *_LOGGING_DEFAULTS)
 
 
-def _merged(source: str, found: dict[type[Any], tuple[int, Any]], warnings: list[str]) -> Config:
-    proxy_document, proxy = found.get(KubeProxyConfiguration, (0, KubeProxyConfiguration(api_version="", kind="")))
-    short_document, short = found.get(CompilerConfiguration, (0, CompilerConfiguration()))
-    _check(proxy, proxy_document)
-    _check(short, short_document)
-    detect = _proxy_detector(proxy, proxy_document, source, warnings) if short.detect_local is UNSET else _detector(short, short_document)
+def _merged(found: dict[type[Any], _Found], findings: Findings, pod_cidrs: tuple[str, ...]) -> Config:
+    proxy, short, cluster = (
+        found.get(form) or _Found("", _default(form)) for form in (KubeProxyConfiguration, CompilerConfiguration, ClusterConfiguration)
+    )
+    _check(proxy.value, proxy.where, findings)
+    _check(short.value, short.where, findings)
+    kubeadm = _from_kubeadm(cluster.value, cluster.where, findings)
+    return _layered(short.value, proxy.value, kubeadm, findings, _detector(short, proxy, kubeadm.pods, pod_cidrs, findings))
+
+
+class _Kubeadm(msgspec.Struct):
+    """What a ClusterConfiguration says: empty or None where it says nothing."""
+
+    services: tuple[str, ...]
+    pods: tuple[str, ...]
+    domain: str
+    node_ports: PortRange | None
+
+
+def _from_kubeadm(form: ClusterConfiguration, where: str, findings: Findings) -> _Kubeadm:
+    node_ports = None
+    text = _extra_argument(form.api_server.extra_args, _NODE_PORT_RANGE)
+    if text is not None:
+        try:
+            node_ports = decode_field(PortRange, text)
+        except ValueError as error:
+            findings.wrong(where, f"apiServer.extraArgs.{_NODE_PORT_RANGE}", str(error))
+    networking = form.networking
+    return _Kubeadm(networking.service_subnet, networking.pod_subnet, networking.dns_domain, node_ports)
+
+
+def _extra_argument(arguments: Any, name: str) -> Any:
+    """The value of an argument of a component: v1beta3 has a mapping of them, v1beta4 a list of names and values."""
+    if isinstance(arguments, dict):
+        return arguments.get(name)
+    for each in arguments if isinstance(arguments, list) else ():
+        if isinstance(each, dict) and each.get("name") == name:
+            return each.get("value")
+    return None
+
+
+_Detect = tuple[DetectMode, tuple[str, ...], str]
+
+
+def _layered(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubeadm: _Kubeadm, findings: Findings, detect: _Detect) -> Config:
     return Config(
-        source=source,
+        source=findings.source,
         mode=_first(short.mode, proxy.mode),
         compat=_first(short.compat, ""),
         hostname=_first(short.hostname_override, proxy.hostname_override),
@@ -152,9 +215,11 @@ def _merged(source: str, found: dict[type[Any], tuple[int, Any]], warnings: list
         detect_mode=detect[0],
         detect_cidrs=detect[1],
         detect_interface=detect[2],
-        node_port_range=_first(short.node_port_range, DEFAULT_NODE_PORT_RANGE),
+        node_port_range=_first(short.node_port_range, kubeadm.node_ports or DEFAULT_NODE_PORT_RANGE),
         node_port_addresses=tuple(_first(short.node_port_addresses, proxy.node_port_addresses)),
-        service_cidrs=tuple(_first(short.service_cidrs, [])),
+        service_cidrs=tuple(_first(short.service_cidrs, kubeadm.services)),
+        pod_cidrs=_pod_cidrs(short, proxy, kubeadm),
+        cluster_domain=_first(short.cluster_domain, kubeadm.domain),
         masquerade_all=_first(short.masquerade_all, None),
         masquerade_bit=_first(short.masquerade_bit, None),
         localhost_node_ports=_first(short.localhost_node_ports, proxy.iptables.localhost_node_ports) is not False,
@@ -164,8 +229,15 @@ def _merged(source: str, found: dict[type[Any], tuple[int, Any]], warnings: list
         conntrack=proxy.conntrack,
         healthz_bind_address=proxy.healthz_bind_address,
         metrics_bind_address=proxy.metrics_bind_address,
-        warnings=tuple(warnings),
+        warnings=tuple(findings.warnings),
     )
+
+
+def _pod_cidrs(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubeadm: _Kubeadm) -> tuple[str, ...]:
+    """The addresses of all pods of the cluster, whether local ones are told by them or not."""
+    local = short.detect_local
+    own = tuple(local.cidrs) if local is not UNSET else ()
+    return own or proxy.cluster_cidr or kubeadm.pods
 
 
 def _first(short: Any, proxy: _T) -> _T:
@@ -173,55 +245,72 @@ def _first(short: Any, proxy: _T) -> _T:
     return proxy if short is UNSET else short
 
 
-def _check(form: KubeProxyConfiguration | CompilerConfiguration, document: int) -> None:
+def _check(form: KubeProxyConfiguration | CompilerConfiguration, where: str, findings: Findings) -> None:
     """What one field's type doesn't say."""
     modes = _MODES[:-1] if isinstance(form, KubeProxyConfiguration) else _MODES
     if form.mode is not UNSET and form.mode not in modes:
-        raise Wrong(f"{shown(form.mode)} is not one of {', '.join(modes[1:])}", document=document, field="mode")
-    if isinstance(form, CompilerConfiguration) and form.compat not in (UNSET, "", "iptables", "nftables"):
-        raise Wrong(f"{shown(form.compat)} is not one of iptables, nftables", document=document, field="compat")
+        findings.wrong(where, "mode", f"{shown(form.mode)} is not one of {', '.join(modes[1:])}")
     addresses = form.node_port_addresses
     if addresses is not UNSET and "primary" in addresses and len(addresses) > 1:
-        raise Wrong("'primary' stands alone or not at all", document=document, field="nodePortAddresses")
-    if isinstance(form, KubeProxyConfiguration) and form.ipvs.scheduler not in ("", *SCHEDULERS):
-        raise Wrong(f"{shown(form.ipvs.scheduler)} is not a scheduler of IPVS", document=document, field="ipvs.scheduler")
+        findings.wrong(where, "nodePortAddresses", "'primary' stands alone or not at all")
     if isinstance(form, KubeProxyConfiguration):
-        given = {"tcpTimeout": form.ipvs.tcp_timeout, "tcpFinTimeout": form.ipvs.tcp_fin_timeout, "udpTimeout": form.ipvs.udp_timeout}
-        for field, seconds in given.items():
-            if seconds > _LONGEST:
-                raise Wrong(f"more than {_LONGEST} seconds", document=document, field=f"ipvs.{field}")
+        _check_proxy(form, where, findings)
+    elif form.compat not in (UNSET, "", "iptables", "nftables"):
+        findings.wrong(where, "compat", f"{shown(form.compat)} is not one of iptables, nftables")
 
 
-_Detect = tuple[DetectMode, tuple[str, ...], str]
+def _check_proxy(form: KubeProxyConfiguration, where: str, findings: Findings) -> None:
+    """The rest of pkg/proxy/apis/config/validation. Sections of other modes are checked too: --mode may choose them."""
+    if form.ipvs.scheduler not in ("", *SCHEDULERS):
+        findings.wrong(where, "ipvs.scheduler", f"{shown(form.ipvs.scheduler)} is not a scheduler of IPVS")
+    given = {"tcpTimeout": form.ipvs.tcp_timeout, "tcpFinTimeout": form.ipvs.tcp_fin_timeout, "udpTimeout": form.ipvs.udp_timeout}
+    for field, seconds in given.items():
+        if seconds > _LONGEST:
+            findings.wrong(where, f"ipvs.{field}", f"more than {_LONGEST} seconds")
+    name = form.mode if form.mode in ("ipvs", "nftables") else "iptables"
+    section: IptablesSection | NftablesSection | IpvsSection = getattr(form, name)
+    if section.min_sync_period > (section.sync_period or _SYNC_PERIOD):
+        findings.wrong(where, f"{name}.syncPeriod", f"must not be shorter than {name}.minSyncPeriod")
+    cidrs = form.cluster_cidr
+    families = {family_of(cidr) for cidr in cidrs}
+    if form.detect_local_mode in ("", "ClusterCIDR") and len(families) < len(cidrs):
+        findings.wrong(where, "clusterCIDR", "must be one CIDR, or one of each family")
 
 
-def _detector(form: CompilerConfiguration, document: int) -> _Detect:
-    local = form.detect_local
-    assert local is not UNSET
-    mode = DetectMode.NONE if local.mode == "None" else DetectMode(local.mode)
-    return _checked((mode, tuple(local.cidrs), _interface(mode, local.bridge_interface, local.interface_name_prefix)), document)
+def _detector(short: _Found, proxy: _Found, kubeadm_pods: tuple[str, ...], pod_cidrs: tuple[str, ...], findings: Findings) -> _Detect:
+    """Who is a local pod: `pod_cidrs` of the command line where there are any, else as the file has it.
 
-
-def _proxy_detector(form: KubeProxyConfiguration, document: int, source: str, warnings: list[str]) -> _Detect:
-    """SetDefaults_KubeProxyConfiguration: a clusterCIDR without a mode is mode ClusterCIDR."""
-    cidrs = (*form.cluster_cidr, *form.detect_local.cluster_cidrs)
-    mode = DetectMode(form.detect_local_mode or ("ClusterCIDR" if cidrs else ""))
-    if mode is DetectMode.CLUSTER_CIDR and not cidrs:  # kube-proxy goes on without a detector too
-        warnings.append(f"{source}: detectLocalMode: ClusterCIDR without a clusterCIDR detects nothing")
-        mode = DetectMode.NONE
-    interface = _interface(mode, form.detect_local.bridge_interface, form.detect_local.interface_name_prefix)
-    return _checked((mode, cidrs, interface), document)
-
-
-def _interface(mode: DetectMode, bridge: str, prefix: str) -> str:
-    return {DetectMode.BRIDGE_INTERFACE: bridge, DetectMode.INTERFACE_NAME_PREFIX: prefix}.get(mode, "")
-
-
-def _checked(detect: _Detect, document: int) -> _Detect:
-    mode, cidrs, interface = detect
+    After SetDefaults_KubeProxyConfiguration: a clusterCIDR without a mode is mode ClusterCIDR. kubeadm puts its podSubnet there.
+    """
+    form, local = proxy.value, short.value.detect_local
+    cidrs = form.cluster_cidr or kubeadm_pods
+    own = local is not UNSET
+    if own:
+        mode = DetectMode.NONE if local.mode == "None" else DetectMode(local.mode)
+        cidrs = tuple(local.cidrs) or cidrs
+    else:
+        local = form.detect_local
+        mode = DetectMode(form.detect_local_mode or ("ClusterCIDR" if cidrs else ""))
+    if mode is DetectMode.NODE_CIDR:
+        return mode, pod_cidrs, ""
+    if pod_cidrs:
+        return DetectMode.CLUSTER_CIDR, pod_cidrs, ""
+    where = short.where if own else proxy.where
     if mode is DetectMode.CLUSTER_CIDR and not cidrs:
-        raise Wrong("detecting by ClusterCIDR needs the cluster's CIDRs", document=document, field="detectLocal")
-    if mode in (DetectMode.BRIDGE_INTERFACE, DetectMode.INTERFACE_NAME_PREFIX) and not interface:
-        field = "detectLocal.bridgeInterface" if mode is DetectMode.BRIDGE_INTERFACE else "detectLocal.interfaceNamePrefix"
-        raise Wrong(f"is required with {mode.value}", document=document, field=field)
-    return detect
+        if own:
+            findings.wrong(where, "detectLocal", "detecting by ClusterCIDR needs the cluster's CIDRs (--pod-cidr)")
+        else:  # kube-proxy goes on without a detector too
+            findings.warn("detectLocalMode", "ClusterCIDR without a clusterCIDR detects nothing (--pod-cidr)")
+        return DetectMode.NONE, (), ""
+    return mode, cidrs, _interface(mode, local.bridge_interface, local.interface_name_prefix, where, findings)
+
+
+def _interface(mode: DetectMode, bridge: str, prefix: str, where: str, findings: Findings) -> str:
+    by_interface = {
+        DetectMode.BRIDGE_INTERFACE: ("bridgeInterface", bridge),
+        DetectMode.INTERFACE_NAME_PREFIX: ("interfaceNamePrefix", prefix),
+    }
+    field, name = by_interface.get(mode, ("", ""))
+    if field and not name:
+        findings.wrong(where, f"detectLocal.{field}", f"is required with {mode.value}")
+    return name

@@ -6,13 +6,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .addresses import BadAddress, canonical_cidr, unpack
-from .names import is_dns_subdomain, is_interface
+from .addresses import BadAddress, canonical_cidr, canonical_ip
+from .names import is_cluster_domain, is_dns_subdomain, is_interface
 from .text import shown
 
-__all__ = ["BindAddress", "Cidr", "CidrPair", "Interface", "NodeName", "NodePortAddress", "PortRange", "Seconds", "decode_field"]
+__all__ = [
+    "BindAddress", "Cidr", "CidrPair", "Domain", "HealthzAddress", "Interface", "IpText", "MetricsAddress", "NodeName",
+    "NodePortAddress", "PortRange", "PortRangeText", "Seconds", "decode_field",
+]  # fmt: skip
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_HEALTHZ_PORT = 10256
+_METRICS_PORT = 10249
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -44,8 +49,28 @@ class PortRange(tuple[int, int]):
     """``low-high``, both included."""
 
 
+class PortRangeText(str):
+    """A range of ports in any of kube-proxy's spellings (ParsePortRange): ``n``, ``n-m``, ``n+count``; may be empty."""
+
+
+class IpText(str):
+    """An IP address; may be empty."""
+
+
+class Domain(str):
+    """A cluster's domain, without dots around it; may be empty."""
+
+
 class BindAddress(str):
     """``ip:port`` or ``[ip]:port``; may be empty."""
+
+
+class HealthzAddress(BindAddress):
+    """A bare IP gets kube-proxy's port for health checks, 10256."""
+
+
+class MetricsAddress(BindAddress):
+    """A bare IP gets kube-proxy's port for metrics, 10249."""
 
 
 def decode_field(kind: type, value: Any) -> Any:
@@ -67,9 +92,14 @@ def _seconds(text: str) -> Seconds:
     return Seconds(total)
 
 
+def _decimal(text: str) -> str:
+    """IPv4 without leading zeros: in what configures Kubernetes they are allowed, and not octal (ParseIPSloppy of k8s.io/utils/net)."""
+    return text if ":" in text else re.sub(r"(?<![0-9])0+(?=[0-9])", "", text)
+
+
 def _cidr(text: str) -> Cidr:
     try:
-        return Cidr(canonical_cidr(text.strip()))
+        return Cidr(canonical_cidr(_decimal(text.strip())))
     except BadAddress as error:
         raise ValueError(f"{shown(text)}: {error}") from None
 
@@ -103,14 +133,45 @@ def _port_range(text: str) -> PortRange:
     return PortRange((low, high))
 
 
-def _bind_address(text: str) -> BindAddress:
-    match = re.fullmatch(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})", text)
+def _port_range_text(text: str) -> PortRangeText:
+    match = re.fullmatch(r"([0-9]{1,5})(?:([-+])([0-9]{1,5}))?", text)
+    if match:
+        low, high = int(match[1]), int(match[3] or match[1])
+        if max(low, high) < 65536 and (match[2] == "+" or low <= high):
+            return PortRangeText(text)
+    if text:
+        raise ValueError(f"{shown(text)} is not a range of ports such as 300-2000")
+    return PortRangeText()
+
+
+def _ip_text(text: str) -> IpText:
     try:
-        if text and (match is None or int(match[3]) > 65535 or len(unpack(match[1] or match[2])) != (4 if match[1] else 16)):
-            raise BadAddress
+        return IpText(canonical_ip(_decimal(text)) if text else "")
     except BadAddress:
-        raise ValueError(f"{shown(text)} is not ip:port or [ip]:port") from None
-    return BindAddress(text)
+        raise ValueError(f"{shown(text)} is not an IP address") from None
+
+
+def _domain(text: str) -> Domain:
+    name = text.strip(".").lower()
+    if text and not is_cluster_domain(name):
+        raise ValueError(f"{shown(text)} is not a domain name")
+    return Domain(name)
+
+
+def _bind_address(text: str, default_port: int) -> str:
+    """`text`, a bare IP with `default_port` (AppendPortIfNeeded of pkg/proxy/util)."""
+    if not text:
+        return ""
+    match = re.fullmatch(r"(?:([^\[\]:]*)|\[([^\[\]]*)\]):([^:]*)", text)
+    address = text if match is None else match[1] or match[2] or ""
+    port = str(default_port) if match is None else match[3]
+    try:
+        address = canonical_ip(_decimal(address))
+    except BadAddress:
+        raise ValueError(f"{shown(text)} is not an IP address, ip:port or [ip]:port") from None
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise ValueError(f"{shown(text)}: {shown(port)} is not a port (1-65535)")
+    return f"[{address}]:{int(port)}" if ":" in address else f"{address}:{int(port)}"
 
 
 _PARSERS: dict[type, Callable[[str], Any]] = {
@@ -121,5 +182,9 @@ _PARSERS: dict[type, Callable[[str], Any]] = {
     NodeName: _node_name,
     NodePortAddress: _node_port_address,
     PortRange: _port_range,
-    BindAddress: _bind_address,
+    PortRangeText: _port_range_text,
+    IpText: _ip_text,
+    Domain: _domain,
+    HealthzAddress: lambda text: HealthzAddress(_bind_address(text, _HEALTHZ_PORT)),
+    MetricsAddress: lambda text: MetricsAddress(_bind_address(text, _METRICS_PORT)),
 }

@@ -1,7 +1,7 @@
-"""The two documents that a configuration file may hold, field by field.
+"""The documents that a configuration file may hold, field by field.
 
-`KubeProxyConfiguration` is k8s.io/kube-proxy/config/v1alpha1 of Kubernetes 1.36, whole: an unknown field is a mistake of the user's.
-`CompilerConfiguration` is kcompile's own short form.
+`KubeProxyConfiguration` is k8s.io/kube-proxy/config/v1alpha1 of Kubernetes 1.36, whole. `CompilerConfiguration` is kcompile's own
+short form. Of kubeadm's `ClusterConfiguration` only what a dataplane needs is here.
 """
 
 from __future__ import annotations
@@ -11,10 +11,24 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from .fieldtypes import BindAddress, Cidr, CidrPair, Interface, NodeName, NodePortAddress, PortRange, Seconds
+from .fieldtypes import (
+    Cidr,
+    CidrPair,
+    Domain,
+    HealthzAddress,
+    Interface,
+    IpText,
+    MetricsAddress,
+    NodeName,
+    NodePortAddress,
+    PortRange,
+    PortRangeText,
+    Seconds,
+)
 
 __all__ = [
-    "CompilerConfiguration", "ConntrackSection", "IptablesSection", "IpvsSection", "KubeProxyConfiguration", "NftablesSection",
+    "ClusterConfiguration", "CompilerConfiguration", "ConntrackSection", "IptablesSection", "IpvsSection", "KubeProxyConfiguration",
+    "NftablesSection",
 ]  # fmt: skip
 
 Bit = Annotated[int, Meta(ge=0, le=31)]
@@ -22,7 +36,7 @@ Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _DETECT = Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
 
 
-class _Document(msgspec.Struct, rename="camel", kw_only=True, frozen=True, forbid_unknown_fields=True):
+class _Document(msgspec.Struct, rename="camel", kw_only=True, frozen=True):
     pass
 
 
@@ -67,7 +81,6 @@ class ConntrackSection(_Document, frozen=True):
 class _DetectLocal(_Document, frozen=True):
     bridge_interface: Interface = Interface()
     interface_name_prefix: Interface = Interface()
-    cluster_cidrs: list[Cidr] = msgspec.field(default=[], name="clusterCIDRs")
 
 
 class _ClientConnection(_Document, frozen=True):
@@ -75,7 +88,7 @@ class _ClientConnection(_Document, frozen=True):
     accept_content_types: str = ""
     content_type: str = ""
     qps: float = 0
-    burst: int = 0
+    burst: Count = 0
 
 
 class KubeProxyConfiguration(_Document, frozen=True):
@@ -85,9 +98,9 @@ class KubeProxyConfiguration(_Document, frozen=True):
     client_connection: _ClientConnection = _ClientConnection()
     logging: dict[str, Any] = {}
     hostname_override: NodeName = NodeName()
-    bind_address: str = ""
-    healthz_bind_address: BindAddress = BindAddress()
-    metrics_bind_address: BindAddress = BindAddress()
+    bind_address: IpText = IpText()
+    healthz_bind_address: HealthzAddress = HealthzAddress()
+    metrics_bind_address: MetricsAddress = MetricsAddress()
     bind_address_hard_fail: bool = False
     enable_profiling: bool = False
     show_hidden_metrics_for_version: str = ""
@@ -100,10 +113,10 @@ class KubeProxyConfiguration(_Document, frozen=True):
     detect_local: _DetectLocal = _DetectLocal()
     cluster_cidr: CidrPair = msgspec.field(default=CidrPair(), name="clusterCIDR")
     node_port_addresses: list[NodePortAddress] = []
-    oom_score_adj: int | None = None
+    oom_score_adj: Annotated[int, Meta(ge=-1000, le=1000)] | None = None
     conntrack: ConntrackSection = ConntrackSection()
     config_sync_period: Seconds = Seconds(0)
-    port_range: str = ""
+    port_range: PortRangeText = PortRangeText()
     windows_run_as_service: bool = False
 
 
@@ -128,4 +141,22 @@ class CompilerConfiguration(_Document, frozen=True):
     masquerade_all: bool | UnsetType = UNSET
     masquerade_bit: Bit | UnsetType = UNSET
     service_cidrs: list[Cidr] | UnsetType = msgspec.field(default=UNSET, name="serviceCIDRs")
+    cluster_domain: Domain | UnsetType = UNSET
     localhost_node_ports: bool | UnsetType = UNSET
+
+
+class _Networking(_Document, frozen=True):
+    service_subnet: CidrPair = CidrPair()
+    pod_subnet: CidrPair = CidrPair()
+    dns_domain: Domain = Domain()
+
+
+class _ApiServer(_Document, frozen=True):
+    extra_args: Any = None
+
+
+class ClusterConfiguration(_Document, frozen=True):
+    """kubeadm.k8s.io, any version: what it says of the cluster's addresses, ports and domain."""
+
+    networking: _Networking = _Networking()
+    api_server: _ApiServer = _ApiServer()

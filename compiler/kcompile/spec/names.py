@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "DNS_LABEL", "DNS_SUBDOMAIN", "IANA_NAME", "LABEL_VALUE", "SERVICE_NAME", "is_dns_label", "is_dns_subdomain", "is_iana_name",
-    "is_interface", "is_label_key", "is_label_value", "is_service_name",
+    "DNS_LABEL", "DNS_SUBDOMAIN", "IANA_NAME", "LABEL_VALUE", "SERVICE_NAME", "is_cluster_domain", "is_dns_label", "is_dns_subdomain",
+    "is_iana_name", "is_interface", "is_label_key", "is_label_value", "is_service_name",
 ]  # fmt: skip
 
 # What each rule wants, in words for messages.
@@ -24,6 +24,7 @@ _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN = r"[a-z0-9]++(?:(?:-++|\.)[a-z0-9]++)*+"  # possessive: nothing to try again, however long
 _VALUE = "[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
+is_cluster_domain = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(?:\.{_LABEL})*").fullmatch  # names of Services go before it
 is_dns_label = re.compile(_LABEL).fullmatch
 is_service_name = re.compile("[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
 is_dns_subdomain = re.compile(rf"(?=.{{1,253}}\Z){_SUBDOMAIN}").fullmatch

@@ -27,10 +27,10 @@ def pick_node(inventory: Inventory, name: str | None = None) -> Node | None:
     known = ", ".join(sorted(nodes))
     if name is None:
         if len(nodes) > 1:
-            raise SpecError(f"the input has several Nodes, name this one: {known}")
+            raise SpecError(f"the input has several Nodes, name this one with --node: {known}")
         return next(iter(nodes.values()))
     if name not in nodes:
-        raise SpecError(f"the input has no Node {shown(name)}; it has {known}")
+        raise SpecError(f"the input has no Node {shown(name)}; it has {known} (--node)")
     return nodes[name]
 
 

@@ -10,6 +10,7 @@ import msgspec
 from ..errors import ConfigError
 from ..ir.node import Compat, DetectMode, Detector, Ipvs, Settings
 from .addresses import canonical_cidr, family_of
+from .cluster import cluster_of
 from .config import Config
 from .kubeproxy import ConntrackSection, IpvsSection
 from .objects import Node, ServiceCIDR
@@ -42,13 +43,12 @@ def settings(
     mode = mode or config.mode
     section = config.section(mode)
     bit = section.masquerade_bit if config.masquerade_bit is None else config.masquerade_bit
-    given = (*config.service_cidrs, *(cidr.strip() for obj in service_cidrs for cidr in obj.spec.cidrs))
     return Settings(
         compat=compat_of(config, mode, compat),
         detector=_detector(config, node),
         masquerade_all=section.masquerade_all if config.masquerade_all is None else config.masquerade_all,
         masquerade_mark=1 << (_DEFAULT_BIT if bit is None else bit),
-        service_cidrs=tuple(dict.fromkeys(map(canonical_cidr, given))),
+        service_cidrs=cluster_of(config, service_cidrs).service_cidrs,
         drop_invalid=not config.conntrack.tcp_be_liberal,
         sysctls=_sysctls(config.conntrack, cpus or os.cpu_count() or 1),
         ipvs=Ipvs(
@@ -68,9 +68,9 @@ def _detector(config: Config, node: Node | None) -> Detector:
     if mode is DetectMode.CLUSTER_CIDR:
         return _by_cidr(mode, config.detect_cidrs)
     if mode is DetectMode.NODE_CIDR:
-        cidrs = pod_cidrs(node)
+        cidrs = config.detect_cidrs or pod_cidrs(node)
         if not cidrs:
-            raise ConfigError(f"{config.source}: detectLocal: NodeCIDR needs a Node with podCIDRs in the input")
+            raise ConfigError(f"{config.source}: detectLocal: NodeCIDR needs a Node with podCIDRs in the input, or --pod-cidr")
         return _by_cidr(mode, cidrs)
     return Detector()
 

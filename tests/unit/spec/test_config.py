@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,6 +13,8 @@ from kcompile.ir.node import DetectMode
 from kcompile.spec.config import Config, load_config
 
 PROXY = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
+KUBEADM_CLUSTER = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration"}
+FILES = Path(__file__).parent / "configurations"
 SHORT = {"apiVersion": "kcompile.dev/v1alpha1", "kind": "CompilerConfiguration"}
 
 # What kubeadm puts into the ConfigMap kube-proxy: every field, mostly unset.
@@ -137,9 +140,9 @@ def test_both_forms_merge_and_the_short_one_wins(swap, tmp_path):
         ({"featureGates": {"A": True}}, "featureGates"),
         ({"logging": {"verbosity": 4}}, "logging"),
         ({"bindAddress": "10.0.0.1"}, "bindAddress"),
-        ({"clientConnection": {"qps": 5}}, "clientConnection.qps"),
+        ({"clientConnection": {"qps": 50}}, "clientConnection.qps"),
         ({"winkernel": {"enableDSR": True}}, "winkernel"),
-        ({"oomScoreAdj": -999}, "oomScoreAdj"),
+        ({"oomScoreAdj": -500}, "oomScoreAdj"),
         ({"detectLocalMode": "ClusterCIDR"}, "detectLocalMode"),
     ],
 )
@@ -173,3 +176,150 @@ def test_bad_durations(text, tmp_path):
 def test_a_missing_file():
     with pytest.raises(ConfigError, match="nowhere: No such file"):
         load_config("nowhere")
+
+
+# --- as lenient as kube-proxy ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "warned"),
+    [
+        ({"udpIdleTimeout": "250ms"}, ("udpIdleTimeout", "a field of older versions")),
+        ({"resourceContainer": "/kube-proxy"}, ("resourceContainer", "a field of older versions")),
+        ({"conntrack": {"max": None}}, ("conntrack.max", "a field of older versions")),
+        ({"ipvs": {"masqueradeAll": True}}, ("ipvs.masqueradeAll", "it belongs to iptables or nftables")),
+        ({"iptables": None, "localhostNodePorts": False}, ("localhostNodePorts", "it belongs to iptables")),
+        ({"ipvs": {"mode": "ipvs"}}, ("ipvs.mode", "it belongs to the top level")),
+        ({"iptabels": {}}, ("iptabels", "did you mean iptables?")),
+        ({"iptables": {"masqueradeAlll": True}}, ("iptables.masqueradeAlll", "did you mean masqueradeAll?")),
+        ({"clusterCidr": "10.0.0.0/8"}, ("clusterCidr", "did you mean clusterCIDR?")),
+        ({"x\ny": 1}, ('config.yaml: ["x\\ny"]', "")),
+    ],
+)  # fmt: skip
+def test_unknown_and_misplaced_fields_warn(fields, warned, tmp_path):
+    config = loaded(tmp_path, {**PROXY, "mode": "iptables", **fields})
+    (warning,) = config.warnings
+    field, hint = warned
+    assert warning.endswith(f"{field}: unknown field, ignored as by kube-proxy" + (f": {hint}" if hint else ""))
+    assert (config.mode, config.iptables.masquerade_all, config.localhost_node_ports) == ("iptables", False, True)
+    assert config.detect_mode is DetectMode.NONE
+
+
+def test_many_unknown_fields_are_counted(tmp_path):
+    warnings = loaded(tmp_path, {**PROXY, **{f"x{number}": 1 for number in range(50)}}).warnings
+    assert len(warnings) == 21
+    assert warnings[-1].endswith("30 more unknown fields, ignored as by kube-proxy")
+
+
+def test_a_file_of_a_public_installer():
+    config = load_config(str(FILES / "easz-123.yaml"))
+    assert {warning.split(": ")[1] for warning in config.warnings} == {"udpIdleTimeout", "conntrack.max", "ipvs.masqueradeAll"}
+    assert (config.mode, config.detect_cidrs, config.iptables.masquerade_bit) == ("ipvs", ("10.244.0.0/16",), 14)
+    assert (config.ipvs.scheduler, config.conntrack.max_per_core, config.conntrack.tcp_close_wait_timeout) == ("rr", 32768, 3600)
+
+
+def test_unused_fields_share_a_line(tmp_path):
+    (warning,) = loaded(tmp_path, {**PROXY, "featureGates": {"A": True}, "enableProfiling": True, "oomScoreAdj": -999}).warnings
+    assert warning.endswith("config.yaml: enableProfiling, featureGates: not used by kcompile")
+
+
+@pytest.mark.parametrize(
+    ("text", "healthz", "metrics"),
+    [
+        ("0.0.0.0", "0.0.0.0:10256", "0.0.0.0:10249"),
+        ("::", "[::]:10256", "[::]:10249"),
+        ("::1", "[::1]:10256", "[::1]:10249"),
+        ("10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:1"),
+        ("010.000.0.08", "10.0.0.8:10256", "10.0.0.8:10249"),
+        ("[FD00::1]:65535", "[fd00::1]:65535", "[fd00::1]:65535"),
+        ("", "", ""),
+    ],
+)
+def test_addresses_without_a_port_get_kube_proxys(text, healthz, metrics, tmp_path):
+    config = loaded(tmp_path, {**PROXY, "healthzBindAddress": text, "metricsBindAddress": text})
+    assert (config.healthz_bind_address, config.metrics_bind_address) == (healthz, metrics)
+
+
+def test_leading_zeros_are_decimal(tmp_path):
+    config = loaded(tmp_path, {**PROXY, "clusterCIDR": "010.020.0.0/016", "nodePortAddresses": ["0192.0.2.0/24"]})
+    assert (config.detect_cidrs, config.node_port_addresses) == (("10.20.0.0/16",), ("192.0.2.0/24",))
+
+
+# --- what else --config takes ---
+
+
+def test_the_configmap_of_kube_proxy():
+    config = load_config(str(FILES / "cm-current.yaml"))
+    assert (config.detect_mode, config.detect_cidrs) == (DetectMode.CLUSTER_CIDR, ("172.17.0.0/16",))
+    assert (config.kubeconfig, config.warnings) == ("/var/lib/kube-proxy/kubeconfig.conf", ())
+
+
+def configmap(name: str, **data: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+@pytest.mark.parametrize("kind", ["List", "ConfigMapList"])
+def test_a_list_of_configmaps(kind, tmp_path):
+    maps = [
+        configmap("kube-root-ca.crt", **{"ca.crt": "-----BEGIN CERTIFICATE-----"}),
+        configmap("coredns", Corefile=".:53 {}"),
+        configmap("kube-proxy", **{"config.conf": yaml.safe_dump({**PROXY, "mode": "nftables"}), "kubeconfig.conf": "kind: Config"}),
+        configmap("kubeadm-config", ClusterConfiguration=yaml.safe_dump({**KUBEADM_CLUSTER, "networking": {"dnsDomain": "lan"}})),
+    ]
+    if kind == "ConfigMapList":
+        for each in maps:
+            del each["kind"], each["apiVersion"]
+    config = loaded(tmp_path, {"apiVersion": "v1", "kind": kind, "items": maps})
+    assert (config.mode, config.cluster_domain, config.warnings) == ("nftables", "lan", ())
+
+
+def test_a_file_of_kubeadm():
+    config = load_config(str(FILES / "kubeadm-init.yaml"))
+    assert (config.mode, config.service_cidrs, config.cluster_domain) == ("ipvs", ("10.96.0.0/12",), "cluster.local")
+    assert (config.detect_mode, config.detect_cidrs) == (DetectMode.CLUSTER_CIDR, ("10.244.0.0/16",))
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"service-node-port-range": "80-32767"}, [{"name": "v", "value": "2"}, {"name": "service-node-port-range", "value": "80-32767"}]],
+)
+def test_all_that_kubeadm_says_of_the_cluster(arguments, tmp_path):
+    networking = {"serviceSubnet": "10.1.0.0/16,fd00:1::/112", "podSubnet": "10.2.0.0/16,fd00:2::/48", "dnsDomain": "corp.example"}
+    document = {**KUBEADM_CLUSTER, "networking": networking, "apiServer": {"extraArgs": arguments}, "etcd": {}}
+    kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "anything": 1}
+    config = loaded(tmp_path, document, kubelet)
+    assert config.service_cidrs == ("10.1.0.0/16", "fd00:1::/112")
+    assert config.detect_cidrs == ("10.2.0.0/16", "fd00:2::/48")
+    assert (config.cluster_domain, config.node_port_range) == ("corp.example", (80, 32767))
+
+
+def test_the_more_particular_document_wins(tmp_path):
+    networking = {"serviceSubnet": "10.1.0.0/16", "podSubnet": "10.2.0.0/16", "dnsDomain": "a"}
+    documents = [
+        {**KUBEADM_CLUSTER, "networking": networking},
+        {**PROXY, "clusterCIDR": "10.3.0.0/16"},
+        {**SHORT, "serviceCIDRs": ["10.4.0.0/16"], "clusterDomain": "b"},
+    ]
+    config = loaded(tmp_path, *documents)
+    assert (config.service_cidrs, config.detect_cidrs, config.cluster_domain) == (("10.4.0.0/16",), ("10.3.0.0/16",), "b")
+
+
+# --- pods' addresses from the command line ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"),
+    [
+        ({}, "ClusterCIDR"),
+        ({"clusterCIDR": "10.3.0.0/16"}, "ClusterCIDR"),
+        ({"detectLocalMode": "ClusterCIDR"}, "ClusterCIDR"),
+        ({"detectLocalMode": "NodeCIDR", "clusterCIDR": "10.3.0.0/16"}, "NodeCIDR"),
+        ({"detectLocalMode": "BridgeInterface", "detectLocal": {"bridgeInterface": "cbr0"}}, "ClusterCIDR"),
+    ],
+)
+def test_pod_cidrs_of_the_command_line_win(fields, mode, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({**PROXY, **fields}))
+    config = load_config(str(path), ("10.9.0.0/16",))
+    assert (config.detect_mode.value, config.detect_cidrs, config.warnings) == (mode, ("10.9.0.0/16",), ())
