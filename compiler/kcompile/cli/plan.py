@@ -19,15 +19,13 @@ __all__ = ["command", "diff_command", "headline", "print_plan"]
 
 def prepare(request: options.Request, progress: Progress) -> tuple[Session, Plan]:
     """The session and plan of one read-only command; the namespace has been left again."""
-    from ..kernel.remember import recall
-    from .session import Session, compile_request
+    from .session import Prepared, Session
+    from .specs import read_specs
 
+    specs = read_specs(request, progress, on_node=True)
     with Session.at(request) as directory:
-        applied = recall(directory)
-        compiled = compile_request(request, progress, on_node=True, default_mode=applied.mode if applied else None)
-        session = Session.open(request, compiled.mode, directory)
-        plan = session.plan(compiled.dataplane, compiled.warnings, progress)
-        return session, plan
+        ready = Prepared.make(request, specs, directory, progress)
+        return ready.session, ready.plan
 
 
 def headline(plan: Plan) -> str:

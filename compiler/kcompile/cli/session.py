@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
 import msgspec
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, KcompileError
 from ..ir.model import Dataplane
 from ..ir.node import Xdp
 from ..targets.base import Program, Target
@@ -23,13 +20,18 @@ from .options import Request
 if TYPE_CHECKING:
     from ..kernel.drivers import Driver
     from ..kernel.node import NodeResources
-    from ..plan import Plan
+    from ..kernel.remember import Applied
+    from ..plan import Plan, Removal
     from ..spec.config import Config
     from ..spec.state import AllocationState
+    from .specs import Specs
 
-__all__ = ["Compiled", "Session", "allocations_path", "compile_request", "configuration", "target_of"]
+__all__ = ["CHANGED", "Compiled", "Prepared", "Session", "allocations_path", "compile_specs", "configuration", "target_of"]
 
 _LINGERS = "mode ipvs still carries {} open connections: an apply after they have ended, or in {:.0f} minutes, removes the rest of it"
+
+
+CHANGED = "this node has changed while the question waited, and was left alone: run the command again"
 
 
 class Compiled(msgspec.Struct, kw_only=True):
@@ -38,6 +40,7 @@ class Compiled(msgspec.Struct, kw_only=True):
     dataplane: Dataplane
     mode: str
     warnings: tuple[str, ...]
+    allocated_before: Any
     allocations: Any
     allocations_path: Path
 
@@ -48,8 +51,8 @@ class Compiled(msgspec.Struct, kw_only=True):
         state.save(str(self.allocations_path))
 
 
-def compile_request(request: Request, progress: Progress, *, on_node: bool, default_mode: str | None = None) -> Compiled:
-    """Read, check, complete and resolve the specs of `request`.
+def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node: bool, default_mode: str | None = None) -> Compiled:
+    """Complete and resolve `specs`. What they lack is allocated: hold the lock if the allocations are to be kept.
 
     `on_node`: take the node's addresses from the current network namespace too, else from the Node object alone.
     """
@@ -57,32 +60,17 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
     from ..spec.cluster import cluster_of
     from ..spec.complete import complete
     from ..spec.convert import service_ports
-    from ..spec.load import load
-    from ..spec.node import node_facts, pick_node
+    from ..spec.node import node_facts
     from ..spec.settings import settings
     from ..spec.state import AllocationState
-    from ..spec.validate import validate
 
-    if not request.files:
-        raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
-    gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
-    progress.step("reading specs")
-    config = configuration(request)
-    inventory = load(request.files, stdin=sys.stdin.buffer, max_bytes=request.max_input_bytes)
-    progress.step("checking specs")
-    validate(inventory)
+    progress.step("compiling")
+    config, inventory, node = specs.config, specs.inventory, specs.node
     mode = config.mode or default_mode or "nftables"
-    name = request.node.strip().lower() if request.node else config.hostname
-    if on_node and not name and not inventory.nodes:
-        from ..kernel.facts import hostname
-
-        name = hostname()
-    node = pick_node(inventory, name or None)
-    config = msgspec.structs.replace(config, hostname=name)
     run_settings = settings(config, node, inventory.service_cidrs, mode=mode.partition("-")[0])
     path = allocations_path(request)
-    allocations = cluster_of(config, inventory.service_cidrs).allocate(inventory.services, AllocationState.load(str(path)))
-    progress.step("compiling")
+    before = AllocationState.load(str(path))
+    allocations = cluster_of(config, inventory.service_cidrs).allocate(inventory.services, before)
     notes = complete(inventory)
     addresses: tuple[str, ...] = ()
     if on_node:
@@ -112,6 +100,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         dataplane=dataplane,
         mode=mode,
         warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings, *limited),
+        allocated_before=before,
         allocations=allocations,
         allocations_path=path,
     )
@@ -252,6 +241,16 @@ class Session:
             warnings,
         )
 
+    def removal(self, dataplane: Dataplane) -> Removal:
+        """The Services that the node has, in any mode's rules, and that `dataplane` hasn't. After `plan`."""
+        from ..plan import Removal, service_names
+
+        held = service_names(self.driver.target, self.observed)
+        for other in self.others:
+            held |= service_names(other.target, other.observe())
+        wanted = {port.name.partition(":")[0] for port in dataplane.ports}
+        return Removal(len(held - wanted), len(held))
+
     def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
         """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack), and a warning each."""
         versions = {p.family.value for p in dataplane.ports}
@@ -305,3 +304,33 @@ class Session:
             return detached(work, progress.tick)
         finally:
             progress.done()
+
+
+class Prepared(NamedTuple):
+    """All that an apply needs, up to what it will do. Made under the node's lock, which it outlives: see `again`."""
+
+    applied: Applied | None
+    compiled: Compiled
+    session: Session
+    plan: Plan
+
+    @classmethod
+    def make(cls, request: Request, specs: Specs, directory: Path, progress: Progress) -> Prepared:
+        """From `specs` to the plan for this node. `directory`: its run directory, locked."""
+        from ..kernel.remember import recall
+
+        applied = recall(directory)
+        compiled = compile_specs(specs, request, progress, on_node=True, default_mode=applied.mode if applied else None)
+        session = Session.open(request, compiled.mode, directory)
+        return cls(applied, compiled, session, session.plan(compiled.dataplane, compiled.warnings, progress))
+
+    def again(self, directory: Path, progress: Progress) -> Prepared:
+        """The same under a new lock. Raises KcompileError where the node or its allocations have changed since."""
+        from ..spec.state import AllocationState
+
+        session = Session.open(self.session.request, self.compiled.mode, directory)
+        plan = session.plan(self.compiled.dataplane, self.compiled.warnings, progress)
+        allocated = AllocationState.load(str(self.compiled.allocations_path))
+        if plan != self.plan or allocated != self.compiled.allocated_before:
+            raise KcompileError(CHANGED)
+        return Prepared(self.applied, self.compiled, session, plan)

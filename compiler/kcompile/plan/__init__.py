@@ -2,5 +2,6 @@
 
 from .diff import Change, apply_changes, diff
 from .plan import Plan, make_plan, service_changes
+from .removal import Removal, service_names
 
-__all__ = ["Change", "Plan", "apply_changes", "diff", "make_plan", "service_changes"]
+__all__ = ["Change", "Plan", "Removal", "apply_changes", "diff", "make_plan", "service_changes", "service_names"]
