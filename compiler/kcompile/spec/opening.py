@@ -73,6 +73,8 @@ def _check(found: os.stat_result, only_files: bool) -> None:
         raise Refused("a socket, not a file")
     elif stat.S_ISDIR(mode):
         raise Refused("a directory, not a file")
+    else:
+        raise Refused("neither a file nor a pipe")
 
 
 def _in_proc(found: os.stat_result) -> bool:
