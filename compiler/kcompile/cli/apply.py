@@ -53,12 +53,12 @@ def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
             progress.done()
             print_plan(ready.session, ready.plan, output)
             return
-        removal = ready.session.removal(ready.compiled.dataplane)
+        removal = ready.session.removal(ready.plan, ready.compiled.dataplane)
+        progress.done()
         unanswered = must_ask(removal, yes=yes)
         if not unanswered:
             _commit(ready, directory, progress)
     if unanswered:  # without the lock: others don't wait for a person
-        progress.done()
         asked = time.monotonic()
         ask(removal)
         started += time.monotonic() - asked
@@ -80,7 +80,6 @@ def _commit(ready: Prepared, directory: Path, progress: Progress) -> None:
 
 
 def _report(ready: Prepared, output: str, seconds: float) -> None:
-    from ..plan import service_changes
     from ..plan.render import plan_data, service_lines
 
     plan, target = ready.plan, ready.session.driver.target
@@ -89,5 +88,5 @@ def _report(ready: Prepared, output: str, seconds: float) -> None:
     elif plan.empty:
         echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
     else:
-        changes = service_changes(target, ready.session.observed, ready.session.desired)
-        echo([*service_lines(changes, limit=_SHOWN), f"Applied, {headline(plan)} ({seconds:.2f} s)."])
+        changes = service_lines(ready.session.service_changes(), limit=_SHOWN)
+        echo([*changes, f"Applied, {headline(plan)} ({seconds:.2f} s)."])

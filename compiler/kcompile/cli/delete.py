@@ -51,12 +51,13 @@ def _delete_services(request: options.Request, output: str, dry_run: str, *, yes
     progress = Progress()
     with Session.at(request) as directory:
         rest = _Rest.make(request, names, directory, progress)
-        unanswered = dry_run == "none" and must_ask(rest.session.removal(rest.dataplane), yes=yes)
+        removal = rest.session.removal(rest.plan, rest.dataplane)
+        progress.done()
+        unanswered = dry_run == "none" and must_ask(removal, yes=yes)
         if not unanswered:
             rest.finish(directory, output, dry_run, progress)
             return
-    progress.done()
-    ask(rest.session.removal(rest.dataplane))
+    ask(removal)
     with Session.at(request) as directory:
         again = _Rest.make(request, names, directory, progress)
         if again.plan != rest.plan:

@@ -38,7 +38,6 @@ def headline(plan: Plan) -> str:
 
 def print_plan(session: Session, plan: Plan, output: str) -> None:
     """The whole plan on stdout."""
-    from ..plan import service_changes
     from ..plan.render import change_lines, plan_data, service_lines
 
     target = session.driver.target
@@ -49,7 +48,7 @@ def print_plan(session: Session, plan: Plan, output: str) -> None:
         echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
         return
     lines = [headline(plan), ""]
-    services = service_lines(service_changes(target, session.observed, session.desired))
+    services = service_lines(session.service_changes())
     if services:
         lines += ["Services:", *(f"  {line}" for line in services), ""]
     lines.append("Resources:")

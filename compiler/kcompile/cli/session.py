@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ import msgspec
 from ..errors import ConfigError, InputError, KcompileError
 from ..ir.model import Dataplane
 from ..ir.node import Xdp
-from ..targets.base import Program, Target
+from ..targets.base import FrontendView, Program, Target
 from .console import Progress
 from .options import Request
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..kernel.drivers import Driver
     from ..kernel.node import NodeResources
     from ..kernel.remember import Applied
-    from ..plan import Plan, Removal
+    from ..plan import Plan, Removal, ServiceChange
     from ..spec.config import Config
     from ..spec.state import AllocationState
     from .specs import Specs
@@ -241,13 +242,26 @@ class Session:
             warnings,
         )
 
-    def removal(self, dataplane: Dataplane) -> Removal:
-        """The Services that the node has, in any mode's rules, and that `dataplane` hasn't. After `plan`."""
+    @cached_property
+    def held(self) -> list[FrontendView]:
+        """The frontends that the kernel had in this mode when it was read. After `plan`."""
+        return self.driver.target.frontends(self.observed)
+
+    def service_changes(self) -> list[ServiceChange]:
+        """What `plan` came to, in terms of Services."""
+        from ..plan import service_changes
+
+        return service_changes(self.held, self.driver.target.frontends(self.desired))
+
+    def removal(self, plan: Plan, dataplane: Dataplane) -> Removal:
+        """The Services that the node has, in any mode's rules, and that `plan`, which is for `dataplane`, takes away."""
         from ..plan import Removal, service_names
 
-        held = service_names(self.driver.target, self.observed)
+        if not plan.other_modes and all(change.old is None for change in plan.rules):
+            return Removal(0, 0)  # nothing goes, and counting what there is takes time
+        held = service_names(self.held)
         for other in self.others:
-            held |= service_names(other.target, other.observe())
+            held |= service_names(other.target.frontends(other.observe()))
         wanted = {port.name.partition(":")[0] for port in dataplane.ports}
         return Removal(len(held - wanted), len(held))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from ..targets.base import Program, Target
+from ..targets.base import FrontendView
 
 __all__ = ["Removal", "service_names"]
 
@@ -27,6 +29,6 @@ class Removal(msgspec.Struct, frozen=True):
         return f"this removes {self.services:,} of the {self.held:,} Services on this node"
 
 
-def service_names(target: Target, program: Program) -> set[str]:
-    """``namespace/name`` of every Service that `program` has a frontend of."""
-    return {view.service.partition(":")[0] for view in target.frontends(program) if view.service}
+def service_names(views: Iterable[FrontendView]) -> set[str]:
+    """``namespace/name`` of every Service that has one of these frontends."""
+    return {view.service.partition(":")[0] for view in views if view.service}
