@@ -125,3 +125,38 @@ def test_the_doctor_names_rules_that_were_changed(node, script):
     assert "nftables" in finding["message"]
     node.apply()
     assert found() == []
+
+
+IPTABLES = {
+    "a rule in our chain": (["-t", "nat", "-I", "KCOMPILE-SERVICES", "-s", "198.51.100.1", "-j", "RETURN"], "KCOMPILE-SERVICES"),
+    "a rule is gone": (["-t", "nat", "-F", "KCOMPILE-SERVICES"], "KCOMPILE-SERVICES"),
+    "a jump is gone": (["-t", "nat", "-D", "PREROUTING", "1"], "create iptables -t nat -I PREROUTING"),
+    "a jump is there twice": (
+        ["-t", "nat", "-A", "OUTPUT", "-m", "comment", "--comment", "kcompile: services", "-j", "KCOMPILE-SERVICES"],
+        "OUTPUT",
+    ),
+    "another jump to our chain": (["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "KCOMPILE-SERVICES"], "delete iptables -t nat -I OUTPUT"),
+    "a chain of our name": (["-t", "nat", "-N", "KCOMPILE-MINE"], "delete iptables -t nat -N KCOMPILE-MINE"),
+    "everything is gone": (["-t", "filter", "-F"], "filter"),
+}
+
+
+@pytest.mark.parametrize("node", ["iptables-legacy", "iptables-nft"], indirect=True)
+def test_iptables(node):
+    for case, (command, shown) in IPTABLES.items():
+        node.tool(node.mode, *command)
+        found = node.changes()
+        assert any(shown in line for line in found), (case, found)
+        node.apply()
+        assert node.changes() == [], case
+        assert "198.51.100.1" not in node.tool(f"{node.mode}-save")
+
+
+@pytest.mark.parametrize("node", ["iptables-nft"], indirect=True)
+def test_iptables_nft_by_the_hand_of_nft(node):
+    """What iptables-save can't say is in the way of every iptables command too."""
+    node.tool("nft", "add rule ip nat KCOMPILE-SERVICES ip daddr 198.51.100.1 drop")
+    found = node.changes()
+    assert any("KCOMPILE-SERVICES" in line for line in found), found
+    node.apply()
+    assert node.changes() == []
