@@ -135,7 +135,10 @@ IPTABLES = {
         ["-t", "nat", "-A", "OUTPUT", "-m", "comment", "--comment", "kcompile: services", "-j", "KCOMPILE-SERVICES"],
         "OUTPUT",
     ),
-    "another jump to our chain": (["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "KCOMPILE-SERVICES"], "delete iptables -t nat -I OUTPUT"),
+    "another jump to our chain": (
+        ["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "KCOMPILE-SERVICES"],
+        "delete iptables -t nat -I OUTPUT",
+    ),
     "a chain of our name": (["-t", "nat", "-N", "KCOMPILE-MINE"], "delete iptables -t nat -N KCOMPILE-MINE"),
     "everything is gone": (["-t", "filter", "-F"], "filter"),
 }
