@@ -57,8 +57,8 @@ class Node:
         return netns.run(self.name, list(command), text=text).stdout
 
 
-def service(name: str, number: int, **spec: Any) -> list[dict[str, Any]]:
-    """A dual-stack Service with one endpoint in each family."""
+def service(name: str, number: int, target: int = 8080, **spec: Any) -> list[dict[str, Any]]:
+    """A dual-stack Service with one endpoint in each family, on port `target`."""
     meta = {"name": name, "namespace": "demo"}
     labels = {"kubernetes.io/service-name": name}
     ips = [f"10.96.0.{number}", f"fd00:10:96::{number}"]
@@ -69,7 +69,7 @@ def service(name: str, number: int, **spec: Any) -> list[dict[str, Any]]:
             "metadata": {"name": f"{name}-{kind.lower()}", "namespace": "demo", "labels": labels},
             "addressType": kind,
             "endpoints": [{"addresses": [address]}],
-            "ports": [{"name": "p", "port": 8080}],
+            "ports": [{"name": "p", "port": target}],
         }
         for kind, address in (("IPv4", f"10.244.0.{number}"), ("IPv6", f"fd00:10:244::{number}"))
     ]

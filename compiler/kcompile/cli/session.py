@@ -270,6 +270,7 @@ class Session:
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge
         from ..kernel.drain import LIMIT
+        from ..kernel.drivers import tidy
         from ..kernel.facts import interface_addresses
         from ..kernel.leave import leave, prepare
 
@@ -294,7 +295,10 @@ class Session:
                 else:
                     changes = other.target.diff(held, {})
                     other.apply(other.target.scripts(changes), changes)
+                tidy(other, held)
                 past |= flows
+            if not keep_connections:
+                tidy(self.driver, self.observed)
             warnings += self.resources.apply(after, self.node_desired)
             live = live_targets(dataplane)
             if plan.rules and (live or past):

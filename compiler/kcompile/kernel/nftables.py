@@ -85,10 +85,15 @@ class Nft:
 
     def objects(self, command: str, kind: str) -> list[dict[str, Any]]:
         """What the listing `command` has of `kind` (``table``, ``chain``, ``rule``), whoever's it is, as libnftables-json(5) objects."""
+        return [body for found, body in self.items(command) if found == kind]
+
+    def items(self, command: str) -> list[tuple[str, dict[str, Any]]]:
+        """Kind and body of everything in the listing `command`."""
         code, output, error = self._run(command, _OUTPUT_JSON)
         if code != 0:
             raise _failure(f"nft {command}", error)
-        return [item[kind] for item in json.loads(output or b'{"nftables": []}')["nftables"] if kind in item]
+        listed = json.loads(output or b'{"nftables": []}')["nftables"]
+        return [one for item in listed for one in item.items() if one[0] != "metainfo"]
 
     def check(self, script: str) -> None:
         """Ask the kernel whether it would take `script` (``nft -c``); raises KernelError."""
