@@ -53,10 +53,11 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
 
     `on_node`: take the node's addresses from the current network namespace too, else from the Node object alone.
     """
-    from ..passes import resolve
+    from ..passes import resolve, without_occupied
     from ..spec.cluster import cluster_of
     from ..spec.complete import complete
     from ..spec.convert import service_ports
+    from ..spec.hosts import known_hosts
     from ..spec.load import load
     from ..spec.node import node_facts, pick_node
     from ..spec.settings import settings
@@ -101,8 +102,15 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
             if (cgroup := run_settings.xdp.cgroup) and not (Path(cgroup) / "cgroup.procs").exists():
                 raise ConfigError(f"--cgroup: {cgroup} is not a directory of a cgroup2")
             facts = msgspec.structs.replace(facts, links=links())
-    dataplane = resolve(service_ports(inventory), facts, run_settings)
+    ports = service_ports(inventory)
     limited: list[str] = []
+    if mode == "ipvs":
+        ports, limited = without_occupied(ports, known_hosts(inventory), {*facts.addresses, *facts.interfaces})
+    dataplane = resolve(ports, facts, run_settings)
+    if mode == "ipvs":
+        from ..targets.ipvs import limits as ipvs_limits
+
+        limited += ipvs_limits(dataplane)
     if mode == "xdp":
         from ..targets.xdp import limits
 
