@@ -156,8 +156,30 @@ def test_iptables(node):
 
 
 @pytest.mark.parametrize("node", ["iptables-nft"], indirect=True)
+def test_a_rule_that_iptables_cannot_read_is_an_error(node):
+    """Taken for nothing, everything would be written again with each apply, and a delete would leave it all there."""
+    before = node.tool("nft", "list", "ruleset")
+    node.tool("nft", "add chain ip nat mine; add rule ip nat mine numgen random mod 2 0 accept")
+    for command in (["delete"], ["plan", "-f", str(node.folder / "specs.json"), "--mode", node.mode, "--node", "node-a"]):
+        done = node.run(*command)
+        assert done.exit_code == 1
+        assert "iptables-nft-save can't read table ip nat" in done.stderr
+    node.tool("nft", "flush chain ip nat mine; delete chain ip nat mine")
+    assert node.tool("nft", "list", "ruleset") == before
+
+
+def test_beside_a_rule_that_iptables_cannot_read_iptables_nft_is_refused(node):
+    node.tool("nft", "add table ip nat; add chain ip nat mine; add rule ip nat mine numgen random mod 2 0 accept")
+    before = node.tool("nft", "list", "ruleset")
+    done = node.run("apply", "-f", str(node.folder / "specs.json"), "--mode", "iptables-nft", "--node", "node-a")
+    assert done.exit_code == 1
+    assert "iptables-nft-save can't read table ip nat" in done.stderr
+    assert node.tool("nft", "list", "ruleset") == before
+    assert node.changes() == [], "mode nftables has nothing to do with it"
+
+
+@pytest.mark.parametrize("node", ["iptables-nft"], indirect=True)
 def test_iptables_nft_by_the_hand_of_nft(node):
-    """What iptables-save can't say is in the way of every iptables command too."""
     node.tool("nft", "add rule ip nat KCOMPILE-SERVICES ip daddr 198.51.100.1 drop")
     found = node.changes()
     assert any("KCOMPILE-SERVICES" in line for line in found), found

@@ -99,3 +99,21 @@ def test_looking_brings_no_legacy_table_to_life(node):
     node.apply()
     assert (sorted(legacy_tables(node, "ip")), legacy_tables(node, "ip6")) == (["filter", "nat"], [])
     assert node.run("delete").exit_code == 0
+
+
+@pytest.mark.ipvs_kernel
+@pytest.mark.parametrize("node", ["ipvs"], indirect=True)
+def test_nothing_is_left_by_ipvs(node):
+    """But for the legacy tables of iptables, which are empty."""
+    sysctls = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.vs.conntrack", "net.ipv4.vs.expire_nodest_conn")
+
+    def everything() -> str:
+        lines = [line for tool in SAVE for line in legacy(node, tool).splitlines() if line.startswith("-A") or " - [" in line]
+        commands = (("ipvsadm", "-S", "-n"), ("ipvsadm", "-l", "--timeout"), ("ipset", "save"), ("ip", "-brief", "link", "show"))
+        return "\n".join([*lines, *(node.tool(*command) for command in commands), node.tool("sysctl", *sysctls)])
+
+    before = everything()
+    node.apply(services(), "--iptables-backend", "legacy")
+    assert everything() != before
+    assert node.run("delete").exit_code == 0
+    assert everything() == before

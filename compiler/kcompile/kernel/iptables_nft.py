@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ..errors import KcompileError
 from ..targets.base import Key
 from .nftables import Nft
 
-__all__ = ["tidy"]
+__all__ = ["FAMILIES", "has_chain", "tidy"]
 
-_FAMILIES = {"ip4": "ip", "ip6": "ip6"}
+FAMILIES = {"ip4": "ip", "ip6": "ip6"}
+
+
+def has_chain(family: str, table: str, ours: re.Pattern[str]) -> bool:
+    """Whether a chain whose name `ours` matches is in `table` of `family` (``ip4``, ``ip6``); nft reads what iptables can't."""
+    with Nft() as nft:
+        chains = nft.objects(f"list chains {FAMILIES[family]}", "chain")
+    return any(chain["table"] == table and ours.match(chain["name"]) for chain in chains)
 
 
 def tidy(held: Iterable[Key]) -> None:
@@ -19,7 +27,7 @@ def tidy(held: Iterable[Key]) -> None:
     That is: no rule, and policy accept; no chain, set or object of anybody. To iptables such a chain is the same as none. Whatever
     else may be there is in nobody's way, so a failure is none of an apply.
     """
-    hooks = dict.fromkeys((_FAMILIES[key[1]], key[2], key[3]) for key in held if key[0] == "jump")
+    hooks = dict.fromkeys((FAMILIES[key[1]], key[2], key[3]) for key in held if key[0] == "jump")
     if not hooks:
         return
     try:
