@@ -106,7 +106,7 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     from ..ir.node import Compat, NodeFacts, Settings
     from ..kernel.drivers import driver_for, installed_drivers
     from ..kernel.node import NodeResources
-    from ..kernel.remember import forget
+    from ..kernel.remember import forget, recall
     from .session import Session
 
     nothing = Dataplane(NodeFacts(), Settings(compat=Compat.of("iptables")), ())
@@ -121,7 +121,8 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     if left:  # another mode's rules stay, and need the sysctls and the health checks
         plan = msgspec.structs.replace(plan, node=())
     _finish(session, plan, nothing, output, dry_run, progress, keep_connections=False)
-    if dry_run == "none" and not left:
+    applied = recall(directory)
+    if dry_run == "none" and (not left or (applied is not None and applied.mode == session.driver.name)):
         forget(directory)
 
 

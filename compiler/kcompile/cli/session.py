@@ -57,10 +57,11 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
 
     `on_node`: take the node's addresses from the current network namespace too, else from the Node object alone.
     """
-    from ..passes import resolve
+    from ..passes import resolve, without_occupied
     from ..spec.cluster import cluster_of
     from ..spec.complete import complete
     from ..spec.convert import service_ports
+    from ..spec.hosts import known_hosts
     from ..spec.node import node_facts
     from ..spec.settings import settings
     from ..spec.state import AllocationState
@@ -90,8 +91,15 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
             if (cgroup := run_settings.xdp.cgroup) and not (Path(cgroup) / "cgroup.procs").exists():
                 raise ConfigError(f"--cgroup: {cgroup} is not a directory of a cgroup2")
             facts = msgspec.structs.replace(facts, links=links())
-    dataplane = resolve(service_ports(inventory), facts, run_settings)
+    ports = service_ports(inventory)
     limited: list[str] = []
+    if mode == "ipvs":
+        ports, limited = without_occupied(ports, known_hosts(inventory), {*facts.addresses, *facts.interfaces})
+    dataplane = resolve(ports, facts, run_settings)
+    if mode == "ipvs":
+        from ..targets.ipvs import limits as ipvs_limits
+
+        limited += ipvs_limits(dataplane)
     if mode == "xdp":
         from ..targets.xdp import limits
 
@@ -283,6 +291,7 @@ class Session:
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge
         from ..kernel.drain import LIMIT
+        from ..kernel.drivers import tidy
         from ..kernel.facts import interface_addresses
         from ..kernel.leave import leave, prepare
 
@@ -307,7 +316,10 @@ class Session:
                 else:
                     changes = other.target.diff(held, {})
                     other.apply(other.target.scripts(changes), changes)
+                tidy(other, held)
                 past |= flows
+            if not keep_connections:
+                tidy(self.driver, self.observed)
             warnings += self.resources.apply(after, self.node_desired)
             live = live_targets(dataplane)
             if plan.rules and (live or past):

@@ -36,5 +36,7 @@ def _of_each(netlink: Netlink, family: int, servers: Iterable[Key]) -> Iterator[
     live, start = RealServer(1), header(GET_DEST)
     for key in servers:
         for answer in netlink.dump(family, start + named(key)):
-            ip, port, weight, connections = decode_real_server(*answer, key[1])
-            yield ("rs", *key[1:], ip, port), live if weight == 1 else RealServer(weight, connections if weight == 0 else 0)
+            ip, port, weight, connections, unlike = decode_real_server(*answer, key[1])
+            plain = weight == 1 and not unlike
+            server = live if plain else RealServer(weight, connections if weight == 0 else 0, unlike=unlike)
+            yield ("rs", *key[1:], ip, port), server

@@ -62,7 +62,7 @@ def address_entry(words: str) -> bytes:
 
 
 def read_frontend(version: int, key: bytes, value: bytes, service_name: Callable[[int], str]) -> tuple[Key, Any]:
-    """The ``frontend`` or ``address`` resource of an entry. What no apply of ours writes reads as something that none wants."""
+    """The ``frontend`` or ``address`` resource of an entry. One that no apply writes comes out as something: encode it to tell."""
     ip, port, number = (layout.FRONTEND_KEY4 if version == 4 else layout.FRONTEND_KEY6).unpack(key)
     service, pods, host, others, flags, affinity, kind = layout.FRONTEND.unpack(value)
     if kind == ADDRESS_KIND:

@@ -239,7 +239,9 @@ class _Run:
         )
         for change in self.kind("stray"):
             _, name, number = change.key
-            if name == "interfaces":
+            if isinstance(number, str):  # the bytes of a key that no apply writes
+                self.last[name][bytes.fromhex(number)] = bytes(layout.MAPS[name].value.size)
+            elif name == "interfaces":
                 self.last[name][layout.INDEX.pack(number)] = b""
             elif name == "names" and number not in named:
                 self.last[name][layout.INDEX.pack(number)] = b""

@@ -1,6 +1,6 @@
 """What a Program of mode ipvs is made of. The keys:
 
-``("device",)``                                        -> ``""``           the dummy device that VIPs are bound to
+``("device",)``                                        -> ``""``           the dummy device that VIPs are bound to; observed: ``down``
 ``("set", version, name)``                             -> its definition   as ``ipset create`` takes it
 ``("element", version, name, entry)``                  -> its options      as ``ipset add`` takes them
 ``("chain", ...)``, ``("jump", ...)``                                      as in targets/iptables
@@ -53,19 +53,27 @@ def set_name(version: int, name: str) -> str:
 
 
 class VirtualServer(msgspec.Struct, frozen=True, gc=False):
-    """ip_vs_service: `flags` are IP_VS_SVC_F_*, `timeout` is that of persistence in seconds (0: none)."""
+    """ip_vs_service: `flags` are IP_VS_SVC_F_*, `timeout` is that of persistence in seconds (0: none).
+
+    `unlike`: what somebody else has set and we never do (a netmask of persistence, a persistence engine).
+    """
 
     scheduler: str
     flags: int = 0
     timeout: int = 0
+    unlike: str = ""
 
 
 class RealServer(msgspec.Struct, frozen=True, gc=False):
-    """ip_vs_dest, always masqueraded (IP_VS_CONN_F_MASQ). Weight 0 drains; `connections` and `expired` say how far it has come."""
+    """ip_vs_dest, always masqueraded (IP_VS_CONN_F_MASQ). Weight 0 drains; `connections` and `expired` say how far it has come.
+
+    `unlike`: what somebody else has set and we never do (another forwarding method, thresholds).
+    """
 
     weight: int = 1
     connections: int = 0
     expired: bool = False
+    unlike: str = ""
 
     @property
     def drained(self) -> bool:

@@ -53,13 +53,13 @@ class IpvsTarget:
 
     def describe(self, key: Key, value: Any) -> str:
         if key[0] == "device":
-            return f"ip link add {DEVICE} type dummy"
+            return f"ip link add {DEVICE} type dummy{_unlike(value)}"
         if key[0] in ("set", "element"):
             return "ipset " + ipset_command(key, value)
         if key[0] == "address":
             return "ip " + address_command(key, "" if value is None else value)
         if key[0] in ("vs", "rs"):
-            return "ipvsadm " + server_command(key, None, value)
+            return "ipvsadm " + server_command(key, None, value) + _unlike(value and value.unlike)
         tool = f"{'iptables' if key[1] == 'ip4' else 'ip6tables'} -t {key[2]}"
         if key[0] == "jump":
             return f"{tool} -I {key[3]} 1 {key[4]}"
@@ -67,6 +67,11 @@ class IpvsTarget:
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)
+
+
+def _unlike(words: str | None) -> str:
+    """What somebody else has changed, as a comment."""
+    return f"  # {words}" if words else ""
 
 
 def without_held(changes: Iterable[Change], draining: Collection[Key]) -> list[Change]:

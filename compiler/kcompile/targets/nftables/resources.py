@@ -6,6 +6,7 @@ A Program of this target maps
     ("map", family, name)            -> Map        (a set is a map without data)
     ("chain", family, name)          -> Chain
     ("element", family, map, key)    -> (data, comment), both str; key and data in nft's spelling
+    ("object", family, kind, name)   -> ""         kind: counter, quota, flowtable, ...: never ours, always removed
 """
 
 from __future__ import annotations
@@ -31,18 +32,22 @@ def comment_text(text: str) -> str:
 
 
 class Table(msgspec.Struct, frozen=True):
-    """The table itself; nothing but its name and family matters."""
+    """The table itself. `flags` are its flags in nft's words (dormant, owner, persist); ours has none."""
+
+    flags: tuple[str, ...] = ()
 
 
 class Map(msgspec.Struct, frozen=True):
     """A named map, or a set where `data` is empty. `key` and `data` are lists of nft datatype names.
 
-    With a `timeout` (seconds) rules fill it, and its elements are the kernel's business.
+    With a `timeout` (seconds) rules fill it, and its elements are the kernel's business. `unlike`: what a listing says of it
+    that we never write (other flags, a size).
     """
 
     key: tuple[str, ...]
     data: tuple[str, ...] = ()
     timeout: int = 0
+    unlike: tuple[str, ...] = ()
 
     def write(self, family: str, name: str) -> str:
         """The ``add map`` (or ``add set``) command."""
@@ -84,14 +89,15 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """A chain with its rules; `hook` is ``TYPE HOOK PRIORITY`` for a base chain, empty for the others."""
+    """A chain with its rules; `hook` is ``TYPE HOOK PRIORITY`` for a base chain, empty for the others, which have no `policy`."""
 
     rules: tuple[Rule, ...]
     hook: str = ""
+    policy: str = "accept"
 
     def declare(self, family: str, name: str) -> str:
         """The ``add chain`` command, without the rules."""
         if not self.hook:
             return f"add chain {family} {TABLE} {name}"
         kind, hook, priority = self.hook.split()
-        return f"add chain {family} {TABLE} {name} {{ type {kind} hook {hook} priority {priority}; policy accept; }}"
+        return f"add chain {family} {TABLE} {name} {{ type {kind} hook {hook} priority {priority}; policy {self.policy}; }}"

@@ -11,7 +11,8 @@
 ``("attach", hook, name)``                                -> how           hook: a program of bpf/; name: an interface, or a cgroup
 
 Protocols are in lower case. What the maps call services, backends and slots are numbers that the writer gives out (kernel/bpf); a Program
-has none. Read back from a kernel, it may hold ``("stray", map, number)`` -> ``""``: what a killed apply has left.
+has none. Read back from a kernel, it may hold ``("stray", map, number)`` -> ``""``: what a killed apply has left; and with the
+bytes of a key in hexadecimal for `number`, an entry that no apply writes.
 """
 
 from __future__ import annotations

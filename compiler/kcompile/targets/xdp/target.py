@@ -8,12 +8,13 @@ from typing import Any
 from ...ir.model import Dataplane
 from ...plan.diff import Change, diff
 from ..base import FrontendView, Key, Program
-from .layout import CONSTANTS
+from .layout import CONSTANTS, MAPS
 from .lower import lower
 from .view import frontends
 
 __all__ = ["XdpTarget"]
 
+_STRAYS = ("left by an apply that was killed", "an entry that no apply writes")  # the bytes of its key are shown
 _FLAGS = (("BACKEND_ON_NODE", "this node"), ("BACKEND_HAIRPIN", "may call itself"))
 
 
@@ -113,5 +114,5 @@ _DESCRIBE: dict[str, Any] = {
     "frontend": _frontend,
     "address": lambda key, value: f"{key[2]}, other ports: {value}",
     "attach": lambda key, value: f"{key[1]} {key[2]} ({value})",
-    "stray": lambda key, _: f"{key[1]} {key[2]}: left by an apply that was killed",
+    "stray": lambda key, _: f"{key[1]} {key[2]}: {_STRAYS[isinstance(key[2], str) and key[1] in MAPS]}",
 }
