@@ -4,7 +4,8 @@ KcompileError            1   something failed; the node is as it was, or the nex
 ├── InputError           2   the specs, the config or the command line are wrong; nothing was touched
 │   ├── SpecError        2   a manifest: names file, document, object and field
 │   ├── ConfigError      2   a KubeProxyConfiguration or a setting: names file and field
-│   └── AllocationError  2   a clusterIP or nodePort can't be given out, or conflicts
+│   ├── AllocationError  2   a clusterIP or nodePort can't be given out, or conflicts
+│   └── EmptyInputError  2   the input has no Service: to apply it would remove every one
 └── KernelError          1   the kernel, or a tool that speaks to it, refused
     ├── UnsupportedError 1   this node can't do it (module, tool or namespace missing)
     └── LockedError      1   another kcompile holds this node's lock
@@ -15,6 +16,7 @@ from __future__ import annotations
 __all__ = [
     "AllocationError",
     "ConfigError",
+    "EmptyInputError",
     "InputError",
     "KcompileError",
     "KernelError",
@@ -57,6 +59,10 @@ class ConfigError(InputError):
 
 class AllocationError(SpecError):
     """A clusterIP or nodePort is out of range, taken, or its range is used up."""
+
+
+class EmptyInputError(InputError):
+    """There is no Service in the input."""
 
 
 class KernelError(KcompileError):

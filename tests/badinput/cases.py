@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .config_cases import CONFIGS
+from .file_cases import EMPTY, FILES, MISSPELT
 from .object_cases import OBJECTS, as_json, as_yaml
 from .text_cases import TEXTS
 
@@ -62,6 +63,6 @@ def _object_cases() -> list[Case]:
 
 CASES: list[Case] = [
     *_object_cases(),
-    *(Case(name, filename, content, expected) for name, filename, content, expected in TEXTS),
+    *(Case(name, filename, content, expected) for name, filename, content, expected in (*TEXTS, *EMPTY, *MISSPELT, *FILES)),
     *(Case(name, "input.yaml", GOOD, expected, config) for name, config, expected in CONFIGS),
 ]

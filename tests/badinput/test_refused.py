@@ -16,6 +16,7 @@ from kcompile.spec.complete import complete
 from kcompile.spec.config import Config, load_config
 from kcompile.spec.convert import service_ports
 from kcompile.spec.load import load
+from kcompile.spec.no_service import require_services
 from kcompile.spec.node import pick_node
 from kcompile.spec.settings import settings
 from kcompile.spec.validate import validate
@@ -26,6 +27,7 @@ def check(paths: list[str], config_path: str | None) -> None:
     config = load_config(config_path) if config_path else Config()
     inventory = load(paths)
     validate(inventory)
+    require_services(inventory)
     found = settings(config, pick_node(inventory), inventory.service_cidrs)
     allocate(inventory.services, service_cidrs=found.service_cidrs, node_port_range=config.node_port_range)
     complete(inventory)

@@ -259,12 +259,16 @@ def test_filters_of_clsact_where_there_is_no_tcx(machine: Machine, monkeypatch: 
         machine.apply(PODS)
         assert ask(sock) == pod
     with netns.enter(machine.topology.node):
+        theirs = attach.Attachment("egress", socket.if_nametoindex("pod0"))
+        with monkeypatch.context() as foreign:
+            foreign.setattr(attach, "_PRIORITY", 7)
+            attach.attach(kernel.links, theirs, pins.open_pin(kernel.programs / "another" / "egress"))
         kernel.remove()
         left = subprocess.run(["tc", "filter", "show", "dev", "pod0", "ingress"], capture_output=True, text=True, check=True).stdout
         assert "bpf" not in left
-        subprocess.run(
-            ["sh", "-c", "for i in $(ls /proc/sys/net/ipv4/conf); do tc qdisc del dev $i clsact 2>/dev/null; done; true"], check=True
-        )
+        queues = subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True, check=True).stdout
+        assert [line.split()[4] for line in queues.splitlines() if "clsact" in line] == ["pod0"], "what others have stays"
+        subprocess.run(["tc", "qdisc", "del", "dev", "pod0", "clsact"], check=True)
 
 
 def test_attachments_that_are_wrong_are_put_right(machine: Machine):

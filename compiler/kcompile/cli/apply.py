@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,11 @@ from . import options
 from .console import Progress, echo, print_data, warn
 from .migration import retiring
 from .plan import headline, print_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .session import Prepared
 
 __all__ = ["command"]
 
@@ -22,44 +27,66 @@ _SHOWN = 20
 @options.specs
 @options.output
 @options.dry_run
-def command(output: str, dry_run: str, **shared: Any) -> None:
+@options.yes
+def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     """Make this node's rules what the specs say: all of them or none, and nothing where nothing changed.
 
-    The specs are the whole truth: rules of Services that they no longer name are removed.
+    The specs are the whole truth: rules of Services that they no longer name are removed. Specs without any Service are refused
+    (--allow-empty), and on a terminal there is a question before most Services go (--yes).
     """
-    from ..kernel.remember import recall, remember
-    from ..plan import service_changes
-    from ..plan.render import plan_data, service_lines
-    from .session import Session, compile_request
+    from .confirm import ask, must_ask
+    from .session import Prepared, Session
+    from .specs import read_specs
 
     request = options.Request(**shared)
     progress = Progress()
     started = time.monotonic()
+    specs = read_specs(request, progress, on_node=True)
     with Session.at(request) as directory:
-        applied = recall(directory)
-        compiled = compile_request(request, progress, on_node=True, default_mode=applied.mode if applied else None)
-        session = Session.open(request, compiled.mode, directory)
-        plan = session.plan(compiled.dataplane, compiled.warnings, progress)
-        warn(plan.warnings)
-        if compiled.mode == "ipvs" and (applied is None or applied.mode != "ipvs"):
+        ready = Prepared.make(request, specs, directory, progress)
+        warn(ready.plan.warnings)
+        if ready.compiled.mode == "ipvs" and (ready.applied is None or ready.applied.mode != "ipvs"):
             warn([retiring(click.get_current_context())])
         if dry_run != "none":
             if dry_run == "kernel":
-                session.driver.check(plan.scripts, session.desired)
+                ready.session.driver.check(ready.plan.scripts, ready.session.desired)
             progress.done()
-            print_plan(session, plan, output)
+            print_plan(ready.session, ready.plan, output)
             return
-        compiled.keep_allocations()
-        if not plan.empty:
-            warn(session.commit(plan, compiled.dataplane, progress))
-        remember(directory, session.driver.name, compiled.dataplane)
+        removal = ready.session.removal(ready.plan, ready.compiled.dataplane)
         progress.done()
-    seconds = time.monotonic() - started
-    target = session.driver.target
+        unanswered = must_ask(removal, yes=yes)
+        if not unanswered:
+            _commit(ready, directory, progress)
+    if unanswered:  # without the lock: others don't wait for a person
+        asked = time.monotonic()
+        ask(removal)
+        started += time.monotonic() - asked
+        with Session.at(request) as directory:
+            ready = ready.again(directory, progress)
+            _commit(ready, directory, progress)
+    progress.done()
+    _report(ready, output, time.monotonic() - started)
+
+
+def _commit(ready: Prepared, directory: Path, progress: Progress) -> None:
+    """Write everything, the allocations first. Under the lock."""
+    from ..kernel.remember import remember
+
+    ready.compiled.keep_allocations()
+    if not ready.plan.empty:
+        warn(ready.session.commit(ready.plan, ready.compiled.dataplane, progress))
+    remember(directory, ready.session.driver.name, ready.compiled.dataplane)
+
+
+def _report(ready: Prepared, output: str, seconds: float) -> None:
+    from ..plan.render import plan_data, service_lines
+
+    plan, target = ready.plan, ready.session.driver.target
     if output != "text":
         print_data({**plan_data(plan, target, with_script=False), "applied": not plan.empty, "seconds": round(seconds, 3)}, output)
     elif plan.empty:
         echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
     else:
-        changes = service_changes(target, session.observed, session.desired)
-        echo([*service_lines(changes, limit=_SHOWN), f"Applied, {headline(plan)} ({seconds:.2f} s)."])
+        changes = service_lines(ready.session.service_changes(), limit=_SHOWN)
+        echo([*changes, f"Applied, {headline(plan)} ({seconds:.2f} s)."])

@@ -26,11 +26,12 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     from ..plan import make_plan
     from ..plan.render import plan_data
     from ..targets.node import lower_node
-    from .session import compile_request, target_of
+    from .session import compile_specs, target_of
+    from .specs import read_specs
 
     request = options.Request(**shared)
     progress = Progress()
-    compiled = compile_request(request, progress, on_node=False)
+    compiled = compile_specs(read_specs(request, progress, on_node=False), request, progress, on_node=False)
     target = target_of(compiled.mode)
     progress.step("lowering")
     program = target.lower(compiled.dataplane)

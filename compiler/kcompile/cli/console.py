@@ -80,3 +80,4 @@ class Progress:
         """Clear the line."""
         if self.shown:
             click.echo("\r\033[K", nl=False, err=True)
+            self.shown = False

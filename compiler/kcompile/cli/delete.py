@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
 
-from ..errors import InputError
+from ..errors import InputError, KcompileError
 from . import options
 from .console import Progress, echo, print_data, warn
 from .plan import headline, print_plan
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..ir.model import Dataplane
+    from ..plan import Plan
+    from .session import Session
 
 __all__ = ["command"]
 
@@ -24,7 +26,8 @@ __all__ = ["command"]
 @options.specs
 @options.output
 @options.dry_run
-def command(output: str, dry_run: str, **shared: Any) -> None:
+@options.yes
+def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     """Remove kcompile's rules from this node, every mode's unless --mode names one, and put sysctls back.
 
     With -f only the Services in those manifests go; the others stay as they were last applied.
@@ -32,29 +35,63 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     request = options.Request(**shared)
     from .session import Session
 
+    if request.files:
+        _delete_services(request, output, dry_run, yes=yes)
+        return
     with Session.at(request) as directory:
-        if request.files:
-            _delete_services(request, directory, output, dry_run)
-        else:
-            _delete_everything(request, directory, output, dry_run)
+        _delete_everything(request, directory, output, dry_run)
 
 
-def _delete_services(request: options.Request, directory: Path, output: str, dry_run: str) -> None:
-    from ..kernel.remember import recall, remember
-    from ..spec.load import load
-    from .session import Session
+def _delete_services(request: options.Request, output: str, dry_run: str, *, yes: bool) -> None:
+    from .confirm import ask, must_ask
+    from .session import CHANGED, Session
+    from .specs import read_services
 
-    applied = recall(directory)
-    if applied is None:
-        raise InputError("delete -f: nothing is remembered of an earlier apply on this node; apply the remaining manifests instead")
-    names = {service.key for service in load(request.files, max_bytes=request.max_input_bytes).services}
-    rest = _without(applied.dataplane, names)
+    names = read_services(request)
     progress = Progress()
-    session = Session.open(request, applied.mode, directory)
-    plan = session.plan(rest, (), progress)
-    _finish(session, plan, rest, output, dry_run, progress, keep_connections=True)
-    if dry_run == "none":
-        remember(directory, applied.mode, rest)
+    with Session.at(request) as directory:
+        rest = _Rest.make(request, names, directory, progress)
+        removal = rest.session.removal(rest.plan, rest.dataplane)
+        progress.done()
+        unanswered = dry_run == "none" and must_ask(removal, yes=yes)
+        if not unanswered:
+            rest.finish(directory, output, dry_run, progress)
+            return
+    ask(removal)
+    with Session.at(request) as directory:
+        again = _Rest.make(request, names, directory, progress)
+        if again.plan != rest.plan:
+            raise KcompileError(CHANGED)
+        again.finish(directory, output, dry_run, progress)
+
+
+class _Rest(NamedTuple):
+    """What stays on the node when Services are deleted, and the plan for it."""
+
+    mode: str
+    dataplane: Dataplane
+    session: Session
+    plan: Plan
+
+    @classmethod
+    def make(cls, request: options.Request, names: set[str], directory: Path, progress: Progress) -> _Rest:
+        """All but the Services `names`. Raises InputError where nothing is known of an earlier apply."""
+        from ..kernel.remember import recall
+        from .session import Session
+
+        applied = recall(directory)
+        if applied is None:
+            raise InputError("delete -f: nothing is remembered of an earlier apply on this node; apply the remaining manifests instead")
+        dataplane = _without(applied.dataplane, names)
+        session = Session.open(request, applied.mode, directory)
+        return cls(applied.mode, dataplane, session, session.plan(dataplane, (), progress))
+
+    def finish(self, directory: Path, output: str, dry_run: str, progress: Progress) -> None:
+        from ..kernel.remember import remember
+
+        _finish(self.session, self.plan, self.dataplane, output, dry_run, progress, keep_connections=True)
+        if dry_run == "none":
+            remember(directory, self.mode, self.dataplane)
 
 
 def _without(dataplane: Dataplane, names: set[str]) -> Dataplane:
@@ -69,7 +106,7 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     from ..ir.node import Compat, NodeFacts, Settings
     from ..kernel.drivers import driver_for, installed_drivers
     from ..kernel.node import NodeResources
-    from ..kernel.remember import forget
+    from ..kernel.remember import forget, recall
     from .session import Session
 
     nothing = Dataplane(NodeFacts(), Settings(compat=Compat.of("iptables")), ())
@@ -84,7 +121,8 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     if left:  # another mode's rules stay, and need the sysctls and the health checks
         plan = msgspec.structs.replace(plan, node=())
     _finish(session, plan, nothing, output, dry_run, progress, keep_connections=False)
-    if dry_run == "none" and not left:
+    applied = recall(directory)
+    if dry_run == "none" and (not left or (applied is not None and applied.mode == session.driver.name)):
         forget(directory)
 
 

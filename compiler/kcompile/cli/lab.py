@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -84,7 +83,7 @@ def up(
         config=Path(config).read_text() if config else "",
         images=read_images(images) if images else {},
     )
-    lab = Lab.up(name, files, wanted, _caller(quiet), sys.stdin.buffer)
+    lab = Lab.up(name, files, wanted, _caller(quiet))
     if not quiet:
         click.echo(f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status")
 
@@ -127,7 +126,7 @@ def apply(name: str, files: tuple[str, ...], mode: str | None, images: str | Non
     if not files and not mode:
         raise click.UsageError("nothing to do: give manifests with -f, or a --mode")
     with _open(name, quiet) as lab:
-        lab.apply(files, mode, read_images(images) if images else None, sys.stdin.buffer)
+        lab.apply(files, mode, read_images(images) if images else None)
 
 
 @command.command()
@@ -146,7 +145,7 @@ def delete(kind: str | None, names: tuple[str, ...], files: tuple[str, ...], nam
         raise click.UsageError("say what to delete: -f PATH, or KIND NAME")
     with _open(name, quiet) as lab:
         if files:
-            keys = [manifest.key for manifest in read_manifests(files, sys.stdin.buffer)[0] if not manifest.key.startswith("Node/")]
+            keys = [manifest.key for manifest in read_manifests(files)[0] if not manifest.key.startswith("Node/")]
         else:
             found = next((k for k in _KINDS if str(kind).lower() in (k.lower(), k.lower() + "s")), None)
             if found is None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-__all__ = ["Request", "cluster_domain", "configuration", "dry_run", "output", "place", "service_ranges", "specs"]
+__all__ = ["Request", "cluster_domain", "configuration", "dry_run", "output", "place", "service_ranges", "specs", "yes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
@@ -37,6 +37,7 @@ class Request(msgspec.Struct, kw_only=True):
     pod_cidrs: str | None = None
     domain: str | None = None
     max_input_bytes: int = 128 << 20
+    allow_empty: bool = False
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -91,10 +92,13 @@ specs = _options(
     service_ranges,
     click.option("--pod-cidr", "pod_cidrs", metavar="CIDR[,CIDR]", help="Addresses of pods: what comes from there is local."),
     click.option("--max-input-bytes", type=click.IntRange(min=1), default=128 << 20, help="Refuse larger files (128 MiB)."),
+    click.option("--allow-empty", is_flag=True, help="Take an input without any Service for what is meant. Default: it is an error."),
 )
 """What to compile, and for which node."""
 
 output = click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="How to print.")
+
+yes = click.option("-y", "--yes", is_flag=True, help="Don't ask on a terminal before most of the Services are removed.")
 
 dry_run = click.option(
     "--dry-run",

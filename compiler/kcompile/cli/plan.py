@@ -19,15 +19,13 @@ __all__ = ["command", "diff_command", "headline", "print_plan"]
 
 def prepare(request: options.Request, progress: Progress) -> tuple[Session, Plan]:
     """The session and plan of one read-only command; the namespace has been left again."""
-    from ..kernel.remember import recall
-    from .session import Session, compile_request
+    from .session import Prepared, Session
+    from .specs import read_specs
 
+    specs = read_specs(request, progress, on_node=True)
     with Session.at(request) as directory:
-        applied = recall(directory)
-        compiled = compile_request(request, progress, on_node=True, default_mode=applied.mode if applied else None)
-        session = Session.open(request, compiled.mode, directory)
-        plan = session.plan(compiled.dataplane, compiled.warnings, progress)
-        return session, plan
+        ready = Prepared.make(request, specs, directory, progress)
+        return ready.session, ready.plan
 
 
 def headline(plan: Plan) -> str:
@@ -40,7 +38,6 @@ def headline(plan: Plan) -> str:
 
 def print_plan(session: Session, plan: Plan, output: str) -> None:
     """The whole plan on stdout."""
-    from ..plan import service_changes
     from ..plan.render import change_lines, plan_data, service_lines
 
     target = session.driver.target
@@ -51,7 +48,7 @@ def print_plan(session: Session, plan: Plan, output: str) -> None:
         echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
         return
     lines = [headline(plan), ""]
-    services = service_lines(service_changes(target, session.observed, session.desired))
+    services = service_lines(session.service_changes())
     if services:
         lines += ["Services:", *(f"  {line}" for line in services), ""]
     lines.append("Resources:")

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
 import msgspec
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, KcompileError
 from ..ir.model import Dataplane
 from ..ir.node import Xdp
 from ..program import Program
-from ..targets.base import Target
+from ..targets.base import FrontendView, Target
 from .console import Progress
 from .options import Request
 
 if TYPE_CHECKING:
     from ..kernel.drivers import Driver
     from ..kernel.node import NodeResources
-    from ..plan import Plan
+    from ..kernel.remember import Applied
+    from ..plan import Plan, Removal, ServiceChange
     from ..spec.config import Config
     from ..spec.state import AllocationState
+    from .specs import Specs
 
-__all__ = ["Compiled", "Session", "allocations_path", "compile_request", "configuration", "target_of"]
+__all__ = ["CHANGED", "Compiled", "Prepared", "Session", "allocations_path", "compile_specs", "configuration", "target_of"]
 
 _LINGERS = "mode ipvs still carries {} open connections: an apply after they have ended, or in {:.0f} minutes, removes the rest of it"
+
+
+CHANGED = "this node has changed while the question waited, and was left alone: run the command again"
 
 
 class Compiled(msgspec.Struct, kw_only=True):
@@ -39,6 +42,7 @@ class Compiled(msgspec.Struct, kw_only=True):
     dataplane: Dataplane
     mode: str
     warnings: tuple[str, ...]
+    allocated_before: Any
     allocations: Any
     allocations_path: Path
 
@@ -49,41 +53,27 @@ class Compiled(msgspec.Struct, kw_only=True):
         state.save(str(self.allocations_path))
 
 
-def compile_request(request: Request, progress: Progress, *, on_node: bool, default_mode: str | None = None) -> Compiled:
-    """Read, check, complete and resolve the specs of `request`.
+def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node: bool, default_mode: str | None = None) -> Compiled:
+    """Complete and resolve `specs`. What they lack is allocated: hold the lock if the allocations are to be kept.
 
     `on_node`: take the node's addresses from the current network namespace too, else from the Node object alone.
     """
-    from ..passes import resolve
+    from ..passes import resolve, without_occupied
     from ..spec.cluster import cluster_of
     from ..spec.complete import complete
     from ..spec.convert import service_ports
-    from ..spec.load import load
-    from ..spec.node import node_facts, pick_node
+    from ..spec.hosts import known_hosts
+    from ..spec.node import node_facts
     from ..spec.settings import settings
     from ..spec.state import AllocationState
-    from ..spec.validate import validate
 
-    if not request.files:
-        raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
-    gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
-    progress.step("reading specs")
-    config = configuration(request)
-    inventory = load(request.files, stdin=sys.stdin.buffer, max_bytes=request.max_input_bytes)
-    progress.step("checking specs")
-    validate(inventory)
+    progress.step("compiling")
+    config, inventory, node = specs.config, specs.inventory, specs.node
     mode = config.mode or default_mode or "nftables"
-    name = request.node.strip().lower() if request.node else config.hostname
-    if on_node and not name and not inventory.nodes:
-        from ..kernel.facts import hostname
-
-        name = hostname()
-    node = pick_node(inventory, name or None)
-    config = msgspec.structs.replace(config, hostname=name)
     run_settings = settings(config, node, inventory.service_cidrs, mode=mode.partition("-")[0])
     path = allocations_path(request)
-    allocations = cluster_of(config, inventory.service_cidrs).allocate(inventory.services, AllocationState.load(str(path)))
-    progress.step("compiling")
+    before = AllocationState.load(str(path))
+    allocations = cluster_of(config, inventory.service_cidrs).allocate(inventory.services, before)
     notes = complete(inventory)
     addresses: tuple[str, ...] = ()
     if on_node:
@@ -102,8 +92,15 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
             if (cgroup := run_settings.xdp.cgroup) and not (Path(cgroup) / "cgroup.procs").exists():
                 raise ConfigError(f"--cgroup: {cgroup} is not a directory of a cgroup2")
             facts = msgspec.structs.replace(facts, links=links())
-    dataplane = resolve(service_ports(inventory), facts, run_settings)
+    ports = service_ports(inventory)
     limited: list[str] = []
+    if mode == "ipvs":
+        ports, limited = without_occupied(ports, known_hosts(inventory), {*facts.addresses, *facts.interfaces})
+    dataplane = resolve(ports, facts, run_settings)
+    if mode == "ipvs":
+        from ..targets.ipvs import limits as ipvs_limits
+
+        limited += ipvs_limits(dataplane)
     if mode == "xdp":
         from ..targets.xdp import limits
 
@@ -113,6 +110,7 @@ def compile_request(request: Request, progress: Progress, *, on_node: bool, defa
         dataplane=dataplane,
         mode=mode,
         warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings, *limited),
+        allocated_before=before,
         allocations=allocations,
         allocations_path=path,
     )
@@ -253,6 +251,29 @@ class Session:
             warnings,
         )
 
+    @cached_property
+    def held(self) -> list[FrontendView]:
+        """The frontends that the kernel had in this mode when it was read. After `plan`."""
+        return self.driver.target.frontends(self.observed)
+
+    def service_changes(self) -> list[ServiceChange]:
+        """What `plan` came to, in terms of Services."""
+        from ..plan import service_changes
+
+        return service_changes(self.held, self.driver.target.frontends(self.desired))
+
+    def removal(self, plan: Plan, dataplane: Dataplane) -> Removal:
+        """The Services that the node has, in any mode's rules, and that `plan`, which is for `dataplane`, takes away."""
+        from ..plan import Removal, service_names
+
+        if not plan.other_modes and all(change.old is None for change in plan.rules):
+            return Removal(0, 0)  # nothing goes, and counting what there is takes time
+        held = service_names(self.held)
+        for other in self.others:
+            held |= service_names(other.target.frontends(other.observe()))
+        wanted = {port.name.partition(":")[0] for port in dataplane.ports}
+        return Removal(len(held - wanted), len(held))
+
     def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
         """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack), and a warning each."""
         versions = {p.family.value for p in dataplane.ports}
@@ -270,6 +291,7 @@ class Session:
         """
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge
+        from ..kernel.drivers import tidy
         from ..kernel.facts import interface_addresses
         from ..kernel.ipvs.drain import LIMIT
         from ..kernel.leave import leave, prepare
@@ -296,7 +318,10 @@ class Session:
                 else:
                     changes = other.target.diff(held, {})
                     other.apply(other.target.scripts(changes), changes)
+                tidy(other, held)
                 past |= flows
+            if not keep_connections:
+                tidy(self.driver, self.observed)
             warnings += self.resources.apply(after, self.node_desired)
             live = live_targets(dataplane)
             if plan.rules and (live or past):
@@ -307,3 +332,33 @@ class Session:
             return detached(work, progress.tick)
         finally:
             progress.done()
+
+
+class Prepared(NamedTuple):
+    """All that an apply needs, up to what it will do. Made under the node's lock, which it outlives: see `again`."""
+
+    applied: Applied | None
+    compiled: Compiled
+    session: Session
+    plan: Plan
+
+    @classmethod
+    def make(cls, request: Request, specs: Specs, directory: Path, progress: Progress) -> Prepared:
+        """From `specs` to the plan for this node. `directory`: its run directory, locked."""
+        from ..kernel.remember import recall
+
+        applied = recall(directory)
+        compiled = compile_specs(specs, request, progress, on_node=True, default_mode=applied.mode if applied else None)
+        session = Session.open(request, compiled.mode, directory)
+        return cls(applied, compiled, session, session.plan(compiled.dataplane, compiled.warnings, progress))
+
+    def again(self, directory: Path, progress: Progress) -> Prepared:
+        """The same under a new lock. Raises KcompileError where the node or its allocations have changed since."""
+        from ..spec.state import AllocationState
+
+        session = Session.open(self.session.request, self.compiled.mode, directory)
+        plan = session.plan(self.compiled.dataplane, self.compiled.warnings, progress)
+        allocated = AllocationState.load(str(self.compiled.allocations_path))
+        if plan != self.plan or allocated != self.compiled.allocated_before:
+            raise KcompileError(CHANGED)
+        return Prepared(self.applied, self.compiled, session, plan)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for", "installed_drivers", "stray_rules",
+    "tidy",
 ]  # fmt: skip
 
 # What --mode takes; the iptables variants name their back end.
@@ -221,6 +222,14 @@ def stray_rules(driver: Driver) -> list[Driver]:
     if not isinstance(driver, IpvsDriver):
         return []
     return [stray for backend in _VARIANTS if backend != driver.backend and (stray := _StrayRules(backend)).observe()]
+
+
+def tidy(driver: Driver, held: Program) -> None:
+    """After `driver` has removed `held`: what its tools leave behind goes too, where it is of no use to anybody."""
+    if isinstance(driver, IptablesDriver | IpvsDriver) and driver.backend == "nft":
+        from . import iptables_nft
+
+        iptables_nft.tidy(held)
 
 
 def driver_for(mode: str, backend: str | None = None, directory: Path | None = None, capacities: Mapping[str, int] | None = None) -> Driver:

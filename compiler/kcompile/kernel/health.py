@@ -14,10 +14,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import msgspec
 
 from ..ir.model import HealthCheck
 from . import netns
+from .responder import Responder
 
 __all__ = ["running", "serve", "unanswered"]
 
@@ -110,55 +109,26 @@ def _write(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    address_family = socket.AF_INET6
-    check: HealthCheck
-
-    def server_bind(self) -> None:
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version = "kcompile"
-
-    def do_GET(self) -> None:
-        check = self.server.check
-        service = {"namespace": check.namespace, "name": check.service}
-        body = {"service": service, "localEndpoints": check.local_endpoints, "serviceProxyHealthy": True}
-        data = json.dumps(body).encode()
-        self.send_response(200 if check.local_endpoints else 503)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("X-Load-Balancing-Endpoint-Weight", str(check.local_endpoints))
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing: there is nobody to read it."""
-
-
 def _respond(directory: Path) -> None:
     """The responder's life: hold the lock, serve what the file says, read it again on SIGHUP."""
-    signals = {signal.SIGHUP, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    wake, signalled = socket.socketpair()
+    signalled.setblocking(False)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # what counts is the byte that each writes
+    signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
     with (directory / _PID).open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        servers: dict[int, _Server] = {}
+        responder = Responder(wake)
         while True:
             checks = {c.port: c for c in msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])}
-            _write(directory / _ERRORS, json.dumps(_update(servers, checks)).encode())
-            while (got := signal.sigtimedwait(signals, _LOOK_SECONDS)) is None:
+            _write(directory / _ERRORS, json.dumps(responder.update(checks)).encode())
+            while not (got := responder.turn(_LOOK_SECONDS)):
                 if not _namespace_is_named(directory):
                     return
-            if got.si_signo == signal.SIGTERM:
+            if signal.SIGTERM in got:
                 return
 
 
@@ -171,27 +141,6 @@ def _namespace_is_named(directory: Path) -> bool:
         return (netns.NETNS_DIR / name).stat().st_ino == int(netns.identity())
     except OSError:
         return False
-
-
-def _update(servers: dict[int, _Server], checks: dict[int, HealthCheck]) -> list[str]:
-    """Serve exactly `checks`; returns what could not be."""
-    errors = []
-    for port in [p for p in servers if p not in checks]:
-        server = servers.pop(port)
-        server.shutdown()
-        server.server_close()
-    for port, check in checks.items():
-        if port not in servers:
-            try:
-                server = _Server(("::", port), _Handler)
-            except OSError as e:
-                errors.append(f"{port}: {e.strerror}")
-                continue
-            server.check = check
-            servers[port] = server
-            threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
-        servers[port].check = check
-    return errors
 
 
 if __name__ == "__main__":

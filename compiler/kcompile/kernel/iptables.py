@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from ..errors import KernelError, UnsupportedError
 from ..program import Key
 from ..targets.xtables.parse import IPTABLES, parse
+from . import iptables_nft
 
 __all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe", "saved"]
 
@@ -29,6 +30,7 @@ _TABLES = ("nat", "filter")
 _HINT = re.compile(r"^:(KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY) ", re.MULTILINE)
 _RULE = re.compile(r"^-A ", re.MULTILINE)
 _LINE = re.compile(r"\bline:? (\d+)")
+_UNREADABLE = re.compile(r"^# Table `(\w+)' is incompatible", re.MULTILINE)
 _LOCK_WAIT = "5"  # seconds for /run/xtables.lock, which kubelet and others take too
 _ABSENT = re.compile(
     r"can't initialize ip6?tables table|Could not fetch rule set generation id|Protocol not supported|not supported by protocol"
@@ -79,7 +81,13 @@ def _takes_rules(backend: Backend) -> bool:
 
 
 def families(backend: Backend) -> tuple[str, ...]:
-    """The families that `backend` can program here: its tool is installed and the kernel has the tables."""
+    """The families that `backend` can program here: its tool is installed and the kernel has the tables.
+
+    KernelError where nobody could read back what was written: beside rules that only nft can write.
+    """
+    for family, text in _saved(backend, _TABLES).items() if backend == "nft" else ():
+        if table := _UNREADABLE.search(text):
+            raise _unreadable(family, table[1])
     return tuple(family for family in _TOOLS if _works(family, backend))
 
 
@@ -90,6 +98,9 @@ def observe(backend: Backend, tables: tuple[str, ...] = _TABLES, ours: re.Patter
     """
     program: dict[Key, Any] = {}
     for family, text in _saved(backend, tables).items():
+        for table in _UNREADABLE.findall(text):
+            if iptables_nft.has_chain(family, table, ours):
+                raise _unreadable(family, table)
         program.update(parse(text, family, ours))
     return program
 
@@ -111,6 +122,11 @@ def check(scripts: Mapping[str, str], backend: Backend) -> None:
         _restore(family, backend, text, "--test")
 
 
+def _unreadable(family: str, table: str) -> KernelError:
+    where = f"table {iptables_nft.FAMILIES[family]} {table}"
+    return KernelError(f"iptables-nft-save can't read {where}: a rule in it was written with nft; remove it (nft -a list {where})")
+
+
 def _tool(family: str, backend: Backend, verb: str) -> str | None:
     return shutil.which(f"{_TOOLS[family]}-{backend}-{verb}", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
@@ -119,8 +135,9 @@ def _works(family: str, backend: Backend) -> bool:
     tool = _tool(family, backend, "restore")
     if tool is None or (family == "ip6" and not Path("/proc/sys/net/ipv6").exists()):
         return False
+    # in a namespace that ends at once: a legacy table that is only asked for would stay for as long as this one lives
     empty = "".join(f"*{table}\nCOMMIT\n" for table in _TABLES)
-    return _run([tool, "--noflush", "--test", "-w", _LOCK_WAIT], empty).code == 0
+    return _run(["unshare", "--net", tool, "--noflush", "--test", "-w", _LOCK_WAIT], empty).code == 0
 
 
 def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from ..errors import KernelError, UnsupportedError
 
 __all__ = [
-    "DUMP", "NETLINK_GENERIC", "NETLINK_ROUTE", "REQUEST", "Failed", "Netlink", "Request", "attribute", "attributes", "generic_family",
-    "message",
+    "DUMP", "NETLINK_GENERIC", "NETLINK_NETFILTER", "NETLINK_ROUTE", "REQUEST", "Failed", "Netlink", "Request", "attribute",
+    "attributes", "generic_family", "message",
 ]  # fmt: skip
 
 NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16

@@ -9,17 +9,23 @@ from __future__ import annotations
 import ctypes
 import json
 import re
+import struct
 from typing import Any
 
 from ..errors import KernelError, UnsupportedError
 from ..program import Key
 from ..targets.nftables.parse import parse
-from ..targets.nftables.resources import TABLE
+from ..targets.nftables.resources import TABLE, Table, TableKey
+from .netlink import NETLINK_NETFILTER, Netlink, attribute, attributes
 
 __all__ = ["Nft"]
 
 _OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 _OUTPUT_NUMERIC_PRIO = 1 << 8  # NFT_CTX_OUTPUT_NUMERIC_PRIO
+_NFPROTO = {"ip": 2, "ip6": 10}
+_GET_TABLE = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE
+_TABLE_NAME, _TABLE_FLAGS = 1, 2  # NFTA_TABLE_*
+_FLAG_NAMES = ("dormant", "owner", "persist")  # NFT_TABLE_F_*, by bit
 _ABSENT = "No such file or directory"
 
 
@@ -72,16 +78,22 @@ class Nft:
             code, output, error = self._run(f"list table {family} {TABLE}", _OUTPUT_JSON | _OUTPUT_NUMERIC_PRIO)
             if code == 0 and output:
                 program.update(parse(output))
+                program[TableKey(family)] = Table(_table_flags(family))
             elif code != 0 and _ABSENT not in error:
                 raise _failure("nft list table", error)
         return program
 
     def objects(self, command: str, kind: str) -> list[dict[str, Any]]:
         """What the listing `command` has of `kind` (``table``, ``chain``, ``rule``), whoever's it is, as libnftables-json(5) objects."""
+        return [body for found, body in self.items(command) if found == kind]
+
+    def items(self, command: str) -> list[tuple[str, dict[str, Any]]]:
+        """Kind and body of everything in the listing `command`."""
         code, output, error = self._run(command, _OUTPUT_JSON)
         if code != 0:
             raise _failure(f"nft {command}", error)
-        return [item[kind] for item in json.loads(output or b'{"nftables": []}')["nftables"] if kind in item]
+        listed = json.loads(output or b'{"nftables": []}')["nftables"]
+        return [one for item in listed for one in item.items() if one[0] != "metainfo"]
 
     def check(self, script: str) -> None:
         """Ask the kernel whether it would take `script` (``nft -c``); raises KernelError."""
@@ -107,6 +119,21 @@ class Nft:
             if code == 0:
                 texts.append(output.decode())
         return "".join(texts)
+
+
+def _table_flags(family: str) -> tuple[str, ...]:
+    """The flags of our table, asked of the kernel: nft before 1.0 doesn't list them as JSON, and 1.0.6 prints the family instead."""
+    head = struct.pack("=BBH", _NFPROTO[family], 0, 0)  # struct nfgenmsg
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        try:
+            answer = netlink.ask(_GET_TABLE, head + attribute(_TABLE_NAME, TABLE.encode() + b"\0"))
+        except OSError:  # gone since it was listed
+            return ()
+    for kind, at, _ in attributes(answer, len(head), len(answer)):
+        if kind == _TABLE_FLAGS:
+            (bits,) = struct.unpack_from(">I", answer, at)
+            return tuple([name for bit, name in enumerate(_FLAG_NAMES) if bits >> bit & 1])
+    return ()
 
 
 def _failure(what: str, error: str) -> KernelError:

@@ -103,7 +103,7 @@ def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]]
 
     def apply(words: Sequence[str]) -> None:
         os.environ["KCOMPILE_BPF_DIR"] = str(bpffs.folder(directory))
-        kcompile(["apply", *words])
+        kcompile(["apply", "--allow-empty", "--yes", *words])
 
     ranges = range_options(state.cluster)
     started = []

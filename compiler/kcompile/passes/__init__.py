@@ -5,9 +5,11 @@ topology.py    node and zone hints narrow the Cluster set                       
 policy.py      what each class of source gets at each kind of frontend                     (*/proxier.go)
 guard.py       loadBalancerSourceRanges                                                    (serviceport.go, */proxier.go)
 health.py      healthCheckNodePort                                                         (healthcheck/service_health.go)
+occupied.py    external addresses that are another host's, before all others in mode ipvs
 resolve.py     runs them in order: ServicePorts in, a Dataplane out
 """
 
+from .occupied import without_occupied
 from .resolve import resolve, resolve_port
 
-__all__ = ["resolve", "resolve_port"]
+__all__ = ["resolve", "resolve_port", "without_occupied"]

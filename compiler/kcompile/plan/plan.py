@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -73,12 +73,12 @@ class ServiceChange(msgspec.Struct, frozen=True):
     new: FrontendView | None
 
 
-def service_changes(target: Target, observed: Program, desired: Program) -> list[ServiceChange]:
+def service_changes(held: Iterable[FrontendView], wanted: Iterable[FrontendView]) -> list[ServiceChange]:
     """The difference in terms of Services: the frontends that appear, go, or change their backends."""
 
-    def by_place(program: Program) -> dict[tuple[Any, ...], FrontendView]:
-        return {(v.service, v.family, v.kind, v.address, v.protocol, v.port): v for v in target.frontends(program)}
+    def by_place(views: Iterable[FrontendView]) -> dict[tuple[Any, ...], FrontendView]:
+        return {(v.service, v.family, v.kind, v.address, v.protocol, v.port): v for v in views}
 
-    old, new = by_place(observed), by_place(desired)
+    old, new = by_place(held), by_place(wanted)
     places = sorted({**old, **new})
     return [ServiceChange(old.get(p), new.get(p)) for p in places if old.get(p) != new.get(p)]

@@ -13,18 +13,8 @@ from msgspec import UNSET, Raw, UnsetType, ValidationError
 
 from ..errors import SpecError
 from .inventory import Inventory, Skipped
-from .objects import (
-    Deployment,
-    Endpoints,
-    EndpointSlice,
-    Namespace,
-    Node,
-    Object,
-    Origin,
-    Pod,
-    Service,
-    ServiceCIDR,
-)
+from .kinds import meant_kind
+from .objects import Deployment, Endpoints, EndpointSlice, Namespace, Node, Object, Origin, Pod, Service, ServiceCIDR
 from .text import Wrong, explain, printable, problem, shown
 
 __all__ = ["Decoder", "without_nulls"]
@@ -99,7 +89,7 @@ class Decoder:
             if kind.endswith("List") and head.items is not UNSET:
                 self._add_items(head.items, origin, kind.removesuffix("List"), version, depth)
             elif kind != "List":
-                self._skip(manifest, origin, f"{version}/{kind}")
+                self._skip(manifest, origin, kind, version)
             return
         cls, versions, _ = known
         if version not in versions:
@@ -153,8 +143,10 @@ class Decoder:
             where = first.origin
             raise problem(obj, "", f"defined twice, and differently: first in {printable(where.source)}, document {where.document}")
 
-    def _skip(self, manifest: _Manifest, origin: Origin, kind: str) -> None:
-        self.inventory.skipped.append(Skipped(origin, printable(kind), _name_of(manifest)))
+    def _skip(self, manifest: _Manifest, origin: Origin, kind: str, version: str) -> None:
+        if meant := meant_kind(kind, version):
+            raise self._error(manifest, origin, "", Wrong(f"kind {shown(kind)} of {version}: did you mean {meant}?"))
+        self.inventory.skipped.append(Skipped(origin, printable(f"{version}/{kind}"), _name_of(manifest)))
 
     def _error(self, manifest: _Manifest, origin: Origin, kind: str, wrong: Wrong) -> SpecError:
         name = _name_of(manifest)

@@ -20,7 +20,7 @@ class Skipped(NamedTuple):
 
 
 class Inventory(msgspec.Struct):
-    """The objects of one input; `skipped` notes those of other kinds."""
+    """The objects of one input; `skipped` notes those of other kinds, `sources` the files that were read."""
 
     services: list[Service] = []
     endpoint_slices: list[EndpointSlice] = []
@@ -31,3 +31,4 @@ class Inventory(msgspec.Struct):
     namespaces: list[Namespace] = []
     service_cidrs: list[ServiceCIDR] = []
     skipped: list[Skipped] = []
+    sources: list[str] = []

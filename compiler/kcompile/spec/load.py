@@ -34,7 +34,9 @@ def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int 
     with gc_paused():
         try:
             for path in files(paths):
-                _load_file(decoder, STDIN if path == "-" else path, read(path, stdin, max_bytes))
+                source = STDIN if path == "-" else path
+                inventory.sources.append(source)
+                _load_file(decoder, source, read(path, stdin, max_bytes))
         except Unreadable as error:
             raise SpecError(error.message, source=error.source) from None
     return inventory

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from .opening import Refused, read_descriptor, read_path
 from .text import Wrong, printable
 
 __all__ = ["MAX_BYTES", "STDIN", "Unreadable", "check_text", "files", "read"]
@@ -31,11 +32,13 @@ class Unreadable(Wrong):
 def files(paths: Sequence[str]) -> Iterator[str]:
     """The files that `paths` mean, in order; ``-`` stays as it is."""
     for path in paths:
+        if not path:  # Path("") would be the working directory
+            raise Unreadable('""', "not a file name")
         if path == "-" or not Path(path).is_dir():
             yield path
             continue
         try:
-            found = sorted(entry.path for entry in os.scandir(path) if entry.name.endswith(_SUFFIXES) and entry.is_file())
+            found = sorted(entry.path for entry in os.scandir(path) if _is_manifest(entry))
         except OSError as error:
             raise Unreadable(path, f"can't read the directory: {error.strerror}") from None
         if not found:
@@ -43,18 +46,19 @@ def files(paths: Sequence[str]) -> Iterator[str]:
         yield from found
 
 
+def _is_manifest(entry: os.DirEntry[str]) -> bool:
+    """By its name. What can't be read counts, and is an error then: a link to nothing must not leave Services out.
+
+    Emacs' locks are such links.
+    """
+    return entry.name.endswith(_SUFFIXES) and not entry.name.startswith(".#") and not entry.is_dir()
+
+
 def read(path: str, stdin: BinaryIO | None, max_bytes: int) -> bytes:
-    """The file's bytes, at most `max_bytes`; a longer regular file is refused before it is read."""
+    """The file's bytes, at most `max_bytes`; a longer regular file, and what has no end, is refused before it is read."""
     name = STDIN if path == "-" else path
     try:
-        if path == "-":
-            data = (stdin or sys.stdin.buffer).read(max_bytes + 1)
-        else:
-            with Path(path).open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > max_bytes:
-                    raise Unreadable(name, f"the file has {size:,} bytes; the limit is {max_bytes:,}")
-                data = file.read(max_bytes + 1)
+        data = _read_stdin(stdin, max_bytes) if path == "-" else read_path(path, max_bytes)
     except OSError as error:
         raise Unreadable(name, error.strerror or "can't be read") from None
     except ValueError:  # a NUL in the path
@@ -62,6 +66,18 @@ def read(path: str, stdin: BinaryIO | None, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise Unreadable(name, f"more than the limit of {max_bytes:,} bytes")
     return data
+
+
+def _read_stdin(stdin: BinaryIO | None, max_bytes: int) -> bytes:
+    """All of `stdin`, by default the process's; one without a descriptor (in memory) by its own read()."""
+    if stdin is None and sys.stdin is None:
+        raise Refused("standard input is closed")
+    file = stdin or sys.stdin.buffer
+    try:
+        descriptor = file.fileno()
+    except OSError:
+        return file.read(max_bytes + 1)
+    return read_descriptor(descriptor, max_bytes)
 
 
 def check_text(data: bytes) -> bytes:

@@ -11,11 +11,13 @@ import msgspec
 
 from ..errors import ConfigError
 from .addresses import unfit
+from .opening import read_path
 from .text import printable
 
 __all__ = ["AllocationState"]
 
 _VERSION = 1
+_MAX_BYTES = 256 << 20
 
 
 class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +33,7 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
         """Read `path`; a missing file is an empty state, a damaged one a ConfigError: guessing would renumber live Services."""
         where = printable(path)
         try:
-            state = msgspec.json.decode(Path(path).read_bytes(), type=cls)
+            state = msgspec.json.decode(read_path(path, _MAX_BYTES, only_files=True), type=cls)
         except FileNotFoundError:
             return cls()
         except OSError as error:

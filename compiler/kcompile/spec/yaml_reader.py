@@ -29,6 +29,7 @@ __all__ = ["yaml_documents"]
 
 MAX_DEPTH = 200  # the deepest CRD schemas have about 60 levels
 MAX_ALIASED = 1_000_000  # nodes that aliases may stand for, in one file
+MAX_EMPTY = 100_000  # documents without anything in them; a template that renders to nothing leaves one
 
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -51,13 +52,17 @@ _OPEN = object()  # stands for an anchored collection until it ends
 
 def yaml_documents(data: bytes) -> Iterator[tuple[int, Any]]:
     """Each document's 1-based number and value. Raises `Wrong`, never a YAMLError."""
-    number = 0
+    number = empty = 0
     reader = _Reader(data)
     try:
         for event in reader.events:
             if isinstance(event, DocumentStartEvent):
                 number += 1
-                yield number, reader.document()
+                value = reader.document()
+                empty += value is None
+                if empty > MAX_EMPTY:
+                    raise Wrong(f"more than {MAX_EMPTY:,} empty documents")
+                yield number, value
     except yaml.YAMLError as error:
         raise Wrong(_syntax(error), document=max(number, 1)) from None
     except Wrong as error:

@@ -114,7 +114,7 @@ def test_a_real_server_is_read_from_what_pyroute2_would_write(version, ip):
     made["cmd"], made["version"], made["attrs"] = 5, 1, [("IPVS_CMD_ATTR_DEST", {"attrs": dest})]
     made.encode()
     payload = bytes(made.data[16:])
-    assert decode_real_server(memoryview(payload), 0, len(payload), version) == (ip, 8080, 0, 7)
+    assert decode_real_server(memoryview(payload), 0, len(payload), version) == (ip, 8080, 0, 7, "")
 
 
 def test_an_element_is_pyroute2_s():

@@ -157,7 +157,8 @@ def test_the_option_mends_it(objects, config, options, names, tmp_path):
     manifests, file = tmp_path / "objects.yaml", tmp_path / "config.yaml"
     manifests.write_text(yaml.safe_dump_all(objects))
     file.write_text(config)
-    words = ["compile", "--mode", "nftables", "-f", str(manifests), "--config", str(file), "--state", str(tmp_path / "state.json")]
+    words = ["compile", "--allow-empty", "--mode", "nftables", "-f", str(manifests)]
+    words += ["--config", str(file), "--state", str(tmp_path / "state.json")]
     refused = CliRunner().invoke(main, [*words, *options])
     assert refused.exit_code == 2
     assert names in refused.output
@@ -167,7 +168,7 @@ def test_the_option_mends_it(objects, config, options, names, tmp_path):
 def test_a_node_name_in_capitals_is_the_same_node(tmp_path):
     manifests = tmp_path / "objects.yaml"
     manifests.write_text(yaml.safe_dump_all([NODE, {**NODE, "metadata": {"name": "b"}}]))
-    done = CliRunner().invoke(main, ["compile", "--mode", "nftables", "-f", str(manifests), "--node", "B"])
+    done = CliRunner().invoke(main, ["compile", "--allow-empty", "--mode", "nftables", "-f", str(manifests), "--node", "B"])
     assert done.exit_code == 0, done.output
 
 

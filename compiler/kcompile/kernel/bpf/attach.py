@@ -212,9 +212,15 @@ def _filtered() -> Iterator[tuple[Attachment, int]]:
 
 
 def _remove_filter(place: Attachment) -> None:
+    """Remove our filter, and clsact itself when no filter of anybody is left there: without one it does nothing."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
     with _netlink() as route:
         if any(True for _ in _filters(route, place)):
             route.tc("del-filter", "bpf", place.target, handle=_HANDLE, parent=_PARENTS[place.hook], prio=_PRIORITY, protocol=_ETH_P_ALL)
+            if not any(True for parent in _PARENTS.values() for _ in route.get_filters(place.target, parent=parent)):
+                with contextlib.suppress(NetlinkError):  # somebody else was quicker
+                    route.tc("del", "clsact", place.target)
 
 
 # what else is there

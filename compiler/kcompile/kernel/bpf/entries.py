@@ -76,9 +76,7 @@ def address_entry(words: str) -> bytes:
 
 
 def read_frontend(version: int, key: bytes, value: bytes, service_name: Callable[[int], str]) -> tuple[Key, Any]:
-    """The ``frontend`` or ``address`` resource of an entry. An entry that we could not have written decodes to a value
-    that equals no desired one, so the diff replaces it.
-    """
+    """The ``frontend`` or ``address`` resource of an entry. One that no apply writes comes out as something: encode it to tell."""
     ip, port, number = (layout.FRONTEND_KEY4 if version == 4 else layout.FRONTEND_KEY6).unpack(key)
     service, pods, host, others, flags, affinity, kind = layout.FRONTEND.unpack(value)
     if kind == ADDRESS_KIND:

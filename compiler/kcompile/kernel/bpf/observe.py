@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...program import Key
@@ -41,6 +42,7 @@ _IN_POOL = {"cluster": layout.CONSTANTS["BACKEND_CLUSTER"], "local": layout.CONS
 _IN_ANY = sum(_IN_POOL.values())
 _SERVING = layout.CONSTANTS["BACKEND_SERVING"]
 _SO_NETNS_COOKIE = 71
+_UNKNOWN = Member("", 0, 0)
 
 
 def netns_cookie() -> int:
@@ -130,15 +132,10 @@ def read(maps: Mapping[str, Fd]) -> State:
     program = state.program
     value = library.lookup(maps["config"], layout.INDEX.pack(0), layout.CONFIG.size)
     config, cookie = entries.read_config(value or bytes(layout.CONFIG.size))
-    if cookie:
+    if cookie and _same(partial(_one, entries.config, config, cookie), value):
         program[ConfigKey()] = config
-    for key, entry in _entries(maps["interfaces"]):
-        (index,) = layout.INDEX.unpack(key)
-        try:
-            program[InterfaceKey(socket.if_indextoname(index))] = entries.read_interface(entry)
-        except OSError:  # the interface is gone
-            program[StrayKey("interfaces", index)] = ""
-    names = {layout.INDEX.unpack(key)[0]: entries.read_name(entry) for key, entry in _entries(maps["names"])}
+    _interfaces(program, maps["interfaces"])
+    names = _names(program, maps["names"])
     _services(state, names)
     _pools(state, names, maps)
     _frontends(state, names, maps)
@@ -155,6 +152,50 @@ def _entries(fd: Fd) -> Iterator[tuple[bytes, bytes]]:
     for keys, values, count in library.lookup_batch(fd):
         for at in range(count):
             yield keys[at * key_size : (at + 1) * key_size], values[at * value_size : (at + 1) * value_size]
+
+
+def _same(encode: Callable[[], tuple[bytes, ...]], *found: bytes | None) -> bool:
+    """Whether `encode` gives just the bytes that were found. It fails for what no apply can have written."""
+    try:
+        return encode() == found
+    except (KeyError, ValueError, OSError, struct.error):
+        return False
+
+
+def _one(encode: Callable[..., bytes], *arguments: Any) -> tuple[bytes]:
+    return (encode(*arguments),)
+
+
+def _foreign(program: dict[Key, Any], name: str, key: bytes) -> None:
+    """The entry under `key` of map `name` is none that an apply writes: to be removed, under its own bytes."""
+    program[StrayKey(name, key.hex())] = ""
+
+
+def _interfaces(program: dict[Key, Any], fd: Fd) -> None:
+    for key, entry in _entries(fd):
+        (index,) = layout.INDEX.unpack(key)
+        try:
+            name = socket.if_indextoname(index)
+        except OSError:  # the interface is gone
+            program[StrayKey("interfaces", index)] = ""
+            continue
+        value = entries.read_interface(entry)
+        if _same(partial(_one, entries.interface, value), entry):
+            program[InterfaceKey(name)] = value
+        else:
+            _foreign(program, "interfaces", key)
+
+
+def _names(program: dict[Key, Any], fd: Fd) -> dict[int, Service]:
+    """Number -> Service port."""
+    names: dict[int, Service] = {}
+    for key, entry in _entries(fd):
+        service = entries.read_name(entry)
+        if _same(partial(_one, entries.name, *service), entry):
+            names[layout.INDEX.unpack(key)[0]] = service
+        else:
+            _foreign(program, "names", key)
+    return names
 
 
 def slot_view(fd: Fd) -> np.ndarray[Any, Any]:
@@ -202,9 +243,10 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
         state.backends.setdefault(service, {})[member.ip, member.port] = number
     for pool, table in zip(live.tolist(), zip(first.tolist(), size.tolist(), strict=True), strict=True):
         state.tables[pool] = table
-        # a backend of somebody else, or one that is no more, is no member: the pool then differs from what is wanted
-        own = [found[n] for n in members[pool] if n in found and owner[n] == pool >> 1]
-        state.program[PoolKey(*names[pool >> 1], POOL_KINDS[pool & 1])] = Pool(table[1], tuple(sorted(own)))
+        own = sorted(found[n] for n in members[pool] if n in found and owner[n] == pool >> 1)
+        # a backend of somebody else, or one that is no more, is no member; with it the pool differs from any that is wanted
+        unknown = [_UNKNOWN] if len(own) < len(members[pool]) else []
+        state.program[PoolKey(*names[pool >> 1], POOL_KINDS[pool & 1])] = Pool(table[1], (*own, *unknown))
     _unpooled(state, names, found, {number for numbers in members.values() for number in numbers}, owner)
 
 
@@ -225,20 +267,54 @@ def _unpooled(state: State, names: dict[int, Service], found: dict[int, Member],
 
 def _frontends(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> None:
     """Frontends, ranges and local addresses."""
-    program = state.program
+    for version in (4, 6):
+        _locals(state.program, f"locals{version}", maps)
+        _listeners(state, names, version, maps[f"frontends{version}"])
+        _ranges(state.program, names, version, maps[f"ranges{version}"])
 
+
+def _locals(program: dict[Key, Any], name: str, maps: Mapping[str, Fd]) -> None:
+    version = int(name[-1])
+    for key, entry in _entries(maps[name]):
+        value = entries.read_local(entry)
+        if _same(partial(_one, entries.local_entry, value), entry):
+            program[LocalKey(version, entries.address(key))] = value
+        else:
+            _foreign(program, name, key)
+
+
+def _listeners(state: State, names: dict[int, Service], version: int, fd: Fd) -> None:
     def name_of(number: int) -> str:
         return names[number][2] if number in names else f"#{number}"
 
-    for version in (4, 6):
-        for key, entry in _entries(maps[f"locals{version}"]):
-            program[LocalKey(version, entries.address(key))] = entries.read_local(entry)
-        for key, entry in _entries(maps[f"frontends{version}"]):
-            resource, value = entries.read_frontend(version, key, entry, name_of)
-            program[resource] = value
-        for key, _ in _entries(maps[f"ranges{version}"]):
-            number, cidr = entries.read_range(version, key)
-            if number in names:
-                program[RangeKey(*names[number], cidr)] = ""
-            else:
-                program[StrayKey(f"ranges{version}", (number, cidr))] = ""
+    def encoded(resource: Key, value: Any) -> tuple[bytes, bytes]:
+        if isinstance(resource, AddressKey):
+            return entries.frontend_key(version, "", resource.address, 0), entries.address_entry(value)
+        assert isinstance(resource, FrontendKey)
+        service = state.services[Service(version, resource.protocol, value.service)]
+        packed = entries.frontend_key(resource.version, resource.protocol, resource.address, resource.port)
+        return packed, entries.frontend_entry(value, service)
+
+    for key, entry in _entries(fd):
+        resource, value = entries.read_frontend(version, key, entry, name_of)
+        if _same(partial(encoded, resource, value), key, entry):
+            state.program[resource] = value
+        else:
+            _foreign(state.program, f"frontends{version}", key)
+
+
+def _ranges(program: dict[Key, Any], names: dict[int, Service], version: int, fd: Fd) -> None:
+    for key, entry in _entries(fd):
+        number, cidr = entries.read_range(version, key)
+        if not _same(partial(_range, version, number, cidr), key, entry) or (number in names and names[number].version != version):
+            _foreign(program, f"ranges{version}", key)
+        elif number in names:
+            program[RangeKey(*names[number], cidr)] = ""
+        else:
+            program[StrayKey(f"ranges{version}", (number, cidr))] = ""
+
+
+def _range(version: int, number: int, cidr: str) -> tuple[bytes, bytes]:
+    if "/-" in cidr:
+        raise ValueError("shorter than the number of its Service")
+    return entries.range_key(version, number, cidr), layout.RANGE.pack(1)

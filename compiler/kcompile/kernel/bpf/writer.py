@@ -256,7 +256,9 @@ class _Run:
         named = {state.services[s] for s, users in state.users.items() if users and s in state.services}
         for key in strays:
             name, number = key.map, key.entry
-            if name == "interfaces":
+            if isinstance(number, str):  # the bytes of a key that no apply writes
+                self.last[name][bytes.fromhex(number)] = bytes(layout.MAPS[name].value.size)
+            elif name == "interfaces":
                 self.last[name][layout.INDEX.pack(number)] = b""
             elif name == "names" and number not in named:
                 self.last[name][layout.INDEX.pack(number)] = b""

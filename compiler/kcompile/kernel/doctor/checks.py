@@ -101,6 +101,14 @@ def _other_modes(facts: Facts) -> Iterator[Finding]:
     yield Finding("other-modes", "warning", message, mend)
 
 
+def _changed_rules(facts: Facts) -> Iterator[Finding]:
+    if changed := facts.rules.changed:
+        what = "1 rule, chain or entry isn't" if changed == 1 else f"{changed} rules, chains or entries aren't"
+        message = f"rules flushed or changed: {what} as the last apply (mode {facts.rules.applied}) left them"
+        again = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", facts.rules.applied)
+        yield Finding("rules", "warning", message, (again,))
+
+
 def _unread(facts: Facts) -> Iterator[Finding]:
     """A mode that can't work here has nothing in the way; what else can't be read may."""
     dead = {probe.mode for probe in facts.probes if not probe.families and not probe.unknown}
@@ -212,6 +220,7 @@ CHECKS = (
     Check("iptables-variants", _iptables_variants, "at most one iptables variant is in use", needs_root=True),
     Check("forward-policy", _forward_policy, "nothing drops what is forwarded to Services by policy", needs_root=True),
     Check("other-modes", _other_modes, "at most one mode of kcompile has rules here", needs_root=True),
+    Check("rules", _changed_rules, "the rules are as the last apply left them, or there was none", needs_root=True),
     Check("xdp", xdp.look, "nothing is in the way of mode xdp, or it can't work here", needs_root=True),
     Check("forwarding", _forwarding, "packets are forwarded"),
     Check("sysctls", _reverted, "sysctls are as apply has set them"),

@@ -15,6 +15,7 @@ from ..drivers import installed_drivers
 from ..nftables import Nft
 from ..remember import recall
 from ..state import run_directory
+from .drift import changed_rules
 from .node import kernel_modules, node_facts
 from .probes import probe
 from .records import Facts, ForwardChain, RuleFacts, Variant, XdpFacts
@@ -63,7 +64,14 @@ def _rules(netns_name: str | None) -> RuleFacts:
         if not unread:
             unread.append(("kcompile's own rules", str(e)))
     applied = recall(run_directory(netns_name))
-    return RuleFacts(tuple(variants), tables, chains, devices, bridges, own, applied.mode if applied else "", tuple(unread))
+    changed = 0
+    try:
+        changed = changed_rules(run_directory(netns_name))
+    except KcompileError as e:
+        if not unread:
+            unread.append(("what the last apply made", str(e)))
+    mode = applied.mode if applied else ""
+    return RuleFacts(tuple(variants), tables, chains, devices, bridges, own, mode, changed, tuple(unread))
 
 
 def summary(backend: str, family: int, text: str) -> Variant:

@@ -72,7 +72,10 @@ class ForwardChain(msgspec.Struct, frozen=True):
 
 
 class RuleFacts(msgspec.Struct, frozen=True):
-    """The rules and devices of the namespace. `unread`: what could not be read, and why."""
+    """The rules and devices of the namespace. `changed`: how many of ours are not as the last apply left them.
+
+    `unread`: what could not be read, and why.
+    """
 
     variants: tuple[Variant, ...] = ()
     nft_tables: tuple[tuple[str, str], ...] = ()
@@ -81,6 +84,7 @@ class RuleFacts(msgspec.Struct, frozen=True):
     bridges: tuple[str, ...] = ()
     own_modes: tuple[str, ...] = ()
     applied: str = ""
+    changed: int = 0
     unread: tuple[tuple[str, str], ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import struct
@@ -25,6 +26,7 @@ _VERSIONS = {int(number): version for version, number in _FAMILIES.items()}
 _HOST, _LINK = 254, 253  # RT_SCOPE_*
 _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 _HEAD = struct.Struct("=BBBBI")  # struct ifaddrmsg
+_SIOCGIFFLAGS, _IFF_UP, _IFREQ = 0x8913, 1, struct.Struct("=16sh22x")  # netdevice(7)
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 # usable, but never chosen as the source of what leaves the node: deprecated from the start
 _DEPRECATED = attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0))
@@ -37,6 +39,13 @@ def index() -> int:
         return socket.if_nametoindex(DEVICE)
     except OSError:
         return 0
+
+
+def _up() -> bool:
+    """Whether the device is up: down, it has no routes, and nothing reaches its addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        answer = fcntl.ioctl(probe, _SIOCGIFFLAGS, _IFREQ.pack(DEVICE.encode(), 0))
+    return bool(_IFREQ.unpack(answer)[1] & _IFF_UP)
 
 
 def create() -> None:
@@ -69,7 +78,7 @@ def observe() -> dict[Key, Any]:
     number = index()
     if not number:
         return {}
-    program: dict[Key, Any] = {DeviceKey(): ""}
+    program: dict[Key, Any] = {DeviceKey(): "" if _up() else "down"}
     with Netlink(NETLINK_ROUTE) as netlink:
         for view, start, end in netlink.dump(_GETADDR, _HEAD.pack(0, 0, 0, 0, 0)):
             family, _, _, scope, device = _HEAD.unpack_from(view, start)

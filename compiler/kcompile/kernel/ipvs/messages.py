@@ -22,7 +22,9 @@ _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(number): version for version, number in _FAMILIES.items()}
 _PERSISTENT = 0x1
-_KEPT_FLAGS = 0x1 | 0x8 | 0x10 | 0x20  # IP_VS_SVC_F_PERSISTENT and SCHED1 to 3; HASHED is the kernel's own
+_KEPT_FLAGS = 0x1 | 0x4 | 0x8 | 0x10 | 0x20  # IP_VS_SVC_F_PERSISTENT, ONEPACKET and SCHED1 to 3; HASHED is the kernel's own
+_METHODS = {1: "local node", 2: "tunnelled", 3: "routed"}  # IP_VS_CONN_F_*; 0 is masqueraded
+_METHOD_BITS = 0x7
 
 _u16, _u32, _be16, _flags = struct.Struct("=H"), struct.Struct("=I"), struct.Struct(">H"), struct.Struct("=II")
 _genl = struct.Struct("=BBH")
@@ -38,7 +40,8 @@ _AF = {version: attribute(1, _u16.pack(number)) for version, number in _FAMILIES
 _DEST_TAIL_END = {version: attribute(11, _u16.pack(number)) for version, number in _FAMILIES.items()}
 _THRESHOLDS = attribute(5, _u32.pack(0)) + attribute(6, _u32.pack(0))
 _MASQUERADE = attribute(3, _u32.pack(0))  # IP_VS_CONN_F_MASQ
-_NETMASK = {4: attribute(9, b"\xff" * 4), 6: attribute(9, _u32.pack(128))}
+_HOST_MASKS = {4: b"\xff" * 4, 6: _u32.pack(128)}
+_NETMASK = {version: attribute(9, mask) for version, mask in _HOST_MASKS.items()}
 
 
 def _address(version: int, address: str) -> bytes:
@@ -110,7 +113,9 @@ def decode_service(data: memoryview, start: int, end: int) -> tuple[VirtualServe
     if version is None:
         return None
     flags = found.get(7, 0) & _KEPT_FLAGS
-    value = VirtualServer(found[6], flags, found.get(8, 0) if flags & _PERSISTENT else 0)
+    unlike = [f"netmask {_mask(version, found[9])}"] if found.get(9, _HOST_MASKS[version]) != _HOST_MASKS[version] else []
+    unlike += [f"pe {found[11]}"] if found.get(11) else []
+    value = VirtualServer(found[6], flags, found.get(8, 0) if flags & _PERSISTENT else 0, ", ".join(unlike))
     if mark := found.get(5):
         return VirtualServerKey(version, FWMARK, f"{mark:#x}", 0), value
     protocol = _NAMES.get(found.get(2, 0))
@@ -120,9 +125,13 @@ def decode_service(data: memoryview, start: int, end: int) -> tuple[VirtualServe
     return VirtualServerKey(version, protocol, address, found[4]), value
 
 
-def decode_real_server(data: memoryview, start: int, end: int, version: int) -> tuple[str, int, int, int]:
-    """Address, port, weight and connections of one answer to GET_DEST."""
-    ip, port, weight, connections = "", 0, 0, 0
+def _mask(version: int, mask: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET, mask) if version == 4 else str(_u32.unpack(mask)[0])
+
+
+def decode_real_server(data: memoryview, start: int, end: int, version: int) -> tuple[str, int, int, int, str]:
+    """Address, port, weight, connections, and what we never set (empty: nothing) of one answer to GET_DEST."""
+    ip, port, weight, connections, unlike = "", 0, 0, 0, ""
     for kind, at, stop in attributes(data, start + 4, end):
         if kind != _DEST:
             continue
@@ -131,13 +140,18 @@ def decode_real_server(data: memoryview, start: int, end: int, version: int) -> 
                 ip = socket.inet_ntop(_FAMILIES[version], data[begin : begin + (4 if version == 4 else 16)])
             elif inner == 2:
                 (port,) = _be16.unpack_from(data, begin)
+            elif inner == 3:
+                unlike += _METHODS.get(_u32.unpack_from(data, begin)[0] & _METHOD_BITS, "")
             elif inner == 4:
                 (weight,) = _u32.unpack_from(data, begin)
+            elif inner in (5, 6):  # U_THRESH, L_THRESH
+                (limit,) = _u32.unpack_from(data, begin)
+                unlike += f" threshold {limit}" if limit else ""
             elif inner in (7, 8):  # ACTIVE_CONNS, INACT_CONNS
                 connections += _u32.unpack_from(data, begin)[0]
                 if inner == 8:
                     break
-    return ip, port, weight, connections
+    return ip, port, weight, connections, unlike.strip()
 
 
 def _number(layout: struct.Struct) -> Callable[[bytes], Any]:
@@ -153,4 +167,6 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     6: lambda data: data.rstrip(b"\0").decode(),
     7: _number(_u32),
     8: _number(_u32),
+    9: bytes,
+    11: lambda data: data.rstrip(b"\0").decode(),
 }

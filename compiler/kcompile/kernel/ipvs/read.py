@@ -34,6 +34,7 @@ def _of_each(netlink: Netlink, family: int, servers: Iterable[VirtualServerKey])
     live, start = RealServer(1), header(GET_DEST)
     for key in servers:
         for answer in netlink.dump(family, start + named(key)):
-            ip, port, weight, connections = decode_real_server(*answer, key.version)
-            server = live if weight == 1 else RealServer(weight, connections if weight == 0 else 0)
+            ip, port, weight, connections, unlike = decode_real_server(*answer, key.version)
+            plain = weight == 1 and not unlike
+            server = live if plain else RealServer(weight, connections if weight == 0 else 0, unlike=unlike)
             yield RealServerKey(key.version, key.protocol, key.address, key.port, ip, port), server

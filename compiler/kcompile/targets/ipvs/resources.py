@@ -1,6 +1,7 @@
 """What a Program of mode ipvs is made of:
 
-    DeviceKey()                                                     -> ``""``           the dummy device that VIPs are bound to
+    DeviceKey()                                                     -> ``""``           the dummy device that VIPs are bound to;
+                                                                                        observed: ``down``
     SetKey(version, name)                                           -> its definition   as ``ipset create`` takes it
     ElementKey(version, set, entry)                                 -> its options      as ``ipset add`` takes them
     ChainKey, JumpKey                                                                   as in targets/xtables/keys.py
@@ -123,19 +124,27 @@ class RealServerKey(Key, frozen=True, gc=False):
 
 
 class VirtualServer(msgspec.Struct, frozen=True, gc=False):
-    """ip_vs_service: `flags` are IP_VS_SVC_F_*, `timeout` is that of persistence in seconds (0: none)."""
+    """ip_vs_service: `flags` are IP_VS_SVC_F_*, `timeout` is that of persistence in seconds (0: none).
+
+    `unlike`: what somebody else has set and we never do (a netmask of persistence, a persistence engine).
+    """
 
     scheduler: str
     flags: int = 0
     timeout: int = 0
+    unlike: str = ""
 
 
 class RealServer(msgspec.Struct, frozen=True, gc=False):
-    """ip_vs_dest, always masqueraded (IP_VS_CONN_F_MASQ). Weight 0 drains; `connections` and `expired` say how far it has come."""
+    """ip_vs_dest, always masqueraded (IP_VS_CONN_F_MASQ). Weight 0 drains; `connections` and `expired` say how far it has come.
+
+    `unlike`: what somebody else has set and we never do (another forwarding method, thresholds).
+    """
 
     weight: int = 1
     connections: int = 0
     expired: bool = False
+    unlike: str = ""
 
     @property
     def drained(self) -> bool:

@@ -68,11 +68,16 @@ class IpvsTarget:
             case AddressKey():
                 return "ip " + address_command(key, "" if value is None else value)
             case VirtualServerKey() | RealServerKey():
-                return "ipvsadm " + server_command(key, None, value)
-        return f"ip link add {DEVICE} type dummy"
+                return "ipvsadm " + server_command(key, None, value) + _unlike(value and value.unlike)
+        return f"ip link add {DEVICE} type dummy{_unlike(value)}"
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)
+
+
+def _unlike(words: str | None) -> str:
+    """What somebody else has changed, as a comment."""
+    return f"  # {words}" if words else ""
 
 
 def _drains(server: RealServer) -> bool:

@@ -1,25 +1,32 @@
-"""What ``nft -j list table`` says -> Program (libnftables-json(5)). Only our own table is ever given to it."""
+"""What ``nft -j list table`` says -> Program (libnftables-json(5)). Only our own table is ever given to it.
+
+Somebody else may have put anything into that table, so whatever a listing can hold is read, if only to be removed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from ...program import Key
-from .resources import Chain, ChainKey, ElementKey, Map, MapKey, Rule, Table, TableKey
+from .resources import Chain, ChainKey, ElementKey, Map, MapKey, ObjectKey, Rule, Table, TableKey
 
 __all__ = ["parse"]
+
+_TIMEOUT_FLAGS = ("dynamic", "timeout")  # of the sets that rules fill
 
 
 def parse(text: bytes | str) -> dict[Key, Any]:
     """The Program that one listing shows, or several listings one after the other (one a family).
 
-    Elements of dynamic sets (the clients of session affinity) belong to the kernel, not to the Program.
+    Elements of dynamic sets (the clients of session affinity) belong to the kernel, not to the Program. A table's flags aren't
+    read here: nft 1.0.6 prints the family in their place.
     """
     program: dict[Key, Any] = {}
     rules: dict[tuple[str, str], list[Rule]] = {}
-    chains: dict[tuple[str, str], str] = {}
+    chains: dict[tuple[str, str], Chain] = {}
     for item in msgspec.json.decode(text)["nftables"]:
         ((kind, body),) = item.items()
         if kind == "metainfo":
@@ -30,21 +37,30 @@ def parse(text: bytes | str) -> dict[Key, Any]:
         elif kind in ("map", "set"):
             _map(program, family, body)
         elif kind == "chain":
-            hook = f"{body['type']} {body['hook']} {body['prio']}" if "hook" in body else ""
-            chains[(family, body["name"])] = hook
+            chains[(family, body["name"])] = _chain(body)
         elif kind == "rule":
             rules.setdefault((family, body["chain"]), []).append(Rule("", body.get("comment", "")))
-    for (family, name), hook in chains.items():
-        program[ChainKey(family, name)] = Chain(tuple(rules.get((family, name), ())), hook)
+        else:
+            program[ObjectKey(family, kind, body["name"])] = ""
+    for (family, name), chain in chains.items():
+        program[ChainKey(family, name)] = Chain(tuple(rules.get((family, name), ())), chain.hook, chain.policy)
     return program
 
 
+def _chain(body: dict[str, Any]) -> Chain:
+    if "hook" not in body:
+        return Chain(())
+    return Chain((), f"{body['type']} {body['hook']} {body['prio']}", body.get("policy", "accept"))
+
+
 def _map(program: dict[Key, Any], family: str, body: dict[str, Any]) -> None:
-    key, data = body["type"], body.get("map", "")
+    data = _data(body.get("map", ""))
+    timeout = body.get("timeout", 0)
     value = Map(
-        key=(key,) if isinstance(key, str) else tuple(key),
+        key=_types(body["type"]),
         data=tuple(data.split(" . ")) if data else (),
-        timeout=body.get("timeout", 0),
+        timeout=timeout,
+        unlike=_unlike(body, _TIMEOUT_FLAGS if timeout else ()),
     )
     name = body["name"]
     program[MapKey(family, name)] = value
@@ -60,6 +76,19 @@ def _map(program: dict[Key, Any], family: str, body: dict[str, Any]) -> None:
             program[ElementKey(family, name, text)] = ("", comment)
 
 
+def _types(key: Any) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(_data(part) for part in key)
+
+
+def _unlike(body: dict[str, Any], flags: Sequence[str]) -> tuple[str, ...]:
+    """The flags beside `flags`, and a size: nft itself gives one to sets that rules fill."""
+    found = body.get("flags", [])
+    unlike = [flag for flag in ([found] if isinstance(found, str) else found) if flag not in flags]
+    if "size" in body and not flags:
+        unlike.append(f"size {body['size']}")
+    return tuple(unlike)
+
+
 def _element(item: Any) -> tuple[str, str]:
     """The key of an element and its comment."""
     comment = ""
@@ -70,11 +99,18 @@ def _element(item: Any) -> tuple[str, str]:
 
 
 def _data(item: Any) -> str:
-    if isinstance(item, dict):
-        if "concat" in item:
-            return " . ".join([str(part) for part in item["concat"]])
-        if "prefix" in item:
-            return f"{item['prefix']['addr']}/{item['prefix']['len']}"
-        ((verdict, target),) = item.items()
-        return f"{verdict} {target['target']}" if target else str(verdict)
-    return str(item)
+    """`item` in nft's spelling; what only a foreign map can hold comes out as JSON where nft has no short word for it."""
+    if not isinstance(item, dict):
+        return str(item)
+    ((kind, body),) = item.items()
+    if kind == "concat":
+        return " . ".join([_data(part) for part in body])
+    if kind == "prefix":
+        return f"{_data(body['addr'])}/{body['len']}"
+    if kind == "range":
+        return "-".join([_data(part) for part in body])
+    if body is None:  # accept, drop, continue, return
+        return str(kind)
+    if isinstance(body, dict) and "target" in body:
+        return f"{kind} {body['target']}"
+    return msgspec.json.encode(item).decode()

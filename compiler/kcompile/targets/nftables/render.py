@@ -1,7 +1,8 @@
 """Changes -> the text of one nft transaction, which the kernel takes whole or not at all (nft(8), ``nft -f``).
 
 The order matters twice: names must exist before they are used, and a big load is cheap only in statements of some
-thousand elements with the backends before the dispatch (docs/reference/performance.md).
+thousand elements with the backends before the dispatch (docs/reference/performance.md). A map that goes is emptied first,
+so that its elements let go of chains and objects; what is left then goes in any order.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...program import Change
-from .resources import TABLE, Chain, ChainKey, ElementKey, MapKey, TableKey, family_of
+from .resources import TABLE, Chain, ChainKey, ElementKey, MapKey, ObjectKey, TableKey, family_of
 
 __all__ = ["render"]
 
@@ -28,6 +29,8 @@ def render(changes: Iterable[Change]) -> str:
     dropped: dict[tuple[str, str], list[str]] = {}
     added: dict[tuple[str, str], list[str]] = {}
     last: list[str] = []
+    objects: list[str] = []
+    without_map = {(c.key.family, c.key.name) for c in changes if isinstance(c.key, MapKey) and c.new is None}
     for change in changes:
         key, old, new = change.key, change.old, change.new
         family = family_of(key)
@@ -35,7 +38,7 @@ def render(changes: Iterable[Change]) -> str:
             continue
         if isinstance(key, ElementKey):
             place = (family, key.map)
-            if old is not None:
+            if old is not None and place not in without_map:
                 dropped.setdefault(place, []).append(key.key)
             if new is not None:
                 data, comment = new
@@ -47,9 +50,13 @@ def render(changes: Iterable[Change]) -> str:
             _chain(family, key.name, old, new, declared, rules, base, last)
         elif isinstance(key, MapKey):
             if old is not None:
-                last.append(f"delete {'map' if old.data else 'set'} {family} {TABLE} {key.name}")
+                noun = "map" if old.data else "set"
+                rules.append(f"flush {noun} {family} {TABLE} {key.name}")
+                last.append(f"delete {noun} {family} {TABLE} {key.name}")
             if new is not None:
                 declared.append(new.write(family, key.name))
+        elif isinstance(key, ObjectKey):
+            objects.append(f"delete {key.noun} {family} {TABLE} {key.name}")
         else:
             tables.append(f"add table {family} {TABLE}")
     lines = [*tables, *declared, *rules]
@@ -59,23 +66,24 @@ def render(changes: Iterable[Change]) -> str:
         lines += _elements("add", *place, added[place])
     lines += base
     lines += last
+    lines += objects
     return "\n".join(lines) + "\n" if lines else ""
 
 
 def _chain(
     family: str, name: str, old: Chain | None, new: Chain | None, declared: list[str], rules: list[str], base: list[str], last: list[str]
 ) -> None:
-    if old is not None and (new is None or old.hook != new.hook):
+    if new is None:
         # Emptied at once, so that it lets go of other chains and sets; deleted when nothing points to it any more.
         rules.append(f"flush chain {family} {TABLE} {name}")
         last.append(f"delete chain {family} {TABLE} {name}")
-        old = None
-    if new is None:
         return
     if old is None:
         (base if new.hook else declared).append(new.declare(family, name))
     else:
         rules.append(f"flush chain {family} {TABLE} {name}")
+        if old.policy != new.policy:
+            base.append(new.declare(family, name))
     target = base if new.hook else rules
     target += [f"add rule {family} {TABLE} {name} {rule.write()}" for rule in new.rules]
 

@@ -6,6 +6,7 @@ A Program of this target maps
     MapKey(family, name)          -> Map        (a set is a map without data)
     ChainKey(family, name)        -> Chain
     ElementKey(family, map, key)  -> Element    (data, comment), both str; key and data in nft's spelling
+    ObjectKey(family, noun, name) -> ""         counter, quota, flowtable, ...: never ours, always removed
 
 with `family` ``ip`` or ``ip6``.
 """
@@ -20,7 +21,7 @@ import msgspec
 from ...program import Key
 
 __all__ = [
-    "TABLE", "Chain", "ChainKey", "Element", "ElementKey", "Map", "MapKey", "Rule", "Table", "TableKey", "comment_text",
+    "TABLE", "Chain", "ChainKey", "Element", "ElementKey", "Map", "MapKey", "ObjectKey", "Rule", "Table", "TableKey", "comment_text",
     "family_of",
 ]  # fmt: skip
 
@@ -64,25 +65,38 @@ class ElementKey(Key, frozen=True, gc=False):
     key: str
 
 
+class ObjectKey(Key, frozen=True, gc=False):
+    """A named object that somebody else put into our table; `noun` is nft's word for it: counter, quota, flowtable, ..."""
+
+    kind: ClassVar[str] = "object"
+    family: str
+    noun: str
+    name: str
+
+
 def family_of(key: Key) -> str:
     """The address family of any key of this target: ``ip`` or ``ip6``."""
-    assert isinstance(key, TableKey | MapKey | ChainKey | ElementKey)
+    assert isinstance(key, TableKey | MapKey | ChainKey | ElementKey | ObjectKey)
     return key.family
 
 
 class Table(msgspec.Struct, frozen=True):
-    """The table itself; nothing but its name and family matters."""
+    """The table itself. `flags` are its flags in nft's words (dormant, owner, persist); ours has none."""
+
+    flags: tuple[str, ...] = ()
 
 
 class Map(msgspec.Struct, frozen=True):
     """A named map, or a set where `data` is empty. `key` and `data` are lists of nft datatype names.
 
-    With a `timeout` (seconds) rules fill it, and its elements are the kernel's business.
+    With a `timeout` (seconds) rules fill it, and its elements are the kernel's business. `unlike`: what a listing says of it
+    that we never write (other flags, a size).
     """
 
     key: tuple[str, ...]
     data: tuple[str, ...] = ()
     timeout: int = 0
+    unlike: tuple[str, ...] = ()
 
     def write(self, family: str, name: str) -> str:
         """The ``add map`` (or ``add set``) command."""
@@ -124,14 +138,15 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """A chain with its rules; `hook` is ``TYPE HOOK PRIORITY`` for a base chain, empty for the others."""
+    """A chain with its rules; `hook` is ``TYPE HOOK PRIORITY`` for a base chain, empty for the others, which have no `policy`."""
 
     rules: tuple[Rule, ...]
     hook: str = ""
+    policy: str = "accept"
 
     def declare(self, family: str, name: str) -> str:
         """The ``add chain`` command, without the rules."""
         if not self.hook:
             return f"add chain {family} {TABLE} {name}"
         kind, hook, priority = self.hook.split()
-        return f"add chain {family} {TABLE} {name} {{ type {kind} hook {hook} priority {priority}; policy accept; }}"
+        return f"add chain {family} {TABLE} {name} {{ type {kind} hook {hook} priority {priority}; policy {self.policy}; }}"

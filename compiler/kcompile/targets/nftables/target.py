@@ -10,10 +10,12 @@ from ...program import Change, Key, Program, diff
 from ..base import FrontendView
 from .lower import lower
 from .render import render
-from .resources import TABLE, ChainKey, ElementKey, MapKey, family_of
+from .resources import TABLE, Chain, ChainKey, ElementKey, MapKey, ObjectKey, Table, family_of
 from .view import frontends
 
 __all__ = ["NftablesTarget"]
+
+_HAS_FIXED = frozenset(("table", "map", "chain"))
 
 
 class NftablesTarget:
@@ -25,11 +27,12 @@ class NftablesTarget:
         return lower(dataplane)
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
-        """The generic diff, but for a family with a map of another type: a map in use can't be changed, so its table is replaced.
+        """The generic diff, but for a family in which something has changed that can't be changed in place: its table is replaced.
 
         Only a table that another version of kcompile (or somebody else) wrote looks like that.
         """
-        replaced = {k.family for k, v in desired.items() if isinstance(k, MapKey) and observed.get(k, v) != v}
+        held = [(family_of(key), observed.get(key, value), value) for key, value in desired.items() if key.kind in _HAS_FIXED]
+        replaced = {family for family, old, new in held if _fixed(old) != _fixed(new)}
         if not replaced:
             return diff(observed, desired)
 
@@ -53,11 +56,22 @@ class NftablesTarget:
                 text = f"element {family} {TABLE} {name} {{ {element}{' : ' + data if data else ''} }}"
                 return f"{text}  # {comment}" if comment else text
             case ChainKey(family, name):
-                hook = f" ({value.hook})" if value.hook else ""
+                hook = f" ({value.hook}, policy {value.policy})" if value.hook else ""
                 return f"chain {family} {TABLE} {name}{hook}: " + "; ".join(r.text or r.comment for r in value.rules)
+            case ObjectKey(family, noun, name):
+                return f"{noun} {family} {TABLE} {name}"
             case MapKey(family, name):
                 return f"{'map' if value.data else 'set'} {family} {TABLE} {name}"
-        return f"table {family_of(key)} {TABLE}"
+        flags = f" (flags {', '.join(value.flags)})" if isinstance(value, Table) and value.flags else ""
+        return f"table {family_of(key)} {TABLE}{flags}"
 
     def frontends(self, program: Program) -> list[FrontendView]:
         return frontends(program)
+
+
+def _fixed(value: Any) -> Any:
+    """What of a resource can't be changed in place: a map's definition, a base chain's hook and priority, a table's flags.
+
+    The kernel takes no change of a table's flags beside one of its base chains (nft_table_pending_update() in nf_tables_api.c).
+    """
+    return value.hook if isinstance(value, Chain) else value

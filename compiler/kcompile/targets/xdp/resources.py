@@ -11,7 +11,8 @@
     AttachKey(hook, name)                        -> how           hook: a program of bpf/; name: an interface, or a cgroup
 
 Protocols are in lower case. What the maps call services, backends and slots are numbers that the writer gives out (kernel/bpf); a Program
-has none. Read back from a kernel, it may hold StrayKey(map, entry) -> ``""``: what a killed apply has left.
+has none. Read back from a kernel, it may hold StrayKey(map, entry) -> ``""``: what a killed apply has left; and with the bytes of a
+key in hexadecimal for `entry`, an entry that no apply writes.
 """
 
 from __future__ import annotations

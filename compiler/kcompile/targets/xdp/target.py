@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.model import Dataplane
 from ...program import Change, Key, Program, diff
 from ..base import FrontendView
-from .layout import CONSTANTS
+from .layout import CONSTANTS, MAPS
 from .lower import lower
 from .resources import (
     AddressKey,
@@ -26,6 +26,7 @@ from .view import frontends
 
 __all__ = ["XdpTarget"]
 
+_STRAYS = ("left by an apply that was killed", "an entry that no apply writes")  # the bytes of its key are shown
 _FLAGS = (("BACKEND_ON_NODE", "this node"), ("BACKEND_HAIRPIN", "may call itself"))
 
 
@@ -136,5 +137,5 @@ def _text(key: Key, value: Any) -> str:
         case AttachKey():
             return f"{key.hook} {key.name} ({value})"
         case StrayKey():
-            return f"{key.map} {key.entry}: left by an apply that was killed"
+            return f"{key.map} {key.entry}: {_STRAYS[isinstance(key.entry, str) and key.map in MAPS]}"
     return _config(value)

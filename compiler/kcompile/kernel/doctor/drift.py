@@ -1,0 +1,52 @@
+"""Whether the rules still are what the last apply made: that apply's dataplane, lowered again, against what the kernel holds."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from ...ir.model import Dataplane
+from ...program import Change
+from ...targets.xdp.resources import AttachKey, InterfaceKey, StrayKey
+from ..drivers import Driver, driver_for
+from ..remember import recall
+
+__all__ = ["changed_rules"]
+
+_OF_INTERFACES = ("interfaces", "links")
+
+
+def changed_rules(directory: Path) -> int:
+    """How many resources of the mode that was applied last are not as that apply left them; 0 where nothing is known of one."""
+    applied = recall(directory)
+    if applied is None:
+        return 0
+    driver = driver_for(applied.mode, None, directory)
+    desired = driver.target.lower(_supported(driver, applied.dataplane))
+    return len(_settled(driver.target.diff(driver.observe(), desired)))
+
+
+def _supported(driver: Driver, dataplane: Dataplane) -> Dataplane:
+    """`dataplane` less the families that this node's kernel lacks, which apply leaves out too."""
+    families = driver.families()
+    return msgspec.structs.replace(dataplane, ports=tuple([p for p in dataplane.ports if p.family.value in families]))
+
+
+def _settled(changes: Sequence[Change]) -> list[Change]:
+    """`changes` without those of mode xdp that only say that an interface has gone since."""
+    here = {name for _, name in socket.if_nameindex()}
+
+    def of_an_interface_that_went(change: Change) -> bool:
+        match change.key:
+            case InterfaceKey(name):
+                return name not in here
+            case AttachKey(_, name):
+                return change.new not in (None, "cgroup") and name not in here
+            case StrayKey(name):
+                return name in _OF_INTERFACES
+        return False
+
+    return [change for change in changes if not of_an_interface_that_went(change)]

@@ -1,0 +1,233 @@
+"""The server in the health check process: one thread for every port, and a bounded number of clients.
+
+Clients are whoever can reach a node's port, so none of them may hold up the others: who says nothing for `IDLE_SECONDS` is left,
+a request must be whole within `REQUEST_SECONDS`, and where there are `CLIENTS` the one that was quiet for longest makes room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import selectors
+import socket
+import time
+from collections.abc import Mapping
+
+from ..ir.model import HealthCheck
+
+__all__ = ["BACKLOG", "CLIENTS", "IDLE_SECONDS", "REQUEST_SECONDS", "Responder"]
+
+BACKLOG = 128
+CLIENTS = 1024
+REQUEST_SECONDS, IDLE_SECONDS = 10.0, 30.0
+_ENDING_SECONDS = 1.0
+_REQUEST_BYTES = 8192
+_ACCEPTS = 64  # in one go, so that those who are here already get their turn
+_SPARE = 32  # descriptors that aren't sockets, and some to spare
+_DESCRIPTORS = 1 << 16  # asked for where there is no limit
+_SWEEP_SECONDS = 0.25
+_REASONS = {200: "OK", 400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
+
+
+class _Client:
+    """A connection to `port`. `ending`: it has its last answer, and only its end is waited for."""
+
+    __slots__ = ("deadline", "ending", "port", "received", "socket")
+
+    def __init__(self, connection: socket.socket, port: int) -> None:
+        self.socket, self.port = connection, port
+        self.received = b""
+        self.ending = False
+        self.deadline = time.monotonic() + REQUEST_SECONDS
+
+
+class Responder:
+    """Answers health checks; `wake` is a socket to listen on beside, whose bytes `turn` returns."""
+
+    def __init__(self, wake: socket.socket) -> None:
+        self._limit = _raise_limit()
+        self._checks: dict[int, HealthCheck] = {}
+        self._listeners: dict[int, socket.socket] = {}
+        self._clients: dict[socket.socket, _Client] = {}  # the one that was quiet for longest first
+        self._selector = selectors.DefaultSelector()
+        self._wake = wake
+        self._selector.register(wake, selectors.EVENT_READ)
+        self._swept = 0.0
+
+    def update(self, checks: Mapping[int, HealthCheck]) -> list[str]:
+        """Serve exactly `checks`, by port; returns what could not be, a line a port. Open connections stay."""
+        errors: list[str] = []
+        for port in [p for p in self._listeners if p not in checks]:
+            listener = self._listeners.pop(port)
+            self._selector.unregister(listener)
+            listener.close()
+        for port in checks:
+            if port not in self._listeners:
+                try:
+                    self._listeners[port] = listener = _listen(port)
+                except OSError as e:
+                    errors.append(f"{port}: {e.strerror}")
+                    continue
+                self._selector.register(listener, selectors.EVENT_READ, port)
+        self._checks = dict(checks)
+        for client in [c for c in self._clients.values() if c.port not in checks]:
+            self._close(client)
+        return errors
+
+    def turn(self, seconds: float) -> bytes:
+        """Serve for `seconds`, or until something comes in on the wake socket, which is returned."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            for key, _ in self._selector.select(min(left, _SWEEP_SECONDS) if self._clients else left):
+                if key.fileobj is self._wake:
+                    return self._wake.recv(4096)
+                if isinstance(key.data, _Client):
+                    if key.data.socket in self._clients:  # else it has just made room
+                        self._read(key.data)
+                elif key.data in self._listeners:
+                    self._accept(self._listeners[key.data], key.data)
+            self._sweep()
+        return b""
+
+    @property
+    def _room(self) -> int:
+        return max(1, min(CLIENTS, self._limit - len(self._listeners) - _SPARE))
+
+    def _accept(self, listener: socket.socket, port: int) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                connection, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptor is left: somebody else's limit was lowered
+                self._evict()
+                return
+            while len(self._clients) >= self._room:
+                self._evict()
+            connection.setblocking(False)
+            client = self._clients[connection] = _Client(connection, port)
+            self._selector.register(connection, selectors.EVENT_READ, client)
+
+    def _evict(self) -> None:
+        if self._clients:
+            self._close(next(iter(self._clients.values())))
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if now - self._swept < _SWEEP_SECONDS:
+            return
+        self._swept = now
+        for client in [c for c in self._clients.values() if c.deadline <= now]:
+            self._close(client)
+
+    def _close(self, client: _Client) -> None:
+        del self._clients[client.socket]
+        self._selector.unregister(client.socket)
+        client.socket.close()
+
+    def _read(self, client: _Client) -> None:
+        try:
+            data = client.socket.recv(_REQUEST_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(client)
+            return
+        if client.ending:
+            return
+        if not client.received:
+            client.deadline = time.monotonic() + REQUEST_SECONDS
+        client.received += data
+        while client.socket in self._clients and not client.ending and (request := _request(client)) is not None:
+            self._answer(client, request)
+
+    def _answer(self, client: _Client, request: bytes) -> None:
+        check = self._checks[client.port]
+        words, keep = _understood(request)
+        status = 400 if not words else 200 if check.local_endpoints else 503
+        if len(request) > _REQUEST_BYTES:
+            status, keep = 431, False
+        answer = _response(check, status, keep, body=words[:1] != [b"HEAD"])
+        try:
+            whole = client.socket.send(answer) == len(answer)
+        except OSError:
+            whole = False
+        if not whole:  # it asks on and on, and reads nothing
+            self._close(client)
+            return
+        self._clients[client.socket] = self._clients.pop(client.socket)
+        client.deadline = time.monotonic() + (IDLE_SECONDS if keep else _ENDING_SECONDS)
+        if not keep:
+            client.ending = True
+            with contextlib.suppress(OSError):
+                client.socket.shutdown(socket.SHUT_WR)
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _raise_limit() -> int:
+    """Raise this process's limit of descriptors as far as it may; returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def _request(client: _Client) -> bytes | None:
+    """The next request in what `client` has sent, without its body; None where it isn't whole. One that is too long counts as whole."""
+    head, end, rest = client.received.replace(b"\r\n", b"\n").partition(b"\n\n")
+    if end:
+        client.received = rest
+        return head
+    if len(client.received) > _REQUEST_BYTES:
+        head, client.received = client.received, b""
+        return head
+    return None
+
+
+def _understood(request: bytes) -> tuple[list[bytes], bool]:
+    """Method, path and version, empty where it is no HTTP; and whether the connection goes on afterwards."""
+    first, *lines = request.split(b"\n")
+    words = first.split()
+    if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
+        return [], False
+    pairs = [line.partition(b":") for line in lines]
+    headers = {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
+    wanted = headers.get(b"connection", b"")
+    has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    keep = wanted == b"keep-alive" if words[2] == b"HTTP/1.0" else wanted != b"close"
+    return words, keep and not has_body
+
+
+def _response(check: HealthCheck, status: int, keep: bool, body: bool) -> bytes:
+    """What kube-proxy's responder answers (pkg/proxy/healthcheck/service_health.go)."""
+    service = {"namespace": check.namespace, "name": check.service}
+    text = {"service": service, "localEndpoints": check.local_endpoints, "serviceProxyHealthy": True}
+    data = json.dumps(text).encode() if status in (200, 503) else b""
+    lines = [
+        f"HTTP/1.1 {status} {_REASONS[status]}",
+        "Server: kcompile",
+        "Content-Type: application/json",
+        "X-Content-Type-Options: nosniff",
+        f"X-Load-Balancing-Endpoint-Weight: {check.local_endpoints}",
+        f"Content-Length: {len(data)}",
+        f"Connection: {'keep-alive' if keep else 'close'}",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + (data if body else b"")
