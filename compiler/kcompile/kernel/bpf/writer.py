@@ -219,8 +219,9 @@ class _Run:
                 self.first[f"frontends{version}"][entries.frontend_key(*change.key[1:])] = entries.frontend_entry(change.new, number)
             else:
                 self.last[f"frontends{version}"][entries.frontend_key(*change.key[1:])] = b""
-                if protocol == "udp":
-                    self.gone.frontends.add((version, address, port))
+            other = change.old is not None and (change.new is None or change.old.service != change.new.service)
+            if other and protocol == "udp":  # its flows are another Service's now, or nobody's
+                self.gone.frontends.add((version, address, port))
         for change in self.kind("address"):
             version, address = change.key[1:]
             self.entry(change, f"frontends{version}", entries.frontend_key(version, "", address, 0), entries.address_entry)
