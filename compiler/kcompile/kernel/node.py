@@ -34,6 +34,10 @@ class NodeResources:
                 goal.setdefault((kind, name), old)
         return goal
 
+    def has_set(self, key: Key) -> bool:
+        """Whether the sysctl or timeout `key` has a value from us, and its old one is remembered."""
+        return key[1] in self._before.get(key[0], {})
+
     def observe(self, goal: Program) -> dict[Key, Any]:
         """The present values of the sysctls and timeouts in `goal`, and the health check ports that are answered."""
         found: dict[Key, Any] = {}

@@ -9,6 +9,7 @@ from ...ir.model import Dataplane
 from ...plan.diff import Change, diff
 from ..base import FrontendView, Key, Program
 from .lower import Lowering
+from .nat import POSTROUTING
 from .render import scripts
 from .view import frontends
 
@@ -32,6 +33,10 @@ class IptablesTarget:
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return self._lowering.lower(dataplane)
+
+    def standing(self, observed: Program) -> tuple[int, ...]:
+        versions = {int(key[1].removeprefix("ip")) for key in observed if key[0] == "chain" and key[3] == POSTROUTING}
+        return tuple(sorted(versions))
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         return diff(observed, desired)

@@ -28,6 +28,9 @@ class IpvsTarget:
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)
 
+    def standing(self, observed: Program) -> tuple[int, ...]:
+        return tuple(sorted({key[1] for key in observed if key[0] == "set" and key[2] == "FRONTENDS"}))
+
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         """The generic diff, but for two things: real servers that still drain stay, with the server, address and set entries that
         their connections need; and virtual servers in excluded CIDRs that no set of ours names are left alone.
