@@ -103,8 +103,9 @@ class Kcompile:
         code = prefork.run(arguments, self._environment, self.folder, log, timeout)
         return Result(code, log.read_text())
 
-    def apply(self, case: FlowCase) -> Result:
-        return self.run("apply", "--mode", self._mode, *self.options, *self.write(case), "--netns", self.namespace)
+    def apply(self, case: FlowCase, *more: str) -> Result:
+        """Apply the case's manifests. `more`: further options."""
+        return self.run("apply", "--mode", self._mode, *self.options, *more, *self.write(case), "--netns", self.namespace)
 
     def delete(self) -> Result:
         return self.run("delete", "--mode", self._mode, "--netns", self.namespace)

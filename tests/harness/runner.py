@@ -10,7 +10,7 @@ from .flowcase import FlowCase
 from .lab import Lab
 from .verdicts import check_flows
 
-__all__ = ["run_case"]
+__all__ = ["delete_all", "run_case"]
 
 
 def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
@@ -23,12 +23,13 @@ def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
                 return [f"apply: exit {applied.code}: {applied.output.strip()}"]
             if failures := check_flows(lab, case, mode):
                 (folder / "rules.txt").write_text(kcompile.rules())
-            return failures + _delete(kcompile)
+            return failures + delete_all(kcompile)
         finally:
             kcompile.kill()
 
 
-def _delete(kcompile: Kcompile) -> list[str]:
+def delete_all(kcompile: Kcompile) -> list[str]:
+    """Delete what is applied; a message for each thing that is left."""
     deleted = kcompile.delete()
     if deleted.code:
         return [f"delete: exit {deleted.code}: {deleted.output.strip()}"]
