@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -100,17 +101,22 @@ def _is_backend(answer: str) -> bool:
     return answer.rpartition(":")[2].isdigit()
 
 
-def run_sequence(sequence: SequenceCase, mode: str, folder: Path) -> list[str]:
-    """Everything that is wrong with kcompile in `mode` (at first) under `sequence`, a message each. `folder` is for its files."""
+def run_sequence(sequence: SequenceCase, mode: str, folder: Path, prepare: Callable[[str], object] | None = None) -> list[str]:
+    """Everything that is wrong with kcompile in `mode` (at first) under `sequence`, a message each. `folder` is for its files.
+
+    `prepare` is given the node's namespace before the first step.
+    """
     modes = [mode, *(step.mode for step in sequence.steps if step.mode)]
     xdp = next((one for one in modes if one.startswith("xdp")), mode)
     with _Place(sequence) as place, room(xdp, folder) as options:
         kcompile = Kcompile(mode, place.topology.node, folder, options if mode == xdp else ())
         failures: list[str] = []
+        if prepare is not None:
+            prepare(place.topology.node)
         try:
             for number, step in enumerate(sequence.steps, 1):
                 if step.mode:
-                    kcompile.mode, kcompile.options = step.mode, options if step.mode == xdp else ()
+                    kcompile.mode, kcompile.options = step.mode, options if step.mode.startswith("xdp") else ()
                 failures += [f"step {number}{f' ({step.why})' if step.why else ''}: {text}" for text in _take(step, place, kcompile, mode)]
             for flow, _ in place.open.values():
                 flow.close()

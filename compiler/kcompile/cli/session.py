@@ -313,13 +313,13 @@ class Session:
 
         `keep_connections`: what open connections through another mode's IPVS need stays until they have ended.
         """
-        from ..kernel import takeover
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge, renew
         from ..kernel.drain import LIMIT
         from ..kernel.drivers import tidy
         from ..kernel.facts import interface_addresses
         from ..kernel.leave import leave, prepare
+        from ..kernel.takeover import TakeOver
 
         progress.step("programming the kernel")
 
@@ -330,8 +330,8 @@ class Session:
             left = [(other, other.observe()) for other in self.others]
             for other, held in left if keep_connections else ():
                 prepare(other, held)
-            if keep_connections:
-                takeover.begin(self.driver, self.others)
+            takeover = TakeOver(self.driver, self.others if keep_connections else ())
+            warnings += takeover.begin()
             warnings += self.driver.apply(plan.scripts, plan.rules) or []
             past = past_targets(self.driver.target, self.observed) if plan.rules else {}
             for other, held in left:
@@ -346,7 +346,7 @@ class Session:
                     other.apply(other.target.scripts(changes), changes)
                 tidy(other, held)
                 past |= flows
-            takeover.finish(self.driver)
+            warnings += takeover.finish()
             if not keep_connections:
                 tidy(self.driver, self.observed)
             warnings += self.resources.apply(after, self.node_desired)

@@ -1,27 +1,62 @@
-"""What becomes of connections that netfilter translates when mode xdp takes over: it goes on with them as its own."""
+"""Open connections when mode xdp takes over from one that translates by conntrack, or such a mode from it: they are carried over.
+
+Among the modes that translate by conntrack they need nothing: there is one conntrack. Connections of mode ipvs end there, see leave.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from ..errors import KernelError
 from . import ctnetlink
 from .drivers import Driver, XdpDriver
 
-__all__ = ["begin", "finish"]
+if TYPE_CHECKING:
+    from .bpf.library import Fd
+
+__all__ = ["TakeOver"]
 
 _NETFILTER = ("nftables", "iptables")
 
 
-def begin(driver: Driver, others: Iterable[Driver]) -> None:
-    """Call before `driver` applies, if it replaces `others`: mode xdp will then carry their connections over."""
-    if isinstance(driver, XdpDriver):
-        driver.kernel.carrying = any(other.target.name in _NETFILTER for other in others)
+class TakeOver:
+    """`driver` replaces `others`, all of which have been observed. Call `begin`, apply, take the others off, call `finish`."""
 
+    def __init__(self, driver: Driver, others: Sequence[Driver]) -> None:
+        self._xdp = driver if isinstance(driver, XdpDriver) else None
+        self._from_netfilter = any(other.target.name in _NETFILTER for other in others)
+        self._flows: list[Mapping[str, Fd]] = []
+        if driver.target.name in (*_NETFILTER, "ipvs"):  # its rules need conntrack too, and what that translates never reaches IPVS
+            self._flows = [other.kernel.maps() for other in others if isinstance(other, XdpDriver)]
 
-def finish(driver: Driver) -> None:
-    """Call when the others' rules are gone: conntrack forgets what was carried over.
+    def begin(self) -> list[str]:
+        """Returns warnings.
 
-    Else, wherever something makes conntrack go on, it would translate the node's own packets again, ahead of the programs.
-    """
-    if isinstance(driver, XdpDriver):
-        ctnetlink.delete(driver.kernel.carried)
+        Conntrack must know a connection before there are rules: it would take the next packet of it for the first of another one.
+        """
+        if self._xdp is not None:
+            self._xdp.kernel.carrying = self._from_netfilter
+        return self._to_conntrack()
+
+    def finish(self) -> list[str]:
+        """What has begun meanwhile comes over too; conntrack forgets what the programs have taken. Returns warnings.
+
+        Else, wherever something makes conntrack go on, it would translate the node's own packets again, ahead of the programs.
+        """
+        if self._xdp is not None:
+            ctnetlink.delete(self._xdp.kernel.carried)
+        return self._to_conntrack()
+
+    def _to_conntrack(self) -> list[str]:
+        from .bpf import flows
+
+        try:
+            for maps in self._flows:
+                if maps:
+                    ctnetlink.create(flows.translated(maps, time.monotonic_ns()))
+        except KernelError as e:
+            self._flows = []
+            return [f"open connections through Services end with this change of mode ({e})"]
+        return []
