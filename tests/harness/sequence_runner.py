@@ -120,7 +120,7 @@ def run_sequence(sequence: SequenceCase, mode: str, folder: Path, prepare: Calla
                 failures += [f"step {number}{f' ({step.why})' if step.why else ''}: {text}" for text in _take(step, place, kcompile, mode)]
             for flow, _ in place.open.values():
                 flow.close()
-            return failures + delete_all(kcompile)
+            return failures + delete_all(kcompile, {*modes} - {kcompile.mode})
         finally:
             kcompile.kill()
 

