@@ -32,7 +32,17 @@ FLOW = {"src": "10.244.0.5", "dst": "10.96.0.10", "dport": 80}
 
 def write(folder: Path, *steps: dict[str, Any], **more: Any) -> Path:
     path = folder / "sequence.yaml"
-    path.write_text(yaml.safe_dump({"name": "self", "node": NODE, "objects": {"web": WEB, "slice": SLICE}, "steps": list(steps), **more}))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "self",
+                "node": NODE,
+                "objects": {"web": WEB, "slice": SLICE},
+                "steps": list(steps),
+                **more,
+            }
+        )
+    )
     return path
 
 
@@ -43,7 +53,10 @@ def write(folder: Path, *steps: dict[str, Any], **more: Any) -> Path:
         ([{"apply": ["web"], "open": {"a": FLOW | {"port": 1}}}], "step 1: open: a: unknown key port"),
         ([{"apply": ["web"], "open": {"a": {"src": "10.244.0.5"}}}], "step 1: open: a: 'dst'"),
         ([{"apply": ["web"], "expect": {"a": "lives"}}], "step 1: no such flow is open: a"),
-        ([{"open": {"a": FLOW}}, {"expect": {"a": "survives"}}], "step 2: expect: a: 'survives' is not lives"),
+        (
+            [{"open": {"a": FLOW}}, {"expect": {"a": "survives"}}],
+            "step 2: expect: a: 'survives' is not lives",
+        ),
         ([{"open": {"a": FLOW}}, {"expect": {"a": "moves"}}], "step 2: expect: a: 'moves' is not lives"),
         ([{"mode": "xdp", "open": {"a": FLOW}}], "step 1: mode belongs to apply"),
         ([{"apply": ["web"]}], "no flows"),
@@ -58,7 +71,12 @@ def test_mistakes_in_a_sequence_are_named(tmp_path: Path, steps: list[dict[str, 
 def test_expectations_by_mode(tmp_path: Path):
     fates = {"xdp-tc": "ends", "iptables": f"moves to {A}", "else": "lives"}
     step = load(write(tmp_path, {"open": {"a": FLOW}}, {"expect": {"a": fates}})).steps[1]
-    wanted = {"xdp-tc": Fate("ends"), "iptables-nft": Fate("moves", A), "xdp": Fate("lives"), "nftables": Fate("lives")}
+    wanted = {
+        "xdp-tc": Fate("ends"),
+        "iptables-nft": Fate("moves", A),
+        "xdp": Fate("lives"),
+        "nftables": Fate("lives"),
+    }
     assert {mode: dict(step.expected(mode))["a"] for mode in wanted} == wanted
 
 
@@ -67,7 +85,12 @@ def test_what_does_not_become_true_is_told(tmp_path: Path):
     steps = [
         {
             "apply": ["web", "slice"],
-            "open": {"a": FLOW, "b": FLOW, "c": FLOW | {"answer": "10.244.0.99:8080"}, "d": FLOW | {"answer": "nobody"}},
+            "open": {
+                "a": FLOW,
+                "b": FLOW,
+                "c": FLOW | {"answer": "10.244.0.99:8080"},
+                "d": FLOW | {"answer": "nobody"},
+            },
         },
         {"why": "nothing changes", "expect": {"a": "ends", "b": "moves to 10.244.0.22:8080"}},
     ]

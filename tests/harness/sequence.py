@@ -10,15 +10,16 @@
       why             what the step is about
       apply           the names of the objects that are applied, all of them each time
       mode            the mode of that apply, and of the later ones; at first the test's own
-      expect          what becomes of flows that are open: NAME: lives | moves to BACKEND | ends | waits | gets through to BACKEND
+      expect          what becomes of flows that are open:
+                      NAME: lives | moves to BACKEND | ends | waits | gets through to BACKEND
       open            flows that begin now: NAME: {src, dst, dport, proto (TCP), sport} and
-        answer        BACKEND, or a list: who must answer; `as NAME`: who answers on that flow; `nobody`: no connection comes about;
-                      `later`: it isn't waited for
+        answer        BACKEND, or a list: who must answer; `as NAME`: who answers on that flow;
+                      `nobody`: no connection comes about; `later`: it isn't waited for
 
-A connection `lives` when the server that it began with answers on it again, and `ends` when it is reset or closed; a UDP flow ends
-when nobody answers it any more. What `waits` has no answer yet. BACKEND is ip:port. What must become of a flow may be a mapping from
-a mode's name (`iptables` for both of its flavours, `xdp` for all of its) to that, with `else` for the others. A key that isn't listed
-is an error.
+A connection `lives` when the server that it began with answers on it again, and `ends` when it is reset or
+closed; a UDP flow ends when nobody answers it any more. What `waits` has no answer yet. BACKEND is ip:port. What
+must become of a flow may be a mapping from a mode's name (`iptables` for both of its flavours, `xdp` for all of
+its) to that, with `else` for the others. A key that isn't listed is an error.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def load(path: Path) -> SequenceCase:
     _known(data, {"name", "node", "config", "objects", "modes", "silent", "steps"}, where)
     node = data.get("node") or {}
     objects: Mapping[str, Any] = data.get("objects") or {}
-    steps = tuple([_step(item, objects, f"{where}: step {number}") for number, item in enumerate(data.get("steps") or [], 1)])
+    listed = enumerate(data.get("steps") or [], 1)
+    steps = tuple([_step(item, objects, f"{where}: step {number}") for number, item in listed])
     opened: set[str] = set()
     for number, step in enumerate(steps, 1):
         if unknown := sorted(set(step.fates) - opened):
@@ -122,7 +124,11 @@ def load(path: Path) -> SequenceCase:
         raise CaseError(f"{where}: no flows")
     case = FlowCase(
         name=str(data.get("name") or where),
-        node=Node(str(node.get("name") or "node-a"), tuple(map(canonical, node.get("ips") or ())), tuple(node.get("podCIDRs") or ())),
+        node=Node(
+            str(node.get("name") or "node-a"),
+            tuple(map(canonical, node.get("ips") or ())),
+            tuple(node.get("podCIDRs") or ()),
+        ),
         config=data.get("config") or {},
         manifests=tuple(objects.values()),
         flows=(),
@@ -133,6 +139,8 @@ def load(path: Path) -> SequenceCase:
 def _step(item: Any, objects: Mapping[str, Any], where: str) -> Step:
     _known(item, {"apply", "mode", "expect", "open"}, where)
     applied = item.get("apply")
+    expected: Mapping[str, Any] = item.get("expect") or {}
+    opened: Mapping[str, Any] = item.get("open") or {}
     if unknown := sorted(set(applied or ()) - set(objects)):
         raise CaseError(f"{where}: no such object: {', '.join(unknown)}")
     if applied is None and "mode" in item:
@@ -141,8 +149,8 @@ def _step(item: Any, objects: Mapping[str, Any], where: str) -> Step:
         why=str(item.get("why") or ""),
         objects=None if applied is None else tuple([objects[name] for name in applied]),
         mode=str(item.get("mode") or ""),
-        fates={str(name): _fates(value, f"{where}: expect: {name}") for name, value in (item.get("expect") or {}).items()},
-        openings=tuple([_opening(str(name), value, f"{where}: open: {name}") for name, value in (item.get("open") or {}).items()]),
+        fates={name: _fates(value, f"{where}: expect: {name}") for name, value in expected.items()},
+        openings=tuple([_opening(name, value, f"{where}: open: {name}") for name, value in opened.items()]),
     )
 
 

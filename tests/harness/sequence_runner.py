@@ -101,10 +101,15 @@ def _is_backend(answer: str) -> bool:
     return answer.rpartition(":")[2].isdigit()
 
 
-def run_sequence(sequence: SequenceCase, mode: str, folder: Path, prepare: Callable[[str], object] | None = None) -> list[str]:
-    """Everything that is wrong with kcompile in `mode` (at first) under `sequence`, a message each. `folder` is for its files.
+def run_sequence(
+    sequence: SequenceCase,
+    mode: str,
+    folder: Path,
+    prepare: Callable[[str], object] | None = None,
+) -> list[str]:
+    """Everything that is wrong with kcompile in `mode` (at first) under `sequence`, a message each.
 
-    `prepare` is given the node's namespace before the first step.
+    `folder` is for its files. `prepare` is given the node's namespace before the first step.
     """
     modes = [mode, *(step.mode for step in sequence.steps if step.mode)]
     xdp = next((one for one in modes if one.startswith("xdp")), mode)
@@ -116,8 +121,12 @@ def run_sequence(sequence: SequenceCase, mode: str, folder: Path, prepare: Calla
         try:
             for number, step in enumerate(sequence.steps, 1):
                 if step.mode:
-                    kcompile.mode, kcompile.options = step.mode, options if step.mode.startswith("xdp") else ()
-                failures += [f"step {number}{f' ({step.why})' if step.why else ''}: {text}" for text in _take(step, place, kcompile, mode)]
+                    kcompile.mode, kcompile.options = (
+                        step.mode,
+                        options if step.mode.startswith("xdp") else (),
+                    )
+                name = f"step {number} ({step.why})" if step.why else f"step {number}"
+                failures += [f"{name}: {text}" for text in _take(step, place, kcompile, mode)]
             for flow, _ in place.open.values():
                 flow.close()
             return failures + delete_all(kcompile, {*modes} - {kcompile.mode})
@@ -136,7 +145,8 @@ def _take(step: Step, place: _Place, kcompile: Kcompile, mode: str) -> list[str]
 def _apply(step: Step, place: _Place, kcompile: Kcompile) -> str:
     objects = step.objects or ()
     case = dataclasses.replace(place.case, manifests=objects)
-    # an option that says that no Service is meant
-    empty = not any(item.get("kind") == "Service" for item in objects) and any(_EMPTY in p.opts for p in apply_command.params)
-    applied = kcompile.apply(case, *([_EMPTY] if empty else []))
+    has_services = any(item.get("kind") == "Service" for item in objects)
+    has_option = any(_EMPTY in parameter.opts for parameter in apply_command.params)
+    options = [_EMPTY] if has_option and not has_services else []
+    applied = kcompile.apply(case, *options)
     return f"apply: exit {applied.code}: {applied.output.strip()}" if applied.code else ""

@@ -21,7 +21,11 @@ TARGETS: list[Target] = [NftablesTarget(), IptablesTarget(), IpvsTarget(), XdpTa
 def plane(seed: int) -> Dataplane:
     """Services in both IP versions, and nothing that a node gets without Services."""
     found = random_dataplane(random.Random(seed), services=12)
-    return replace(found, settings=replace(found.settings, service_cidrs=()), node=replace(found.node, route_localnet=False))
+    return replace(
+        found,
+        settings=replace(found.settings, service_cidrs=()),
+        node=replace(found.node, route_localnet=False),
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

@@ -4,8 +4,8 @@ A UDP client that keeps its port stays one conntrack flow, so new rules never se
 flows to a frontend are deleted unless the backend that answers them still serves. Unlike kube-proxy 1.36 this holds too for
 Services that lost all endpoints or were deleted (kubernetes/kubernetes#139628, #141371).
 
-So does a TCP client that has not been answered yet: every retry of its connect() has the same port. If the first one came before the
-Service's rules, or went to an endpoint that is gone, no retry would ever get through.
+So does a TCP client that has not been answered yet: every retry of its connect() has the same port. If the first one
+came before the Service's rules, or went to an endpoint that is gone, no retry would ever get through.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def purge(
 
 
 def renew(dataplane: Dataplane, local: Iterable[str]) -> int:
-    """Delete what holds unanswered connections to frontends of `dataplane` elsewhere than at a backend that serves; returns how many.
+    """Delete the unanswered connections to frontends of `dataplane` that go elsewhere than to a serving backend.
 
-    The client's next retry is then the first packet of a connection, which the rules see.
+    Returns how many. The client's next retry is then the first packet of a connection, which the rules see.
     """
     addresses = frozenset(local)
     gone: list[ctnetlink.Entry] = []

@@ -1,7 +1,7 @@
 """Conntrack entries of the current network namespace: read, made and deleted by the batch (nf_conntrack_netlink.c).
 
-The kernel leaves out other protocols and states where it can (CTA_FILTER since Linux 5.8, CTA_STATUS since 5.15); they are left out
-here in any case.
+The kernel leaves out other protocols and states where it can (CTA_FILTER since Linux 5.8, CTA_STATUS since 5.15);
+they are left out here in any case.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ from typing import NamedTuple
 from ..errors import KernelError
 from .netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
 
-__all__ = ["COOKIE_WAIT", "DST_NAT", "SEEN_REPLY", "SYN_SENT", "TCP_OVER", "Connection", "Entry", "Tuple", "create", "delete", "entries"]
+__all__ = [
+    "COOKIE_WAIT",
+    "DST_NAT",
+    "SEEN_REPLY",
+    "SYN_SENT",
+    "TCP_OVER",
+    "Connection",
+    "Entry",
+    "Tuple",
+    "create",
+    "delete",
+    "entries",
+]
 
 # enum ip_conntrack_status
 SEEN_REPLY, _ASSURED, _CONFIRMED, DST_NAT = 0x2, 0x4, 0x8, 0x20
@@ -31,7 +43,11 @@ _NESTED = 0x8000
 _ORIGINAL, _REPLY, _STATUS, _PROTOCOL_INFO, _FILTER, _STATUS_MASK = 1, 2, 3, 4, 25, 26  # enum ctattr_type
 _NAT_SOURCE, _TIMEOUT, _NAT_DESTINATION = 6, 7, 13
 _NAT_ADDRESSES, _NAT_PORTS = {4: (1, 2), 6: (4, 5)}, 3  # enum ctattr_nat: CTA_NAT_V4_MINIP and so on
-_TCP, _TCP_FLAGS, _BE_LIBERAL = 1, (4, 5), b"\x08\x08"  # CTA_PROTOINFO_TCP; its flags each way: value and mask
+_TCP, _TCP_FLAGS, _BE_LIBERAL = (
+    1,
+    (4, 5),
+    b"\x08\x08",
+)  # CTA_PROTOINFO_TCP; its flags each way: value and mask
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
 _SOURCES, _DESTINATIONS = (1, 3), (2, 4)  # CTA_IP_V4_SRC, _V6_SRC; CTA_IP_V4_DST, _V6_DST
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
@@ -39,7 +55,10 @@ _BY_PROTOCOL = 1 << 3  # CTA_FILTER_F_CTA_PROTO_NUM
 _STATE = 1  # CTA_PROTOINFO_TCP_STATE, CTA_PROTOINFO_SCTP_STATE
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _U32 = struct.Struct(">I")
-_SECONDS = {socket.IPPROTO_TCP: 432_000, socket.IPPROTO_UDP: 120}  # nf_conntrack_tcp_timeout_established, nf_conntrack_udp_timeout_stream
+_SECONDS = {
+    socket.IPPROTO_TCP: 432_000,
+    socket.IPPROTO_UDP: 120,
+}  # nf_conntrack_tcp_timeout_established, nf_conntrack_udp_timeout_stream
 
 
 class Tuple(NamedTuple):
@@ -105,7 +124,10 @@ def create(connections: Sequence[Connection], replace: bool) -> None:
     known = _send(requests, errno.EEXIST)
     if replace and known:
         doubles = [connections[at] for at in known]
-        _send([(_DELETE, 0, _header(c.version) + _packed(_ORIGINAL, c, c.original)) for c in doubles], errno.ENOENT)
+        _send(
+            [(_DELETE, 0, _header(c.version) + _packed(_ORIGINAL, c, c.original)) for c in doubles],
+            errno.ENOENT,
+        )
         _send([requests[at] for at in known], errno.EEXIST)
 
 
@@ -118,6 +140,8 @@ def delete(gone: Collection[Entry]) -> int:
 def _send(requests: Sequence[Request], harmless: int) -> list[int]:
     """Send `requests`; returns which of them were refused for the reason `harmless`. KernelError for any other."""
     refused: dict[int, int] = {}
+    if not requests:
+        return []
     with Netlink(NETLINK_NETFILTER) as netlink:
         netlink.send(requests, lambda at, code, _: refused.update({at: code}))
     for code in refused.values():

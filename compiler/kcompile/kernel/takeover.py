@@ -1,6 +1,6 @@
-"""Open connections when mode xdp takes over from one that translates by conntrack, or such a mode from it: they are carried over.
+"""Carries open connections over between mode xdp and the modes that translate by conntrack.
 
-Among the modes that translate by conntrack they need nothing: there is one conntrack. For mode ipvs see leave.py.
+Among those modes connections need nothing: there is one conntrack. For mode ipvs see leave.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NETFILTER = ("nftables", "iptables")
 
 
 class TakeOver:
-    """`driver` replaces `others`, all of which have been observed. Call `begin`, apply, take the others off, call `finish`."""
+    """`driver` replaces `others`, which have been observed. Call `begin`, apply, take the others off, call `finish`."""
 
     def __init__(self, driver: Driver, others: Sequence[Driver]) -> None:
         self._xdp = driver if isinstance(driver, XdpDriver) else None
@@ -34,17 +34,18 @@ class TakeOver:
     def begin(self) -> list[str]:
         """Returns warnings.
 
-        Conntrack must know a connection before there are rules: it would take the next packet of it for the first of another one.
-        Where somebody else's rules made it go on, it has seen the node's own packets go out, and has entries that don't translate them.
+        Conntrack must know a connection before there are rules: it would take its next packet for the first of another
+        one. Where somebody else's rules keep it going, it has seen the node's own packets leave untranslated, and has
+        entries that say so: those are replaced.
         """
         if self._xdp is not None:
             self._xdp.kernel.carrying = self._from_netfilter
         return self._to_conntrack(replace=True)
 
     def finish(self) -> list[str]:
-        """What has begun meanwhile comes over too; conntrack forgets what the programs have taken. Returns warnings.
+        """Carry over what has begun meanwhile, and have conntrack forget what the programs have taken. Returns warnings.
 
-        Else, wherever something makes conntrack go on, it would translate the node's own packets again, ahead of the programs.
+        An entry that stayed would translate the node's own packets again, ahead of the programs.
         """
         if self._xdp is not None:
             ctnetlink.delete(self._xdp.kernel.carried)

@@ -1,7 +1,7 @@
-"""Open connections that netfilter translates become flows of ours, when mode xdp takes over from nftables or iptables.
+"""Makes flows of the connections that netfilter translates, when mode xdp takes over from nftables or iptables.
 
-A conntrack entry has all that a pair of flows needs: the client's packet as it arrives, and the backend's answer as it arrives. From
-then on its packets are rewritten at the interfaces and conntrack sees them no more, whatever becomes of the old mode's rules.
+A conntrack entry has all that a pair of flows needs: the client's packet as it arrives, and the backend's answer as
+it arrives. From then on its packets are rewritten at the interfaces, and conntrack sees them no more.
 """
 
 from __future__ import annotations
@@ -78,12 +78,25 @@ class Carrier:
     def _flags(self, version: int, destination: bytes) -> int:
         return _TO_STACK if (version, destination) in self._local else 0
 
-    def _write(self, entry: Entry, ends: tuple[bytes, ...], becomes: tuple[bytes, ...], backend: int, service: int, flags: int) -> None:
+    def _write(
+        self,
+        entry: Entry,
+        ends: tuple[bytes, ...],
+        becomes: tuple[bytes, ...],
+        backend: int,
+        service: int,
+        flags: int,
+    ) -> None:
         """One direction, unless the programs have a flow there: that one is newer."""
         key_form, form = _FORMS[entry.version]
         value = form.pack(*becomes, backend, service, flags, 0, time.monotonic_ns(), 0, _NO_MACS)
         try:
-            library.update(self._maps[f"flows{entry.version}"], key_form.pack(*ends, entry.protocol), value, library.NOEXIST)
+            library.update(
+                self._maps[f"flows{entry.version}"],
+                key_form.pack(*ends, entry.protocol),
+                value,
+                library.NOEXIST,
+            )
         except KernelError as e:
             if not isinstance(e.__cause__, FileExistsError):
                 raise
