@@ -353,8 +353,8 @@ class Session:
             live = live_targets(dataplane)
             if plan.rules and (live or past):
                 purge(live, past, interface_addresses())
-            if plan.rules and self.driver.name != "xdp":  # there a retry's first packet is looked up anew
-                renew(dataplane, interface_addresses())
+            if plan.rules and self.driver.name != "xdp":  # there a retry is looked up anew, whatever conntrack has of it
+                renew(dataplane, interface_addresses(), untranslated=self.driver.name != "ipvs")
             return warnings
 
         try:

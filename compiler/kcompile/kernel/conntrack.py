@@ -98,10 +98,12 @@ def purge(
     return ctnetlink.delete(gone)
 
 
-def renew(dataplane: Dataplane, local: Iterable[str]) -> int:
+def renew(dataplane: Dataplane, local: Iterable[str], untranslated: bool = True) -> int:
     """Delete the unanswered connections to frontends of `dataplane` that go elsewhere than to a serving backend.
 
     Returns how many. The client's next retry is then the first packet of a connection, which the rules see.
+    `untranslated`: also those that go nowhere else than the client said. IPVS takes their retries in any case, and may
+    have done so already: it leaves such an entry as it is, and its connection would be lost with it.
     """
     addresses = frozenset(local)
     gone: list[ctnetlink.Entry] = []
@@ -115,7 +117,10 @@ def renew(dataplane: Dataplane, local: Iterable[str]) -> int:
         ]
         if waiting:
             live = live_targets(dataplane, protocol)
-            gone += [entry for entry in waiting if stale(_flow(entry), live, {}, addresses)]
+            for entry in waiting:
+                flow = _flow(entry)
+                if (untranslated or flow.answers != flow.destination) and stale(flow, live, {}, addresses):
+                    gone.append(entry)
     return ctnetlink.delete(gone)
 
 
