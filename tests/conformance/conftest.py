@@ -1,12 +1,13 @@
-"""One test for each flow case and mode."""
+"""One test for each flow case and mode, and one for each sequence and mode that it suits."""
 
 from pathlib import Path
 
 import pytest
 
-from harness import modes, netns
+from harness import modes, netns, sequence
 
 CASES = Path(__file__).parent / "flowcases"
+SEQUENCES = Path(__file__).parent / "sequences"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -15,6 +16,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = chosen_modes(metafunc.config) or list(modes.VARIANTS)
         pairs = [(file, mode) for file in files for mode in chosen]
         metafunc.parametrize(("case_file", "mode"), pairs, ids=[f"{file.stem}[{mode}]" for file, mode in pairs])
+    if {"sequence_case", "mode"} <= set(metafunc.fixturenames):
+        sequences = [sequence.load(file) for file in case_files([SEQUENCES])]
+        chosen = chosen_modes(metafunc.config) or [mode for mode in modes.VARIANTS if mode != "xdp-generic"]
+        suited = [(one, mode) for one in sequences for mode in chosen if one.suits(mode)]
+        metafunc.parametrize(("sequence_case", "mode"), suited, ids=[f"{one.case.name}[{mode}]" for one, mode in suited])
 
 
 def case_files(folders: list[Path]) -> list[Path]:

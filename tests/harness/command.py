@@ -103,11 +103,13 @@ class Kcompile:
         code = prefork.run(arguments, self._environment, self.folder, log, timeout)
         return Result(code, log.read_text())
 
-    def apply(self, case: FlowCase) -> Result:
-        return self.run("apply", "--mode", self._mode, *self.options, *self.write(case), "--netns", self.namespace)
+    def apply(self, case: FlowCase, *more: str) -> Result:
+        """Apply the case's manifests. `more`: further options."""
+        return self.run("apply", "--mode", self._mode, *self.options, *more, *self.write(case), "--netns", self.namespace)
 
-    def delete(self) -> Result:
-        return self.run("delete", "--mode", self._mode, "--netns", self.namespace)
+    def delete(self, every_mode: bool = False) -> Result:
+        """Delete what is there of this mode, or of every mode."""
+        return self.run("delete", *([] if every_mode else ["--mode", self._mode]), "--netns", self.namespace)
 
     def rules(self) -> str:
         """Every packet filter rule of the node, or what kcompile reads back of its maps."""

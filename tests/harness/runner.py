@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from .command import Kcompile, ours
@@ -10,7 +11,7 @@ from .flowcase import FlowCase
 from .lab import Lab
 from .verdicts import check_flows
 
-__all__ = ["run_case"]
+__all__ = ["delete_all", "run_case"]
 
 
 def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
@@ -23,17 +24,22 @@ def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
                 return [f"apply: exit {applied.code}: {applied.output.strip()}"]
             if failures := check_flows(lab, case, mode):
                 (folder / "rules.txt").write_text(kcompile.rules())
-            return failures + _delete(kcompile)
+            return failures + delete_all(kcompile)
         finally:
             kcompile.kill()
 
 
-def _delete(kcompile: Kcompile) -> list[str]:
-    deleted = kcompile.delete()
+def delete_all(kcompile: Kcompile, others: Iterable[str] = ()) -> list[str]:
+    """Delete what is applied; a message for each thing that is left. `others`: modes that the node has had before."""
+    others = tuple(others)
+    deleted = kcompile.delete(every_mode=bool(others))
     if deleted.code:
         return [f"delete: exit {deleted.code}: {deleted.output.strip()}"]
     failures = []
-    if left := ours(kcompile.namespace, kcompile.mode) + leftovers(kcompile.mode, kcompile.folder):
+    left: list[str] = []
+    for mode in (kcompile.mode, *others):
+        left += ours(kcompile.namespace, mode) + leftovers(mode, kcompile.folder)
+    if left:
         failures.append(f"delete left behind: {'; '.join(left)}")
     if running := kcompile.settle():
         failures.append(f"delete left processes running: {running}")

@@ -144,6 +144,20 @@ def test_sysctls_are_set_shown_and_put_back(machine):
     assert "Nothing to delete" in machine.run("delete")
 
 
+@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy"])
+def test_forwarding_stays_when_the_last_service_goes(machine, mode):
+    with netns.enter(machine.topology.node):
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+    web = (service("web", "10.96.0.10"), endpoints("web", ONE))
+    machine.apply(node(), *web, mode=mode)
+    specs = machine.folder / "specs.json"
+    machine.run("delete", "-f", str(specs))
+    assert machine.sysctl("net.ipv4.ip_forward") == "1", "open connections need it"
+    assert machine.run("get", "services").startswith("No resources found")
+    machine.run("delete")
+    assert machine.sysctl("net.ipv4.ip_forward") == "0"
+
+
 def health(machine: Machine, port: int) -> tuple[int, dict, str]:
     with netns.enter(machine.topology.node):
         try:

@@ -117,7 +117,7 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     else:
         drivers, left = installed_drivers("", directory) or [driver_for("nftables")], []
     session = Session(request, drivers[0], drivers[1:], NodeResources(directory))
-    plan = session.plan(nothing, (), progress)
+    plan = session.plan(nothing, (), progress, keep_connections=False)
     if left:  # another mode's rules stay, and need the sysctls and the health checks
         plan = msgspec.structs.replace(plan, node=())
     _finish(session, plan, nothing, output, dry_run, progress, keep_connections=False)

@@ -226,18 +226,22 @@ class Session:
             others = stray_rules(driver) + others
         return cls(request, driver, others, NodeResources(directory))
 
-    def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress) -> Plan:
-        """What makes this node run `dataplane`."""
+    def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress, *, keep_connections: bool = True) -> Plan:
+        """What makes this node run `dataplane`.
+
+        `keep_connections`: what open connections need stays when the last Service of their IP version goes.
+        """
         from ..plan import make_plan
-        from ..targets.node import lower_node
 
         dataplane, unsupported = self._supported(dataplane)
         warnings += unsupported
-        progress.step("lowering")
-        self.desired = self.driver.target.lower(dataplane)
         progress.step("reading the kernel")
         self.observed = self.driver.observe()
-        self.node_desired = lower_node(dataplane, self.driver.name)
+        if keep_connections:
+            dataplane = msgspec.structs.replace(dataplane, standing=self._standing())
+        progress.step("lowering")
+        self.desired = self.driver.target.lower(dataplane)
+        self.node_desired = self._node_resources(dataplane)
         goal = self.resources.goal(self.node_desired)
         progress.step("comparing")
         return make_plan(
@@ -274,6 +278,27 @@ class Session:
         wanted = {port.name.partition(":")[0] for port in dataplane.ports}
         return Removal(len(held - wanted), len(held))
 
+    def _standing(self) -> tuple[int, ...]:
+        """The IP versions in which connections may be open, through this mode or one that it replaces.
+
+        Those of mode xdp are in its own maps: another mode's rules don't translate them.
+        """
+        standing = set(self.driver.target.standing(self.observed))
+        replaced = {v for other in self.others if other.name != "xdp" for v in other.target.standing(other.observe())}
+        if replaced - standing:
+            standing |= replaced.intersection(self.driver.families())
+        return tuple(sorted(standing))
+
+    def _node_resources(self, dataplane: Dataplane) -> Program:
+        """The node resources of `dataplane`. What open connections need beside it stays if an apply has set it."""
+        from ..targets.node import lower_node
+
+        desired = lower_node(msgspec.structs.replace(dataplane, standing=()), self.driver.name)
+        for key, value in lower_node(dataplane, self.driver.name).items():
+            if self.resources.has_set(key):
+                desired.setdefault(key, value)
+        return desired
+
     def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
         """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack), and a warning each."""
         versions = {p.family.value for p in dataplane.ports}
@@ -290,11 +315,12 @@ class Session:
         `keep_connections`: what open connections through another mode's IPVS need stays until they have ended.
         """
         from ..kernel.commit import detached
-        from ..kernel.conntrack import live_targets, past_targets, purge
+        from ..kernel.conntrack import live_targets, past_targets, purge, renew
         from ..kernel.drivers import tidy
         from ..kernel.facts import interface_addresses
         from ..kernel.ipvs.drain import LIMIT
         from ..kernel.leave import leave, prepare
+        from ..kernel.takeover import TakeOver
         from ..targets.node import SysctlKey
 
         progress.step("programming the kernel")
@@ -306,6 +332,8 @@ class Session:
             left = [(other, other.observe()) for other in self.others]
             for other, held in left if keep_connections else ():
                 prepare(other, held)
+            takeover = TakeOver(self.driver, self.others if keep_connections else ())
+            warnings += takeover.begin()
             warnings += self.driver.apply(plan.scripts, plan.rules) or []
             past = past_targets(self.driver.target, self.observed) if plan.rules else {}
             for other, held in left:
@@ -320,12 +348,15 @@ class Session:
                     other.apply(other.target.scripts(changes), changes)
                 tidy(other, held)
                 past |= flows
+            warnings += takeover.finish()
             if not keep_connections:
                 tidy(self.driver, self.observed)
             warnings += self.resources.apply(after, self.node_desired)
             live = live_targets(dataplane)
             if plan.rules and (live or past):
                 purge(live, past, interface_addresses())
+            if plan.rules and self.driver.name != "xdp":  # there a retry is looked up anew, whatever conntrack has of it
+                renew(dataplane, interface_addresses(), untranslated=self.driver.name != "ipvs")
             return warnings
 
         try:

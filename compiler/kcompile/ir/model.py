@@ -186,6 +186,7 @@ class Dataplane(msgspec.Struct, frozen=True, gc=False):
     """All that a target needs to program one node. `ports` is sorted by (name, protocol, family), no frontend occurs twice.
 
     `warnings` are lines for the user: what the specs ask for and no node can give.
+    `standing` are IP versions in which connections may be open though no Service may be left: their translation has to go on.
     """
 
     node: NodeFacts
@@ -193,3 +194,4 @@ class Dataplane(msgspec.Struct, frozen=True, gc=False):
     ports: tuple[ResolvedPort, ...]
     health_checks: tuple[HealthCheck, ...] = ()
     warnings: tuple[str, ...] = ()
+    standing: tuple[int, ...] = ()

@@ -1,26 +1,35 @@
-"""UDP flows that conntrack still sends to a backend that is gone (pkg/proxy/conntrack/cleanup.go).
+"""Flows that conntrack still sends where the rules no longer would (pkg/proxy/conntrack/cleanup.go).
 
 A UDP client that keeps its port stays one conntrack flow, so new rules never see its packets. After an apply that touched UDP,
 flows to a frontend are deleted unless the backend that answers them still serves. Unlike kube-proxy 1.36 this holds too for
 Services that lost all endpoints or were deleted (kubernetes/kubernetes#139628, #141371).
+
+So does a TCP client that has not been answered yet: every retry of its connect() has the same port. If the first one
+came before the Service's rules, or went to an endpoint that is gone, no retry would ever get through.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 
 from ..ir.model import Dataplane, FrontendKind, Protocol
 from ..program import Program
 from ..targets.base import Target as ServiceTarget
+from . import ctnetlink
 
-__all__ = ["Flow", "Target", "live_targets", "past_targets", "purge", "stale"]
+__all__ = ["Flow", "Target", "live_targets", "past_targets", "purge", "renew", "stale"]
 
 # (IP version, address or "*" for a NodePort, port) -> the backends ("ip", port) whose flows may stay
 Target = tuple[int, str, int]
+
+# How a connection's first packet stands in conntrack until it is answered
+_WAITING = {
+    Protocol.TCP: (socket.IPPROTO_TCP, ctnetlink.SYN_SENT),
+    Protocol.SCTP: (socket.IPPROTO_SCTP, ctnetlink.COOKIE_WAIT),
+}
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -31,11 +40,11 @@ class Flow(msgspec.Struct, frozen=True):
     answers: tuple[str, int]
 
 
-def live_targets(dataplane: Dataplane) -> dict[Target, frozenset[tuple[str, int]]]:
-    """The UDP frontends of `dataplane` with the endpoints that still serve each."""
+def live_targets(dataplane: Dataplane, protocol: Protocol = Protocol.UDP) -> dict[Target, frozenset[tuple[str, int]]]:
+    """The frontends of `dataplane` that `protocol` has, with the endpoints that still serve each."""
     found: dict[Target, frozenset[tuple[str, int]]] = {}
     for port in dataplane.ports:
-        if port.protocol is Protocol.UDP:
+        if port.protocol is protocol:
             serving = frozenset(port.serving)
             for f in port.frontends:
                 address = "*" if f.kind is FrontendKind.NODE_PORT else f.address
@@ -78,27 +87,48 @@ def stale(
 def purge(
     live: Mapping[Target, frozenset[tuple[str, int]]], past: Mapping[Target, frozenset[tuple[str, int]]], local: Iterable[str]
 ) -> int:
-    """Delete the stale UDP flows of the current namespace; returns how many. One dump a family, through ctnetlink."""
-    if not live and not past:
-        return 0
-    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
-
+    """Delete the stale UDP flows of the current namespace; returns how many. One dump a family."""
     addresses = frozenset(local)
-    deleted = 0
-    for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
-        if not any(key[0] == version for key in (*live, *past)):
-            continue
-        with NFCTSocket(nfgen_family=family) as conntrack:
-            for entry in list(conntrack.dump(tuple_orig=NFCTAttrTuple(family=family, proto=socket.IPPROTO_UDP))):
-                original, reply = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
-                flow = Flow(version, _end(original, version, "DST"), _end(reply, version, "SRC"))
-                if stale(flow, live, past, addresses):
-                    conntrack.entry("del", tuple_orig=NFCTAttrTuple.from_netlink(family, original))
-                    deleted += 1
-    return deleted
+    versions = sorted({key[0] for key in (*live, *past)})
+    gone = [
+        entry
+        for version in versions
+        for entry in ctnetlink.entries(version, socket.IPPROTO_UDP)
+        if stale(_flow(entry), live, past, addresses)
+    ]
+    return ctnetlink.delete(gone)
 
 
-def _end(attributes: Any, version: int, side: str) -> tuple[str, int]:
-    ip = attributes.get_attr("CTA_TUPLE_IP").get_attr(f"CTA_IP_V{version}_{side}")
-    port = attributes.get_attr("CTA_TUPLE_PROTO").get_attr(f"CTA_PROTO_{side}_PORT")
-    return ip, port
+def renew(dataplane: Dataplane, local: Iterable[str], untranslated: bool = True) -> int:
+    """Delete the unanswered connections to frontends of `dataplane` that go elsewhere than to a serving backend.
+
+    Returns how many. The client's next retry is then the first packet of a connection, which the rules see.
+    `untranslated`: also those that go nowhere else than the client said. IPVS takes their retries in any case, and may
+    have done so already: it leaves such an entry as it is, and its connection would be lost with it.
+    """
+    addresses = frozenset(local)
+    gone: list[ctnetlink.Entry] = []
+    for protocol, (number, state) in _WAITING.items():
+        versions = {p.family.value for p in dataplane.ports if p.protocol is protocol}
+        waiting = [
+            entry
+            for version in sorted(versions)
+            for entry in ctnetlink.entries(version, number, ctnetlink.SEEN_REPLY)
+            if entry.state == state
+        ]
+        if waiting:
+            live = live_targets(dataplane, protocol)
+            for entry in waiting:
+                flow = _flow(entry)
+                if (untranslated or flow.answers != flow.destination) and stale(flow, live, {}, addresses):
+                    gone.append(entry)
+    return ctnetlink.delete(gone)
+
+
+def _flow(entry: ctnetlink.Entry) -> Flow:
+    original, reply = entry.original, entry.reply
+    return Flow(
+        entry.version,
+        (entry.text(original.destination), int.from_bytes(original.destination_port)),
+        (entry.text(reply.source), int.from_bytes(reply.source_port)),
+    )

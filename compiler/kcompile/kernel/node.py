@@ -35,6 +35,10 @@ class NodeResources:
                 goal.setdefault(kind(name), old)
         return goal
 
+    def has_set(self, key: Key) -> bool:
+        """Whether the sysctl or timeout `key` has a value from us, and its old one is remembered."""
+        return isinstance(key, ValueKey) and key.name in self._before[type(key)]
+
     def observe(self, goal: Program) -> dict[Key, Any]:
         """The present values of the sysctls and timeouts in `goal`, and the health check ports that are answered."""
         found: dict[Key, Any] = {}

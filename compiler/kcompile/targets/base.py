@@ -42,6 +42,9 @@ class Target(Protocol):
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         """The whole Program that makes a node behave as `dataplane` says."""
 
+    def standing(self, observed: Program) -> tuple[int, ...]:
+        """The IP versions in which `observed` translates, or has translated, connections: see Dataplane.standing."""
+
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         """What turns `observed` into `desired`: the generic diff, unless the kernel can't do one of its changes."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..ir.model import Dataplane, Family
+from ..ir.model import Dataplane
 from ..program import Key
 
 __all__ = ["HealthKey", "SysctlKey", "TimeoutKey", "ValueKey", "describe_node", "is_node_resource", "lower_node"]
@@ -43,23 +43,24 @@ _STRICT_ARP = (("arp_ignore", "1"), ("arp_announce", "2"))
 def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
     """The node resources of `dataplane` in `mode`: forwarding for the families in use, route_localnet where NodePorts need it.
 
+    Where connections may be open (Dataplane.standing), it is as if a Service were left.
+
     Mode ipvs can't serve NodePorts on loopback (crosses_local_route_boundary() in ip_vs_xmit.c), so it never opens that.
     """
     program: dict[Key, Any] = {}
-    if dataplane.ports:
-        families = {p.family for p in dataplane.ports}
-        if Family.IPV4 in families:
-            program[SysctlKey("net.ipv4.ip_forward")] = "1"
-        if Family.IPV6 in families:
-            program[SysctlKey("net.ipv6.conf.all.forwarding")] = "1"
+    versions = {p.family.value for p in dataplane.ports} | set(dataplane.standing)
+    if 4 in versions:
+        program[SysctlKey("net.ipv4.ip_forward")] = "1"
+    if 6 in versions:
+        program[SysctlKey("net.ipv6.conf.all.forwarding")] = "1"
     if mode == "ipvs":
-        if dataplane.ports:
+        if versions:
             program |= {SysctlKey(f"net.ipv4.vs.{name}"): value for name, value in _IPVS}
             program |= {TimeoutKey(name): str(seconds) for name, seconds in dataplane.settings.ipvs.timeouts}
         if dataplane.settings.ipvs.strict_arp:
             program |= {SysctlKey(f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
     elif mode == "xdp":
-        if dataplane.ports:  # answers to the node's own sockets come in by loopback with an address of the node for their source
+        if versions:  # answers to the node's own sockets come in by loopback with an address of the node for their source
             program |= {SysctlKey(f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
     elif dataplane.node.route_localnet:
         program[SysctlKey("net.ipv4.conf.all.route_localnet")] = "1"

@@ -8,14 +8,17 @@ import msgspec
 
 from ...targets.xdp import layout
 from ...targets.xdp.resources import PROTOCOLS
+from .. import ctnetlink
 from . import entries, library
 from .library import Fd
 from .observe import State
 from .writer import Gone
 
-__all__ = ["Connection", "connections", "purge", "reasons", "served"]
+__all__ = ["Connection", "connections", "purge", "reasons", "served", "translated"]
 
 _REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
+_UDP_IDLE = 120 * 10**9  # nanoseconds: conntrack would have forgotten it
+_CLOSING = layout.CONSTANTS["FLOW_CLOSING"]
 _FORMS = {4: (layout.FLOW_KEY4, layout.FLOW4), 6: (layout.FLOW_KEY6, layout.FLOW6)}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 _Ends = tuple[bytes, bytes, bytes, bytes]  # source and destination address, source and destination port
@@ -64,6 +67,19 @@ def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
         if batch:
             library.delete_batch(maps[f"flows{version}"], b"".join(batch), len(batch))
     return removed
+
+
+def translated(maps: Mapping[str, Fd], now: int) -> list[ctnetlink.Connection]:
+    """Every connection that is open, in the form in which conntrack can go on with it. `now` as for `connections`."""
+    found = []
+    for version in (4, 6):
+        for ends, protocol, becomes, _, _, flags, seen in _flows(maps, version):
+            saddr, daddr, sport, dport = becomes
+            idle = protocol == PROTOCOLS["udp"] and now - seen > _UDP_IDLE
+            if not flags & _CLOSING and not idle:
+                answer = ctnetlink.Tuple(daddr, saddr, dport, sport)
+                found.append(ctnetlink.Connection(version, protocol, ctnetlink.Tuple(*ends), answer))
+    return found
 
 
 def connections(maps: Mapping[str, Fd], state: State, now: int) -> list[Connection]:

@@ -14,8 +14,10 @@ from ...errors import KernelError, UnsupportedError
 from ...program import Change, Key
 from ...targets.xdp import layout
 from ...targets.xdp.resources import BARE, ROOT_CGROUP, AttachKey, StrayKey
+from ..ctnetlink import Entry
 from . import attach, flows, library, pins, programs
 from .attach import Attachment, XdpMode
+from .carry import Carrier
 from .library import Fd
 from .observe import State, needs, netns_cookie, read
 from .writer import Writer
@@ -41,6 +43,8 @@ class XdpKernel:
         self.programs = self.folder / "programs"
         self._maps = self.folder / "maps"
         self._writer: Writer | None = None
+        self.carrying = False  # whether the next apply takes over the connections that netfilter translates
+        self.carried: list[Entry] = []
         self._leftover: bool | None = None  # whether pins are there that can't be used; None: not looked yet
 
     # what is there
@@ -139,7 +143,9 @@ class XdpKernel:
             self._writer, self._leftover = None, None
             raise
         flows.purge(writer.maps, gone)
-        warnings = self._attach(writer.maps, changes, indices)
+        warnings = self._carry(writer)
+        warnings += self._attach(writer.maps, changes, indices)
+        warnings += self._carry(writer)  # what has begun meanwhile
         for change in changes:
             if isinstance(change.key, StrayKey) and _is_stray_link(change.key):
                 attach.detach(self.links, Attachment.parse(change.key.entry))
@@ -147,6 +153,19 @@ class XdpKernel:
                 writer.state.change(change.key, change.old, change.new)
         self._forget_old_builds()
         return warnings
+
+    def _carry(self, writer: Writer) -> list[str]:
+        """Take over connections that netfilter translates, if that is wanted; returns warnings."""
+        if not self.carrying:
+            return []
+        carrier = Carrier(writer.maps, writer.state, {entry.key: entry for entry in self.carried})
+        try:
+            carrier.run()
+        except KernelError as e:
+            self.carrying = False
+            return [f"open connections through Services end with this change of mode ({e})"]
+        self.carried = list(carrier.carried.values())
+        return []
 
     def _create(self, changes: Iterable[Change]) -> Writer:
         """New maps, large enough for `changes` twice over."""

@@ -227,18 +227,19 @@ class _Run:
                     packed = entries.range_key(key.version, self.state.services[key.owner], key.cidr)
                     self.entry(change, f"ranges{key.version}", packed, lambda _: layout.RANGE.pack(1))
                 case FrontendKey() as key:
-                    self.frontend(key, change.new)
+                    self.frontend(key, change.old, change.new)
                 case AddressKey(version, address):
                     self.entry(change, f"frontends{version}", entries.frontend_key(version, "", address, 0), entries.address_entry)
 
-    def frontend(self, key: FrontendKey, new: Listener | None) -> None:
+    def frontend(self, key: FrontendKey, old: Listener | None, new: Listener | None) -> None:
         name, packed = f"frontends{key.version}", entries.frontend_key(key.version, key.protocol, key.address, key.port)
         if new is not None:
             number = self.state.services[Service(key.version, key.protocol, new.service)]
             self.first[name][packed] = entries.frontend_entry(new, number)
-            return
-        self.last[name][packed] = b""
-        if key.protocol == "udp":
+        else:
+            self.last[name][packed] = b""
+        moved = old is not None and (new is None or old.service != new.service)
+        if moved and key.protocol == "udp":  # its flows are another Service's now, or nobody's
             self.gone.frontends.add((key.version, key.address, key.port))
 
     def entry(self, change: Change, name: str, key: bytes, pack: Callable[[Any], bytes]) -> None:

@@ -10,6 +10,7 @@ from ...program import Change, Key, Program, diff
 from ..base import FrontendView
 from ..xtables.keys import ChainKey, JumpKey
 from .lower import Lowering
+from .nat import POSTROUTING
 from .render import scripts
 from .view import frontends
 
@@ -26,6 +27,10 @@ class IptablesTarget:
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return self._lowering.lower(dataplane)
+
+    def standing(self, observed: Program) -> tuple[int, ...]:
+        families = {key.family for key in observed if isinstance(key, ChainKey) and key.name == POSTROUTING}
+        return tuple(sorted(int(family.removeprefix("ip")) for family in families))
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         return diff(observed, desired)

@@ -46,14 +46,17 @@ class Lowering:
         self._memos: dict[tuple[str, str], Memo] = {}
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
-        """The Program of both families. A family in which no Service lives gets no rules at all."""
+        """The Program of both families. A family in which no Service lives gets no rules at all, or those that its open connections
+        need: as long as a rule needs conntrack, the kernel goes on translating them, and FORWARD lets them pass.
+        """
         basis = dataplane.node, dataplane.settings
         if basis != self._basis:
             self._basis, self._memos = basis, {}
         program: dict[Key, Any] = {}
         for family in Family:
             context = Context(dataplane, family)
-            if context.ports or (context.compat.drop_unallocated and context.service_cidrs):
+            guarded = context.compat.drop_unallocated and context.service_cidrs
+            if context.ports or guarded or family.value in dataplane.standing:
                 key = context.spelling.key
                 for table, lower_table in _TABLES:
                     chains = lower_table(context, self._memos.setdefault((key, table), Memo()))

@@ -43,14 +43,16 @@ def set_definition(version: int, name: str) -> str:
 
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
-    """The Program of both families. A family in which no Service lives gets nothing but its unallocated addresses dropped."""
+    """The Program of both families. A family in which no Service lives gets nothing, unless its unallocated addresses are dropped, or
+    connections may be open: then it has what all Services share.
+    """
     program: dict[Key, Any] = {}
     for family in Family:
         ports = [p for p in dataplane.ports if p.family is family]
         guarded = dataplane.settings.compat.drop_unallocated and any(
             (":" in c) is (family is Family.IPV6) for c in dataplane.settings.service_cidrs
         )
-        if ports or guarded:
+        if ports or guarded or family.value in dataplane.standing:
             program.setdefault(DeviceKey(), "")
             _Lowering(dataplane, family, program).run(ports)
     return program

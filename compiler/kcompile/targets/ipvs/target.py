@@ -38,6 +38,9 @@ class IpvsTarget:
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)
 
+    def standing(self, observed: Program) -> tuple[int, ...]:
+        return tuple(sorted({key.version for key in observed if isinstance(key, SetKey) and key.name == "FRONTENDS"}))
+
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         """The generic diff, but for two things: real servers that still drain stay, with the server, address and set entries that
         their connections need; and virtual servers in excluded CIDRs that no set of ours names are left alone.

@@ -1,5 +1,9 @@
 """The base chains: where packets enter our table. Only what the Program's maps need is there (nftables/proxier.go, setupNFTables).
 
+But for the nat chains: where connections may be open (Dataplane.standing) they stay, empty, and so does the rule that masquerades.
+With a family's last nat chain the kernel stops translating its connections (nf_nat_unregister_fn() in nf_nat_core.c), and with the
+last rule that needs conntrack it stops tracking them (nf_ct_netns_put() in nf_conntrack_proto.c).
+
 prerouting, output  nat       dispatch to the shape chains
 postrouting         nat       masquerade marked packets and pods that reach themselves
 firewall-*          filter    source ranges, before any DNAT
@@ -34,8 +38,10 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
     local = _node_port_match(dataplane, family, version)
     chains: dict[str, Chain] = {}
 
+    standing = version in dataplane.standing
+
     def add(name: str, hook: str, priority: int, rules: list[Rule], kind: str = "filter") -> None:
-        if rules:
+        if rules or (kind == "nat" and standing):
             chains[name] = Chain(tuple(rules), f"{kind} {hook} {priority}")
 
     dispatch: list[Rule] = []
@@ -48,7 +54,7 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
 
     mark = dataplane.settings.masquerade_mark
     leave: list[Rule] = []
-    if dispatch:
+    if dispatch or standing:
         leave.append(
             Rule.make(f"meta mark & {mark:#x} != 0 meta mark set meta mark ^ {mark:#x} masquerade fully-random", "marked on the way in")
         )

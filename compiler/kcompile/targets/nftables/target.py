@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.model import Dataplane
 from ...program import Change, Key, Program, diff
 from ..base import FrontendView
-from .lower import lower
+from .lower import FAMILIES, lower
 from .render import render
 from .resources import TABLE, Chain, ChainKey, ElementKey, MapKey, ObjectKey, Table, family_of
 from .view import frontends
@@ -25,6 +25,9 @@ class NftablesTarget:
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)
+
+    def standing(self, observed: Program) -> tuple[int, ...]:
+        return tuple([family.value for family, name in FAMILIES.items() if ChainKey(name, "postrouting") in observed])
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         """The generic diff, but for a family in which something has changed that can't be changed in place: its table is replaced.

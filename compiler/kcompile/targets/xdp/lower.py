@@ -48,9 +48,9 @@ def limits(dataplane: Dataplane) -> list[str]:
 
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
-    """The Program; empty where there is nothing to serve and nothing to guard."""
+    """The Program; empty where there is nothing to serve, nothing to guard and no connection that may be open."""
     guarded = any(_guarded(dataplane, family.value) for family in Family)
-    if not dataplane.ports and not guarded:
+    if not dataplane.ports and not guarded and not dataplane.standing:
         return {}
     program = lower_shared(dataplane)
     for port in dataplane.ports:

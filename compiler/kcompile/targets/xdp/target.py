@@ -13,6 +13,7 @@ from .lower import lower
 from .resources import (
     AddressKey,
     AttachKey,
+    ConfigKey,
     FrontendKey,
     InterfaceKey,
     LocalKey,
@@ -37,6 +38,9 @@ class XdpTarget:
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)
+
+    def standing(self, observed: Program) -> tuple[int, ...]:
+        return (4, 6) if ConfigKey() in observed else ()
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
         return diff(observed, desired)

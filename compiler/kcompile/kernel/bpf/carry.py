@@ -1,0 +1,101 @@
+"""Makes flows of the connections that netfilter translates, when mode xdp takes over from nftables or iptables.
+
+A conntrack entry has all that a pair of flows needs: the client's packet as it arrives, and the backend's answer as
+it arrives. From then on its packets are rewritten at the interfaces, and conntrack sees them no more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from ...errors import KernelError
+from ...targets.xdp import layout
+from ...targets.xdp.resources import PROTOCOLS, FrontendKey, LocalKey, Service
+from .. import ctnetlink
+from ..ctnetlink import Entry
+from . import entries, library
+from .library import Fd
+from .observe import State
+
+__all__ = ["Carrier"]
+
+_REPLY, _TO_STACK = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_TO_STACK"]
+_FORMS = {4: (layout.FLOW_KEY4, layout.FLOW4), 6: (layout.FLOW_KEY6, layout.FLOW6)}
+_NO_MACS = bytes(12)
+
+
+class Carrier:
+    """Writes into the flow maps of `maps`, which have the frontends of `state` already. `carried`: the conntrack
+    entries that it has taken, by their keys."""
+
+    def __init__(self, maps: Mapping[str, Fd], state: State, carried: dict[bytes, Entry]) -> None:
+        self._maps, self._state = maps, state
+        self._frontends: dict[tuple[int, int, bytes, bytes], Service] = {}
+        self._local: set[tuple[int, bytes]] = set()
+        for key, value in state.program.items():
+            if isinstance(key, FrontendKey):
+                at = key.version, PROTOCOLS[key.protocol], entries.packed(key.version, key.address), key.port.to_bytes(2)
+                self._frontends[at] = Service(key.version, key.protocol, value.service)
+            elif isinstance(key, LocalKey):
+                self._local.add((key.version, entries.packed(key.version, key.address)))
+        self.carried = carried
+
+    def run(self) -> None:
+        """Take what is there and has not been taken yet. KernelError where conntrack can't be read."""
+        for version, protocol in sorted({(at[0], at[1]) for at in self._frontends}):
+            for entry in ctnetlink.entries(version, protocol, ctnetlink.DST_NAT, ctnetlink.DST_NAT):
+                if entry.key not in self.carried and self._take(entry):
+                    self.carried[entry.key] = entry
+
+    def _take(self, entry: Entry) -> bool:
+        service = self._service(entry)
+        over = entry.protocol == PROTOCOLS["tcp"] and entry.state in ctnetlink.TCP_OVER
+        if service is None or over:
+            return False
+        number = self._state.services[service]
+        client, answer = entry.original, entry.reply
+        end = entry.text(answer.source), int.from_bytes(answer.source_port)
+        backend = self._state.backends.get(number, {}).get(end, 0)
+        if not backend and entry.protocol == PROTOCOLS["udp"]:
+            return False  # it may not stay with an endpoint that is gone
+        forward = (answer.destination, answer.source, answer.destination_port, answer.source_port)
+        back = (client.destination, client.source, client.destination_port, client.source_port)
+        self._write(entry, tuple(client), forward, backend, number, self._flags(entry.version, answer.source))
+        self._write(entry, tuple(answer), back, backend, number, _REPLY | self._flags(entry.version, client.source))
+        return True
+
+    def _service(self, entry: Entry) -> Service | None:
+        """Whose frontend the client sent to."""
+        version, protocol, client = entry.version, entry.protocol, entry.original
+        found = self._frontends.get((version, protocol, client.destination, client.destination_port))
+        if found is None and (version, client.destination) in self._local:
+            anywhere = entries.packed(version, "")
+            found = self._frontends.get((version, protocol, anywhere, client.destination_port))
+        return found
+
+    def _flags(self, version: int, destination: bytes) -> int:
+        return _TO_STACK if (version, destination) in self._local else 0
+
+    def _write(
+        self,
+        entry: Entry,
+        ends: tuple[bytes, ...],
+        becomes: tuple[bytes, ...],
+        backend: int,
+        service: int,
+        flags: int,
+    ) -> None:
+        """One direction, unless the programs have a flow there: that one is newer."""
+        key_form, form = _FORMS[entry.version]
+        value = form.pack(*becomes, backend, service, flags, 0, time.monotonic_ns(), 0, _NO_MACS)
+        try:
+            library.update(
+                self._maps[f"flows{entry.version}"],
+                key_form.pack(*ends, entry.protocol),
+                value,
+                library.NOEXIST,
+            )
+        except KernelError as e:
+            if not isinstance(e.__cause__, FileExistsError):
+                raise
