@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import KernelError
+from ..errors import KernelError, UnsupportedError
 from ..plan.diff import Change
 from ..targets.base import Key
 from ..targets.ipvs.marks import is_ours, protocol_of
@@ -24,7 +23,7 @@ from ..targets.ipvs.resources import DRAINED, FWMARK, RealServer, virtual_server
 from ..targets.ipvs.steps import Kind, Step, steps
 from ..targets.ipvs.target import without_held
 from ..targets.xtables.parse import IPVS
-from . import dummy, ipset, iptables, netns
+from . import dummy, ipset, iptables, netns, spawn
 from .commit import detached
 from .drain import Deadlines
 from .ipvs_messages import encode
@@ -164,8 +163,8 @@ def _reason(code: int, change: Change) -> str:
 def load() -> None:
     """Have the kernel load IPVS, as kube-proxy does; UnsupportedError where it hasn't got it."""
     if not Path("/proc/net/ip_vs").exists():
-        with contextlib.suppress(FileNotFoundError):
-            subprocess.run(["modprobe", "-qa", "ip_vs", "dummy"], capture_output=True, check=False)
+        with contextlib.suppress(UnsupportedError):
+            spawn.run(["modprobe", "-qa", "ip_vs", "dummy"], capture_output=True)
     with Netlink(NETLINK_GENERIC) as netlink:
         generic_family(netlink, "IPVS")
 
@@ -175,7 +174,7 @@ def check(backend: Literal["legacy", "nft"], changes: Sequence[Change]) -> None:
 
     def attempt() -> None:
         netns.unshare()
-        subprocess.run(["ip", "link", "set", "lo", "up"], capture_output=True, check=False)
+        spawn.run(["ip", "link", "set", "lo", "up"], capture_output=True)
         IpvsKernel(backend).apply(changes)
 
     detached(attempt)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import KernelError
 from ..plan.diff import Change
 from ..targets.base import Key, Program
 from . import health, ipvs_timeouts, sysctl
@@ -48,14 +50,18 @@ class NodeResources:
             found[("health", check.port)] = check
         return found
 
-    def apply(self, changes: Iterable[Change], desired: Program) -> list[str]:
-        """Make `changes` true; returns warnings. Old values are on disk before anything is first touched."""
+    def apply(self, changes: Sequence[Change], desired: Program) -> list[str]:
+        """Make `changes` true; returns warnings. Old values are on disk before anything is first touched.
+
+        What is only put back is put back also where nothing can be written.
+        """
         values = [c for c in changes if c.key[0] in _WRITE]
-        for change in values:
-            if change.key in desired and change.old is not None:
-                self._before[change.key[0]].setdefault(change.key[1], change.old)
-        if values:
+        new = [c for c in values if c.key in desired and c.old is not None and c.key[1] not in self._before[c.key[0]]]
+        for change in new:
+            self._before[change.key[0]][change.key[1]] = change.old
+        if new:
             self.state.save(self.directory)
+        warnings = self._answer(desired) if any(c.key[0] == "health" for c in changes) else []
         for change in values:
             _WRITE[change.key[0]](change.key[1], change.new)
         for change in values:
@@ -71,7 +77,9 @@ class NodeResources:
         for kind, name in stale:
             del self._before[kind][name]
         if values or stale:
-            self.state.save(self.directory)
-        if any(c.key[0] == "health" for c in changes):
-            return health.serve(self.directory, [v for k, v in desired.items() if k[0] == "health"])
-        return []
+            with contextlib.suppress(KernelError):  # it says too much then: that these were once set
+                self.state.save(self.directory)
+        return warnings
+
+    def _answer(self, desired: Program) -> list[str]:
+        return health.serve(self.directory, [value for key, value in desired.items() if key[0] == "health"])
