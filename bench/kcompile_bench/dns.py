@@ -12,7 +12,6 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import dns.message
 
+from kcompile.kernel import spawn
 from kcompile.kernel.netns import entered
 
 from .environment import environment
@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cpus = sorted(os.sched_getaffinity(0))
     services = -(-options.records // _RECORDS_EACH)
     with tempfile.TemporaryDirectory() as folder, namespaces("dns") as (name,), entered(name):
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        spawn.run(["ip", "link", "set", "lo", "up"]).check_returncode()
         path = Path(folder) / "cluster.json"
         path.write_bytes(json_text(Scale(services, 1)))
-        command = [sys.executable, "-m", "kcompile", "dns", "serve", "-f", str(path), "--state", f"{folder}/none", "--port", str(_PORT)]
+        command = spawn.python("kcompile", "dns", "serve", "-f", str(path), "--state", f"{folder}/none", "--port", str(_PORT))
         start = time.perf_counter()
-        with subprocess.Popen(["taskset", "-c", str(cpus[0]), *command], stdout=subprocess.PIPE, text=True) as server:
+        with spawn.popen(["taskset", "-c", str(cpus[0]), *command], stdout=subprocess.PIPE, text=True) as server:
             try:
                 assert server.stdout is not None
                 print(f"{server.stdout.readline().strip()} Ready after {time.perf_counter() - start:.2f} s.")

@@ -6,9 +6,11 @@ import os
 import platform
 import re
 import resource
-import subprocess
 import time
 from pathlib import Path
+
+from kcompile.errors import UnsupportedError
+from kcompile.kernel import spawn
 
 __all__ = ["cpu_seconds", "environment"]
 
@@ -34,8 +36,8 @@ def environment() -> dict[str, str]:
 
 def _version(tool: str) -> str:
     try:
-        done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
+        done = spawn.run([tool, "--version"], capture_output=True, text=True)
+    except UnsupportedError:
         return "none"
     found = re.search(r"v?(\d+\.\d+(?:\.\d+)?)", done.stdout)
     return found[1] if found else "unknown"

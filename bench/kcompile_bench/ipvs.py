@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gc
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from kcompile.kernel import spawn
 from kcompile.kernel.ipvs import IpvsKernel
 from kcompile.program import Change
 from kcompile.targets.ipvs.render import server_command
@@ -43,7 +43,7 @@ def _ipvsadm(changes: Changes) -> Callable[[], None]:
 
 
 def _run(command: list[str], text: str) -> None:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = spawn.run(command, input=text, capture_output=True, text=True)
     if done.returncode or done.stderr:
         raise RuntimeError(f"{command[0]}: {done.stderr[:500]}")
 
@@ -83,27 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--benchmark-quiet",
         f"--benchmark-json={_RESULTS / 'ipvs.json'}",
     ]
-    command = [sys.executable, "-m", "pytest", *suites, "-p", "no:cacheprovider", *options, *given]
     _RESULTS.mkdir(exist_ok=True)
-    environment = ["env", f"PYTHONPATH={_ROOT / 'bench'}"]
+    pytest = spawn.python("pytest", *suites, "-p", "no:cacheprovider", *options, *given, path=_ROOT / "bench")
+    inside = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(_ROOT), *pytest]  # pytest looks for its settings there
     if Path("/proc/net/ip_vs").exists():
-        return subprocess.run([*environment, *command], cwd=_ROOT, check=False).returncode
-    machine = [
-        sys.executable,
-        "-m",
-        "uml",
-        "--module",
-        "ip_vs",
-        "--memory",
-        str(_MEMORY),
-        "--time",
-        str(_PATIENCE),
-        "--write",
-        str(_RESULTS),
-    ]
-    return subprocess.run(
-        ["env", f"PYTHONPATH={_ROOT / 'tests'}", *machine, "--", *environment, *command], cwd=_ROOT, check=False
-    ).returncode
+        return spawn.run(inside).returncode
+    machine = ("--module", "ip_vs", "--memory", str(_MEMORY), "--time", str(_PATIENCE), "--write", str(_RESULTS))
+    return spawn.run(spawn.python("uml", *machine, "--", *spawn.located(inside), path=_ROOT / "tests")).returncode
 
 
 if __name__ == "__main__":

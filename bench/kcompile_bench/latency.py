@@ -14,7 +14,6 @@ import contextlib
 import gc
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path as File
 from statistics import median
 from typing import Any, NamedTuple
 
+from kcompile.kernel import spawn
 from kcompile.kernel.drivers import driver_for
 from kcompile.kernel.netns import entered
 
@@ -109,7 +109,7 @@ def _conditions(stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str],
         yield from also_from_node(Condition(rules, target, path(), direct, TARGET_PORT))
     tracked = path()
     with entered(tracked.node):
-        subprocess.run(["nft", "-f", "-"], input=_NAT_RULE, text=True, check=True)
+        spawn.run(["nft", "-f", "-"], input=_NAT_RULE, text=True).check_returncode()
     for condition in through(CONNTRACK[0], tracked, {}):
         yield from also_from_node(condition)
     full, single = Workload(scale), Workload(Scale(1, scale.endpoints))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kcompile.kernel import spawn
 from kcompile.kernel.netns import entered
 
 __all__ = ["batch", "namespaces", "sysctl"]
@@ -19,7 +19,7 @@ _count = itertools.count(1)
 def batch(lines: Iterable[str], name: str = "") -> None:
     """Run ip(8) commands, in namespace `name` where one is given."""
     command = ["ip", *(["-n", name] if name else []), "-batch", "-"]
-    done = subprocess.run(command, input="".join(f"{line}\n" for line in lines), text=True, capture_output=True, check=False)
+    done = spawn.run(command, input="".join(f"{line}\n" for line in lines), text=True, capture_output=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
 

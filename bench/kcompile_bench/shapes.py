@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
+
+from kcompile.kernel import spawn
 
 from .generate import POD_CIDR, PORT, TARGET_PORT, Scale
 
@@ -36,7 +37,7 @@ def _name(*parts: object) -> str:
 
 
 def _feed(command: Sequence[str], text: str) -> None:
-    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+    done = spawn.run(command, input=text, text=True, capture_output=True)
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {done.stderr[:500]}")
 

@@ -1,11 +1,11 @@
 """`kcompile compile` and `kcompile apply`, start to exit, as a user has them: wall, CPU and peak memory."""
 
-import sys
 from contextlib import nullcontext
 from statistics import median
 
 import pytest
 
+from kcompile.kernel import spawn
 from kcompile_bench.generate import NODE
 from kcompile_bench.spawned import cost_of
 from kcompile_bench.workload import MAX_BYTES
@@ -21,7 +21,7 @@ def command(request, measure, benchmark, workload, tmp_path, monkeypatch):
     with workload.file() as path, bpffs(tmp_path, monkeypatch) if xdp else nullcontext():
 
         def run(stage, verb, mode, *, setup=None, before=None):
-            line = [sys.executable, "-m", "kcompile", verb, "-f", str(path), "--mode", mode, "--node", NODE]
+            line = spawn.python("kcompile", verb, "-f", str(path), "--mode", mode, "--node", NODE)
             line += ["--state", str(tmp_path / "state.json"), "--max-input-bytes", str(MAX_BYTES)]
             if xdp:
                 line += ["--socket-lb", "off"]  # a cgroup is no namespace: its hooks would be everybody's

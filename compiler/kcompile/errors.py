@@ -8,7 +8,8 @@ KcompileError            1   something failed; the node is as it was, or the nex
 │   └── EmptyInputError  2   the input has no Service: to apply it would remove every one
 └── KernelError          1   the kernel, or a tool that speaks to it, refused
     ├── UnsupportedError 1   this node can't do it (module, tool or namespace missing)
-    └── LockedError      1   another kcompile holds this node's lock
+    ├── LockedError      1   another kcompile holds this node's lock
+    └── UnsafeError      1   a file or folder that somebody else can have written
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "KernelError",
     "LockedError",
     "SpecError",
+    "UnsafeError",
     "UnsupportedError",
 ]
 
@@ -75,3 +77,7 @@ class UnsupportedError(KernelError):
 
 class LockedError(KernelError):
     """Another writer holds the node's lock."""
+
+
+class UnsafeError(KernelError):
+    """A file or folder that decides what root does, and that somebody else can have written; the message has the command that mends it."""

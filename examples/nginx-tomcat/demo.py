@@ -11,7 +11,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,9 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
 from rows import Row, table  # noqa: E402
+
+from kcompile.kernel import spawn  # noqa: E402
+from kcompile.kernel.places import run_base  # noqa: E402
 
 DOMAIN = "cluster.local"
 NGINX, TOMCAT = "nginx-deployment", "tomcat-deployment"
@@ -48,8 +50,7 @@ class Demo:
         if show:
             shown = [str(Path(a).relative_to(ROOT)) if a.startswith(f"{ROOT}/") else a for a in arguments]
             print(f"{BOLD}$ kcompile {' '.join(a for a in shown if a not in ('--name', self.name))}{PLAIN}", flush=True)
-        command = [sys.executable, "-m", "kcompile", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        done = spawn.run(spawn.python("kcompile", *arguments), capture_output=True, text=True)
         if show:
             print("".join(f"  {line}\n" for line in (done.stdout + done.stderr).splitlines()), end="", flush=True)
         if bool(done.returncode) != fails:
@@ -113,7 +114,9 @@ class Demo:
 
     def up(self, mode: str) -> None:
         secret = self.folder / "nginx-tls.yaml"
-        secret.write_text(subprocess.run([str(HERE / "web" / "certificate")], capture_output=True, text=True, check=True).stdout)
+        certificate = spawn.run([str(HERE / "web" / "certificate")], capture_output=True, text=True)
+        certificate.check_returncode()
+        secret.write_text(certificate.stdout)
         self.lab("up", "-f", str(HERE), "-f", str(HERE / "web"), "-f", str(secret), "--mode", mode, "--cluster-domain", DOMAIN)
         self.lab("status")
         self.learn()
@@ -179,7 +182,7 @@ class Demo:
 
 def modes() -> dict[str, str]:
     """Every mode with the reason why this machine hasn't got it, empty where it has."""
-    done = subprocess.run([sys.executable, "-m", "kcompile", "doctor", "-o", "json"], capture_output=True, text=True, check=False)
+    done = spawn.run(spawn.python("kcompile", "doctor", "-o", "json"), capture_output=True, text=True)
     report = json.loads(done.stdout)
     return {m["mode"]: "" if m["status"] == "supported" else m["why"] or m["status"] for m in report["modes"]}
 
@@ -189,7 +192,7 @@ def left(name: str) -> list[str]:
     mark = f"kclab.{name}."
     found = [str(path) for path in Path("/run/netns").glob(f"{mark}*")] if Path("/run/netns").is_dir() else []
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line or f"lab-{name}" in line]
-    found += [str(path) for path in Path(os.environ.get("KCOMPILE_RUN_DIR") or "/run/kcompile").glob(f"*lab-{name}*")]
+    found += [str(path) for path in run_base().glob(f"*lab-{name}*")]
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if f"/lab-{name}/" in path.read_text():

@@ -50,6 +50,11 @@ class Cluster:
     def service(self, name: str) -> dict[str, Any]:
         return next(service for service in self.status()["services"] if service["name"] == name)
 
+    def services_of(self, node: str) -> list[dict[str, Any]]:
+        """``kcompile get services`` on a node, told nothing but its namespace."""
+        command = [sys.executable, "-m", "kcompile", "get", "services", "-o", "json", "--netns", self.space("node", node)]
+        return json.loads(subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
     def space(self, *role: str) -> str:
         return ".".join(("kclab", self.name, *role))
 

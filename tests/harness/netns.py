@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["batch", "delete", "enter", "group", "pids", "run", "sweep", "sysctl"]
+__all__ = ["batch", "delete", "enter", "group", "pids", "run", "run_directory", "sweep", "sysctl"]
 
 RUN = Path("/run/netns")
 PREFIX = "kctest"
@@ -92,6 +92,11 @@ def group(roles: Sequence[str]) -> Iterator[dict[str, str]]:
 def delete(names: Iterable[str]) -> None:
     """Remove namespaces, those that still exist (another process may be at it too)."""
     batch((f"netns del {name}" for name in names if (RUN / name).exists()), "", "-force")
+
+
+def run_directory(base: Path, name: str) -> Path:
+    """Where kcompile keeps what it knows of namespace `name` when KCOMPILE_RUN_DIR is `base`."""
+    return base / f"ns-{(RUN / name).stat().st_ino}"
 
 
 def pids(name: str) -> list[int]:

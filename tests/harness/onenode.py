@@ -35,7 +35,7 @@ class Node:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.lock = folder / "run" / f"netns-{name}"
+        self.lock = netns.run_directory(folder / "run", name)
         self.options = ["--netns", name, "--node", "node-a"]
         self.env = os.environ | {"KCOMPILE_RUN_DIR": str(folder / "run"), "KCOMPILE_STATE_DIR": str(folder / "state")}
 

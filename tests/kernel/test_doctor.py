@@ -17,6 +17,7 @@ from harness import modes, netns
 from kcompile.errors import KernelError
 from kcompile.kernel.doctor import gather, judge
 from kcompile.kernel.doctor.scratch import Scratch
+from kcompile.kernel.places import run_directory
 from kcompile.kernel.state import NodeState
 
 pytestmark = pytest.mark.kernel
@@ -84,7 +85,7 @@ class Node:
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
         self.env = {**os.environ, "KCOMPILE_RUN_DIR": str(folder / "run"), "KCOMPILE_STATE_DIR": str(folder / "state")}
-        self.run_directory = folder / "run" / f"netns-{name}"
+        self.run_directory = netns.run_directory(folder / "run", name)
         self.manifests = folder / "lb.json"
         self.manifests.write_text(json.dumps(SERVICE))
 
@@ -363,9 +364,9 @@ def test_a_probe_that_dies_or_hangs():
 
 
 def test_without_root_it_cannot_tell(tmp_path, monkeypatch):
-    NodeState().save(tmp_path / "host")  # and may not read what kcompile knows of this node
-    tmp_path.chmod(0o700)
     monkeypatch.setenv("KCOMPILE_RUN_DIR", str(tmp_path))
+    NodeState().save(run_directory())  # and may not read what kcompile knows of this node
+    tmp_path.chmod(0o700)
 
     def as_nobody() -> None:
         os.setresuid(65534, 65534, 65534)

@@ -10,7 +10,7 @@ from harness.drift import Node, services
 from kcompile.kernel.bpf import entries, library, pins
 from kcompile.kernel.bpf.node import XdpKernel, build
 from kcompile.kernel.bpf.observe import slot_view
-from kcompile.kernel.state import run_directory
+from kcompile.kernel.places import run_directory
 from kcompile.targets.xdp import layout
 
 pytestmark = pytest.mark.kernel
@@ -51,7 +51,7 @@ def place(tmp_path, monkeypatch):
         node.apply(objects, "--xdp-mode", "generic")
         monkeypatch.setenv("KCOMPILE_RUN_DIR", node.env["KCOMPILE_RUN_DIR"])
         with netns.enter(name):
-            yield Place(node, XdpKernel(run_directory(name)))
+            yield Place(node, XdpKernel(run_directory()))
         assert node.run("delete").exit_code == 0
 
 

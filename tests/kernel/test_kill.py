@@ -85,7 +85,7 @@ def test_a_killed_apply_leaves_the_old_state_or_the_new(mode, inputs, tmp_path):
             return out.decode()
 
         def observe() -> dict:
-            with netns.enter(netns_name), locked(tmp_path / "run" / f"netns-{netns_name}"):
+            with netns.enter(netns_name), locked(netns.run_directory(tmp_path / "run", netns_name)):
                 return driver_for(mode).observe()
 
         apply(inputs[0])

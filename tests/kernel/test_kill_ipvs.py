@@ -94,7 +94,7 @@ class Node:
 
     def observe(self) -> dict:
         with netns.enter(self.topology.node):
-            return driver_for("ipvs", None, self.folder / "run" / f"netns-{self.topology.node}").observe()
+            return driver_for("ipvs", None, netns.run_directory(self.folder / "run", self.topology.node)).observe()
 
 
 def writer_of(process: subprocess.Popen[str]) -> int:

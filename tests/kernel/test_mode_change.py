@@ -98,8 +98,9 @@ class Node:
 
     def let_time_pass(self) -> None:
         """As long as real servers may drain."""
-        path = self.folder / "run" / f"netns-{self.namespace}" / "draining.json"
-        path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), 0.0)))
+        path = netns.run_directory(self.folder / "run", self.namespace) / "draining.json"
+        kept = json.loads(path.read_text())
+        path.write_text(json.dumps({**kept, "value": dict.fromkeys(kept["value"], 0.0)}))
 
     def frontends(self) -> list[dict]:
         return json.loads(self.run("get", "services", "-o", "json") or "[]")

@@ -79,3 +79,6 @@ def test_every_mode_on_one_lab(web: str, tmp_path: Path):
             assert lab.status()["mode"] == mode
             for node in lab.status()["nodes"]:
                 lab.answered_by(lab.space("client"), node["addresses"][0], 30080, names)
+                shown = lab.services_of(node["name"])
+                assert {one["mode"] for one in shown} == {mode}
+                assert "shop/web:http" in {one["service"] for one in shown}

@@ -42,7 +42,7 @@ class Node:
 
     def held(self) -> dict:
         with netns.enter(self.name):
-            return driver_for(self.mode, directory=self.folder / "run" / f"netns-{self.name}").observe()
+            return driver_for(self.mode, directory=netns.run_directory(self.folder / "run", self.name)).observe()
 
 
 @pytest.fixture(scope="module", params=list(modes.MODES))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kcompile.errors import KcompileError, UnsupportedError
+from kcompile.kernel import spawn
 
 from ..generate import TARGET_PORT
 from .cluster import Cluster, Target
@@ -30,18 +30,18 @@ _UNTIL_END = ("sh", "-c", '"$@" >/dev/null 2>&1 & read -r _; kill $!', "sh")
 def program() -> str:
     """The path of the compiled driver. UnsupportedError without a C compiler, or where it fails."""
     compiler = os.environ.get("CC") or "cc"
-    if not shutil.which(compiler):
+    if not spawn.find(compiler):
         raise UnsupportedError(f"{compiler} is missing: the driver of the bench kit is in C (apt-get install gcc libc6-dev)")
     source = _SOURCE.read_bytes()
-    version = subprocess.run([compiler, "-dumpfullversion", "-dumpmachine"], capture_output=True, text=True, check=False).stdout
+    version = spawn.run([compiler, "-dumpfullversion", "-dumpmachine"], capture_output=True, text=True).stdout
     name = hashlib.sha256(source + version.encode() + " ".join(_FLAGS).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "kcompile-bench"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()).absolute() / "kcompile-bench"
     built = folder / f"drive-{name}"
     if not built.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             target = Path(scratch, "drive")
-            done = subprocess.run([compiler, *_FLAGS, "-o", str(target), str(_SOURCE)], capture_output=True, text=True, check=False)
+            done = spawn.run([compiler, *_FLAGS, "-o", str(target), str(_SOURCE)], capture_output=True, text=True)
             if done.returncode:
                 raise UnsupportedError(f"{compiler} can't build the bench kit's driver: {done.stderr.strip()[:300]}")
             target.replace(built)

@@ -8,12 +8,12 @@ import contextlib
 import itertools
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from kcompile.errors import UnsupportedError
+from kcompile.kernel import spawn
 
 __all__ = ["Room", "room", "sweep_cgroups"]
 
@@ -45,10 +45,10 @@ def room(folder: Path) -> Iterator[Room]:
     with contextlib.ExitStack() as stack:
         place = folder / "bpf"
         place.mkdir(parents=True)
-        done = subprocess.run(["mount", "-t", "bpf", "bpf", str(place)], capture_output=True, text=True, check=False)
+        done = spawn.run(["mount", "-t", "bpf", "bpf", str(place)], capture_output=True, text=True)
         if done.returncode:
             raise UnsupportedError(f"a BPF file system can't be mounted: {done.stderr.strip()}")
-        stack.callback(subprocess.run, ["umount", str(place)], check=True)
+        stack.callback(lambda: spawn.run(["umount", str(place)]).check_returncode())
         cgroup = _cgroup_root() / f"kcbench-{os.getpid()}-{next(_count)}"
         cgroup.mkdir()
         stack.callback(cgroup.rmdir)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from kcompile.errors import UnsupportedError
+from kcompile.kernel import spawn
 
 from .histogram import Histogram
 
@@ -31,10 +32,7 @@ def _python() -> str:
     """A Python that has bcc: this one, or the system's."""
     if importlib.util.find_spec("bcc"):
         return sys.executable
-    if (
-        Path(_SYSTEM_PYTHON).exists()
-        and not subprocess.run([_SYSTEM_PYTHON, "-c", "import bcc"], capture_output=True, check=False).returncode
-    ):
+    if Path(_SYSTEM_PYTHON).exists() and not spawn.run([_SYSTEM_PYTHON, "-I", "-c", "import bcc"], capture_output=True).returncode:
         return _SYSTEM_PYTHON
     raise UnsupportedError("bcc is missing (apt-get install python3-bpfcc; the package of that name on PyPI is another program)")
 
@@ -46,8 +44,8 @@ class Handshakes(AbstractContextManager["Handshakes"]):
     """
 
     def __init__(self) -> None:
-        self._counter = subprocess.Popen(
-            [_python(), str(_COUNTER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        self._counter = spawn.popen(
+            [_python(), "-I", str(_COUNTER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         if not self._counter.stdout.readline():  # type: ignore[union-attr]
             said = self._counter.communicate()[1].strip().splitlines() or ["nothing said"]

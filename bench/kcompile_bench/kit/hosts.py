@@ -29,6 +29,7 @@ from typing import IO, Any
 import msgspec
 
 from kcompile.errors import InputError, UnsupportedError
+from kcompile.kernel import spawn
 
 from ..generate import POD_CIDR
 from .cluster import Site
@@ -115,7 +116,7 @@ class HostsCluster:
         words = [*(["env", *(f"{k}={v}" for k, v in environment.items())] if environment else []), *command]
         if role not in self._roles:
             raise UnsupportedError(f"the inventory has no {role}")
-        return subprocess.Popen(
+        return spawn.popen(
             [*self._roles[role].run, shlex.join(words)],
             stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.PIPE,
@@ -127,7 +128,7 @@ class HostsCluster:
         path = f"{self._folder}/{role}/{name}"
         # one simple command, as all others are: whatever stands before it, sudo say, is for all of it
         command = shlex.join(["sh", "-c", 'mkdir -p "$1" && cat >"$1/$2" && chmod 755 "$1/$2"', "sh", f"{self._folder}/{role}", name])
-        done = subprocess.run([*self._roles[role].run, command], input=data, capture_output=True, timeout=_PATIENCE, check=False)
+        done = spawn.run([*self._roles[role].run, command], input=data, capture_output=True, timeout=_PATIENCE)
         if done.returncode:
             raise UnsupportedError(f"{role}: {done.stderr.decode(errors='replace').strip()[:200]}")
         return path

@@ -9,13 +9,12 @@ import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kcompile.errors import UnsupportedError
+from kcompile.kernel import spawn
 
 from .drive import program
 from .ebpf_room import Room, room
@@ -26,12 +25,12 @@ __all__ = ["lab_place", "sweep_labs"]
 _NODES = ("node-a", "node-b")
 _PODS = {"pod-a": "node-a", "server": "node-a", "pod-b": "node-b"}
 _POD_CIDR = "10.244.0.0/16"  # of a lab whose manifests have no Nodes
-_KCOMPILE = (sys.executable, "-m", "kcompile")
+_KCOMPILE = tuple(spawn.python("kcompile"))
 _OURS = re.compile(r"kcbench-(\d+)$")
 
 
 def _lab(*words: str, text: str = "") -> None:
-    done = subprocess.run([*_KCOMPILE, "lab", *words, "--quiet"], input=text, capture_output=True, text=True, check=False)
+    done = spawn.run([*_KCOMPILE, "lab", *words, "--quiet"], input=text, capture_output=True, text=True)
     if done.returncode:
         raise UnsupportedError(f"kcompile lab {words[0]}: {done.stderr.strip()}")
 

@@ -5,12 +5,11 @@ They belong to the tests (tests/uml), so this works from a checkout. The same co
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 from kcompile.errors import UnsupportedError
+from kcompile.kernel import spawn
 
 from .drive import program
 
@@ -30,10 +29,10 @@ def run_in_machine(kind: str, folder: Path) -> int:
         raise UnsupportedError(f"--place {kind} needs a checkout of kcompile: tests/uml isn't here")
     folder.mkdir(parents=True, exist_ok=True)
     arguments = _inside(sys.argv[1:])
-    command = [sys.executable, "-m", "uml", "--machine", kind, "--time", str(_SECONDS), "--memory", "2048", "--write", str(folder)]
-    inner = ["env", f"{WITHIN}={kind}", f"XDG_CACHE_HOME={Path(program()).parent.parent}", sys.executable, "-m", "kcompile", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(_TESTS), os.environ.get("PYTHONPATH", ""))))}
-    return subprocess.run([*command, "--", *inner], env=environment, check=False).returncode
+    variables = [f"{WITHIN}={kind}", f"XDG_CACHE_HOME={Path(program()).parent.parent}"]
+    inner = [*spawn.located(["env"]), *variables, *spawn.python("kcompile", *arguments)]
+    machine = ("--machine", kind, "--time", str(_SECONDS), "--memory", "2048", "--write", str(folder.absolute()))
+    return spawn.run(spawn.python("uml", *machine, "--", *inner, path=_TESTS), cwd=Path.cwd()).returncode
 
 
 def _inside(arguments: list[str]) -> list[str]:

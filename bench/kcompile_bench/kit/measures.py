@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from kcompile.errors import KcompileError, UnsupportedError
+from kcompile.kernel import spawn
 
 from ..generate import TARGET_PORT
 from .cluster import Cluster, Target
@@ -176,7 +176,7 @@ def _sockperf(work: Work) -> Block:
 
 def _needs(tool: str) -> Callable[[], AbstractContextManager[Any]]:
     def prepare() -> AbstractContextManager[Any]:
-        if not shutil.which(tool):
+        if not spawn.find(tool):
             raise UnsupportedError(f"{tool} is missing (apt-get install {tool})")
         return nullcontext()
 

@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from kcompile.kernel import spawn
 from kcompile.kernel.netns import NETNS_DIR, entered
 
 from ..generate import POD_CIDR
@@ -41,11 +41,11 @@ def sweep() -> list[str]:
     sweep_cgroups()
     for folder in _dead(Path(tempfile.gettempdir())):
         for mounted in folder.glob("*/bpf"):
-            subprocess.run(["umount", str(mounted)], check=False, capture_output=True)
+            spawn.run(["umount", str(mounted)], capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
     names = [path.name for path in _dead(NETNS_DIR)]
     for name in names:
-        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        spawn.run(["ip", "netns", "del", name], capture_output=True)
     return names
 
 
@@ -80,7 +80,7 @@ class NetnsCluster:
     """One cluster; `namespaces` by role. `folder` is for its files."""
 
     site = SITE
-    kcompile = (sys.executable, "-m", "kcompile")
+    kcompile = tuple(spawn.python("kcompile"))
 
     def __init__(self, name: str, names: dict[str, str], folder: Path) -> None:
         self.name, self.namespaces, self._folder = name, names, folder
@@ -90,13 +90,13 @@ class NetnsCluster:
     def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
         inside = self.rooms[role].inside(tuple(command)) if role in self.rooms else command
         with entered(self.namespaces[role]):
-            return subprocess.Popen(
+            return spawn.popen(
                 inside,
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **environment},
+                env=environment,
             )
 
     def put(self, role: str, name: str, data: bytes) -> str:  # noqa: ARG002 (all of them see the same files)

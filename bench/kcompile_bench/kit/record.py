@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import kcompile
+from kcompile.kernel import spawn
 
 from .drive import cpus
 
@@ -29,7 +28,7 @@ _TOOLS = {
     "iperf3": ("iperf3", "--version"),
     "wrk": ("wrk", "-v"),
     "sockperf": ("sockperf", "--version"),
-    "bcc": ("/usr/bin/python3", "-c", "import bcc; print(bcc.__version__)"),
+    "bcc": ("/usr/bin/python3", "-I", "-c", "import bcc; print(bcc.__version__)"),
 }
 _SYSCTLS = (
     "kernel/randomize_va_space", "kernel/sched_autogroup_enabled", "net/core/bpf_jit_enable", "net/core/default_qdisc",
@@ -48,9 +47,9 @@ def _read(path: str | Path) -> str:
 
 
 def _version(command: tuple[str, ...]) -> str:
-    if not shutil.which(command[0]):
+    if not spawn.find(command[0]):
         return "none"
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = spawn.run(command, capture_output=True, text=True)
     found = re.search(r"v?(\d+\.\d+(?:\.\d+)*)", done.stdout + done.stderr)
     return found[1] if found else "none"
 
@@ -58,10 +57,12 @@ def _version(command: tuple[str, ...]) -> str:
 def _commit() -> str:
     """The commit that kcompile is at, where it runs from a checkout; with a plus where files have been changed."""
     here = str(Path(__file__).parent)
-    commit = subprocess.run(["git", "-C", here, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    if not spawn.find("git"):
+        return ""
+    commit = spawn.run(["git", "-C", here, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
     if commit.returncode:
         return ""
-    changed = subprocess.run(["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False).stdout
+    changed = spawn.run(["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout
     return commit.stdout.strip() + ("+" if changed.strip() else "")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompile.errors import KcompileError, UnsupportedError
+from kcompile.kernel import spawn
 
 from ..generate import SERVICE_CIDR
 from .cluster import NODES, Cluster
@@ -97,11 +97,11 @@ class Rules:
     def _command(self, cluster: Cluster, role: str, without: str) -> _Command:
         if self.mode == CONNTRACK:
             tool, text = {"nft": (("nft", "-f", "-"), _NFT_RULE), "iptables": ((_LEGACY, "--noflush"), _IPTABLES_RULE)}[self._one_rule]
-            if not shutil.which(tool[0]):
+            if not spawn.find(tool[0]):
                 raise UnsupportedError(f"{tool[0]} is missing")
             return [*tool], self._file(f"{CONNTRACK}-{self._one_rule}", text.encode), {}
         if self.mode == "linear":
-            if not shutil.which(_LEGACY):
+            if not spawn.find(_LEGACY):
                 raise UnsupportedError(f"{_LEGACY} is missing (apt-get install iptables)")
             text = (lambda: linear_without(self.group, without)) if without else (lambda: linear_rules(self.group))
             return [_LEGACY, "--noflush", "-w", "5"], self._file(f"linear-{without}", lambda: text().encode()), {}

@@ -75,6 +75,13 @@ class _Verbs(click.Group):
         except KcompileError as e:
             click.echo(f"kcompile: {e}", err=True)
             raise SystemExit(e.exit_code) from None
+        except OSError as e:
+            from ..files import NO_ROOM
+
+            if e.errno not in NO_ROOM:
+                raise
+            click.echo(f"kcompile: {e.filename or 'writing'}: {e.strerror}", err=True)
+            raise SystemExit(KcompileError.exit_code) from None
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -74,9 +74,11 @@ def _commit(ready: Prepared, directory: Path, progress: Progress) -> None:
     from ..kernel.remember import remember
 
     ready.compiled.keep_allocations()
-    if not ready.plan.empty:
-        warn(ready.session.commit(ready.plan, ready.compiled.dataplane, progress))
-    remember(directory, ready.session.driver.name, ready.compiled.dataplane)
+    with remember(directory, ready.session.driver.name, ready.compiled.dataplane) as applied:
+        if ready.plan.empty:
+            applied.commit()
+        else:
+            warn(ready.session.commit(ready.plan, ready.compiled.dataplane, progress, then=applied.commit))
 
 
 def _report(ready: Prepared, output: str, seconds: float) -> None:

@@ -41,10 +41,10 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     if dry_run == "kernel":
         from ..kernel import netns
         from ..kernel.drivers import driver_for
-        from ..kernel.state import run_directory
+        from ..kernel.places import run_directory
 
         with netns.entered(request.netns):
-            driver_for(compiled.mode, request.iptables_backend, run_directory(request.netns)).check(plan.scripts, program)
+            driver_for(compiled.mode, request.iptables_backend, run_directory()).check(plan.scripts, program)
     if output != "text":
         data = plan_data(plan, target, with_script=False)
         resources = [{"resource": c["resource"], "value": c["new"], "text": c["text"]} for c in data["changes"]]

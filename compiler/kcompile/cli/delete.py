@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_NOTHING = "Nothing to delete."
+
 
 @click.command("delete")
 @options.specs
@@ -50,6 +52,10 @@ def _delete_services(request: options.Request, output: str, dry_run: str, *, yes
     names = read_services(request)
     progress = Progress()
     with Session.at(request) as directory:
+        if _nothing_there(directory):
+            progress.done()
+            _report_nothing(output)
+            return
         rest = _Rest.make(request, names, directory, progress)
         removal = rest.session.removal(rest.plan, rest.dataplane)
         progress.done()
@@ -89,9 +95,24 @@ class _Rest(NamedTuple):
     def finish(self, directory: Path, output: str, dry_run: str, progress: Progress) -> None:
         from ..kernel.remember import remember
 
-        _finish(self.session, self.plan, self.dataplane, output, dry_run, progress, keep_connections=True)
-        if dry_run == "none":
-            remember(directory, self.mode, self.dataplane)
+        if dry_run != "none":
+            _show(self.session, self.plan, output, dry_run, progress)
+            return
+        with remember(directory, self.mode, self.dataplane) as applied:
+            if self.plan.empty:
+                applied.commit()
+            else:
+                warn(self.session.commit(self.plan, self.dataplane, progress, then=applied.commit))
+        progress.done()
+        _report(self.session, self.plan, output)
+
+
+def _nothing_there(directory: Path) -> bool:
+    """Whether no apply is remembered, and nothing of ours is in this namespace."""
+    from ..kernel.drivers import installed_drivers
+    from ..kernel.remember import recall
+
+    return recall(directory) is None and not installed_drivers("", directory)
 
 
 def _without(dataplane: Dataplane, names: set[str]) -> Dataplane:
@@ -120,27 +141,38 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
     plan = session.plan(nothing, (), progress, keep_connections=False)
     if left:  # another mode's rules stay, and need the sysctls and the health checks
         plan = msgspec.structs.replace(plan, node=())
-    _finish(session, plan, nothing, output, dry_run, progress, keep_connections=False)
-    applied = recall(directory)
-    if dry_run == "none" and (not left or (applied is not None and applied.mode == session.driver.name)):
-        forget(directory)
-
-
-def _finish(
-    session: Any, plan: Any, dataplane: Dataplane, output: str, dry_run: str, progress: Progress, *, keep_connections: bool
-) -> None:
-    from ..plan.render import plan_data
-
     if dry_run != "none":
-        if dry_run == "kernel":
-            session.driver.check(plan.scripts, session.desired)
-        progress.done()
-        print_plan(session, plan, output)
+        _show(session, plan, output, dry_run, progress)
         return
     if not plan.empty:
-        warn(session.commit(plan, dataplane, progress, keep_connections=keep_connections))
+        warn(session.commit(plan, nothing, progress, keep_connections=False))
+    applied = recall(directory)
+    if not left or (applied is not None and applied.mode == session.driver.name):
+        forget(directory)
     progress.done()
+    _report(session, plan, output)
+
+
+def _show(session: Session, plan: Plan, output: str, dry_run: str, progress: Progress) -> None:
+    """What would be done; --dry-run=kernel asks the kernel too."""
+    if dry_run == "kernel":
+        session.driver.check(plan.scripts, session.desired)
+    progress.done()
+    print_plan(session, plan, output)
+
+
+def _report_nothing(output: str) -> None:
+    if output == "text":
+        echo([_NOTHING])
+    else:
+        counts = dict.fromkeys(("create", "update", "delete"), 0)
+        print_data({"mode": "", "summary": counts, "removesModes": [], "warnings": [], "changes": [], "applied": False}, output)
+
+
+def _report(session: Session, plan: Plan, output: str) -> None:
+    from ..plan.render import plan_data
+
     if output != "text":
         print_data({**plan_data(plan, session.driver.target, with_script=False), "applied": not plan.empty}, output)
     else:
-        echo(["Nothing to delete." if plan.empty else f"Deleted, {headline(plan)}."])
+        echo([_NOTHING if plan.empty else f"Deleted, {headline(plan)}."])

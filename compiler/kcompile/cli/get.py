@@ -31,7 +31,7 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
     """
     from ..kernel import netns
     from ..kernel.drivers import driver_for, installed_drivers
-    from ..kernel.state import run_directory
+    from ..kernel.places import run_directory
 
     request = options.Request(files=files, **shared)
     wanted = None
@@ -40,7 +40,7 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
 
         wanted = {service.key for service in load(files).services}
     with netns.entered(request.netns):
-        directory = run_directory(request.netns)
+        directory = run_directory()
         drivers = [driver_for(request.mode, request.iptables_backend, directory)] if request.mode else installed_drivers("", directory)
         if what == "rules":
             listings = {d.name: d.listing() for d in drivers}

@@ -207,6 +207,7 @@ def curl(words: tuple[str, ...], who: str, name: str, namespace: str | None) -> 
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
 def logs(who: str, name: str, namespace: str | None, container: str | None, tail: int | None, follow: bool) -> None:
     """Show what a pod's container has printed; for deploy/NAME that of every pod, each line with the pod's name."""
+    from ..kernel import spawn
     from ..lab.pods import Kubelet
     from ..lab.state import LabState, lab_directory
 
@@ -217,7 +218,8 @@ def logs(who: str, name: str, namespace: str | None, container: str | None, tail
     paths = {pod.name: kubelet.log(pod, _container(kubelet.containers(pod), container)) for pod in pods}
     if len(paths) == 1 and follow:
         only = str(next(iter(paths.values())))
-        os.execvp("tail", ["tail", "-n", str(tail) if tail is not None else "+1", "-F", only])  # noqa: S606
+        words = spawn.located(["tail", "-n", str(tail) if tail is not None else "+1", "-F", only])
+        os.execve(words[0], words, spawn.environment())  # noqa: S606
     for pod_name, path in paths.items():
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         prefix = f"{pod_name}: " if who.startswith("deploy") else ""
@@ -310,6 +312,7 @@ def _become(name: str, who: str, namespace: str | None, container: str | None, w
     import json
 
     from ..errors import InputError, UnsupportedError
+    from ..kernel import spawn
     from ..kernel.netns import entered
     from ..lab import spaces
     from ..lab.pods import Kubelet
@@ -317,7 +320,7 @@ def _become(name: str, who: str, namespace: str | None, container: str | None, w
 
     directory = lab_directory(name)
     state = LabState.load(directory)
-    environment: dict[str, str] = dict(os.environ)
+    environment: dict[str, str] = {**os.environ, "PATH": spawn.search_path()}
     if who == "client" or who in [node.name for node in state.nodes]:
         space: str | None = spaces.space(name, *(["client"] if who == "client" else ["node", who]))
     else:
@@ -327,7 +330,8 @@ def _become(name: str, who: str, namespace: str | None, container: str | None, w
         if not pid:
             raise InputError(f"container {which} of pod {pod.name} doesn't run (kcompile lab logs {pod.name})")
         environment = json.loads((kubelet.folder(pod) / f"{which}.json").read_text())["env"]
-        words = ("nsenter", "--target", str(pid), "--net", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd", "--", *words)
+        nsenter = spawn.located(["nsenter"])[0]
+        words = (nsenter, "--target", str(pid), "--net", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd", "--", *words)
     with entered(space):
         try:
             os.execvpe(words[0], words, environment)  # noqa: S606

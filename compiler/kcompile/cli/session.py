@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ..errors import ConfigError, InputError, KcompileError
+from ..errors import ConfigError, InputError, KcompileError, KernelError
 from ..ir.model import Dataplane
 from ..ir.node import Xdp
 from ..program import Program
@@ -45,11 +45,19 @@ class Compiled(msgspec.Struct, kw_only=True):
     allocated_before: Any
     allocations: Any
     allocations_path: Path
+    allocations_in_own_folder: bool = True
 
     def keep_allocations(self) -> None:
         """Write the allocations down: before the node is changed, so that no address is ever given out twice."""
+        from ..files import private_folder
+
         state: AllocationState = self.allocations
-        self.allocations_path.parent.mkdir(parents=True, exist_ok=True)
+        if self.allocations_in_own_folder:
+            try:
+                private_folder(self.allocations_path.parent.parent)
+                private_folder(self.allocations_path.parent)
+            except OSError as e:
+                raise KernelError(f"{self.allocations_path.parent}: can't be made: {e.strerror}") from None
         state.save(str(self.allocations_path))
 
 
@@ -113,6 +121,7 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
         allocated_before=before,
         allocations=allocations,
         allocations_path=path,
+        allocations_in_own_folder=not request.state,
     )
 
 
@@ -160,11 +169,10 @@ def _xdp(request: Request) -> Xdp:
 
 
 def allocations_path(request: Request) -> Path:
-    """The file that keeps what was allocated for the node of `request`."""
-    if request.state:
-        return Path(request.state)
-    base = Path(os.environ.get("KCOMPILE_STATE_DIR") or "/var/lib/kcompile")
-    return base / (f"netns-{request.netns}" if request.netns else "host") / "allocations.json"
+    """The file that keeps what was allocated for the node of `request`: one for a namespace, however a command comes into it."""
+    from ..kernel.places import allocation_folder
+
+    return Path(request.state) if request.state else allocation_folder(request.netns) / "allocations.json"
 
 
 def target_of(mode: str) -> Target:
@@ -203,10 +211,10 @@ class Session:
         """Enter the namespace of `request` and hold its lock; yields the run directory."""
         from ..kernel import netns
         from ..kernel.lock import locked
-        from ..kernel.state import run_directory
+        from ..kernel.places import run_directory
 
         with netns.entered(request.netns):
-            directory = run_directory(request.netns)
+            directory = run_directory()
             try:
                 with locked(directory):
                     yield directory
@@ -309,10 +317,13 @@ class Session:
         told = [f"{self.driver.name} has no IPv{v} on this node: the IPv{v} side of every Service is left out" for v in sorted(lacking)]
         return msgspec.structs.replace(dataplane, ports=ports), tuple(told)
 
-    def commit(self, plan: Plan, dataplane: Dataplane, progress: Progress, *, keep_connections: bool = True) -> list[str]:
+    def commit(
+        self, plan: Plan, dataplane: Dataplane, progress: Progress, *, keep_connections: bool = True, then: Callable[[], None] | None = None
+    ) -> list[str]:
         """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py).
 
         `keep_connections`: what open connections through another mode's IPVS need stays until they have ended.
+        `then` is called when all of it has succeeded.
         """
         from ..kernel.commit import detached
         from ..kernel.conntrack import live_targets, past_targets, purge, renew
@@ -328,6 +339,7 @@ class Session:
         def work() -> list[str]:
             # a sysctl that the old mode needs is put back when that has gone
             after = [c for c in plan.node if isinstance(c.key, SysctlKey) and c.key not in self.node_desired]
+            self.driver.keep(plan.rules)
             warnings = self.resources.apply([c for c in plan.node if c not in after], self.node_desired)
             left = [(other, other.observe()) for other in self.others]
             for other, held in left if keep_connections else ():
@@ -357,6 +369,8 @@ class Session:
                 purge(live, past, interface_addresses())
             if plan.rules and self.driver.name != "xdp":  # there a retry is looked up anew, whatever conntrack has of it
                 renew(dataplane, interface_addresses(), untranslated=self.driver.name != "ipvs")
+            if then is not None:
+                then()
             return warnings
 
         try:

@@ -3,6 +3,7 @@
 families()   the IP versions that it can program here
 observe()    what the kernel holds of ours, as a Program
 check()      would the kernel take these scripts, on the way to that Program?
+keep()       write down what a later command needs to find these changes, before apply()
 apply()      make these changes, whose scripts are those; may return warnings
 listing()    our rules in the tool's own words
 """
@@ -44,12 +45,21 @@ class Driver(Protocol):
 
     def check(self, scripts: Mapping[str, str], desired: Program) -> None: ...
 
+    def keep(self, changes: Sequence[Change]) -> None: ...
+
     def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str] | None: ...
 
     def listing(self) -> str: ...
 
 
-class NftablesDriver:
+class _InPlainSight:
+    """What these modes have is found by asking the kernel."""
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Nothing to write down."""
+
+
+class NftablesDriver(_InPlainSight):
     """Mode nftables: libnftables in process, one transaction."""
 
     name = "nftables"
@@ -87,7 +97,7 @@ class NftablesDriver:
             return nft.listing()
 
 
-class IptablesDriver:
+class IptablesDriver(_InPlainSight):
     """Mode iptables with back end ``legacy`` or ``nft``: one iptables-restore a family."""
 
     def __init__(self, backend: Literal["legacy", "nft"]) -> None:
@@ -128,7 +138,7 @@ class IptablesDriver:
         return "".join(f"{line}\n" for line in lines)
 
 
-class IpvsDriver:
+class IpvsDriver(_InPlainSight):
     """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``. `directory`: the node's run directory."""
 
     def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
@@ -188,6 +198,9 @@ class XdpDriver:
 
     def check(self, scripts: Mapping[str, str], desired: Program) -> None:  # noqa: ARG002 (bpf(2) has no script)
         self.kernel.check(desired)
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        self.kernel.keep(changes)
 
     def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str]:  # noqa: ARG002 (bpf(2) has no script)
         return self.kernel.apply(changes)

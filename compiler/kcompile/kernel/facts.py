@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import subprocess
 import sys
 from typing import Any
 
-from ..errors import KernelError, UnsupportedError
+from ..errors import KernelError
 from ..ir.node import Link
 from ..targets.ipvs.resources import DEVICE
+from . import spawn
 from .netlink import NETLINK_GENERIC, Netlink, attributes, generic_family
 
 __all__ = ["hostname", "interface_addresses", "links"]
@@ -72,12 +72,9 @@ def _native_xdp() -> dict[int, bool]:
 
 
 def _interfaces(*options: str) -> list[dict[str, Any]]:
-    try:
-        done = subprocess.run(["ip", "-json", *options, "address", "show"], capture_output=True, check=True)
-    except FileNotFoundError:
-        raise UnsupportedError("ip is missing: apt-get install iproute2") from None
-    except subprocess.CalledProcessError as e:
-        raise KernelError(f"ip address show: {e.stderr.decode(errors='replace').strip()}") from None
+    done = spawn.run(["ip", "-json", *options, "address", "show"], capture_output=True)
+    if done.returncode:
+        raise KernelError(f"ip address show: {done.stderr.decode(errors='replace').strip()}")
     shown: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
     return shown
 

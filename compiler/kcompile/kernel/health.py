@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from ..files import open_unlinked, read_private, remove_file, write_whole
 from ..ir.model import HealthCheck
-from . import netns
+from . import netns, spawn
+from .kept import keep, kept
 from .responder import Responder
 
 __all__ = ["running", "serve", "unanswered"]
@@ -43,43 +43,29 @@ def unanswered(directory: Path) -> list[HealthCheck]:
 
 
 def _checks(directory: Path) -> list[HealthCheck]:
-    try:
-        return msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])
-    except (FileNotFoundError, PermissionError, msgspec.DecodeError):
-        return []
+    return kept(directory / _CHECKS, list[HealthCheck]) or []
 
 
 def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[str]:
     """Have exactly `checks` answered: starts, tells or ends the responder. Returns a warning for each port it can't get."""
-    directory.mkdir(parents=True, exist_ok=True)
     pid = _pid(directory)
     if not checks:
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
             _wait(lambda: _pid(directory) is None)
         for name in (_CHECKS, _PID, _ERRORS):
-            (directory / name).unlink(missing_ok=True)
+            remove_file(directory / name)
         return []
-    _write(directory / _CHECKS, msgspec.json.encode(sorted(checks, key=lambda c: c.port)))
+    keep(directory / _CHECKS, sorted(checks, key=lambda c: c.port))
     (directory / _ERRORS).unlink(missing_ok=True)
     if pid is None:
-        command = [sys.executable, "-m", "kcompile.kernel.health", str(directory)]
-        package = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH", "")) if p)
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        command, null = spawn.python("kcompile.kernel.health", str(directory)), subprocess.DEVNULL
+        spawn.popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
     else:
         os.kill(pid, signal.SIGHUP)
     _wait(lambda: (directory / _ERRORS).exists())
     try:
-        return [f"health check port {line}" for line in json.loads((directory / _ERRORS).read_bytes())]
+        return [f"health check port {line}" for line in json.loads(read_private(directory / _ERRORS))]
     except FileNotFoundError:
         return ["the health check responder did not start; the next apply tries again"]
 
@@ -87,7 +73,7 @@ def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[str]:
 def _pid(directory: Path) -> int | None:
     """The responder's pid. It holds a lock on its pid file for life, so a stale file is never taken for a process."""
     try:
-        with (directory / _PID).open() as f:
+        with open(directory / _PID, opener=_unlinked) as f:
             try:
                 fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -97,16 +83,14 @@ def _pid(directory: Path) -> int | None:
     return None
 
 
+def _unlinked(path: str, flags: int) -> int:
+    return open_unlinked(Path(path), flags)
+
+
 def _wait(done: Any) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not done() and time.monotonic() < deadline:
         time.sleep(0.01)
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(data)
-    temporary.replace(path)
 
 
 def _respond(directory: Path) -> None:
@@ -116,31 +100,21 @@ def _respond(directory: Path) -> None:
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # what counts is the byte that each writes
     signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
-    with (directory / _PID).open("a+") as lock:
+    named = bool(netns.names())
+    with open(directory / _PID, "a+", opener=_unlinked) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         responder = Responder(wake)
         while True:
-            checks = {c.port: c for c in msgspec.json.decode((directory / _CHECKS).read_bytes(), type=list[HealthCheck])}
-            _write(directory / _ERRORS, json.dumps(responder.update(checks)).encode())
+            checks = {c.port: c for c in _checks(directory)}
+            write_whole(directory / _ERRORS, json.dumps(responder.update(checks)).encode(), private=True)
             while not (got := responder.turn(_LOOK_SECONDS)):
-                if not _namespace_is_named(directory):
+                if named and not netns.names():  # deleted (ip netns del): nobody can ask or end us any more
                     return
             if signal.SIGTERM in got:
                 return
-
-
-def _namespace_is_named(directory: Path) -> bool:
-    """False when the namespace that `directory` is for has been deleted (ip netns del): nobody can ask or end us any more."""
-    prefix, _, name = directory.name.partition("netns-")
-    if prefix or not name:
-        return True
-    try:
-        return (netns.NETNS_DIR / name).stat().st_ino == int(netns.identity())
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

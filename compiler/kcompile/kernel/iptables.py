@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from ..errors import KernelError, UnsupportedError
 from ..program import Key
 from ..targets.xtables.parse import IPTABLES, parse
-from . import iptables_nft
+from . import iptables_nft, spawn
 
 __all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe", "saved"]
 
@@ -128,7 +127,7 @@ def _unreadable(family: str, table: str) -> KernelError:
 
 
 def _tool(family: str, backend: Backend, verb: str) -> str | None:
-    return shutil.which(f"{_TOOLS[family]}-{backend}-{verb}", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return spawn.find(f"{_TOOLS[family]}-{backend}-{verb}")
 
 
 def _works(family: str, backend: Backend) -> bool:
@@ -176,7 +175,7 @@ def _legacy_tables(family: str) -> list[str]:
 
 def _system_variant() -> Backend:
     """The variant of the plain command: ``iptables v1.8.9 (nf_tables)``."""
-    tool = shutil.which("iptables", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    tool = spawn.find("iptables")
     return "legacy" if tool and "legacy" in _run([tool, "--version"]).output else "nft"
 
 
@@ -217,7 +216,7 @@ def _spawn(command: list[str], text: str = "") -> tuple[subprocess.Popen[str], i
         while view:
             view = view[os.write(script, view) :]
         os.lseek(script, 0, os.SEEK_SET)
-        process = subprocess.Popen(command, stdin=script, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace")
+        process = spawn.popen(command, stdin=script, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace")
     except OSError as e:
         os.close(output)
         raise KernelError(f"{command[0]}: {e.strerror}") from None

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import LockedError
+from ..errors import KernelError, LockedError, UnsafeError
+from ..files import NO_ROOM, open_unlinked
+from .kept import make_folder
 
 __all__ = ["locked"]
 
@@ -18,10 +20,11 @@ __all__ = ["locked"]
 def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
     """Hold the lock file in `directory` (made where missing), waiting at most `wait` seconds; yields its descriptor.
 
-    A forked child that inherits the descriptor holds the lock too: it is free when the last of them has gone.
+    A forked child that inherits the descriptor holds the lock too: it is free when the last of them has gone. Where there is no room
+    for the file it is the nearest folder that is locked: nobody else can make the file then.
+    Raises UnsafeError where others can write to `directory` or its base.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = _open(directory)
     try:
         deadline = time.monotonic() + wait
         while True:
@@ -35,3 +38,16 @@ def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _open(directory: Path) -> int:
+    """A descriptor to lock. It is open for reading only: that is enough for flock(2), and works on a read-only file system."""
+    path = directory / "lock"
+    try:
+        make_folder(directory)
+        return open_unlinked(path, os.O_RDONLY | os.O_CREAT)
+    except (OSError, KernelError) as e:
+        if isinstance(e, UnsafeError) or (isinstance(e, OSError) and e.errno not in NO_ROOM):
+            raise
+        nearest = next(each for each in (path, *path.parents) if each.exists())
+        return os.open(nearest, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,19 +1,24 @@
-"""Network namespaces by name, as ip-netns(8) keeps them."""
+"""Network namespaces: by name, as ip-netns(8) keeps them, and who the current one is."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import KernelError, UnsupportedError
 
-__all__ = ["NETNS_DIR", "entered", "identity"]
+__all__ = ["NETNS_DIR", "boot", "cookie", "entered", "identity", "life", "names"]
 
 NETNS_DIR = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 _HERE = Path("/proc/thread-self/ns/net")
+_SO_NETNS_COOKIE = 71
+_SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the namespace that a socket is in
 
 
 @contextmanager
@@ -28,12 +33,12 @@ def entered(name: str | None) -> Iterator[None]:
         return
     if "/" in name or name in ("", ".", ".."):
         raise UnsupportedError(f"network namespace {name!r}: a name is needed, not a path")
-    home = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    home = _current()
     try:
         _enter(name)
         yield
     finally:
-        if not os.path.samestat(os.fstat(home), _HERE.stat()):  # ^C may come at any point of entering
+        if not os.path.samestat(os.fstat(home), _stat()):  # ^C may come at any point of entering
             _setns(home)
         os.close(home)
 
@@ -72,6 +77,59 @@ def unshare() -> None:
         raise KernelError(f"a new network namespace: {os.strerror(ctypes.get_errno())} (root is needed)")
 
 
+def _current() -> int:
+    """A descriptor of the current network namespace, also where /proc isn't mounted or is another PID namespace's."""
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            return fcntl.ioctl(probe, _SIOCGSKNS)
+    except OSError as e:
+        raise KernelError(f"which network namespace this is can't be told: {_HERE} isn't there, and SIOCGSKNS: {e.strerror}") from None
+
+
+def _stat() -> os.stat_result:
+    fd = _current()
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
 def identity() -> str:
-    """A name for the current network namespace that is unique until reboot: its inode number."""
-    return str(_HERE.stat().st_ino)
+    """The inode number of the current network namespace. No other has it now; one that is made later may get it again."""
+    return str(_stat().st_ino)
+
+
+def cookie() -> int:
+    """The number of the current network namespace that no other ever has (socket(7), SO_NETNS_COOKIE). OSError before Linux 5.14."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return int(struct.unpack("=Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0])
+
+
+def boot() -> str:
+    """The id of this boot. Raises KernelError without /proc."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError as e:
+        raise KernelError(f"{e.filename}: {e.strerror}") from None
+
+
+def life() -> str:
+    """What tells the current namespace from one with the same inode number before it, within one boot."""
+    with contextlib.suppress(OSError):
+        return f"{identity()}.{cookie()}"
+    return identity()
+
+
+def names() -> list[str]:
+    """The names of the current namespace in NETNS_DIR, sorted; none where it has none."""
+    here = _stat()
+    found = []
+    for path in NETNS_DIR.iterdir() if NETNS_DIR.is_dir() else ():
+        with contextlib.suppress(OSError):
+            if os.path.samestat(path.stat(), here):
+                found.append(path.name)
+    return sorted(found)

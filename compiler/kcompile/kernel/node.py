@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import KernelError
 from ..program import Change, Key, Program
 from ..targets.node import HealthKey, SysctlKey, TimeoutKey, ValueKey
 from . import health, sysctl
@@ -49,14 +51,18 @@ class NodeResources:
             found[HealthKey(check.port)] = check
         return found
 
-    def apply(self, changes: Iterable[Change], desired: Program) -> list[str]:
-        """Make `changes` true; returns warnings. Old values are on disk before anything is first touched."""
+    def apply(self, changes: Sequence[Change], desired: Program) -> list[str]:
+        """Make `changes` true; returns warnings. Old values are on disk before anything is first touched.
+
+        What is only put back is put back also where nothing can be written.
+        """
         values = [(change.key, change) for change in changes if isinstance(change.key, ValueKey)]
-        for key, change in values:
-            if key in desired and change.old is not None:
-                self._before[type(key)].setdefault(key.name, change.old)
-        if values:
+        new = [(k, c) for k, c in values if k in desired and c.old is not None and k.name not in self._before[type(k)]]
+        for key, change in new:
+            self._before[type(key)][key.name] = change.old
+        if new:
             self.state.save(self.directory)
+        warnings = self._answer(desired) if any(isinstance(change.key, HealthKey) for change in changes) else []
         for key, change in values:
             _WRITE[type(key)](key.name, change.new)
         for key, _ in values:
@@ -72,7 +78,9 @@ class NodeResources:
         for kind, name in stale:
             del self._before[kind][name]
         if values or stale:
-            self.state.save(self.directory)
-        if any(isinstance(change.key, HealthKey) for change in changes):
-            return health.serve(self.directory, [check for key, check in desired.items() if isinstance(key, HealthKey)])
-        return []
+            with contextlib.suppress(KernelError):  # it says too much then: that these were once set
+                self.state.save(self.directory)
+        return warnings
+
+    def _answer(self, desired: Program) -> list[str]:
+        return health.serve(self.directory, [check for key, check in desired.items() if isinstance(key, HealthKey)])

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from ..files import Staged, remove_file
 from ..ir.model import Dataplane
+from .kept import kept, stage
 
 __all__ = ["Applied", "forget", "recall", "remember"]
 
@@ -20,21 +22,16 @@ class Applied(msgspec.Struct):
     dataplane: Dataplane
 
 
-def remember(directory: Path, mode: str, dataplane: Dataplane) -> None:
-    """Keep `dataplane` as what `mode` was last given."""
-    temporary = directory / (_FILE + ".new")
-    # str: the config reader marks checked strings by subclasses of it
-    temporary.write_bytes(msgspec.msgpack.encode(Applied(mode, dataplane), enc_hook=str))
-    temporary.replace(directory / _FILE)
+def remember(directory: Path, mode: str, dataplane: Dataplane) -> Staged:
+    """Write `dataplane` as what `mode` is about to be given; ``commit()`` once it has been. Raises KernelError where there is no room."""
+    return stage(directory / _FILE, Applied(mode, dataplane))
 
 
 def recall(directory: Path) -> Applied | None:
-    """What was applied last; None where that isn't known."""
-    try:
-        return msgspec.msgpack.decode((directory / _FILE).read_bytes(), type=Applied)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
+    """What was applied last in this life of the namespace; None where that isn't known."""
+    return kept(directory / _FILE, Applied)
 
 
 def forget(directory: Path) -> None:
-    (directory / _FILE).unlink(missing_ok=True)
+    """Whoever can't, on a read-only file system, leaves a file that says too much: the kernel is asked all the same."""
+    remove_file(directory / _FILE)

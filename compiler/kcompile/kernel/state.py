@@ -6,32 +6,19 @@ The rules themselves are read from the kernel every time. This holds the values 
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 import msgspec
 
+from ..errors import UnsafeError
+from ..files import read_private, write_whole
+from ..targets.node import SYSCTLS, TIMEOUTS
 from . import netns
+from .kept import make_folder
 
-__all__ = ["NodeState", "run_directory", "stale"]
+__all__ = ["NodeState", "stale"]
 
 _FILE = "state.json"
-
-
-def run_directory(netns_name: str | None) -> Path:
-    """The directory for the current namespace's lock and state: under $KCOMPILE_RUN_DIR, or /run/kcompile."""
-    base = Path(os.environ.get("KCOMPILE_RUN_DIR") or "/run/kcompile")
-    if netns_name is not None:
-        return base / f"netns-{netns_name}"
-    with contextlib.suppress(OSError):
-        if Path("/proc/1/ns/net").stat().st_ino != int(netns.identity()):
-            return base / f"ns-{netns.identity()}"
-    return base / "host"
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class NodeState(msgspec.Struct):
@@ -45,29 +32,37 @@ class NodeState(msgspec.Struct):
 
     @classmethod
     def load(cls, directory: Path) -> NodeState:
-        """The state in `directory`; an empty one where there is none, or it is of another boot or namespace, or not ours to read."""
-        fresh = cls(boot=_boot(), netns=netns.identity())
+        """The state in `directory`; an empty one where there is none, or it is of another boot or namespace, or not ours to read.
+
+        Raises UnsafeError where others can write it, or it names what kcompile never sets.
+        """
+        fresh = cls(boot=netns.boot(), netns=netns.life())
+        path = directory / _FILE
         try:
-            state = msgspec.json.decode((directory / _FILE).read_bytes(), type=cls)
+            state = msgspec.json.decode(read_private(path), type=cls)
         except (FileNotFoundError, PermissionError, msgspec.DecodeError):
             return fresh
-        return state if (state.version, state.boot, state.netns) == (fresh.version, fresh.boot, fresh.netns) else fresh
+        if (state.version, state.boot, state.netns) != (fresh.version, fresh.boot, fresh.netns):
+            return fresh
+        for kind, given, known in (("sysctl", state.sysctls, SYSCTLS), ("IPVS timeout", state.ipvs_timeouts, TIMEOUTS)):
+            for name in given:
+                if name not in known:
+                    raise UnsafeError(f"{path} names a {kind} that kcompile never sets, {name!r}: rm {path}")
+        return state
 
     def save(self, directory: Path) -> None:
-        """Write it whole or not at all."""
-        directory.mkdir(parents=True, exist_ok=True)
-        temporary = directory / (_FILE + ".new")
-        temporary.write_bytes(msgspec.json.encode(self))
-        temporary.replace(directory / _FILE)
+        """Write it whole or not at all. Raises KernelError where there is no room."""
+        make_folder(directory)
+        write_whole(directory / _FILE, msgspec.json.encode(self), private=True)
 
 
 def stale(directory: Path) -> Path | None:
     """The state file of `directory` where it is of another boot or namespace, or can't be read, and so is ignored."""
     path = directory / _FILE
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=NodeState)
+        state = msgspec.json.decode(read_private(path), type=NodeState)
     except (FileNotFoundError, PermissionError):
         return None
     except msgspec.DecodeError:
         return path
-    return None if (state.boot, state.netns) == (_boot(), netns.identity()) else path
+    return None if (state.boot, state.netns) == (netns.boot(), netns.life()) else path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..errors import KernelError
@@ -9,7 +10,13 @@ from ..errors import KernelError
 __all__ = ["read", "write"]
 
 
+_NAME = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
+
+
 def _path(name: str) -> Path:
+    """Raises KernelError for what is no name of a sysctl: it must not lead out of /proc/sys."""
+    if not _NAME.fullmatch(name):
+        raise KernelError(f"sysctl {name!r}: no such name")
     return Path("/proc/sys") / name.replace(".", "/")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,14 +11,17 @@ from typing import Any
 import msgspec
 
 from ..errors import ConfigError, UnsupportedError
+from ..kernel import spawn
 from ..spec.text import printable
 from ..spec.yaml_reader import yaml_documents
 
-__all__ = ["PYTHON", "Image", "command_of", "find", "read_images", "short_name"]
+__all__ = ["MODULE", "PYTHON", "Image", "command_of", "find", "read_images", "short_name"]
 
 
 PYTHON = "{python}"
 """A word of a command that stands for the Python that runs kcompile."""
+MODULE = "{module}"
+"""Stands for all that comes before the name of a module of kcompile's own, to run it with nothing of the current folder."""
 
 
 class Image(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +95,7 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
         merged |= {key: value for key, value in fields.items() if key != "from"} | {"env": env}
     found = msgspec.convert(merged, Image)
     for path, package in found.needs.items():
-        if not (Path(path).exists() or shutil.which(path)):
+        if not (Path(path).exists() if path.startswith("/") else spawn.find(path)):
             raise UnsupportedError(f"{who}: image {printable(image)} needs {path}: apt-get install {package}")
     return found
 
@@ -101,4 +103,5 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
 def command_of(image: Image, command: Sequence[str] | None, args: Sequence[str] | None) -> list[str]:
     """What runs, by Kubernetes' rule for `command` and `args` (docs: "Define a Command and Arguments for a Container")."""
     words = [*command, *(args or ())] if command else [*image.entrypoint, *(image.command if args is None else args)]
-    return [sys.executable if word == PYTHON else word for word in words]
+    stands_for = {PYTHON: [sys.executable], MODULE: spawn.python("kcompile")[:-1]}
+    return [each for word in words for each in stands_for.get(word, [word])]

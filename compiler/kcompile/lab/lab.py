@@ -14,7 +14,10 @@ from typing import Any, BinaryIO
 import msgspec
 
 from ..errors import ConfigError, InputError, KernelError, LockedError
+from ..files import write_whole
 from ..kernel.lock import locked
+from ..kernel.netns import entered
+from ..kernel.places import run_directory
 from ..spec.addresses import family_of
 from ..spec.cluster import Cluster, cluster_of
 from ..spec.config import Config
@@ -268,7 +271,7 @@ class Lab:
         digest = publish(self.state, self.directory, pods)
         if not applied.exists() or applied.read_text() != digest:
             self._program()
-            applied.write_text(digest)
+            write_whole(applied, digest.encode())
 
     def _program(self) -> None:
         """Have every node apply what has been announced."""
@@ -333,10 +336,13 @@ def down(name: str) -> bool:
 
 
 def _remove(name: str, directory: Path) -> None:
-    spaces.remove(spaces.of_lab(name))
+    there = spaces.of_lab(name)
+    spaces.ended(there)
+    for space in there:  # before the namespaces, which say which run directories are theirs
+        with contextlib.suppress(KernelError), entered(space):  # one that was left half made has none
+            shutil.rmtree(run_directory(), ignore_errors=True)
+    spaces.remove(there)
     bpffs.unmount(directory)
-    for own in directory.parent.glob(f"netns-{spaces.space(name)}.*"):
-        shutil.rmtree(own, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..errors import KernelError
+from ..files import write_whole
 from ..spec.complete import complete
 from ..spec.inventory import Inventory
 from ..spec.objects import Object, Origin
@@ -86,9 +87,7 @@ def _plain(obj: Object) -> dict[str, Any]:
 def _write(path: Path, text: str) -> None:
     """Write `text` whole or not at all, and only where it is another than before."""
     if not path.exists() or path.read_text() != text:
-        new = path.with_suffix(".new")
-        new.write_text(text)
-        new.replace(path)
+        write_whole(path, text.encode())
 
 
 def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]], None]) -> list[str]:

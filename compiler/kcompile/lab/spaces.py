@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import KernelError
-from ..kernel import sysctl
+from ..kernel import spawn, sysctl
 from ..kernel.netns import NETNS_DIR, entered
 
 __all__ = ["add", "batch", "ended", "fork", "names_of_labs", "of_lab", "processes", "remove", "space", "start", "tune"]
@@ -52,9 +52,8 @@ def _die_with_parent() -> None:
 def batch(lines: Iterable[str], name: str = "", tool: str = "ip") -> None:
     """Run lines of ip(8) or bridge(8) in one process, in namespace `name`. Raises KernelError."""
     command = [tool, *(["-n", name] if name else []), "-batch", "-"]
-    done = subprocess.run(
-        command, input="".join(f"{line}\n" for line in lines), text=True, capture_output=True, check=False, preexec_fn=_die_with_parent
-    )
+    text = "".join(f"{line}\n" for line in lines)
+    done = spawn.run(command, input=text, text=True, capture_output=True, preexec_fn=_die_with_parent)
     if done.returncode:
         raise KernelError(f"{' '.join(command)}: {' '.join(done.stderr.split())}")
 
@@ -81,7 +80,7 @@ def tune(name: str, values: Mapping[str, str]) -> None:
 def start(name: str, command: Sequence[str]) -> None:
     """Start a process in namespace `name` that goes on when this one ends, with no input and no output."""
     with entered(name):
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        spawn.popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def fork(name: str, work: Callable[[], None], output: int) -> int:

@@ -9,7 +9,6 @@ lab-NAME/state.json        this module's LabState
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from typing import Any
 import msgspec
 
 from ..errors import ConfigError, InputError
+from ..files import read_private, write_whole
+from ..kernel.kept import make_folder
+from ..kernel.places import run_base
 from ..spec.addresses import family_of
 from ..spec.allocate import DEFAULT_NODE_PORT_RANGE
 from ..spec.cluster import Cluster
@@ -107,19 +109,19 @@ class LabState(msgspec.Struct, kw_only=True):
     def load(cls, directory: Path) -> LabState:
         """The lab in `directory`. Raises InputError where there is none, ConfigError where its file is damaged."""
         try:
-            return msgspec.json.decode((directory / "state.json").read_bytes(), type=cls)
+            return msgspec.json.decode(read_private(directory / "state.json"), type=cls)
         except FileNotFoundError:
             name = directory.name.removeprefix("lab-")
             raise InputError(f"there is no lab {name!r} (kcompile lab up --name {name} -f ...)") from None
+        except PermissionError as error:
+            raise InputError(f"{error.filename}: {error.strerror} (a lab needs root)") from None
         except msgspec.DecodeError as error:
             raise ConfigError(f"{directory / 'state.json'}: damaged ({error}); kcompile lab down removes the lab") from None
 
     def save(self, directory: Path) -> None:
         """Write it whole or not at all."""
-        directory.mkdir(parents=True, exist_ok=True)
-        new = directory / "state.json.new"
-        new.write_bytes(msgspec.json.encode(self))
-        new.replace(directory / "state.json")
+        make_folder(directory)
+        write_whole(directory / "state.json", msgspec.json.encode(self), private=True)
 
 
 def check_name(name: str) -> str:
@@ -131,7 +133,7 @@ def check_name(name: str) -> str:
 
 def lab_directory(name: str) -> Path:
     """Where lab `name` keeps everything."""
-    return Path(os.environ.get("KCOMPILE_RUN_DIR") or "/run/kcompile") / f"lab-{check_name(name)}"
+    return run_base() / f"lab-{check_name(name)}"
 
 
 def labs() -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from ..errors import ConfigError
+from ..files import write_whole
 from .addresses import unfit
 from .opening import read_path
 from .text import printable
@@ -52,24 +50,8 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
 
     def save(self, path: str) -> None:
         """Write `path` whole or not at all: a temporary file beside it, synced, renamed over it, the folder synced."""
-        folder = Path(path).resolve().parent
         data = msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=1) + b"\n"
         try:
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=".kcompile-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
-                raise
-            directory = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError as error:
+            write_whole(Path(path).absolute(), data, sync=True)
+        except PermissionError as error:
             raise ConfigError(f"{printable(path)}: can't write the allocation state: {error.strerror}") from None

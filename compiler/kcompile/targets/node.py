@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 from ..ir.model import Dataplane
 from ..program import Key
 
-__all__ = ["HealthKey", "SysctlKey", "TimeoutKey", "ValueKey", "describe_node", "is_node_resource", "lower_node"]
+__all__ = [
+    "SYSCTLS", "TIMEOUTS", "HealthKey", "SysctlKey", "TimeoutKey", "ValueKey", "describe_node", "is_node_resource", "lower_node",
+]  # fmt: skip
 
 
 class ValueKey(Key, frozen=True, gc=False):
@@ -38,6 +40,26 @@ class HealthKey(Key, frozen=True, gc=False):
 _IPVS = (("conntrack", "1"), ("conn_reuse_mode", "1"), ("expire_nodest_conn", "1"), ("expire_quiescent_template", "1"))
 _LOOPBACK = (("accept_local", "1"), ("rp_filter", "0"))
 _STRICT_ARP = (("arp_ignore", "1"), ("arp_announce", "2"))
+_FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+_ROUTE_LOCALNET = "net.ipv4.conf.all.route_localnet"
+_CONNTRACK = (
+    "max", "tcp_be_liberal", "tcp_timeout_established", "tcp_timeout_close_wait", "udp_timeout", "udp_timeout_stream",
+)  # fmt: skip
+
+SYSCTLS = frozenset(
+    [
+        *_FORWARDING,
+        _ROUTE_LOCALNET,
+        *(f"net.ipv4.vs.{name}" for name, _ in _IPVS),
+        *(f"net.ipv4.conf.lo.{name}" for name, _ in _LOOPBACK),
+        *(f"net.ipv4.conf.all.{name}" for name, _ in _STRICT_ARP),
+        *(f"net.netfilter.nf_conntrack_{name}" for name in _CONNTRACK),
+    ]
+)
+"""Every sysctl that kcompile may set, and so may put back."""
+
+TIMEOUTS = ("tcp", "tcpfin", "udp")
+"""The timeouts of IPVS, likewise."""
 
 
 def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
@@ -50,9 +72,9 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
     program: dict[Key, Any] = {}
     versions = {p.family.value for p in dataplane.ports} | set(dataplane.standing)
     if 4 in versions:
-        program[SysctlKey("net.ipv4.ip_forward")] = "1"
+        program[SysctlKey(_FORWARDING[0])] = "1"
     if 6 in versions:
-        program[SysctlKey("net.ipv6.conf.all.forwarding")] = "1"
+        program[SysctlKey(_FORWARDING[1])] = "1"
     if mode == "ipvs":
         if versions:
             program |= {SysctlKey(f"net.ipv4.vs.{name}"): value for name, value in _IPVS}
@@ -63,7 +85,7 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
         if versions:  # answers to the node's own sockets come in by loopback with an address of the node for their source
             program |= {SysctlKey(f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
     elif dataplane.node.route_localnet:
-        program[SysctlKey("net.ipv4.conf.all.route_localnet")] = "1"
+        program[SysctlKey(_ROUTE_LOCALNET)] = "1"
     for name, value in dataplane.settings.sysctls:
         program[SysctlKey(name)] = value
     for check in dataplane.health_checks:

@@ -1,4 +1,4 @@
-"""bcc at work: C in, instructions out. ``python -m kcompile.kernel.bpf.compiler`` reads a `Job` and writes a `Result`, as MessagePack.
+"""bcc at work: C in, instructions out. As a program of its own this module reads a `Job` and writes a `Result`, as MessagePack.
 
 A process of its own, since bcc takes its settings from the environment, changes the current directory, prints what clang says, and
 keeps 100 MB of clang in memory.
@@ -13,6 +13,7 @@ from types import ModuleType
 import msgspec
 
 from ...errors import KernelError, UnsupportedError
+from .. import spawn
 
 __all__ = ["DEBIAN", "Job", "bcc", "run"]
 
@@ -53,24 +54,16 @@ def bcc() -> ModuleType:
 
 def run(job: Job) -> Result:
     """Compile in a child process. Raises KernelError with what clang said, UnsupportedError without bcc."""
-    import subprocess
-
-    child = subprocess.run(
-        [sys.executable, "-m", __name__], input=msgspec.msgpack.encode(job), capture_output=True, check=False, env=_environment(job)
-    )
+    # bcc would look for the headers of the running kernel, which few nodes have
+    environment = {"BCC_KERNEL_SOURCE": job.stubs}
+    command = spawn.python("kcompile.kernel.bpf.compiler")
+    child = spawn.run(command, input=msgspec.msgpack.encode(job), capture_output=True, env=environment)
     if child.returncode == UnsupportedError.exit_code + 2:
         raise UnsupportedError(child.stderr.decode(errors="replace").strip())
     if child.returncode:
         said = [line for line in child.stderr.decode(errors="replace").splitlines() if line.strip()]
         raise KernelError(f"compiling the eBPF programs failed: {' | '.join(said[:12])}")
     return msgspec.msgpack.decode(child.stdout, type=Result)
-
-
-def _environment(job: Job) -> dict[str, str]:
-    import os
-
-    # bcc would look for the headers of the running kernel, which few nodes have
-    return {**os.environ, "BCC_KERNEL_SOURCE": job.stubs, "PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 def _main() -> None:

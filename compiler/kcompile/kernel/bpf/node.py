@@ -10,25 +10,40 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ...errors import KernelError, UnsupportedError
+from ...files import remove_file
 from ...program import Change, Key
 from ...targets.xdp import layout
 from ...targets.xdp.resources import BARE, ROOT_CGROUP, AttachKey, StrayKey
+from .. import netns
 from ..ctnetlink import Entry
+from ..kept import keep, kept
 from . import attach, flows, library, pins, programs
 from .attach import Attachment, XdpMode
 from .carry import Carrier
 from .library import Fd
-from .observe import State, needs, netns_cookie, read
+from .observe import State, needs, read
 from .writer import Writer
 
 __all__ = ["XdpKernel", "build", "cgroup_root"]
 
 _FILES = {"ingress": "tc.c", "egress": "tc.c", "xdp": "xdp.c"}
 _SOCKETS = "sock.c"
-_CGROUP_FILE = "cgroup"  # in the run directory: a link knows the number of its cgroup only
+_FILE = "xdp.json"
 _NATIVE, _GENERIC = "native", "generic"
 _BARE_SUFFIX = "-bare"
+
+
+class Place(msgspec.Struct):
+    """What the kernel doesn't say of an apply: under which folder its pins are (`pins.base`), and which cgroup's sockets it leads.
+
+    A link knows the number of its cgroup only.
+    """
+
+    bpffs: str
+    cgroup: str = ROOT_CGROUP
 
 
 class XdpKernel:
@@ -36,8 +51,11 @@ class XdpKernel:
 
     def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
         self.directory = directory
-        # bpffs takes no dots (bpf_lookup() in kernel/bpf/inode.c)
-        self.folder = pins.directory(layout.SCHEMA) / directory.name.replace("%", "%25").replace(".", "%2E")
+        self._place = kept(directory / _FILE, Place)
+        self.base = pins.base()
+        if self._place is not None and _pins_of(Path(self._place.bpffs), directory).is_dir():
+            self.base = Path(self._place.bpffs)
+        self.folder = _pins_of(self.base, directory)
         self.capacities = dict(capacities or {})
         self.links = self.folder / "links"
         self.programs = self.folder / "programs"
@@ -62,7 +80,7 @@ class XdpKernel:
         if len(maps) != len(layout.MAPS):
             return leftovers
         value = library.lookup(maps["config"], layout.INDEX.pack(0), layout.CONFIG.size)
-        if value is None or layout.CONFIG.unpack(value)[1] != netns_cookie():
+        if value is None or layout.CONFIG.unpack(value)[1] != netns.cookie():
             return leftovers  # of a namespace that is gone, or of an apply that hardly began
         state = read(maps)
         self._writer, self._leftover = Writer(maps, state), False
@@ -100,10 +118,18 @@ class XdpKernel:
         return found
 
     def _cgroup(self) -> str:
-        try:
-            return (self.directory / _CGROUP_FILE).read_text()
-        except FileNotFoundError:
-            return ROOT_CGROUP
+        return self._place.cgroup if self._place is not None else ROOT_CGROUP
+
+    def keep(self, changes: Iterable[Change]) -> None:
+        """Write down where `changes` will be, for commands that aren't told: before the first of them. KernelError without room for it."""
+        made = [c.key for c in changes if c.new is not None]
+        if not made:
+            return
+        cgroups = [key.name for key in made if isinstance(key, AttachKey) and key.hook not in _FILES]
+        place = Place(str(self.base), cgroups[0] if cgroups else self._cgroup())
+        if place != self._place:
+            keep(self.directory / _FILE, place)
+            self._place = place
 
     def _in_cgroup(self, place: Attachment, name: str) -> bool:
         link = pins.open_pin(self.links / place.pin)
@@ -131,6 +157,7 @@ class XdpKernel:
         if not created and len(changes) >= len(before) and not any(c.new is not None for c in changes):
             self.remove()
             return []
+        self.keep(changes)
         writer = self._writer or self._create(changes)
         entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_link(c.key)]
         for change in changes:
@@ -138,7 +165,7 @@ class XdpKernel:
                 self._detach(change.key)
         indices = {name: index for index, name in socket.if_nameindex()}
         try:
-            gone = writer.apply(entries, netns_cookie(), indices)
+            gone = writer.apply(entries, netns.cookie(), indices)
         except KernelError:
             self._writer, self._leftover = None, None
             raise
@@ -189,7 +216,7 @@ class XdpKernel:
         maps = {spec.name: library.create_map(*spec[1:], name=spec.name) for spec in specs}
         writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
         entries = [Change(key, None, value) for key, value in desired.items() if not isinstance(key, AttachKey)]
-        writer.apply(entries, netns_cookie(), {name: index for index, name in socket.if_nameindex()})
+        writer.apply(entries, netns.cookie(), {name: index for index, name in socket.if_nameindex()})
         hooks = (key.hook for key in desired if isinstance(key, AttachKey))
         for source in dict.fromkeys(_FILES.get(hook, _SOCKETS) for hook in hooks):
             programs.load(programs.compile_file(source), maps)
@@ -199,7 +226,8 @@ class XdpKernel:
         for place, _ in list(attach.attached(self.links)):
             attach.detach(self.links, place)
         pins.remove(self.folder)
-        (self.directory / _CGROUP_FILE).unlink(missing_ok=True)
+        remove_file(self.directory / _FILE)
+        self._place = None
         self._writer, self._leftover = None, False
 
     # programs
@@ -225,8 +253,6 @@ class XdpKernel:
                         raise KernelError(f"interface {name}: {e}") from e
                     warnings.append(f"{name}: {change.new} XDP is refused ({e}); Services are served there by tc alone")
             else:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                (self.directory / _CGROUP_FILE).write_text(name)
                 attach.attach(self.links, Attachment(hook), program, cgroup=_directory(name))
         return warnings
 
@@ -286,6 +312,11 @@ class XdpKernel:
 
 def _is_stray_link(key: Key) -> bool:
     return isinstance(key, StrayKey) and key.map == "links"
+
+
+def _pins_of(base: Path, directory: Path) -> Path:
+    """The folder of pins for the node with the run directory `directory`. A bpffs takes no dots (bpf_lookup() in kernel/bpf/inode.c)."""
+    return pins.directory(layout.SCHEMA, base) / directory.name.replace("%", "%25").replace(".", "%2E")
 
 
 @cache

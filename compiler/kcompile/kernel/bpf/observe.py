@@ -33,7 +33,7 @@ from .numbers import Ids, Slots
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["POOL_KINDS", "State", "map_of", "needs", "netns_cookie", "read", "service_of", "slot_view"]
+__all__ = ["POOL_KINDS", "State", "map_of", "needs", "read", "service_of", "slot_view"]
 
 Flags = int
 
@@ -41,14 +41,7 @@ POOL_KINDS = ("cluster", "local")
 _IN_POOL = {"cluster": layout.CONSTANTS["BACKEND_CLUSTER"], "local": layout.CONSTANTS["BACKEND_LOCAL"]}
 _IN_ANY = sum(_IN_POOL.values())
 _SERVING = layout.CONSTANTS["BACKEND_SERVING"]
-_SO_NETNS_COOKIE = 71
 _UNKNOWN = Member("", 0, 0)
-
-
-def netns_cookie() -> int:
-    """The number of the current network namespace that no other ever has (socket(7), SO_NETNS_COOKIE; Linux 5.14)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        return int(struct.unpack("=Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0])
 
 
 def service_of(key: Key, value: Any) -> Service | None:

@@ -16,7 +16,7 @@ from ...errors import KernelError, UnsupportedError
 from . import library
 from .library import Fd
 
-__all__ = ["MapSpec", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove", "require", "unmount"]
+__all__ = ["MapSpec", "base", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove", "require", "unmount"]
 
 _MNT_DETACH = 2
 _BPF_FS_MAGIC = 0xCAFE4A11
@@ -34,9 +34,14 @@ class MapSpec(NamedTuple):
     flags: int = 0
 
 
-def directory(schema: int) -> Path:
-    """The folder for pins of `schema`: under $KCOMPILE_BPF_DIR, or /sys/fs/bpf/kcompile. It need not exist."""
-    return Path(os.environ.get("KCOMPILE_BPF_DIR") or _DEFAULT) / f"v{schema}"
+def base() -> Path:
+    """$KCOMPILE_BPF_DIR, or /sys/fs/bpf/kcompile. It need not exist."""
+    return Path(os.environ.get("KCOMPILE_BPF_DIR") or _DEFAULT).absolute()
+
+
+def directory(schema: int, place: Path | None = None) -> Path:
+    """The folder for pins of `schema` under `place`, or `base`."""
+    return (place or base()) / f"v{schema}"
 
 
 def is_bpffs(path: Path) -> bool:

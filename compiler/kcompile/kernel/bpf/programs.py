@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -12,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from ...errors import KernelError
+from ...errors import KernelError, UnsafeError
+from ...files import check_folder, private_folder, read_private, write_whole
+from ..places import run_base
 from . import compiler, library
 from .library import Fd
 
@@ -35,6 +36,7 @@ KINDS = {
 }
 """What each program of bpf/*.c is: its BPF_PROG_TYPE_* and BPF_* attach type."""
 
+_SEAL = 32
 _LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
 _MAP = re.compile(r"^MAP\((\d+), (\w+),", re.MULTILINE)
 
@@ -66,7 +68,7 @@ def cache_directory() -> Path:
     """Where compiled programs are kept: $KCOMPILE_CACHE_DIR, or below $KCOMPILE_RUN_DIR, or /run/kcompile."""
     if own := os.environ.get("KCOMPILE_CACHE_DIR"):
         return Path(own)
-    return Path(os.environ.get("KCOMPILE_RUN_DIR") or "/run/kcompile") / "objects"
+    return run_base() / "objects"
 
 
 def compile_file(name: str, defines: Iterable[str] = (), cache: Path | None = None) -> Objects:
@@ -84,18 +86,44 @@ def compile_text(text: str, defines: Iterable[str] = (), cache: Path | None = No
     headers = sorted(folder.rglob("*.h"))
     flags = [f"-D{define}" for define in defines]
     digest = hashlib.sha256(repr((text, flags, [(str(h.relative_to(folder)), h.read_text()) for h in headers])).encode())
-    directory = cache if cache is not None else cache_directory()
-    path = directory / digest.hexdigest()[:32]
-    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-        return msgspec.msgpack.decode(path.read_bytes(), type=Objects)
+    path = (cache if cache is not None else cache_directory()).resolve() / digest.hexdigest()[:32]
+    if (cached := _cached(path)) is not None:
+        return cached
     names = {int(n): name for source in ((folder / "maps.h").read_text(), text) for n, name in _MAP.findall(source)}
     result = compiler.run(compiler.Job(text, [f"-I{folder}", "-Wall", "-Werror", "-Wno-unused-function", *flags], str(folder / "stubs")))
     objects = Objects({name: _named(name, code, names) for name, code in result.functions.items()})
-    directory.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_bytes(msgspec.msgpack.encode(objects))
-    temporary.replace(path)
+    _keep(path, objects)
     return objects
+
+
+def _cached(path: Path) -> Objects | None:
+    """The objects at `path`; None where there are none, or others than were written there (a hash of name and content comes first).
+
+    Raises UnsafeError where somebody else can have written them.
+    """
+    check_folder(path.parent)
+    try:
+        data = read_private(path)
+        sealed = data[:_SEAL] == _seal(path, data[_SEAL:])
+        return msgspec.msgpack.decode(data[_SEAL:], type=Objects) if sealed else None
+    except (FileNotFoundError, PermissionError, msgspec.DecodeError):
+        return None
+
+
+def _keep(path: Path, objects: Objects) -> None:
+    """A cache that has no room is no failure."""
+    data = msgspec.msgpack.encode(objects)
+    try:
+        private_folder(path.parent)
+        write_whole(path, _seal(path, data) + data, private=True)
+    except UnsafeError:
+        raise
+    except (KernelError, OSError):
+        return
+
+
+def _seal(path: Path, data: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + b"\0" + data).digest()
 
 
 def _named(function: str, code: bytes, names: Mapping[int, str]) -> Program:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import KcompileError, KernelError
-from .. import iptables, netns
+from ...errors import KcompileError, KernelError, UnsupportedError
+from .. import iptables, netns, spawn
 from ..drivers import installed_drivers
 from ..nftables import Nft
+from ..places import run_directory
 from ..remember import recall
-from ..state import run_directory
 from .drift import changed_rules
 from .node import kernel_modules, node_facts
 from .probes import probe
@@ -35,13 +34,13 @@ def gather(modes: Sequence[str], netns_name: str | None = None) -> Facts:
     root = os.geteuid() == 0
     outcomes = probe(modes)
     with netns.entered(netns_name):
-        rules = _rules(netns_name) if root else RuleFacts()
-        node = node_facts(run_directory(netns_name))
-        xdp = xdp_facts(netns_name) if root else XdpFacts()
+        rules = _rules() if root else RuleFacts()
+        node = node_facts(run_directory())
+        xdp = xdp_facts() if root else XdpFacts()
     return Facts(root=root, netns=netns_name or "", probes=outcomes(), rules=rules, node=node, modules=kernel_modules(), xdp=xdp)
 
 
-def _rules(netns_name: str | None) -> RuleFacts:
+def _rules() -> RuleFacts:
     unread: list[tuple[str, str]] = []
     variants: list[Variant] = []
     backends: tuple[iptables.Backend, ...] = ("legacy", "nft")
@@ -59,14 +58,14 @@ def _rules(netns_name: str | None) -> RuleFacts:
     devices, bridges = _devices()
     own: tuple[str, ...] = ()
     try:
-        own = tuple(driver.name for driver in installed_drivers("", run_directory(netns_name)))
+        own = tuple(driver.name for driver in installed_drivers("", run_directory()))
     except KcompileError as e:
         if not unread:
             unread.append(("kcompile's own rules", str(e)))
-    applied = recall(run_directory(netns_name))
+    applied = recall(run_directory())
     changed = 0
     try:
-        changed = changed_rules(run_directory(netns_name))
+        changed = changed_rules(run_directory())
     except KcompileError as e:
         if not unread:
             unread.append(("what the last apply made", str(e)))
@@ -127,8 +126,8 @@ def _forwards_services(nft: Nft, chain: dict[str, Any]) -> bool:
 def _devices() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Interfaces, and those that are bridges with something on them."""
     try:
-        done = subprocess.run(["ip", "-json", "-details", "link", "show"], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):  # that ip is missing is a finding of its own
+        done = spawn.run(["ip", "-json", "-details", "link", "show"], capture_output=True)
+    except UnsupportedError:  # a finding of its own
         return (), ()
     links = json.loads(done.stdout or b"[]")
     members = {link.get("master") for link in links}

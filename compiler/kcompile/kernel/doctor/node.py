@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...files import open_unlinked
 from .. import health, sysctl
 from ..netns import identity
 from ..state import NodeState, stale
@@ -70,7 +71,7 @@ def _kube_proxies() -> Iterator[KubeProxy]:
 def _holder(lock: Path) -> Holder | None:
     """Who holds kcompile's lock, if it is held: of all who have the file open, those whose descriptor has the lock (proc(5), fdinfo)."""
     try:
-        with lock.open() as file:
+        with os.fdopen(open_unlinked(lock, os.O_RDONLY)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
     except BlockingIOError:

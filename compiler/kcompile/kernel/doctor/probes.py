@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import shutil
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...errors import KernelError
-from .. import iptables, sysctl
+from .. import iptables, spawn, sysctl
 from ..bpf.compiler import DEBIAN
 from ..nftables import Nft
 from . import features
@@ -65,7 +63,7 @@ def _tool(mode: str) -> str:
 
 def tool_missing(name: str) -> str:
     """`name` where no such command is found."""
-    return "" if shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") else name
+    return "" if spawn.find(name) else name
 
 
 def _work(mode: str) -> Callable[[], list[Lack]]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from ...errors import KcompileError, KernelError, UnsupportedError
 from ...targets.xdp import layout
+from .. import spawn
 from ..bpf import attach, library, pins, programs
 from ..bpf.node import XdpKernel, cgroup_root
-from ..state import run_directory
+from ..places import run_directory
 from . import advice
 from .records import Facts, Finding, Lack, XdpFacts
 
@@ -49,9 +49,10 @@ def work() -> list[Lack]:
     return [Lack(feature, family, message, (), costs) for feature, message, costs in found for family in (4, 6)]
 
 
-def xdp_facts(netns_name: str | None) -> XdpFacts:
+def xdp_facts() -> XdpFacts:
     """The current namespace, as mode xdp meets it."""
-    base = pins.directory(layout.SCHEMA)
+    kernel = XdpKernel(run_directory())
+    base = pins.directory(layout.SCHEMA, kernel.base)
     try:
         cgroup2 = str(cgroup_root())
     except UnsupportedError:
@@ -59,7 +60,7 @@ def xdp_facts(netns_name: str | None) -> XdpFacts:
     others: list[str] = []
     native: list[str] = []
     try:
-        mine = {number for _, number in attach.attached(XdpKernel(run_directory(netns_name)).links)}
+        mine = {number for _, number in attach.attached(kernel.links)}
         for index, name in socket.if_nameindex():
             others += [f"{name}: {line}" for line in attach.other_programs(index, mine)]
         native = _native_veths()
@@ -69,7 +70,7 @@ def xdp_facts(netns_name: str | None) -> XdpFacts:
 
 
 def _native_veths() -> list[str]:
-    done = subprocess.run(["ip", "-json", "-details", "link", "show", "type", "veth"], capture_output=True, check=False)
+    done = spawn.run(["ip", "-json", "-details", "link", "show", "type", "veth"], capture_output=True)
     links = json.loads(done.stdout or b"[]")
     return [link["ifname"] for link in links if link.get("xdp", {}).get("mode") == _NATIVE]
 

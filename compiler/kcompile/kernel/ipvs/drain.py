@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import msgspec
-
+from ...errors import KernelError
+from ...files import remove_file
 from ...program import Key
+from ..kept import keep, kept
 
 __all__ = ["LIMIT", "Deadlines"]
 
@@ -27,10 +29,7 @@ class Deadlines:
         self._path = None if directory is None else directory / _FILE
         self._until: dict[str, float] = {}
         if self._path is not None:
-            try:
-                self._until = msgspec.json.decode(self._path.read_bytes(), type=dict[str, float])
-            except (FileNotFoundError, msgspec.DecodeError):
-                self._until = {}
+            self._until = kept(self._path, dict[str, float]) or {}
 
     def over(self, key: Key) -> bool:
         """True when the real server `key` has drained long enough."""
@@ -50,8 +49,7 @@ class Deadlines:
             return
         self._until = until
         if not until:
-            self._path.unlink(missing_ok=True)
+            remove_file(self._path)
             return
-        temporary = self._path.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(until))
-        temporary.replace(self._path)
+        with contextlib.suppress(KernelError):  # the servers have left the rules already; without a deadline they drain to the end
+            keep(self._path, until)

@@ -7,14 +7,14 @@ import fcntl
 import os
 import socket
 import struct
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import KernelError, UnsupportedError
+from ...errors import KernelError
 from ...program import Change, Key
 from ...targets.ipvs.resources import DEVICE, AddressKey, DeviceKey
+from .. import spawn
 from ..netlink import NETLINK_ROUTE, Netlink, attribute, attributes
 
 __all__ = ["change_addresses", "create", "encode_address", "index", "observe", "remove"]
@@ -65,10 +65,7 @@ def remove() -> None:
 
 
 def _ip(commands: str) -> None:
-    try:
-        done = subprocess.run(["ip", "-batch", "-"], input=commands, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise UnsupportedError("ip is missing: apt-get install iproute2") from None
+    done = spawn.run(["ip", "-batch", "-"], input=commands, capture_output=True, text=True)
     if done.returncode != 0:
         raise KernelError(f"ip {commands.strip()}: {' '.join(done.stderr.split())}")
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import KernelError
+from ...errors import KernelError, UnsupportedError
 from ...program import Change, Key
 from ...targets.ipvs.marks import is_ours, protocol_of
 from ...targets.ipvs.render import rules_script, server_command
@@ -32,7 +31,7 @@ from ...targets.ipvs.resources import (
 from ...targets.ipvs.steps import Kind, Step, steps
 from ...targets.ipvs.target import without_held
 from ...targets.xtables.parse import IPVS
-from .. import iptables, netns
+from .. import iptables, netns, spawn
 from ..commit import detached
 from ..netlink import NETLINK_GENERIC, Netlink, generic_family
 from . import dummy, ipset
@@ -185,8 +184,8 @@ def _reason(code: int, change: Change) -> str:
 def load() -> None:
     """Have the kernel load IPVS, as kube-proxy does; UnsupportedError where it hasn't got it."""
     if not Path("/proc/net/ip_vs").exists():
-        with contextlib.suppress(FileNotFoundError):
-            subprocess.run(["modprobe", "-qa", "ip_vs", "dummy"], capture_output=True, check=False)
+        with contextlib.suppress(UnsupportedError):
+            spawn.run(["modprobe", "-qa", "ip_vs", "dummy"], capture_output=True)
     with Netlink(NETLINK_GENERIC) as netlink:
         generic_family(netlink, "IPVS")
 
@@ -196,7 +195,7 @@ def check(backend: Literal["legacy", "nft"], changes: Sequence[Change]) -> None:
 
     def attempt() -> None:
         netns.unshare()
-        subprocess.run(["ip", "link", "set", "lo", "up"], capture_output=True, check=False)
+        spawn.run(["ip", "link", "set", "lo", "up"], capture_output=True)
         IpvsKernel(backend).apply(changes)
 
     detached(attempt)

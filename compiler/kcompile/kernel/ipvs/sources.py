@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import subprocess
 from collections.abc import Iterable, Iterator
 
 from ...errors import KernelError
 from ...program import Program
 from ...targets.ipvs.resources import DEVICE, AddressKey, RealServerKey
+from .. import spawn
 from . import dummy
 
 __all__ = ["give", "take_back"]
@@ -69,8 +69,8 @@ def _replacing(version: int, address: str, source: str) -> Iterator[str]:
 def _ip(version: int, commands: Iterable[str]) -> str:
     """Run all `commands`; one that finds the work done already is no failure."""
     text = "".join(f"{command}\n" for command in commands)
-    done = subprocess.run(["ip", f"-{version}", "-force", "-batch", "-"], input=text, capture_output=True, text=True, check=False)
+    done = spawn.run(["ip", f"-{version}", "-force", "-batch", "-"], input=text, capture_output=True, text=True)
     refused = [line for line in done.stderr.splitlines() if line.startswith("RTNETLINK") and not line.endswith(_DONE)]
     if refused:
         raise KernelError(f"ip -{version} route: {refused[0]}")
-    return done.stdout
+    return str(done.stdout)
