@@ -21,7 +21,7 @@ from kcompile_bench.kit.runner import Runner
 from kcompile_bench.kit.scenario import PATHS, POSITIONS, Measure, Plan
 from kcompile_bench.kit.text import markdown
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.together("bench")]
 
 LOAD = {"seconds": 0.02, "rounds": 2, "groups": "largest", "direct_with_rules": False}
 IN = ("pod-direct", "pod-clusterip")
