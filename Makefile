@@ -43,7 +43,7 @@ test-ipvs: setup-test ## of these, what has to do with mode ipvs
 test-tcg: setup-test ## mode ipvs among all others, in an emulated machine: some minutes more; needs qemu-system-x86
 	$(PYTEST) -m tcg $(ARGS)
 
-check: lint types ## what needs no root and takes seconds: style, types, unit and property tests
+check: lint types ## what needs no root and takes a minute: style, types, unit and property tests
 	$(PY) -m pytest $(SPREAD) tests/unit tests/property $(ARGS)
 
 lint: setup-test ## ruff: rules and format
@@ -90,6 +90,7 @@ clean-vagrant: ## remove the box, and the disks that killed virtual machines lef
 
 bench: setup-test ## every stage and peer, and connect latency: 20 minutes (ARGS='--scale 1000x10' is quicker), then a table
 	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)
+	$(BENCH) -m pytest bench/trials -p no:cacheprovider
 	$(BENCH) -m kcompile_bench.latency --json bench/results/latency.json >/dev/null
 	@$(BENCH) -m kcompile_bench.report
 	@$(BENCH) -m kcompile_bench.baseline
