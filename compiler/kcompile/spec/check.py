@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from .addresses import BadAddress, network
+from .addresses import BadAddress, network, unpack
 from .names import DNS_LABEL, LABEL_VALUE, is_dns_label, is_dns_subdomain, is_label_key, is_label_value
 from .objects import Object
 from .text import join_path, problem, shown
@@ -67,10 +67,15 @@ def check_port_number(obj: Object, field: str, value: int) -> None:
         raise problem(obj, field, f"{shown(value)} is not a port (1-65535)")
 
 
-def check_cidrs(obj: Object, field: str, cidrs: Iterable[str]) -> None:
-    """Every entry an IPv4 or IPv6 CIDR. Blanks around an entry are legal in Kubernetes, so they are here."""
+def check_cidrs(obj: Object, field: str, cidrs: Iterable[str], *, host_bits: bool = True) -> None:
+    """Every entry an IPv4 or IPv6 CIDR, without bits behind its prefix unless `host_bits`.
+
+    Blanks around an entry are legal in Kubernetes, so they are here.
+    """
     for index, cidr in enumerate(cidrs):
         try:
-            network(cidr.strip())
+            found = network(cidr.strip())
         except BadAddress as error:
             raise problem(obj, f"{field}[{index}]", f"{shown(cidr)}: {error}") from None
+        if not host_bits and unpack(cidr.strip().partition("/")[0]) != unpack(found.address(0)):
+            raise problem(obj, f"{field}[{index}]", f"{shown(cidr)} has bits set behind its prefix; write {found}")

@@ -43,11 +43,13 @@ def _check_pod_spec(obj: Object, field: str, spec: PodSpec) -> None:
 
 
 def _check_container(obj: Object, field: str, container: Container) -> None:
-    if container.name and not is_dns_label(container.name):
+    if not is_dns_label(container.name):
         raise problem(obj, f"{field}.name", f"{shown(container.name)} {DNS_LABEL}")
     for index, port in enumerate(container.ports or ()):
         check_port_number(obj, f"{field}.ports[{index}].containerPort", port.container_port)
         check_choice(obj, f"{field}.ports[{index}].protocol", port.protocol, PROTOCOLS)
+        if port.name and any(port.name == other.name for other in (container.ports or ())[:index]):
+            raise problem(obj, f"{field}.ports[{index}].name", f"the name {shown(port.name)} is used by another port")
         if port.name and not is_iana_name(port.name):
             raise problem(obj, f"{field}.ports[{index}].name", f"{shown(port.name)}: a port's name {IANA_NAME}")
 

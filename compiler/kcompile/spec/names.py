@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "DNS_LABEL", "DNS_SUBDOMAIN", "IANA_NAME", "LABEL_VALUE", "SERVICE_NAME", "is_cluster_domain", "is_dns_label", "is_dns_subdomain",
-    "is_iana_name", "is_interface", "is_label_key", "is_label_value", "is_service_name",
+    "DNS_LABEL", "DNS_SUBDOMAIN", "IANA_NAME", "LABEL_VALUE", "QUALIFIED_NAME", "is_cluster_domain",
+    "is_dns_label", "is_dns_subdomain", "is_iana_name", "is_interface", "is_label_key", "is_label_value",
 ]  # fmt: skip
 
 # What each rule wants, in words for messages.
 DNS_LABEL = "must be lower-case letters, digits and '-', start and end with a letter or digit, at most 63 characters"
-SERVICE_NAME = "must be lower-case letters, digits and '-', start with a letter, end with a letter or digit, at most 63 characters"
 DNS_SUBDOMAIN = "must be lower-case letters, digits, '-' and '.', every part start and end with a letter or digit, at most 253 characters"
 LABEL_VALUE = "must be letters, digits, '-', '_' and '.', start and end with a letter or digit, at most 63 characters"
+QUALIFIED_NAME = "must be [DNS name/]name, the name at most 63 of A-Z a-z 0-9 - _ ."
 IANA_NAME = "must be lower-case letters, digits and single '-' inside, hold a letter, at most 15 characters"
 
 _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
@@ -26,7 +26,6 @@ _VALUE = "[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 is_cluster_domain = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(?:\.{_LABEL})*").fullmatch  # names of Services go before it
 is_dns_label = re.compile(_LABEL).fullmatch
-is_service_name = re.compile("[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
 is_dns_subdomain = re.compile(rf"(?=.{{1,253}}\Z){_SUBDOMAIN}").fullmatch
 is_label_value = re.compile(f"(?:{_VALUE})?").fullmatch
 is_label_key = re.compile(rf"(?:(?=[^/]{{1,253}}/){_SUBDOMAIN}/)?{_VALUE}").fullmatch

@@ -1,4 +1,4 @@
-"""Everything about the input that can be judged before anything is filled in: each object alone, then conflicts between Services."""
+"""Everything about the input that can be judged before anything is allocated: each object alone, then conflicts between Services."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .check_endpoints import check_endpoints, check_slice
 from .check_others import check_deployment, check_namespace, check_node, check_pod, check_service_cidr
 from .check_service import check_service
 from .claims import Claims
+from .defaults import set_defaults
 from .gcpause import gc_paused
 from .inventory import Inventory
 
@@ -17,7 +18,11 @@ __all__ = ["validate"]
 
 @gc_paused()
 def validate(inventory: Inventory) -> None:
-    """Raise the first problem, a SpecError or AllocationError: kind by kind, in input order, conflicts last."""
+    """Fill in the API's defaults, then raise the first problem, a SpecError or AllocationError.
+
+    Kind by kind, in input order, conflicts last.
+    """
+    set_defaults(inventory)
     checks: tuple[tuple[list[Any], Callable[[Any], None]], ...] = (
         (inventory.services, check_service),
         (inventory.endpoint_slices, check_slice),

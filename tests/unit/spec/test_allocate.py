@@ -64,7 +64,7 @@ def test_explicit_values_stay_wherever_they_are():
         ({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv4", "IPv6"]}, DUAL[:1], [4]),
         ({"ipFamilyPolicy": "RequireDualStack"}, DUAL[::-1], [6, 4]),
         ({"ipFamilies": ["IPv6"]}, DUAL, [6]),
-        ({"ipFamilies": ["IPv6", "IPv4"]}, DUAL, [6, 4]),
+        ({"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "PreferDualStack"}, DUAL, [6, 4]),
         ({"ipFamilyPolicy": "RequireDualStack", "clusterIP": "fd00::1"}, DUAL, [6, 4]),
         ({"ipFamilyPolicy": "PreferDualStack", "clusterIP": "fd00::1"}, (), [6, 4]),
     ],
