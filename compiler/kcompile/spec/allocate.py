@@ -42,6 +42,7 @@ def allocate(
     work = _Allocation(
         state or AllocationState(), [network(cidr) for cidr in service_cidrs or DEFAULT_SERVICE_CIDRS], node_port_range, avoid
     )
+    work.name(services)
     for service in services:
         if service.spec.type in ("NodePort", "LoadBalancer"):
             work.check_range(service)
@@ -99,6 +100,21 @@ class _Allocation:
         self.before, self.networks, self.node_ports, self.avoid = before, networks, node_ports, avoid
         self.after = AllocationState()
         self.claims = Claims()
+
+    def name(self, services: Sequence[Service]) -> None:
+        """Give Services without a name of their own the names that they had before, the first the first one, and so on."""
+        unnamed = [service for service in services if service.metadata.generate_name]
+        if not unnamed:
+            return
+        taken = {service.key for service in services}
+        for service in unnamed:
+            meta = service.metadata
+            key = f"{meta.namespace}/{meta.generate_name}"
+            names = self.after.generated_names.setdefault(key, [])
+            before = self.before.generated_names.get(key, [])[len(names) :][:1]
+            if before and f"{meta.namespace}/{before[0]}" not in taken:
+                meta.name = before[0]
+            names.append(meta.name)
 
     def check_range(self, service: Service) -> None:
         low, high = self.node_ports

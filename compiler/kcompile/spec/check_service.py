@@ -5,7 +5,7 @@ from __future__ import annotations
 from .addresses import BadAddress, family_of, is_ip, unfit, unpack
 from .check import FAMILIES, PROTOCOLS, check_choice, check_cidrs, check_labels, check_metadata, check_port_number
 from .names import DNS_LABEL, DNS_SUBDOMAIN, IANA_NAME, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_iana_name, is_label_key
-from .objects import Service, ServicePort
+from .objects import Service, ServicePort, ServiceSpec
 from .text import problem, shown
 
 __all__ = ["SCHEDULERS", "SCHEDULER_ANNOTATION", "check_service", "externally_reachable"]
@@ -129,6 +129,8 @@ def _check_cluster_ips(service: Service) -> None:
     """ValidateServiceClusterIPsRelatedFields, and what initIPFamilyFields of the registry asks besides."""
     spec = service.spec
     ip, ips, families = spec.cluster_ip or "", spec.cluster_ips or [], spec.ip_families or []
+    if _is_plain(ip, ips, families, spec):
+        return
     if spec.type == "ExternalName":
         given = (("clusterIPs", bool(ips)), ("ipFamilies", bool(families)), ("ipFamilyPolicy", spec.ip_family_policy is not None))
         for field, is_set in given:
@@ -161,6 +163,19 @@ def _check_cluster_ips(service: Service) -> None:
         for address in ips:
             if reason := unfit(address):
                 raise problem(service, "spec.clusterIPs", f"{shown(address)} is {reason}")
+
+
+def _is_plain(ip: str, ips: list[str], families: list[str], spec: ServiceSpec) -> bool:
+    """Whether there is one address and it is fit: what most Services of a cluster have, in a few steps."""
+    return (
+        spec.ip_family_policy == "SingleStack"
+        and spec.type != "ExternalName"
+        and len(ips) == 1
+        and ips[0] == ip
+        and len(families) == 1
+        and families[0] in FAMILIES
+        and not unfit(ip, 4 if families[0] == "IPv4" else 16)
+    )
 
 
 def _check_ip_list(service: Service, ip: str, ips: list[str]) -> None:

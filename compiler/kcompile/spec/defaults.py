@@ -1,37 +1,35 @@
 """The values that an API server fills in when an object is made, before it checks it (pkg/apis/core/v1/defaults.go, discovery/v1).
 
-What depends on the cluster (addresses, ports, families) is `allocate`'s.
+In place, and once or twice makes no difference. What depends on the cluster (addresses, ports, families) is `allocate`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .inventory import Inventory
-from .objects import Affinity, ClientIPConfig, ContainerPort, EndpointPort, PodSpec, Service, ServiceSpec
+from .objects import (
+    Affinity,
+    ClientIPConfig,
+    ContainerPort,
+    CronJob,
+    EndpointPort,
+    Endpoints,
+    EndpointSlice,
+    Pod,
+    PodSpec,
+    Service,
+    ServiceSpec,
+    Workload,
+)
 
-__all__ = ["DEFAULT_AFFINITY_SECONDS", "set_defaults"]
+__all__ = [
+    "DEFAULT_AFFINITY_SECONDS", "default_endpoints", "default_pod", "default_service", "default_slice", "default_workload",
+]  # fmt: skip
 
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
-def set_defaults(inventory: Inventory) -> None:
-    """Fill in every object of `inventory`, in place. Once or twice makes no difference."""
-    for service in inventory.services:
-        _service(service)
-    for item in inventory.endpoint_slices:
-        if item.ports:
-            _slice_ports(item.ports)
-    for endpoints in inventory.endpoints:
-        for subset in endpoints.subsets or ():
-            _protocols(subset.ports or ())
-    for pod in inventory.pods:
-        _pod_spec(pod.spec)
-    for deployment in inventory.deployments:
-        _pod_spec(deployment.spec.template.spec)
-
-
-def _service(service: Service) -> None:
+def default_service(service: Service) -> None:
     """SetDefaults_Service, and NormalizeClusterIPs of the Service's registry."""
     spec = service.spec
     if not spec.type:
@@ -49,7 +47,7 @@ def _service(service: Service) -> None:
         spec.session_affinity_config = None
     elif spec.session_affinity == "ClientIP":
         _affinity(spec)
-    if spec.type != "ExternalName":
+    if spec.type != "ExternalName" and (spec.type != "ClusterIP" or spec.external_ips or not spec.internal_traffic_policy):
         _traffic(spec)
     if service.status is not None and service.status.load_balancer is not None:
         for ingress in service.status.load_balancer.ingress or ():
@@ -77,13 +75,26 @@ def _traffic(spec: ServiceSpec) -> None:
         spec.allocate_load_balancer_node_ports = True
 
 
-def _slice_ports(ports: Iterable[EndpointPort]) -> None:
+def default_slice(obj: EndpointSlice) -> None:
     """SetDefaults_EndpointPort: an empty protocol isn't an absent one there."""
-    for port in ports:
+    for port in obj.ports or ():
         if port.name is None:
             port.name = ""
         if port.protocol is None:
             port.protocol = "TCP"
+
+
+def default_endpoints(obj: Endpoints) -> None:
+    for subset in obj.subsets or ():
+        _protocols(subset.ports or ())
+
+
+def default_pod(pod: Pod) -> None:
+    _pod_spec(pod.spec)
+
+
+def default_workload(obj: Workload | CronJob) -> None:
+    _pod_spec(obj.template.spec)
 
 
 def _protocols(ports: Iterable[EndpointPort | ContainerPort]) -> None:

@@ -7,9 +7,11 @@ shell, of nft or of iptables-restore. Each `is_...` is a compiled pattern's full
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 __all__ = [
-    "DNS_LABEL", "DNS_SUBDOMAIN", "IANA_NAME", "LABEL_VALUE", "QUALIFIED_NAME", "is_cluster_domain",
+    "DNS_LABEL", "DNS_SUBDOMAIN", "IANA_NAME", "LABEL_VALUE", "QUALIFIED_NAME", "generated_name",
+    "is_cluster_domain",
     "is_dns_label", "is_dns_subdomain", "is_iana_name", "is_interface", "is_label_key", "is_label_value",
 ]  # fmt: skip
 
@@ -32,3 +34,15 @@ is_label_key = re.compile(rf"(?:(?=[^/]{{1,253}}/){_SUBDOMAIN}/)?{_VALUE}").full
 is_iana_name = re.compile("(?=[-a-z0-9]{1,15}\\Z)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*").fullmatch
 # Linux takes any byte but '/', ':' and blanks; what people use is narrower, and safe inside rules ('-' in front would be an option).
 is_interface = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.@][A-Za-z0-9_.@-]{0,14}").fullmatch
+
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of apimachinery's rand: no vowels, so no words
+
+
+def generated_name(what: str, base: str, number: int) -> str:
+    """`base` with five characters behind it, as the API server names an object with a generateName; here always the same five.
+
+    `what` and `number` tell objects with one `base` apart.
+    """
+    seed = int.from_bytes(blake2b(f"{what}/{base}/{number}".encode(errors="replace"), digest_size=8).digest())
+    suffix = "".join(_SUFFIX[seed // len(_SUFFIX) ** place % len(_SUFFIX)] for place in range(5))
+    return base[: 63 - len(suffix)] + suffix

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .check_endpoints import check_endpoints, check_slice
-from .check_others import check_deployment, check_namespace, check_node, check_pod, check_service_cidr
+from .check_others import check_namespace, check_node, check_pod, check_service_cidr, check_workload
 from .check_service import check_service
 from .claims import Claims
-from .defaults import set_defaults
+from .defaults import default_endpoints, default_pod, default_service, default_slice, default_workload
 from .gcpause import gc_paused
 from .inventory import Inventory
 
@@ -18,22 +18,31 @@ __all__ = ["validate"]
 
 @gc_paused()
 def validate(inventory: Inventory) -> None:
-    """Fill in the API's defaults, then raise the first problem, a SpecError or AllocationError.
+    """Fill in the API's defaults, and raise the first problem, a SpecError or AllocationError.
 
     Kind by kind, in input order, conflicts last.
     """
-    set_defaults(inventory)
-    checks: tuple[tuple[list[Any], Callable[[Any], None]], ...] = (
-        (inventory.services, check_service),
-        (inventory.endpoint_slices, check_slice),
-        (inventory.endpoints, check_endpoints),
-        (inventory.pods, check_pod),
+    for service in inventory.services:
+        default_service(service)
+        check_service(service)
+    for item in inventory.endpoint_slices:
+        default_slice(item)
+        check_slice(item)
+    for endpoints in inventory.endpoints:
+        default_endpoints(endpoints)
+        check_endpoints(endpoints)
+    for pod in inventory.pods:
+        default_pod(pod)
+        check_pod(pod)
+    for workload in (*inventory.deployments, *inventory.workloads):
+        default_workload(workload)
+        check_workload(workload)
+    unfilled: tuple[tuple[list[Any], Callable[[Any], None]], ...] = (
         (inventory.nodes, check_node),
-        (inventory.deployments, check_deployment),
         (inventory.namespaces, check_namespace),
         (inventory.service_cidrs, check_service_cidr),
     )
-    for objects, check in checks:
+    for objects, check in unfilled:
         for obj in objects:
             check(obj)
     claims = Claims()
