@@ -137,7 +137,7 @@ def passes_or_is_refused(path: Path, config: Path | None = None) -> None:
         for validate in ("strict", "ignore"):
             with contextlib.suppress(InputError):
                 load([str(path)], validate=validate)
-        check([str(path)], str(config) if config else None)
+        check([str(path)], str(config) if config else None, "node-a")
     except InputError as error:
         message = str(error)
     assert message.isprintable(), message
