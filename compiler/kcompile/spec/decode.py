@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,8 +16,8 @@ from msgspec import UNSET, Raw, UnsetType, ValidationError
 
 from ..errors import SpecError
 from ..notices import Notice
+from .fields import Finding, findings, has_duplicates, has_findings, is_whole
 from .fields import duplicates as repeated
-from .fields import findings, has_duplicates, has_findings, is_whole
 from .inventory import Inventory, Skipped
 from .kinds import meant_kind
 from .names import generated_name
@@ -76,6 +76,7 @@ class Decoder:
         self.inventory, self._validate = inventory, validate
         self._lists: dict[str, list[Any]] = {kind.list: getattr(inventory, kind.list) for kind in KINDS.values()}
         self._seen: dict[tuple[type[Object], str, str], Object] = {}
+        self._unnamed: dict[tuple[str, str], Iterator[int]] = {}  # how many so far, by what they are and their generateName
 
     def add(
         self,
@@ -144,13 +145,14 @@ class Decoder:
         self.inventory.warnings.append(Notice("unknown-field", error.message, source=error.source, object=error.obj, field=error.field))
 
     def _check_list(self, manifest: _Manifest, head: _Head | _RawHead, origin: Origin, kind: str, duplicates: Sequence[Duplicate]) -> None:
-        """Refuse a key of a List itself that came twice."""
-        for twice in duplicates:
-            if twice.path[:1] != ("items",) or len(twice.path) == 1:
-                raise self._error(manifest, origin, kind, Wrong(twice.message, field=twice.field))
+        """Find the keys of a List itself that came twice: an error where its items are read."""
+        own = [each for each in duplicates if each.path[:1] != ("items",) or len(each.path) == 1]
+        twice = [Wrong(each.message, field=each.field) for each in own]
         if isinstance(manifest, Raw) and isinstance(head.items, Raw) and not _is_whole_list(head, head.items, manifest):
-            for found in repeated(_around(manifest, head.items)):
-                raise self._error(manifest, origin, kind, Wrong("duplicate key", field=found.field))
+            twice = _wrong(repeated(_around(manifest, head.items)))
+        read = kind == "List" or any(name == kind.removesuffix("List") for _, name in KINDS)
+        for wrong in twice:
+            self._twice(self._error(manifest, origin, kind, wrong), read=read)
 
     def _add_items(self, items: Any, origin: Origin, kind: str, version: str, depth: int, duplicates: Sequence[Duplicate]) -> None:
         if depth == _MAX_LISTS:
@@ -164,7 +166,7 @@ class Decoder:
         if items is not None and not isinstance(items, list):
             raise self._error({}, origin, f"{kind}List", Wrong("must be a list", field="items"))
         for index, item in enumerate(items or ()):
-            own = [twice.inside(2) for twice in duplicates if twice.path[1] == index] if duplicates else ()
+            own = [each.inside(2) for each in duplicates if each.path[:2] == ("items", index) and len(each.path) > 2]
             self.add(item, origin, own, implied, depth + 1, index)
 
     def _forgiven(self, manifest: _Manifest, cls: type[Object], origin: Origin, kind: str, error: ValidationError) -> Object:
@@ -206,11 +208,11 @@ class Decoder:
     def _generated(self, obj: Object) -> str:
         """A name for an object that has the beginning of one: always the same for the first, the second ... of the input."""
         meta, cls = obj.metadata, type(obj)
-        for number in itertools.count():
-            name = generated_name(f"{cls.__name__} {meta.namespace}", meta.generate_name or "", number)
-            if (cls, meta.namespace, name) not in self._seen:
-                break
-        return name
+        base = meta.generate_name or ""
+        what = f"{cls.__name__} {meta.namespace}"
+        numbers = self._unnamed.setdefault((what, base), itertools.count())
+        names = (generated_name(what, base, number) for number in numbers)
+        return next(name for name in names if (cls, meta.namespace, name) not in self._seen)
 
     def _skip(self, manifest: _Manifest, origin: Origin, kind: str, version: str, duplicates: Sequence[Duplicate]) -> None:
         """Note an object that isn't read; one of a kind that is, in a version that isn't, is an error."""
@@ -220,19 +222,27 @@ class Decoder:
         if meant := meant_kind(kind, version):
             raise self._error(manifest, origin, "", Wrong(f"kind {shown(kind)} of {version}: did you mean {meant}?"))
         self.inventory.skipped.append(Skipped(origin, printable(f"{version}/{kind}"), _name_of(manifest)))
-        if isinstance(manifest, Raw):
-            fields = [found.field for found in repeated(manifest)] if has_duplicates(manifest) else []
-            twice = [Wrong("duplicate key", field=field) for field in fields]
-        else:
-            twice = [Wrong(each.message, field=each.field) for each in duplicates]
+        twice = [Wrong(each.message, field=each.field) for each in duplicates]
+        if isinstance(manifest, Raw) and has_duplicates(manifest):
+            twice = _wrong(repeated(manifest))
         for wrong in twice:
-            error = self._error(manifest, origin, kind, wrong)
-            self.inventory.warnings.append(Notice("duplicate-key", error.message, source=error.source, object=error.obj, field=error.field))
+            self._twice(self._error(manifest, origin, kind, wrong), read=False)
+
+    def _twice(self, error: SpecError, *, read: bool) -> None:
+        """A key came twice: an `error` in what is `read`, else a warning."""
+        if read:
+            raise error
+        notice = Notice("duplicate-key", error.message, source=error.source, object=error.obj, field=error.field)
+        self.inventory.warnings.append(notice)
 
     def _error(self, manifest: _Manifest, origin: Origin, kind: str, wrong: Wrong) -> SpecError:
         name = _name_of(manifest)
         obj = f"{kind} {name}" if kind and name else kind or name
         return SpecError(wrong.message, source=printable(origin.source), document=origin.document, obj=printable(obj), field=wrong.field)
+
+
+def _wrong(found: Iterable[Finding]) -> list[Wrong]:
+    return [Wrong("duplicate key", field=each.field) for each in found]
 
 
 def _opening(manifest: Raw) -> bytes:

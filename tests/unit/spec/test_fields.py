@@ -199,3 +199,21 @@ def test_a_field_too_many_and_a_key_twice_are_found_anywhere(tmp_path_factory, r
     value = json.JSONDecoder().raw_decode(rest.lstrip()[1:].lstrip())[0]
     with pytest.raises(SpecError, match="duplicate key"):
         loaded(folder, f'{text[: opening + 1]}"{key}":{json.dumps(value)},{text[opening + 1 :]}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"apiVersion":"a.example/v1","kind":"WidgetList","items":[],"metadata":{},"items":[]}',
+        "apiVersion: a.example/v1\nkind: WidgetList\nitems: []\nmetadata: {}\nitems: []\n",
+        "apiVersion: a.example/v1\nkind: WidgetList\nitems: []\nitems: [{metadata: {name: a}, spec: {}, spec: {}}]\n",
+    ],
+)
+def test_a_list_of_what_is_not_read_may_have_a_key_twice(tmp_path, text):
+    assert {notice.id for notice in loaded(tmp_path, text).warnings} == {"duplicate-key"}
+
+
+def test_many_objects_without_a_name_each_get_one(tmp_path):
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "job-"}, "spec": {}}
+    inventory = loaded(tmp_path, json.dumps({"apiVersion": "v1", "kind": "List", "items": [manifest] * 3000}))
+    assert len({pod.metadata.name for pod in inventory.pods}) == 3000
