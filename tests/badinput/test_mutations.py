@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from badinput.test_refused import check
 from harness.random_manifests import random_manifests
 from kcompile.errors import InputError
+from kcompile.spec.load import load
 
 JUNK: list[Any] = [
     None, True, 0, -1, 65536, 2**63, 10**30, 1.5, "", "0", "a b", "x;y", "\n", "\x1b", "é", "٨", "10.0.0.256", "::ffff:1.2.3.4",
@@ -60,6 +62,40 @@ def configuration_texts(rng: random.Random) -> str:
             return yaml.safe_dump_all([broken(rng, KUBEADM), {"kind": "InitConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta4"}, CONFIG])
 
 
+FORMS = [
+    {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "foreign"}, "spec": {"template": {}}},
+    {
+        "apiVersion": "discovery.k8s.io/v1beta1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "old", "labels": {"kubernetes.io/service-name": "old"}},
+        "addressType": "IPv4",
+        "ports": [{"port": 8080, "name": ""}],
+        "endpoints": [{"addresses": ["10.244.9.5"], "topology": {"kubernetes.io/hostname": "node-a"}}],
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"generateName": "made-", "ownerReferences": [{"kind": "A", "uid": "1"}], "managedFields": [{"fieldsV1": {"f:a": {}}}]},
+        "spec": {"type": "", "ports": [{"port": 80.0, "protocol": "", "targetPort": "", "nodeport": 1}], "sessionAffinity": ""},
+    },
+    {
+        "apiVersion": "apps/v1beta1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "old"},
+        "spec": {
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}]}}
+        },
+    },
+    {
+        "apiVersion": "batch/v1beta1",
+        "kind": "CronJob",
+        "metadata": {"name": "old"},
+        "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {"containers": []}}}}},
+    },
+]
+"""Objects of other groups, of versions that were, without a name, with fields that nobody knows."""
+
+
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) inside `value`."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
@@ -86,10 +122,22 @@ def written(objects: Any, as_yaml: bool) -> bytes:
     return (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
 
 
+def with_a_key_twice(rng: random.Random, text: bytes) -> bytes:
+    """JSON or flow YAML with one more of some key, now and then."""
+    if rng.random() < 0.5:
+        return text
+    keys = re.findall(rb'"?[A-Za-z]+"?: ?', text)
+    at = rng.choice([match.end() for match in re.finditer(rb"\{", text)] or [0])
+    return text[:at] + rng.choice(keys or [b'"a": ']) + rng.choice([b"1, ", b"null, ", b"{}, "]) + text[at:]
+
+
 def passes_or_is_refused(path: Path, config: Path | None = None) -> None:
     message = ""
     try:
-        check([str(path)], str(config) if config else None)
+        for validate in ("strict", "ignore"):
+            with contextlib.suppress(InputError):
+                load([str(path)], validate=validate)
+        check([str(path)], str(config) if config else None, "node-a")
     except InputError as error:
         message = str(error)
     assert message.isprintable(), message
@@ -99,16 +147,16 @@ def passes_or_is_refused(path: Path, config: Path | None = None) -> None:
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_broken_objects(tmp_path_factory, rng: random.Random, as_yaml: bool):
-    objects = broken(rng, random_manifests(rng, 3))
+    objects = broken(rng, [*random_manifests(rng, 2), *copy.deepcopy(FORMS)])
     path = tmp_path_factory.mktemp("input") / "input"
-    path.write_bytes(written(objects, as_yaml))
+    path.write_bytes(with_a_key_twice(rng, written(objects, as_yaml)))
     passes_or_is_refused(path)
 
 
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_broken_bytes(tmp_path_factory, rng: random.Random, as_yaml: bool):
-    objects = random_manifests(rng, 2)
+    objects = [*random_manifests(rng, 2), rng.choice(FORMS)]
     text = bytearray(
         (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
     )

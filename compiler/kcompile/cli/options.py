@@ -38,6 +38,7 @@ class Request(msgspec.Struct, kw_only=True):
     domain: str | None = None
     max_input_bytes: int = 128 << 20
     allow_empty: bool = False
+    validate: str = "warn"
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -91,6 +92,15 @@ specs = _options(
     click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),
     service_ranges,
     click.option("--pod-cidr", "pod_cidrs", metavar="CIDR[,CIDR]", help="Addresses of pods: what comes from there is local."),
+    click.option(
+        "--validate",
+        is_flag=False,
+        flag_value="strict",
+        default="warn",
+        metavar="strict|warn|ignore",
+        type=click.Choice(["strict", "warn", "ignore", "true", "false"]),
+        help="What a field is that the API doesn't have: an error, a warning (the default), or nothing.",
+    ),
     click.option("--max-input-bytes", type=click.IntRange(min=1), default=128 << 20, help="Refuse larger files (128 MiB)."),
     click.option("--allow-empty", is_flag=True, help="Take an input without any Service for what is meant. Default: it is an error."),
 )

@@ -116,7 +116,7 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
     return Compiled(
         dataplane=dataplane,
         mode=mode,
-        warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings, *limited),
+        warnings=(*config.warnings, *map(str, inventory.warnings), *skipped, *notes, *dataplane.warnings, *limited),
         allocated_before=before,
         allocations=allocations,
         allocations_path=path,

@@ -65,7 +65,8 @@ def read_services(request: Request) -> set[str]:
 def _read(request: Request) -> Inventory:
     from ..spec.load import load
 
-    return load(request.files, max_bytes=request.max_input_bytes)
+    validation = {"true": "strict", "false": "ignore"}.get(request.validate, request.validate)
+    return load(request.files, max_bytes=request.max_input_bytes, validate=validation)
 
 
 def _require_services(inventory: Inventory, request: Request) -> None:

@@ -15,7 +15,7 @@ from .inventory import Inventory
 from .objects import Origin
 from .reader import MAX_BYTES, STDIN, Unreadable, check_text, files, read
 from .text import Wrong, printable
-from .yaml_reader import yaml_documents
+from .yaml_reader import Duplicate, yaml_documents
 
 __all__ = ["load"]
 
@@ -24,13 +24,15 @@ _TRAILING = "trailing characters"
 _json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int = MAX_BYTES) -> Inventory:
+def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int = MAX_BYTES, validate: str = "warn") -> Inventory:
     """Read every manifest of `paths` (files, directories, or ``-`` for `stdin`). Raises SpecError at the first thing wrong.
+
+    `validate`: what fields are that the API doesn't have: ``strict`` an error, ``warn`` a warning of the Inventory, or ``ignore``.
 
     Namespaced objects that name no namespace are put into ``default``; the same object given twice is kept once.
     """
     inventory = Inventory()
-    decoder = Decoder(inventory)
+    decoder = Decoder(inventory, validate)
     with gc_paused():
         try:
             for path in files(paths):
@@ -44,14 +46,16 @@ def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int 
 
 def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
     number = 0
+    duplicates: list[Duplicate] = []
     try:
         data = check_text(data)
-        for number, manifest in _documents(data):
+        for number, manifest in _documents(data, duplicates):
             if manifest is None:
                 continue
             if not isinstance(manifest, (dict, msgspec.Raw)):
                 raise Wrong("a manifest must be a mapping", document=number)
-            decoder.add(manifest, Origin(source, number))
+            decoder.add(manifest, Origin(source, number), tuple(duplicates))
+            duplicates.clear()
     except Wrong as error:
         raise SpecError(error.message, source=printable(source), document=error.document, field=error.field) from None
     except msgspec.DecodeError as error:  # what the first pass over a JSON value doesn't look into: escapes, numbers
@@ -60,18 +64,18 @@ def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
         raise SpecError("nested too deep", source=printable(source), document=number) from None
 
 
-def _documents(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Each document: a msgspec.Raw object from JSON, plain values from YAML."""
+def _documents(data: bytes, duplicates: list[Duplicate]) -> Iterator[tuple[int, Any]]:
+    """Each document: a msgspec.Raw object from JSON; from YAML plain values, and their duplicate keys in `duplicates`."""
     start = data[:4096].lstrip() or data.lstrip()
     if not start.startswith((b"{", b"[")):
-        yield from yaml_documents(data)
+        yield from yaml_documents(data, duplicates)
         return
     view = memoryview(data)
     number, at = 1, 0
     while at < len(data):
         end = _json_end(view[at:], data, at, number)
         if data[end : end + 3] == b"---":  # JSON between YAML's marks: still YAML
-            yield from yaml_documents(data)
+            yield from yaml_documents(data, duplicates)
             return
         yield number, msgspec.Raw(view[at:end])
         number, at = number + 1, end

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.events import AliasEvent, DocumentEndEvent, DocumentStartEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent
 
-from .text import Wrong, shown
+from .text import Wrong, join_path, shown
 
-__all__ = ["yaml_documents"]
+__all__ = ["Duplicate", "yaml_documents"]
 
 MAX_DEPTH = 200  # the deepest CRD schemas have about 60 levels
 MAX_ALIASED = 1_000_000  # nodes that aliases may stand for, in one file
@@ -42,10 +42,32 @@ _COLLECTION_TAGS = {None, "!", f"{_TAG}map", f"{_TAG}seq"}
 _OPEN = object()  # stands for an anchored collection until it ends
 
 
-def yaml_documents(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Each document's 1-based number and value. Raises `Wrong`, never a YAMLError."""
+class Duplicate(NamedTuple):
+    """A key that occurs twice in its mapping: the way to it from the top of the document, and where that is."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The path as the API spells one."""
+        field = ""
+        for step in self.path:
+            field = join_path(field, step) if isinstance(step, str) else f"{field}[{step}]"
+        return field
+
+    def inside(self, depth: int) -> Duplicate:
+        """The same, seen from the value that is `depth` steps down its path."""
+        return self._replace(path=self.path[depth:])
+
+
+def yaml_documents(data: bytes, duplicates: list[Duplicate] | None = None) -> Iterator[tuple[int, Any]]:
+    """Each document's 1-based number and value. Raises `Wrong`, never a YAMLError.
+
+    A key that occurs twice is Wrong; with a list of `duplicates` it is put there, and the later value counts.
+    """
     number = empty = 0
-    reader = _Reader(data)
+    reader = _Reader(data, duplicates)
     try:
         for event in reader.events:
             if isinstance(event, DocumentStartEvent):
@@ -75,7 +97,8 @@ def _syntax(error: yaml.YAMLError) -> str:
 class _Reader:
     """The state of one file: the event stream and how many nodes aliases have stood for so far."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, duplicates: list[Duplicate] | None) -> None:
+        self.duplicates = duplicates
         self.events: Iterator[Any] = yaml.parse(data, Loader=_Parser)
         self.aliased = 0
 
@@ -90,7 +113,7 @@ class _Reader:
             count += 1
             if kind is ScalarEvent:
                 if frame.wants_key:
-                    frame.begin_key(event)
+                    frame.begin_key(event, self, stack)
                 else:
                     value = event.value if event.implicit[1] else _scalar(event)
                     if event.anchor:
@@ -115,7 +138,7 @@ class _Reader:
                 if self.aliased > MAX_ALIASED:
                     raise Wrong(_at(event, f"the aliases stand for more than {MAX_ALIASED:,} values"))
                 if frame.wants_key:
-                    frame.key_text(event, value)
+                    frame.key_text(event, value, self, stack)
                 else:
                     frame.add(value)
             elif kind is DocumentEndEvent:
@@ -146,17 +169,22 @@ class _Frame:
         self.merge = False
         self.merges: list[dict[str, Any]] = []
 
-    def begin_key(self, event: Any) -> None:
+    def begin_key(self, event: Any, reader: _Reader, stack: list[_Frame]) -> None:
         if event.implicit[0] and event.value == "<<":
             self.merge, self.wants_key = True, False
         else:
-            self.key_text(event, event.value)
+            self.key_text(event, event.value, reader, stack)
 
-    def key_text(self, event: Any, text: Any) -> None:
+    def key_text(self, event: Any, text: Any, reader: _Reader, stack: list[_Frame]) -> None:
         if not isinstance(text, str):
             raise Wrong(_at(event, "a key must be text"))
         if text in self.value:
-            raise Wrong(_at(event, f"the key {shown(text)} occurs twice"))
+            if reader.duplicates is None:
+                raise Wrong(_at(event, f"the key {shown(text)} occurs twice"))
+            steps = (frame.key if frame.is_map else len(frame.value) for frame in stack[1:])
+            mark = event.start_mark
+            message = f"duplicate key (line {mark.line + 1}, column {mark.column + 1})"
+            reader.duplicates.append(Duplicate((*steps, text), message))
         self.key, self.wants_key = text, False
 
     def add(self, value: Any) -> None:
