@@ -138,7 +138,9 @@ def _finish(
         print_plan(session, plan, output)
         return
     if not plan.empty:
-        warn(session.commit(plan, dataplane, progress, keep_connections=keep_connections))
+        told = session.commit(plan, dataplane, progress, keep_connections=keep_connections)
+        plan = msgspec.structs.replace(plan, warnings=plan.warnings + told)
+        warn(told)
     progress.done()
     if output != "text":
         print_data({**plan_data(plan, session.driver.target, with_script=False), "applied": not plan.empty}, output)

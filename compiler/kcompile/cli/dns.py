@@ -81,6 +81,7 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
     from ..dns.serve import serve as run
     from ..errors import ConfigError
     from ..kernel import netns
+    from ..notices import Notice
 
     for text in listen:
         try:
@@ -88,7 +89,7 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
         except ValueError:
             raise ConfigError(f"--listen {text}: not an IP address") from None
     source = _source(**shared)
-    server = Server(source, lambda message: warn([message]))
+    server = Server(source, lambda message: warn([Notice("dns-stale", message)]))
 
     def ready() -> None:
         click.echo(f"Serving {len(server.records):,} records of {server.records.domain.rstrip('.')} on {', '.join(listen)}, port {port}.")

@@ -246,7 +246,7 @@ def down(name: str, every: bool, quiet: bool) -> None:
 def _caller(quiet: bool) -> Caller:
     from ..lab.lab import Caller
 
-    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda line: warn([line]), kcompile=_kcompile)
+    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda notice: warn([notice]), kcompile=_kcompile)
 
 
 def _kcompile(words: Sequence[str]) -> None:

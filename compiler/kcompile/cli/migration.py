@@ -8,15 +8,18 @@ from collections.abc import Iterator
 import click
 from click.core import ParameterSource
 
+from ..notices import Notice
+
 __all__ = ["retiring"]
 
 _ONLY_HERE = ("ipvs_scheduler", "iptables_backend")
 
 
-def retiring(context: click.Context) -> str:
+def retiring(context: click.Context) -> Notice:
     """The notice, with the command of `context` (an apply) as the user gave it, but in mode nftables."""
     words = ["kcompile", context.info_name or "", "--mode", "nftables", *_given(context)]
-    return f"Kubernetes is retiring its ipvs mode (deprecated since 1.35). To move this node: {shlex.join(words)}"
+    text = f"Kubernetes is retiring its ipvs mode (deprecated since 1.35). To move this node: {shlex.join(words)}"
+    return Notice("ipvs-retiring", text)
 
 
 def _given(context: click.Context) -> Iterator[str]:

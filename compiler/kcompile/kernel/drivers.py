@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..errors import UnsupportedError
+from ..notices import Notice
 from ..plan.diff import Change
 from ..targets.base import Key, Program, Target
 
@@ -43,7 +44,7 @@ class Driver(Protocol):
 
     def check(self, scripts: Mapping[str, str], desired: Program) -> None: ...
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str] | None: ...
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[Notice] | None: ...
 
     def listing(self) -> str: ...
 
@@ -187,7 +188,7 @@ class XdpDriver:
     def check(self, scripts: Mapping[str, str], desired: Program) -> None:  # noqa: ARG002 (bpf(2) has no script)
         self.kernel.check(desired)
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str]:  # noqa: ARG002 (bpf(2) has no script)
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[Notice]:  # noqa: ARG002 (bpf(2) has no script)
         return self.kernel.apply(changes)
 
     def listing(self) -> str:

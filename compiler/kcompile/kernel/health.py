@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from ..ir.model import HealthCheck
+from ..notices import Notice
 from . import netns
 from .responder import Responder
 
@@ -49,7 +50,7 @@ def _checks(directory: Path) -> list[HealthCheck]:
         return []
 
 
-def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[str]:
+def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[Notice]:
     """Have exactly `checks` answered: starts, tells or ends the responder. Returns a warning for each port it can't get."""
     directory.mkdir(parents=True, exist_ok=True)
     pid = _pid(directory)
@@ -79,9 +80,10 @@ def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[str]:
         os.kill(pid, signal.SIGHUP)
     _wait(lambda: (directory / _ERRORS).exists())
     try:
-        return [f"health check port {line}" for line in json.loads((directory / _ERRORS).read_bytes())]
+        failed = json.loads((directory / _ERRORS).read_bytes())
     except FileNotFoundError:
-        return ["the health check responder did not start; the next apply tries again"]
+        return [Notice("health-port", "the health check responder did not start; the next apply tries again")]
+    return [Notice("health-port", f"health check port {line}") for line in failed]
 
 
 def _pid(directory: Path) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..notices import Notice
 from ..plan.diff import Change
 from ..targets.base import Key, Program
 from . import health, ipvs_timeouts, sysctl
@@ -48,7 +49,7 @@ class NodeResources:
             found[("health", check.port)] = check
         return found
 
-    def apply(self, changes: Iterable[Change], desired: Program) -> list[str]:
+    def apply(self, changes: Iterable[Change], desired: Program) -> list[Notice]:
         """Make `changes` true; returns warnings. Old values are on disk before anything is first touched."""
         values = [c for c in changes if c.key[0] in _WRITE]
         for change in values:

@@ -15,6 +15,7 @@ import msgspec
 
 from ..errors import ConfigError, InputError, KernelError, LockedError
 from ..kernel.lock import locked
+from ..notices import Notice
 from ..spec.addresses import family_of
 from ..spec.cluster import Cluster, cluster_of
 from ..spec.config import Config
@@ -54,7 +55,7 @@ class Caller(msgspec.Struct):
     """Who uses a lab. `say` is told what goes on, `warn` what the user should know; `kcompile` runs a command line of kcompile's."""
 
     say: Callable[[str], None]
-    warn: Callable[[str], None]
+    warn: Callable[[Notice], None]
     kcompile: Callable[[Sequence[str]], None]
 
 
@@ -133,7 +134,7 @@ class Lab:
         """Add or change objects, and say of each what kubectl would; change the mode; add images."""
         manifests, warnings = read_manifests(paths, stdin)
         if any(manifest.key.startswith("Node/") for manifest in manifests):
-            warnings.append("the nodes of a lab are set when it comes up; the Node objects are left alone")
+            warnings.append(Notice("lab", "the nodes of a lab are set when it comes up; the Node objects are left alone"))
         if mode:
             self._change_mode(mode)
         self.state.images |= images or {}
@@ -178,7 +179,7 @@ class Lab:
 
     # --- how ---
 
-    def _take(self, manifests: Sequence[Manifest], warnings: Sequence[str]) -> None:
+    def _take(self, manifests: Sequence[Manifest], warnings: Sequence[Notice]) -> None:
         """Put `manifests` among the objects, checked as a whole; nothing has happened yet where one is refused."""
         before = dict(self.state.objects)
         own = {key for key, stored in before.items() if stored.source == _OWN}
@@ -195,8 +196,8 @@ class Lab:
         allocations = AllocationState.load(str(self.directory / "allocations.json"))
         cluster(self.state, self.state.pods, allocations)
         self._check()
-        for line in warnings:
-            self.caller.warn(line)
+        for notice in warnings:
+            self.caller.warn(notice)
         for manifest in manifests:
             old, new = before.get(manifest.key), self.state.objects.get(manifest.key)
             if new is not None:
@@ -272,8 +273,8 @@ class Lab:
 
     def _program(self) -> None:
         """Have every node apply what has been announced."""
-        for line in program(self.state, self.directory, self.caller.kcompile):
-            self.caller.warn(line)
+        for notice in program(self.state, self.directory, self.caller.kcompile):
+            self.caller.warn(notice)
 
     def _sandbox(self, pod: PodState) -> bool:
         """The pod's network namespace, on its node's wire; whether it had to be made."""

@@ -16,6 +16,7 @@ from .inventory import Inventory, Skipped
 from .kinds import meant_kind
 from .objects import Deployment, Endpoints, EndpointSlice, Namespace, Node, Object, Origin, Pod, Service, ServiceCIDR
 from .text import Wrong, explain, printable, problem, shown
+from .workloads import workload_of
 
 __all__ = ["Decoder", "without_nulls"]
 
@@ -146,6 +147,9 @@ class Decoder:
     def _skip(self, manifest: _Manifest, origin: Origin, kind: str, version: str) -> None:
         if meant := meant_kind(kind, version):
             raise self._error(manifest, origin, "", Wrong(f"kind {shown(kind)} of {version}: did you mean {meant}?"))
+        if workload := workload_of(manifest, version, kind):
+            self.inventory.workloads.append(workload)
+            return
         self.inventory.skipped.append(Skipped(origin, printable(f"{version}/{kind}"), _name_of(manifest)))
 
     def _error(self, manifest: _Manifest, origin: Origin, kind: str, wrong: Wrong) -> SpecError:

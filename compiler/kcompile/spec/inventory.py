@@ -8,7 +8,7 @@ import msgspec
 
 from .objects import Deployment, Endpoints, EndpointSlice, Namespace, Node, Origin, Pod, Service, ServiceCIDR
 
-__all__ = ["Inventory", "Skipped"]
+__all__ = ["Inventory", "Skipped", "Workload"]
 
 
 class Skipped(NamedTuple):
@@ -19,8 +19,20 @@ class Skipped(NamedTuple):
     name: str
 
 
+class Workload(NamedTuple):
+    """What makes Pods, as far as a Service's selector cares: the `labels` of its template."""
+
+    kind: str
+    namespace: str
+    name: str
+    labels: dict[str, str]
+
+
 class Inventory(msgspec.Struct):
-    """The objects of one input; `skipped` notes those of other kinds, `sources` the files that were read."""
+    """The objects of one input; `skipped` notes those of other kinds, `workloads` what makes Pods, Deployments apart.
+
+    `sources` are the files that were read.
+    """
 
     services: list[Service] = []
     endpoint_slices: list[EndpointSlice] = []
@@ -32,3 +44,4 @@ class Inventory(msgspec.Struct):
     service_cidrs: list[ServiceCIDR] = []
     skipped: list[Skipped] = []
     sources: list[str] = []
+    workloads: list[Workload] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import KernelError, UnsupportedError
+from ...notices import Notice
 from ...plan.diff import Change
 from ...targets.base import Key
 from ...targets.xdp import layout
@@ -120,7 +121,7 @@ class XdpKernel:
 
     # changes
 
-    def apply(self, changes: Sequence[Change]) -> list[str]:
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
         """Make `changes` true; returns warnings. Maps first, then programs; where all goes, the other way round."""
         if self._leftover is None:
             self.observe()
@@ -204,8 +205,8 @@ class XdpKernel:
 
     # programs
 
-    def _attach(self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]) -> list[str]:
-        warnings: list[str] = []
+    def _attach(self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]) -> list[Notice]:
+        warnings: list[Notice] = []
         loaded: dict[str, Fd] = {}
         for change in changes:
             _, hook, name = change.key
@@ -213,7 +214,8 @@ class XdpKernel:
             program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook) or self._load(hook, maps, loaded, bare)
             if hook in _FILES:
                 if name not in indices:
-                    warnings.append(f"{name}: no such interface; Services are not served there until the next apply")
+                    text = f"{name}: no such interface; Services are not served there until the next apply"
+                    warnings.append(Notice("xdp-interface", text))
                     continue
                 mode = XdpMode.GENERIC if change.new == _GENERIC else XdpMode.NATIVE
                 try:
@@ -221,7 +223,8 @@ class XdpKernel:
                 except KernelError as e:
                     if hook != "xdp":
                         raise KernelError(f"interface {name}: {e}") from e
-                    warnings.append(f"{name}: {change.new} XDP is refused ({e}); Services are served there by tc alone")
+                    text = f"{name}: {change.new} XDP is refused ({e}); Services are served there by tc alone"
+                    warnings.append(Notice("xdp-interface", text))
             else:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 (self.directory / _CGROUP_FILE).write_text(name)
