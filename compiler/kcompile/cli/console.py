@@ -51,15 +51,16 @@ def print_data(data: Any, form: str) -> None:
 
 def warn(notices: Iterable[Notice], *, every: bool = False) -> None:
     """Warnings, one line each with its id, on stderr; of one id at most _MOST unless `every`."""
-    from ..notices import Notice
+    from msgspec import structs
 
     by_id: dict[str, list[Notice]] = {}
     for notice in notices:
         by_id.setdefault(notice.id, []).append(notice)
-    for name, group in by_id.items():
+    for group in by_id.values():
         shown = group if every or len(group) <= _MOST else group[: _MOST - 1]
         if left := len(group) - len(shown):
-            shown = [*shown, Notice(name, f"and {left:,} more of these (-v shows all)")]
+            text = f"and {left:,} more of these (-v shows all)"
+            shown = [*shown, structs.replace(group[0], text=text, source="", object="", field="")]
         for notice in shown:
             click.echo(notice.line, err=True)
 

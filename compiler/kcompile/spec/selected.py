@@ -15,7 +15,6 @@ from .text import printable
 __all__ = ["Labelled"]
 
 _NEAR = 0.6  # SequenceMatcher's ratio from which two label values are likely meant to be one
-_NEAR_BESIDE = 0.5  # the same where another label is equal
 _COMPARISONS = 20_000  # of a selector with the labels of an object, in one input
 _LABELS = 4  # of a selector, in a message
 
@@ -95,7 +94,7 @@ def _likeness(selector: _Selector, labels: Mapping[str, str]) -> float:
             alike.append(SequenceMatcher(None, value, labels[key]).ratio())
     if missing > (1 if equal else 0):
         return 0
-    if any(ratio < (_NEAR_BESIDE if equal else _NEAR) for ratio in alike):
+    if any(ratio < _NEAR for ratio in alike):
         return 0
     return equal + sum(alike) / 2
 
