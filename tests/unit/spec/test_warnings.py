@@ -70,7 +70,7 @@ def test_several_workloads_are_counted():
     [
         ({"app": "web"}, {"app": "webb"}, "it selects app=web; Deployment web has app=webb"),
         ({"app": "web"}, {"app": "database"}, "nothing in the input has the labels app=web"),
-        ({"app": "web"}, {"name": "web"}, "nothing in the input has the labels app=web"),
+        ({"app": "web"}, {"k8s-app": "web"}, "nothing in the input has the labels app=web"),
         (
             {"app": "web", "tier": "frontend"},
             {"app": "web", "tier": "front-end"},
@@ -78,9 +78,9 @@ def test_several_workloads_are_counted():
         ),
         ({"app": "web", "tier": "front"}, {"app": "web"}, "it selects tier=front; Deployment web has no tier"),
         (
-            {"name": "alertmanager", "part-of": "stack"},
-            {"name": "blackbox", "part-of": "stack"},
-            "nothing in the input has the labels name=alertmanager,part-of=stack",
+            {"component": "alertmanager", "part-of": "stack"},
+            {"component": "blackbox", "part-of": "stack"},
+            "nothing in the input has the labels component=alertmanager,part-of=stack",
         ),
     ],
 )
