@@ -35,7 +35,7 @@ def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     request = options.Request(**shared)
     from .session import Session
 
-    if request.files:
+    if request.reads:
         _delete_services(request, output, dry_run, yes=yes)
         return
     with Session.at(request) as directory:

@@ -28,6 +28,7 @@ def _what(f: F) -> F:
         click.option("--netns", metavar="NAME", help="Take the addresses that were allocated for this network namespace."),
         options.cluster_domain,
         click.option("-f", "--filename", "files", multiple=True, required=True, metavar="PATH", help="Manifests, as for kcompile apply."),
+        options.recursive,
     ):
         f = option(f)
     return f
@@ -113,6 +114,7 @@ def _source(ttl: int, servers: tuple[str, ...], **shared: Any) -> Manifests:
     request = options.Request(**shared)
     return Manifests(
         paths=request.files,
+        recursive=request.recursive,
         state=str(allocations_path(request)),
         config=configuration(request),
         ttl=ttl,

@@ -42,8 +42,25 @@ class Request(msgspec.Struct, kw_only=True):
     domain: str | None = None
     max_input_bytes: int = 128 << 20
     allow_empty: bool = False
+    recursive: bool = False
+    kustomizations: tuple[str, ...] = ()
     quiet_warnings: tuple[str, ...] = ()
     verbose: bool = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether any manifests are named."""
+        return bool(self.files or self.kustomizations)
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """What `spec.load.load` takes of them."""
+        return {
+            "paths": self.files,
+            "recursive": self.recursive,
+            "kustomizations": self.kustomizations,
+            "max_bytes": self.max_input_bytes,
+        }
 
     def heard(self, notices: Iterable[Notice]) -> tuple[Notice, ...]:
         """The warnings that --quiet-warning leaves."""
@@ -92,9 +109,20 @@ service_ranges = _options(
 )
 """What the cluster gives to its Services."""
 
+recursive = click.option("-R", "--recursive", is_flag=True, help="Read the folders of a directory too.")
+
 specs = _options(
     click.option(
         "-f", "--filename", "files", multiple=True, metavar="PATH", help="Manifests: a YAML or JSON file, a directory, or - for stdin."
+    ),
+    recursive,
+    click.option(
+        "-k",
+        "--kustomize",
+        "kustomizations",
+        multiple=True,
+        metavar="DIR",
+        help="A directory for `kubectl kustomize`, which must be there.",
     ),
     place,
     click.option("--node", metavar="NAME", help="Which node this is: a Node object among the manifests, or just its name."),

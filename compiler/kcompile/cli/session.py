@@ -79,7 +79,7 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
     allocations = cluster_of(config, inventory.service_cidrs).allocate(inventory.services, before)
     complete(inventory)
     skipped = skipped_notices(inventory.skipped, each=request.verbose)
-    notices = [*skipped, *without_effect(inventory), *without_endpoints(inventory)]
+    notices = [*skipped, *inventory.warnings, *without_effect(inventory), *without_endpoints(inventory)]
     addresses: tuple[str, ...] = ()
     if on_node:
         from ..kernel.facts import interface_addresses

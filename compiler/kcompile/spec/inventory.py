@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ..notices import Notice
 from .objects import Deployment, Endpoints, EndpointSlice, Namespace, Node, Origin, Pod, Service, ServiceCIDR
 
 __all__ = ["Inventory", "Skipped", "Workload"]
@@ -31,7 +32,7 @@ class Workload(NamedTuple):
 class Inventory(msgspec.Struct):
     """The objects of one input; `skipped` notes those of other kinds, `workloads` what makes Pods, Deployments apart.
 
-    `sources` are the files that were read.
+    `sources` are the files that were read, `warnings` those of reading and checking.
     """
 
     services: list[Service] = []
@@ -45,3 +46,4 @@ class Inventory(msgspec.Struct):
     skipped: list[Skipped] = []
     sources: list[str] = []
     workloads: list[Workload] = []
+    warnings: list[Notice] = []
