@@ -9,6 +9,7 @@ import pytest
 from kcompile.spec.complete import complete
 from kcompile.spec.endpointless import without_endpoints
 from kcompile.spec.noeffect import without_effect
+from kcompile.spec.objects import Origin
 from kcompile.spec.skipped import skipped_notices
 
 from .make import endpoint, inventory, pod, service, slice_of
@@ -156,6 +157,16 @@ def test_what_is_skipped_is_counted_by_kind():
     ]
     (one,) = skipped_notices(found.skipped[:1])
     assert one.text == "skipped 1 object of kinds that are not used here: 1 ConfigMap"
+
+
+def test_many_files_of_a_directory_are_one_line():
+    found = inventory(*(thing("ConfigMap", f"c{i}") for i in range(4)), thing("Role", version="rbac.authorization.k8s.io/v1"))
+    many = [one._replace(origin=Origin(f"dir/{i}.yaml", 1)) for i, one in enumerate(found.skipped)]
+    few = [one._replace(origin=Origin(f"other/{i}.yaml", 1)) for i, one in enumerate(found.skipped[:3])]
+    assert [str(notice) for notice in skipped_notices([*many, *few])] == [
+        "dir: skipped 5 objects of kinds that are not used here, in 5 files: 4 ConfigMap, 1 Role",
+        *(f"other/{i}.yaml: skipped 1 object of kinds that are not used here: 1 ConfigMap" for i in range(3)),
+    ]
 
 
 def effects(*manifests):
