@@ -31,7 +31,8 @@ _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = {f"{_TAG}int", f"{_TAG}float", f"{_TAG}bool", f"{_TAG}null"}
 _TEXT_TAGS = {"!", f"{_TAG}str", f"{_TAG}timestamp"}
 _COLLECTION_TAGS = {None, "!", f"{_TAG}map", f"{_TAG}seq"}
-_MENDINGS = 100  # of one document
+_MENDINGS = 100  # of one document, each of which reads it once more
+_REREAD = 16 << 20  # characters, in all of them
 _DIRECTIVES = ("%", "...")
 _LINE = re.compile(r"\bline (\d+)(?=, column)")
 _FLOW_PLAIN = re.compile(r"(?::(?!\s)|[^\s:,?\[\]{}])+")
@@ -54,7 +55,7 @@ def _documents(data: bytes) -> Iterator[tuple[int, Any]]:
     number, aliased = 0, _Aliased()
     for piece in _pieces(data):
         try:
-            value = block_document(piece.text) if piece.text.isascii() else _UNREAD
+            value = block_document(piece.text)
         except NotPlain:
             value = _UNREAD
         if value is _UNREAD:
@@ -98,7 +99,7 @@ def event_documents(piece: Piece, before: int = 0, aliased: _Aliased | None = No
     text = f"---\n{piece.text}" if piece.marked else piece.text
     line = piece.line - piece.marked
     done = 0
-    for _ in range(_MENDINGS):
+    for _ in range(min(_MENDINGS, 1 + _REREAD // (len(text) + 1))):
         reader = _Reader(text.encode(), aliased or _Aliased())
         number = 0
         try:
@@ -119,7 +120,7 @@ def event_documents(piece: Piece, before: int = 0, aliased: _Aliased | None = No
             error.message = _moved(error.message, line)
             error.document = before + number
             raise
-    raise Wrong(f"more than {_MENDINGS} plain scalars that end in a colon", document=before + max(done, 1))
+    raise Wrong("too many plain scalars that end in a colon: put them in quotes", document=before + max(done, 1))
 
 
 def _mended(text: str, error: yaml.YAMLError) -> str | None:
