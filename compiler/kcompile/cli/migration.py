@@ -29,6 +29,9 @@ def _given(context: click.Context) -> Iterator[str]:
         if not given or name == "mode" or name in _ONLY_HERE:
             continue
         value = context.params[name]
+        if getattr(parameter, "is_flag", False) and value is True:
+            yield parameter.opts[0]
+            continue
         for one in value if isinstance(value, tuple) else (value,):
             # an option whose value may be left out takes it only after "="
             takes_next = not getattr(parameter, "_flag_needs_value", False)
