@@ -31,6 +31,7 @@ WARNINGS = {
     "xdp-interface": "an interface that mode xdp can't serve, or not with XDP",
     "health-port": "a health check port that something else listens on",
     "removal": "most of the node's Services go, and nobody was asked; --yes says that this is meant",
+    "connections-end": "open connections that a change of mode ends",
     "ipvs-lingers": "connections through mode ipvs that are still open after a change of mode",
     # other verbs
     "dns-stale": "dns serve goes on with the manifests as they were before",

@@ -156,7 +156,7 @@ class XdpKernel:
         self._forget_old_builds()
         return warnings
 
-    def _carry(self, writer: Writer) -> list[str]:
+    def _carry(self, writer: Writer) -> list[Notice]:
         """Take over connections that netfilter translates, if that is wanted; returns warnings."""
         if not self.carrying:
             return []
@@ -165,7 +165,7 @@ class XdpKernel:
             carrier.run()
         except KernelError as e:
             self.carrying = False
-            return [f"open connections through Services end with this change of mode ({e})"]
+            return [Notice("connections-end", f"open connections through Services end with this change of mode ({e})")]
         self.carried = list(carrier.carried.values())
         return []
 
