@@ -5,6 +5,8 @@ Ground floor: every layer may make one. `WARNINGS` and docs/reference/warnings.m
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 __all__ = ["WARNINGS", "Notice"]
@@ -23,16 +25,22 @@ WARNINGS = {
     "frontend-taken": "two Services claim one external address and port",
     "family-missing": "the node's kernel lacks IPv4 or IPv6 in this mode",
     "xdp-limit": "something that mode xdp leaves out, or does otherwise",
+    "ipvs-limit": "something that mode ipvs leaves out, or does otherwise",
     "ipvs-retiring": "Kubernetes is retiring mode ipvs",
     # the node
     "xdp-interface": "an interface that mode xdp can't serve, or not with XDP",
     "health-port": "a health check port that something else listens on",
+    "removal": "most of the node's Services go, and nobody was asked; --yes says that this is meant",
+    "connections-end": "open connections that a change of mode ends",
     "ipvs-lingers": "connections through mode ipvs that are still open after a change of mode",
     # other verbs
     "dns-stale": "dns serve goes on with the manifests as they were before",
     "lab": "something that a lab does otherwise than a cluster",
 }
 """Every id, and what it warns of."""
+
+_PREFIX = "kcompile: warning: "
+_LINE = re.compile(rf"{_PREFIX}(.*) \[([a-z0-9-]+)\]")
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +57,17 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.source, self.object, self.field, self.text) if part)
+
+    @property
+    def line(self) -> str:
+        """What is printed: the warning and, in brackets, its id."""
+        return f"{_PREFIX}{self} [{self.id}]"
+
+    @classmethod
+    def parse(cls, line: str) -> Notice | None:
+        """The warning that was printed as `line`, its parts in `text`; None for another line."""
+        match = _LINE.fullmatch(line)
+        return cls(match[2], match[1]) if match else None
 
     def data(self) -> dict[str, str]:
         """For ``-o json``: what is set, and the whole line as `message`."""

@@ -24,7 +24,10 @@ JUNK: list[Any] = [
     "fe80::1%eth0",
     "0.0.0.0/0", "10.0.0.0/99", "None", "ClusterIP", "IPv6", [], {}, [None], [[]], [{}], {"": ""}, {"a": None}, ["10.0.0.1"] * 3,
 ]  # fmt: skip
-SNIPPETS = [b"", b"[", b"{", b"- ", b"\n---\n", b"&a ", b"*a ", b": "]
+SNIPPETS = [
+    b"", b"[", b"{", b"- ", b"\n---\n", b"&a ", b"*a ", b": ", b",", b"\n\xef\xbb\xbf", b"{{ .x }}", b"[001:db8::]", b"|\n ", b"\n",
+    b"010.0.0.1", b"# ", b"\n- ",
+]  # fmt: skip
 CONFIG = {
     "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
     "kind": "KubeProxyConfiguration",
@@ -131,6 +134,11 @@ def with_a_key_twice(rng: random.Random, text: bytes) -> bytes:
     return text[:at] + rng.choice(keys or [b'"a": ']) + rng.choice([b"1, ", b"null, ", b"{}, "]) + text[at:]
 
 
+def flowing(objects: Any) -> bytes:
+    """Flow style, one document an object, as files that were joined: with a byte order mark in front of each."""
+    return b"\n---\n".join(b"\xef\xbb\xbf" + yaml.safe_dump(each, default_flow_style=True, width=4000).encode() for each in objects)
+
+
 def passes_or_is_refused(path: Path, config: Path | None = None) -> None:
     message = ""
     try:
@@ -157,9 +165,7 @@ def test_broken_objects(tmp_path_factory, rng: random.Random, as_yaml: bool):
 @settings(max_examples=150, deadline=None)
 def test_broken_bytes(tmp_path_factory, rng: random.Random, as_yaml: bool):
     objects = [*random_manifests(rng, 2), rng.choice(FORMS)]
-    text = bytearray(
-        (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
-    )
+    text = bytearray(written(objects, as_yaml) if rng.random() < 0.7 else flowing(objects))
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(text))
         text[at : at + rng.choice((0, 1, 1, 20))] = rng.choice([bytes([rng.randrange(256)]), *SNIPPETS])

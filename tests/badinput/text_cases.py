@@ -26,6 +26,11 @@ def _folder_with_one_bad(path: Path) -> None:
     (path / "b.json").write_bytes(b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {"ports": []}}')
 
 
+def _only_subfolders(path: Path) -> None:
+    (path / "base").mkdir(parents=True)
+    (path / "base" / "web.yaml").write_bytes(HEAD + b"spec: {ports: [{port: 80}]}\n")
+
+
 def _bomb() -> bytes:
     """A billion values out of ten lines (the "billion laughs")."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
@@ -44,6 +49,7 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ("empty-folder", "manifests", _empty_folder, ("manifests", "no .yaml, .yml or .json")),
     ("folder-with-a-bad-file", "manifests", _folder_with_one_bad, ("b.json", "Service default/api", "spec.ports")),
     ("huge-file", "huge.yaml", _sparse, ("huge.yaml", "209,715,200", "134,217,728")),
+    ("folder-of-folders", "manifests", _only_subfolders, ("manifests", "no .yaml, .yml or .json", "-R")),
     ("binary", "input.yaml", b"\x7fELF\x02\x01\x01\0\0\0\0", ("not a text file", "byte 7")),
     ("nul-inside", "input.yaml", HEAD + b"spec: {ports: [{port: 80, name: 'a\0b'}]}\n", ("NUL", "byte 102")),
     ("bad-utf8", "input.yaml", HEAD + b"spec: {externalName: \xff\xfe}\n", ("UTF-8", "byte")),
@@ -55,7 +61,28 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ("truncated-yaml-field", "input.yaml", HEAD + b"spec:\n  ports:\n  - na", ("Service demo/web", "spec.ports[0]", "mapping")),
     ("truncated-json", "input.json", b'{"apiVersion": "v1", "kind": "Service", "metadata": {"na', ("truncated",)),
     ("truncated-json-stream", "input.json", b'{"apiVersion": "v1", "kind": "X"}\n{"apiVersion": "v1"', ("document 2", "truncated")),
-    ("json-comma", "input.json", b'{"apiVersion": "v1",\n "kind": "X",\n}', ("line 3, column 1",)),
+    ("json-comma", "input.json", b'{"apiVersion": "v1",\n "kind": "X",\n,}', ("line 3, column 1",)),
+    ("flow-yaml-broken", "input.yaml", b"{apiVersion: v1, kind: Service, metadata: {name: web}\n", ("bad YAML at line 2",)),
+    ("json-then-broken-yaml", "input.json", b'{"apiVersion": "v1", "kind": "X"}\n{a: b: c}', ("document 2", "line 2, column 6")),
+    (
+        "helm-template",
+        "input.yaml",
+        b"apiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Release.Name }}\nspec:\n  ports: []\n",
+        ("unrendered template", "{{ .Release.Name }} in line 4", "helm template"),
+    ),
+    (
+        "helm-template-if",
+        "input.yaml",
+        b"{{- if .Values.enabled }}\napiVersion: v1\nkind: Service\n{{- end }}\n",
+        ("unrendered template", "{{- if .Values.enabled }} in line 1"),
+    ),
+    (
+        "helm-template-inside",
+        "input.yaml",
+        HEAD + b"spec:\n  ports:\n  - port: 80\n  {{- with .Values.x }}\n  x:\n    {{- toYaml . | nindent 4 }}\n",
+        ("unrendered template", "in line 7"),
+    ),
+    ("jinja-template", "input.yaml", b"{% for s in services %}\napiVersion: v1\n{% endfor %}\n", ("unrendered template", "{% for")),
     ("json-with-rubbish", "input.json", b'{"apiVersion": "v1", "kind": "X"} rubbish', ("document 2", "bad JSON")),
     ("json-array", "input.json", b"[]", ("mapping",)),
     ("json-lone-surrogate", "input.json", b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "\\ud800"}}', ("bad JSON",)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KernelError
+from ..notices import Notice
 from ..plan.diff import Change
 from ..targets.base import Key, Program
 from . import health, ipvs_timeouts, sysctl
@@ -50,7 +51,7 @@ class NodeResources:
             found[("health", check.port)] = check
         return found
 
-    def apply(self, changes: Sequence[Change], desired: Program) -> list[str]:
+    def apply(self, changes: Sequence[Change], desired: Program) -> list[Notice]:
         """Make `changes` true; returns warnings. Old values are on disk before anything is first touched.
 
         What is only put back is put back also where nothing can be written.
@@ -81,5 +82,5 @@ class NodeResources:
                 self.state.save(self.directory)
         return warnings
 
-    def _answer(self, desired: Program) -> list[str]:
+    def _answer(self, desired: Program) -> list[Notice]:
         return health.serve(self.directory, [value for key, value in desired.items() if key[0] == "health"])

@@ -23,7 +23,7 @@ class Skipped(NamedTuple):
 class Inventory(msgspec.Struct):
     """The objects of one input; `workloads` are what makes Pods besides Deployments.
 
-    `skipped` notes objects of other kinds, `sources` the files that were read.
+    `skipped` notes objects of other kinds, `sources` the files that were read, `warnings` those of reading and checking.
     """
 
     services: list[Service] = []

@@ -114,6 +114,7 @@ class ServiceSpec(_K8s):
     health_check_node_port: int = 0
     publish_not_ready_addresses: bool = False
     load_balancer_source_ranges: list[str] | None = None
+    load_balancer_ip: str | None = msgspec.field(default=None, name="loadBalancerIP")
     load_balancer_class: str | None = None
     allocate_load_balancer_node_ports: bool | None = None
     ip_families: list[str] | None = None

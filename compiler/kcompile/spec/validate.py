@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import SpecError
 from .check_endpoints import check_endpoints, check_slice
 from .check_others import check_namespace, check_node, check_pod, check_service_cidr, check_workload
 from .check_service import check_service
@@ -12,6 +13,7 @@ from .claims import Claims
 from .defaults import default_endpoints, default_pod, default_service, default_slice, default_workload
 from .gcpause import gc_paused
 from .inventory import Inventory
+from .legacy import leave_out_legacy
 
 __all__ = ["validate"]
 
@@ -21,7 +23,20 @@ def validate(inventory: Inventory) -> None:
     """Fill in the API's defaults, and raise the first problem, a SpecError or AllocationError.
 
     Kind by kind, in input order, conflicts last.
+
+    What an old API server let in and can be left out is (legacy.py), with a warning in `inventory`.
     """
+    try:
+        _check(inventory)
+    except SpecError:
+        notices = leave_out_legacy(inventory)
+        if not notices:
+            raise
+        inventory.warnings += notices
+        _check(inventory)
+
+
+def _check(inventory: Inventory) -> None:
     for service in inventory.services:
         default_service(service)
         check_service(service)
