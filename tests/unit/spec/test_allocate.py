@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcompile.errors import AllocationError, ConfigError
+from kcompile.errors import AllocationError, ConfigError, KernelError
 from kcompile.spec.addresses import network
 from kcompile.spec.allocate import allocate
 from kcompile.spec.state import AllocationState
@@ -242,9 +242,9 @@ def test_a_damaged_state_is_refused_and_named(text, tmp_path):
 def test_a_state_that_can_not_be_read_or_written(tmp_path):
     with pytest.raises(ConfigError, match="can't read"):
         AllocationState.load(str(tmp_path))
-    with pytest.raises(ConfigError, match="can't write"):
+    with pytest.raises(KernelError, match="can't be written"):
         AllocationState().save(str(tmp_path / "missing" / "state.json"))
-    with pytest.raises(ConfigError, match="can't write"):
+    with pytest.raises(KernelError, match="can't be written"):
         AllocationState().save(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

@@ -46,8 +46,8 @@ def test_the_service_is_compiled(tmp_path, file, service):
 
 def test_misspelt_fields_are_named(tmp_path):
     said = [
-        "Service web: spec.externalTrafficpolicy: unknown field, did you mean externalTrafficPolicy?",
-        "Service web: spec.ports[0].nodeport: unknown field, did you mean nodePort?",
+        "Service web: spec.externalTrafficpolicy: unknown field, did you mean externalTrafficPolicy? [unknown-field]",
+        "Service web: spec.ports[0].nodeport: unknown field, did you mean nodePort? [unknown-field]",
     ]
     for options in ([], ["--validate", "warn"]):
         result = compiled(tmp_path, "typo-silent.yaml", *options)
@@ -70,7 +70,7 @@ def test_a_key_twice_is_an_error_or_elsewhere_a_warning(tmp_path):
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Service web: spec.ports: duplicate key" in result.stderr
     result = compiled(tmp_path, "dup-in-skipped.yaml")
-    assert about_fields(result) == ["ReplicationController rc: spec.selector: duplicate key (line 4, column 39)"]
+    assert about_fields(result) == ["ReplicationController rc: spec.selector: duplicate key (line 4, column 39) [duplicate-key]"]
 
 
 def test_a_generated_name_is_the_same_again(tmp_path):
