@@ -2,19 +2,24 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled modules are kept, but out of the tree: an interpreter that compiles all of kcompile first takes twice as long to start.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+unexport PYTHONDONTWRITEBYTECODE
 
 PY := .venv/bin/python
 # Network namespaces need root. A user who isn't runs these through sudo; what they leave stays under .venv, out of the user's way.
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env CI='$(CI)' NO_COLOR='$(NO_COLOR)' PYTHONDONTWRITEBYTECODE=1 \
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env CI='$(CI)' NO_COLOR='$(NO_COLOR)' \
+    PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/root/pycache \
     HYPOTHESIS_STORAGE_DIRECTORY=.venv/root/hypothesis )
 PYTEST := $(AS_ROOT)$(PY) -m pytest $(if $(AS_ROOT),-o cache_dir=.venv/root/pytest)
 BENCH := $(AS_ROOT)$(PY)
-# make test ARGS='tests/unit -k plan'
+# make test ARGS='tests/unit -k plan'; ARGS=-n0 runs them one after the other
 ARGS ?=
+# a worker a CPU: tests/plugins/parallel.py
+SPREAD := -n auto
 COMPLETIONS := build/completion
 
-.PHONY: help demo test test-ipvs test-tcg lint format types check fuzz-xdp bench conformance shell-ipvs sessions completion setup setup-test clean
+.PHONY: help demo test test-changed test-ipvs test-tcg lint format types check fuzz-xdp bench conformance shell-ipvs sessions completion setup setup-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -27,7 +32,10 @@ demo: setup ## nginx in front of tomcat, on a cluster of network namespaces, in 
 	@$(AS_ROOT)$(PY) examples/nginx-tomcat/demo.py $(ARGS)
 
 test: setup-test lint types ## everything: style, types, and every test (ARGS='tests/unit -k plan' narrows it)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(SPREAD) $(ARGS)
+
+test-changed: setup-test lint types ## the tests that reach what is changed beside main, committed or not (ARGS='--list' only names them)
+	@$(AS_ROOT)env PYTHONPATH=tests $(PY) -m harness.changed --run $(SPREAD) $(ARGS)
 
 test-ipvs: setup-test ## of these, what has to do with mode ipvs
 	$(PYTEST) -k "ipvs" $(ARGS)
@@ -35,8 +43,8 @@ test-ipvs: setup-test ## of these, what has to do with mode ipvs
 test-tcg: setup-test ## mode ipvs among all others, in an emulated machine: some minutes more; needs qemu-system-x86
 	$(PYTEST) -m tcg $(ARGS)
 
-check: lint types ## what needs no root and takes seconds: style, types, unit and property tests
-	$(PY) -m pytest tests/unit tests/property $(ARGS)
+check: lint types ## what needs no root and takes a minute: style, types, unit and property tests
+	$(PY) -m pytest $(SPREAD) tests/unit tests/property $(ARGS)
 
 lint: setup-test ## ruff: rules and format
 	$(PY) -m ruff check .
@@ -50,7 +58,7 @@ types: setup-test ## mypy --strict
 	$(PY) -m mypy
 
 conformance: setup-test ## real packets, every flow case, every mode (ARGS='--mode nftables')
-	$(PYTEST) tests/conformance $(ARGS)
+	$(PYTEST) $(SPREAD) tests/conformance $(ARGS)
 
 shell-ipvs: setup-test ## a shell, as root, under a kernel with IPVS (ARGS='-w DIR' keeps what is written in DIR; '--machine tcg')
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=tests $(PY) -m uml --terminal --module ip_vs $(ARGS) -- bash -c \
@@ -82,6 +90,7 @@ clean-vagrant: ## remove the box, and the disks that killed virtual machines lef
 
 bench: setup-test ## every stage and peer, and connect latency: 20 minutes (ARGS='--scale 1000x10' is quicker), then a table
 	$(BENCH) -m pytest bench/suites -p no:cacheprovider --benchmark-only --benchmark-quiet --benchmark-json=bench/results/suites.json $(ARGS)
+	$(BENCH) -m pytest bench/trials -p no:cacheprovider
 	$(BENCH) -m kcompile_bench.latency --json bench/results/latency.json >/dev/null
 	@$(BENCH) -m kcompile_bench.report
 	@$(BENCH) -m kcompile_bench.baseline

@@ -61,6 +61,24 @@ def test_apply_refuses(case, node, tmp_path):
     assert ruleset(name) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-f", "https://example.com/web.yaml"], ("a URL is not fetched here", "curl -sSL https://example.com/web.yaml")),
+        (["-k", "FOLDER"], ("not a directory with a kustomization.yaml",)),
+        (["-R", "-f", "FOLDER"], ("no .yaml, .yml or .json file",)),
+    ],
+)
+def test_apply_refuses_paths(arguments, expected, node, tmp_path):
+    options, env, name = node
+    before = ruleset(name)
+    words = [word.replace("FOLDER", str(tmp_path)) for word in arguments]
+    done = CliRunner().invoke(main, ["apply", *options, *words], env=env)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert all(part in done.stderr for part in expected)
+    assert ruleset(name) == before
+
+
 def test_the_real_process_exits_with_2_too(node, tmp_path):
     options, env, _ = node
     path = tmp_path / "broken.yaml"

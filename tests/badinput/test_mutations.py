@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ from hypothesis import strategies as st
 from badinput.test_refused import check
 from harness.random_manifests import random_manifests
 from kcompile.errors import InputError
+from kcompile.spec.load import load
 
 JUNK: list[Any] = [
     None, True, 0, -1, 65536, 2**63, 10**30, 1.5, "", "0", "a b", "x;y", "\n", "\x1b", "é", "٨", "10.0.0.256", "::ffff:1.2.3.4",
     "fe80::1%eth0",
     "0.0.0.0/0", "10.0.0.0/99", "None", "ClusterIP", "IPv6", [], {}, [None], [[]], [{}], {"": ""}, {"a": None}, ["10.0.0.1"] * 3,
 ]  # fmt: skip
-SNIPPETS = [b"", b"[", b"{", b"- ", b"\n---\n", b"&a ", b"*a ", b": "]
+SNIPPETS = [
+    b"", b"[", b"{", b"- ", b"\n---\n", b"&a ", b"*a ", b": ", b",", b"\n\xef\xbb\xbf", b"{{ .x }}", b"[001:db8::]", b"|\n ", b"\n",
+    b"010.0.0.1", b"# ", b"\n- ",
+]  # fmt: skip
 CONFIG = {
     "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
     "kind": "KubeProxyConfiguration",
@@ -60,6 +65,40 @@ def configuration_texts(rng: random.Random) -> str:
             return yaml.safe_dump_all([broken(rng, KUBEADM), {"kind": "InitConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta4"}, CONFIG])
 
 
+FORMS = [
+    {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "foreign"}, "spec": {"template": {}}},
+    {
+        "apiVersion": "discovery.k8s.io/v1beta1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "old", "labels": {"kubernetes.io/service-name": "old"}},
+        "addressType": "IPv4",
+        "ports": [{"port": 8080, "name": ""}],
+        "endpoints": [{"addresses": ["10.244.9.5"], "topology": {"kubernetes.io/hostname": "node-a"}}],
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"generateName": "made-", "ownerReferences": [{"kind": "A", "uid": "1"}], "managedFields": [{"fieldsV1": {"f:a": {}}}]},
+        "spec": {"type": "", "ports": [{"port": 80.0, "protocol": "", "targetPort": "", "nodeport": 1}], "sessionAffinity": ""},
+    },
+    {
+        "apiVersion": "apps/v1beta1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "old"},
+        "spec": {
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}]}}
+        },
+    },
+    {
+        "apiVersion": "batch/v1beta1",
+        "kind": "CronJob",
+        "metadata": {"name": "old"},
+        "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {"containers": []}}}}},
+    },
+]
+"""Objects of other groups, of versions that were, without a name, with fields that nobody knows."""
+
+
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) inside `value`."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
@@ -86,10 +125,27 @@ def written(objects: Any, as_yaml: bool) -> bytes:
     return (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
 
 
+def with_a_key_twice(rng: random.Random, text: bytes) -> bytes:
+    """JSON or flow YAML with one more of some key, now and then."""
+    if rng.random() < 0.5:
+        return text
+    keys = re.findall(rb'"?[A-Za-z]+"?: ?', text)
+    at = rng.choice([match.end() for match in re.finditer(rb"\{", text)] or [0])
+    return text[:at] + rng.choice(keys or [b'"a": ']) + rng.choice([b"1, ", b"null, ", b"{}, "]) + text[at:]
+
+
+def flowing(objects: Any) -> bytes:
+    """Flow style, one document an object, as files that were joined: with a byte order mark in front of each."""
+    return b"\n---\n".join(b"\xef\xbb\xbf" + yaml.safe_dump(each, default_flow_style=True, width=4000).encode() for each in objects)
+
+
 def passes_or_is_refused(path: Path, config: Path | None = None) -> None:
     message = ""
     try:
-        check([str(path)], str(config) if config else None)
+        for validate in ("strict", "ignore"):
+            with contextlib.suppress(InputError):
+                load([str(path)], validate=validate)
+        check([str(path)], str(config) if config else None, "node-a")
     except InputError as error:
         message = str(error)
     assert message.isprintable(), message
@@ -99,19 +155,17 @@ def passes_or_is_refused(path: Path, config: Path | None = None) -> None:
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_broken_objects(tmp_path_factory, rng: random.Random, as_yaml: bool):
-    objects = broken(rng, random_manifests(rng, 3))
+    objects = broken(rng, [*random_manifests(rng, 2), *copy.deepcopy(FORMS)])
     path = tmp_path_factory.mktemp("input") / "input"
-    path.write_bytes(written(objects, as_yaml))
+    path.write_bytes(with_a_key_twice(rng, written(objects, as_yaml)))
     passes_or_is_refused(path)
 
 
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_broken_bytes(tmp_path_factory, rng: random.Random, as_yaml: bool):
-    objects = random_manifests(rng, 2)
-    text = bytearray(
-        (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
-    )
+    objects = [*random_manifests(rng, 2), rng.choice(FORMS)]
+    text = bytearray(written(objects, as_yaml) if rng.random() < 0.7 else flowing(objects))
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(text))
         text[at : at + rng.choice((0, 1, 1, 20))] = rng.choice([bytes([rng.randrange(256)]), *SNIPPETS])

@@ -22,13 +22,13 @@ from kcompile.spec.settings import settings
 from kcompile.spec.validate import validate
 
 
-def check(paths: list[str], config_path: str | None) -> None:
-    """Everything that happens to an input before anything looks at a kernel."""
+def check(paths: list[str], config_path: str | None, node: str | None = None) -> None:
+    """Everything that happens to an input before anything looks at a kernel. `node`: which it is, where the input has Nodes."""
     config = load_config(config_path) if config_path else Config()
     inventory = load(paths)
     validate(inventory)
     require_services(inventory)
-    found = settings(config, pick_node(inventory), inventory.service_cidrs)
+    found = settings(config, pick_node(inventory, node), inventory.service_cidrs)
     allocate(inventory.services, service_cidrs=found.service_cidrs, node_port_range=config.node_port_range)
     complete(inventory)
     service_ports(inventory)

@@ -26,6 +26,11 @@ def _folder_with_one_bad(path: Path) -> None:
     (path / "b.json").write_bytes(b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {"ports": []}}')
 
 
+def _only_subfolders(path: Path) -> None:
+    (path / "base").mkdir(parents=True)
+    (path / "base" / "web.yaml").write_bytes(HEAD + b"spec: {ports: [{port: 80}]}\n")
+
+
 def _bomb() -> bytes:
     """A billion values out of ten lines (the "billion laughs")."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
@@ -44,6 +49,7 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ("empty-folder", "manifests", _empty_folder, ("manifests", "no .yaml, .yml or .json")),
     ("folder-with-a-bad-file", "manifests", _folder_with_one_bad, ("b.json", "Service default/api", "spec.ports")),
     ("huge-file", "huge.yaml", _sparse, ("huge.yaml", "209,715,200", "134,217,728")),
+    ("folder-of-folders", "manifests", _only_subfolders, ("manifests", "no .yaml, .yml or .json", "-R")),
     ("binary", "input.yaml", b"\x7fELF\x02\x01\x01\0\0\0\0", ("not a text file", "byte 7")),
     ("nul-inside", "input.yaml", HEAD + b"spec: {ports: [{port: 80, name: 'a\0b'}]}\n", ("NUL", "byte 102")),
     ("bad-utf8", "input.yaml", HEAD + b"spec: {externalName: \xff\xfe}\n", ("UTF-8", "byte")),
@@ -55,7 +61,28 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ("truncated-yaml-field", "input.yaml", HEAD + b"spec:\n  ports:\n  - na", ("Service demo/web", "spec.ports[0]", "mapping")),
     ("truncated-json", "input.json", b'{"apiVersion": "v1", "kind": "Service", "metadata": {"na', ("truncated",)),
     ("truncated-json-stream", "input.json", b'{"apiVersion": "v1", "kind": "X"}\n{"apiVersion": "v1"', ("document 2", "truncated")),
-    ("json-comma", "input.json", b'{"apiVersion": "v1",\n "kind": "X",\n}', ("line 3, column 1",)),
+    ("json-comma", "input.json", b'{"apiVersion": "v1",\n "kind": "X",\n,}', ("line 3, column 1",)),
+    ("flow-yaml-broken", "input.yaml", b"{apiVersion: v1, kind: Service, metadata: {name: web}\n", ("bad YAML at line 2",)),
+    ("json-then-broken-yaml", "input.json", b'{"apiVersion": "v1", "kind": "X"}\n{a: b: c}', ("document 2", "line 2, column 6")),
+    (
+        "helm-template",
+        "input.yaml",
+        b"apiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Release.Name }}\nspec:\n  ports: []\n",
+        ("unrendered template", "{{ .Release.Name }} in line 4", "helm template"),
+    ),
+    (
+        "helm-template-if",
+        "input.yaml",
+        b"{{- if .Values.enabled }}\napiVersion: v1\nkind: Service\n{{- end }}\n",
+        ("unrendered template", "{{- if .Values.enabled }} in line 1"),
+    ),
+    (
+        "helm-template-inside",
+        "input.yaml",
+        HEAD + b"spec:\n  ports:\n  - port: 80\n  {{- with .Values.x }}\n  x:\n    {{- toYaml . | nindent 4 }}\n",
+        ("unrendered template", "in line 7"),
+    ),
+    ("jinja-template", "input.yaml", b"{% for s in services %}\napiVersion: v1\n{% endfor %}\n", ("unrendered template", "{% for")),
     ("json-with-rubbish", "input.json", b'{"apiVersion": "v1", "kind": "X"} rubbish', ("document 2", "bad JSON")),
     ("json-array", "input.json", b"[]", ("mapping",)),
     ("json-lone-surrogate", "input.json", b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "\\ud800"}}', ("bad JSON",)),
@@ -81,7 +108,43 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ("yaml-python-tag", "input.yaml", b"a: !!python/object/apply:os.system ['reboot']\n", ("tag", "python/object")),
     ("yaml-python-name", "input.yaml", b"a: !!python/name:os.system\n", ("tag", "python/name")),
     ("yaml-own-tag", "input.yaml", b"a: !secret b\n", ("tag", "!secret")),
-    ("yaml-same-key-twice", "input.yaml", HEAD + b"spec:\n  ports: []\n  ports: [{port: 80}]\n", ("line 6", '"ports"', "twice")),
+    (
+        "yaml-same-key-twice",
+        "input.yaml",
+        HEAD + b"spec:\n  ports: []\n  ports: [{port: 80}]\n",
+        ("Service demo/web", "spec.ports: duplicate key", "line 6"),
+    ),
+    (
+        "yaml-same-key-twice-in-a-list",
+        "input.yaml",
+        b"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: web, name: api}}\n",
+        ("Service api", "metadata.name: duplicate key", "line 4"),
+    ),
+    ("yaml-same-items-twice", "input.yaml", b"apiVersion: v1\nkind: List\nitems: []\nitems: []\n", ("items: duplicate key",)),
+    (
+        "json-same-key-twice",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [], "ports": [{"port": 80}]}}',
+        ("Service web", "spec.ports: duplicate key"),
+    ),
+    (
+        "json-same-label-twice",
+        "input.json",
+        b'{"apiVersion":"v1","kind":"Service","metadata":{"name":"web","labels":{"a":"b","a":"b"}},"spec":{"ports":[{"port":80}]}}',
+        ("Service web", "metadata.labels.a: duplicate key"),
+    ),
+    (
+        "json-same-kind-twice",
+        "input.json",
+        b'{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":{"ports":[{"port":80}]},"kind":"Secret"}',
+        ("web", "kind: duplicate key"),
+    ),
+    (
+        "json-same-items-twice",
+        "input.json",
+        b'{"apiVersion":"v1","kind":"List","items":[],"items":[]}',
+        ("items: duplicate key",),
+    ),
     ("yaml-key-is-a-list", "input.yaml", b"[a, b]: c\n", ("key",)),
     ("yaml-two-colons", "input.yaml", b"a: b: c\n", ("line 1, column 5",)),
     ("yaml-just-text", "input.yaml", b"hello\n", ("mapping",)),

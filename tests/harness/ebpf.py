@@ -21,14 +21,21 @@ from kcompile.targets.xdp.layout import SCHEMA
 
 from . import netns
 
-__all__ = ["bpffs", "cgroup", "leftovers", "programs", "remove_cgroup", "room", "surroundings"]
+__all__ = ["RUN", "bpffs", "cgroup", "leftovers", "objects", "programs", "remove_cgroup", "room", "surroundings"]
+
+RUN = "KCOMPILE_TESTS_RUN"
+"""The variable that names the folder of this run, which plugins/parallel.py makes."""
 
 _TCX = {"tcx/ingress": 46, "tcx/egress": 47}
 
 
 @functools.cache
-def _objects() -> Path:
-    """Compiled programs, shared by all tests of this process."""
+def objects() -> Path:
+    """Compiled programs, named by the hash of their source, shared by all tests of a run: its workers have one folder."""
+    if run := os.environ.get(RUN):
+        folder = Path(run) / "objects"
+        folder.mkdir(exist_ok=True)
+        return folder
     folder = Path(tempfile.mkdtemp(prefix="kctest-objects-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -52,7 +59,7 @@ def remove_cgroup(folder: Path) -> None:
 def bpffs(folder: Path) -> Iterator[Path]:
     """A bpffs at `folder`/bpf, and the cache of programs where a KCOMPILE_RUN_DIR of `folder`/run has it."""
     (folder / "run").mkdir(exist_ok=True)
-    (folder / "run" / "objects").symlink_to(_objects())
+    (folder / "run" / "objects").symlink_to(objects())
     place = folder / "bpf"
     place.mkdir()
     pins.mount(place)
@@ -91,7 +98,7 @@ def surroundings() -> Iterator[None]:
         own.mkdir()
         stack.callback(remove_cgroup, own)
         before = dict(os.environ)
-        os.environ |= {"KCOMPILE_BPF_DIR": str(place), "KCOMPILE_CGROUP": str(own), "KCOMPILE_CACHE_DIR": str(_objects())}
+        os.environ |= {"KCOMPILE_BPF_DIR": str(place), "KCOMPILE_CGROUP": str(own), "KCOMPILE_CACHE_DIR": str(objects())}
         try:
             yield
         finally:

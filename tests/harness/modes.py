@@ -104,14 +104,20 @@ def no_namespaces() -> str:
     return "" if shutil.which("ip") else "no ip command (iproute2)"
 
 
-@functools.cache
 def missing(mode: str) -> str:
     """Why `mode` can't run here; empty where it can."""
     if reason := no_namespaces():
         return reason
+    reason = _failure(_PROBES[mode])
+    return f"mode {mode} doesn't work here: {reason}" if reason else ""
+
+
+@functools.cache
+def _failure(probe: Callable[[str], None]) -> str:
+    """What the kernel says to `probe`; empty where that works. Asked once a process."""
     try:
         with netns.group(["probe"]) as names:
-            _PROBES[mode](names["probe"])
+            probe(names["probe"])
     except (OSError, RuntimeError, KernelError) as error:
-        return f"mode {mode} doesn't work here: {' '.join(str(error).split())[:300]}"
+        return " ".join(str(error).split())[:300]
     return ""

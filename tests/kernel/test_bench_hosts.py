@@ -16,6 +16,7 @@ from kcompile_bench.kit.hosts import HostsPlace, read_inventory
 from kcompile_bench.kit.netns_cluster import NetnsPlace
 from kcompile_bench.kit.results import Results
 
+pytestmark = pytest.mark.together("bench")
 SERVERS = ["10.130.0.5", "10.130.0.6"]
 
 

@@ -16,7 +16,7 @@ from kcompile_bench.kit.places import sweep_places
 from kcompile_bench.kit.results import FILE, Results
 from kcompile_bench.kit.scenario import PATHS
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.together("bench")]
 
 
 def left() -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from harness import modes
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.together("bench")]
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -1,7 +1,8 @@
 """Everything of an apply killed, in mode ipvs: a client never finds a live VIP without a real server, and the next apply repairs.
 
 An apply writes in a process of its own, which outlives the command (ADR 0005, test_kill.py). Here that process and all that it has
-started are killed too, ten times, at random moments of its work, which nothing but the order of its steps makes harmless.
+started are killed too, ten times, at random steps of its work (harness/steps.py counts them), which nothing but the order of those
+makes harmless.
 """
 
 import contextlib
@@ -12,15 +13,13 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import modes, netns
+from harness import modes, netns, steps
 from harness.topology import Topology
 from kcompile.kernel.drivers import driver_for
 from kcompile.kernel.ipvs import dummy, read
@@ -81,32 +80,19 @@ class Node:
         for number, text in enumerate(INPUTS):
             (folder / f"{number}.json").write_text(text)
 
-    def start(self, goal: int) -> subprocess.Popen[str]:
+    def start(self, goal: int, step: int = 0) -> subprocess.Popen[str]:
         files = ["-f", str(self.folder / f"{goal}.json"), "--node", "node-a", "--netns", self.topology.node]
-        command = [sys.executable, "-m", "kcompile", "apply", "--mode", "ipvs", *files]
-        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return steps.start("everything", step, self.folder / "steps", ["apply", "--mode", "ipvs", *files], self.environment)
 
     def apply(self, goal: int) -> str:
         process = self.start(goal)
-        text, _ = process.communicate(timeout=60)
+        text, _ = process.communicate(timeout=600)
         assert process.returncode == 0, text
         return text
 
     def observe(self) -> dict:
         with netns.enter(self.topology.node):
             return driver_for("ipvs", None, netns.run_directory(self.folder / "run", self.topology.node)).observe()
-
-
-def writer_of(process: subprocess.Popen[str]) -> int:
-    """The process in which `process`, an apply, writes: its child that leads a session."""
-    while process.poll() is None:
-        for entry in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                _, parent, _, session = entry.read_text().rpartition(")")[2].split()[:4]
-                if (parent, session) == (str(process.pid), entry.parent.name):
-                    return int(session)
-        time.sleep(0.002)
-    raise AssertionError("the apply ended without having been seen to write")
 
 
 @contextlib.contextmanager
@@ -199,33 +185,22 @@ def test_everything_killed_leaves_live_vips_served_and_is_repaired(tmp_path):
             programs.append(node.observe())
         assert [len(TARGET.frontends(program)) for program in programs] == [SERVICES, SERVICES]
         with Watch(topology) as watch:
-            process = node.start(0)
-            writer_of(process)
-            began = time.monotonic()
-            text, _ = process.communicate(timeout=60)
-            usual = time.monotonic() - began
-            assert process.returncode == 0, text
+            node.apply(0)
+            total = int((tmp_path / "steps").read_text())
             now, halfway = 0, 0
-            for attempt in range(4 * KILLS):
-                if attempt >= KILLS and halfway > 1:
-                    break
+            for _ in range(KILLS):
                 goal = 1 - now
                 watch.coming = EDGES[goal]
-                process = node.start(goal)
-                writer = writer_of(process)
-                time.sleep(rng.uniform(0.1, 1) * usual)
-                process.kill()
-                for kill in (os.killpg, os.kill):
-                    with contextlib.suppress(ProcessLookupError):
-                        kill(writer, signal.SIGKILL)
-                process.communicate()
+                process = node.start(goal, rng.randint(1, total))
+                text, _ = process.communicate(timeout=600)
+                assert process.returncode == -signal.SIGKILL, text
                 held = node.observe()
                 halfway += all(missing(held, program) for program in programs)
                 node.apply(goal)
                 assert missing(node.observe(), programs[goal]) == ()
                 now = goal
-        print(f"{watch.connections} connections, {watch.reads} reads, {halfway} kills halfway, writes take {usual:.2f} s")
+        print(f"{watch.connections} connections, {watch.reads} reads, {halfway} kills halfway, an apply takes {total} steps")
         assert watch.trouble == []
-        assert halfway > 1, "the kills came too late or too early"
+        assert halfway > 1, "the steps of a write are not where the kills were"
         assert watch.connections > KILLS
         assert watch.reads > KILLS

@@ -24,7 +24,10 @@ from uml.remote import FOLDER, Remote
 
 from .inside import Inside
 
+__all__ = ["MARKER", "kind_of_machine"]
+
 MARKER = "ipvs_kernel"
+OUTSIDE = "tests-outside-of-machines"
 PATIENCE = {"uml": 300.0, "tcg": 1200.0}
 
 
@@ -57,7 +60,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     folder = os.environ.pop(FOLDER, None)  # a pytest that a test starts is on its own
-    config.pluginmanager.register(Inside(config, Path(folder)) if folder else Outside(config))
+    if folder:
+        config.pluginmanager.register(Inside(config, Path(folder)))
+    else:
+        config.pluginmanager.register(Outside(config), OUTSIDE)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -68,6 +74,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("tcg")
 
 
+def kind_of_machine(item: pytest.Item) -> str:
+    """The kind of machine that `item` has to run in; empty for the one that it is in."""
+    outside = item.config.pluginmanager.get_plugin(OUTSIDE)
+    return outside.machine_of(item) if outside else ""
+
+
 class Outside:
     """A plugin of a pytest that was started as usual."""
 
@@ -76,6 +88,7 @@ class Outside:
         self._where: str = config.getoption("machine")
         self._uml, self._instead = bootable("uml")
         self._remotes: dict[str, Remote] = {}
+        self._items: list[pytest.Item] = []
 
     def machine_of(self, item: pytest.Item) -> str:
         """The kind of machine that `item` has to run in; empty for this one."""
@@ -101,21 +114,34 @@ class Outside:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Start machines now, if there is a CPU for them beside the one that is busy here; the others start with their first test."""
+        """Start machines now, if there is a CPU for them beside the one that is busy here; the others start with their first test.
+
+        A worker of pytest-xdist learns only then which tests are its own (plugins/parallel.py).
+        """
         if session.config.option.collectonly or (session.testsfailed and not session.config.option.continue_on_collection_errors):
             return
-        patience = session.config.getoption("machine_patience")
-        for kind in KINDS:
-            if chosen := [item for item in session.items if self.machine_of(item) == kind]:
-                self._remotes[kind] = Remote(kind, chosen, session.config, patience or PATIENCE[kind])
-        for remote in list(self._remotes.values())[: len(os.sched_getaffinity(0)) - 1]:
-            remote.start()
+        self._items = session.items
+        if hasattr(session.config, "workerinput"):
+            return
+        kinds = [kind for kind in KINDS if any(self.machine_of(item) == kind for item in session.items)]
+        for kind in kinds[: len(os.sched_getaffinity(0)) - 1]:
+            self._remote(kind).start()
+
+    def _remote(self, kind: str, first: pytest.Item | None = None) -> Remote:
+        """The machine of `kind`, for its tests from `first` on."""
+        if kind not in self._remotes:
+            begin = self._items.index(first) if first else 0
+            chosen = [item for item in self._items[begin:] if self.machine_of(item) == kind]
+            patience = self._config.getoption("machine_patience") or PATIENCE[kind]
+            self._remotes[kind] = Remote(kind, chosen, self._config, patience)
+        return self._remotes[kind]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        remote = self._remotes.get(self.machine_of(item))
-        if remote is None:
+        kind = self.machine_of(item)
+        if not kind:
             return None
+        remote = self._remote(kind, item)
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in remote.reports(item):
             item.ihook.pytest_runtest_logreport(report=report)

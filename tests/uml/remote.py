@@ -30,6 +30,11 @@ FOLDER = "KCOMPILE_TESTS_INSIDE"
 POLL = 0.05
 
 
+def _in_one_process(config: pytest.Config) -> list[str]:
+    """The option against workers of pytest-xdist: a machine has one CPU."""
+    return ["-n0"] if config.pluginmanager.hasplugin("xdist") else []
+
+
 class Remote:
     """One machine that runs `items`; `reports` gives what the inner pytest reported of each, as it comes."""
 
@@ -50,7 +55,7 @@ class Remote:
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
         }  # a machine's file is soon gone
         self._machine = Machine(
-            [sys.executable, "-m", "pytest", *map(str, config.invocation_params.args)],
+            [sys.executable, "-m", "pytest", *map(str, config.invocation_params.args), *_in_one_process(config)],
             kind=kind,
             writable=[self._folder],
             directory=config.invocation_params.dir,

@@ -13,7 +13,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CI"
 SETTINGS = f"""\
 [pytest]
 pythonpath = {TESTS}
-addopts = -p plugins.machines -p no:cacheprovider
+addopts = -p plugins.machines -p plugins.parallel -p no:cacheprovider
 markers =
     ipvs_kernel: x
     kernel: x
@@ -95,9 +95,13 @@ def lines(text: str, *words: str) -> list[str]:
 needs_a_machine = pytest.mark.skipif(Path("/proc/net/ip_vs").exists(), reason="this kernel has IPVS: nothing goes elsewhere")
 
 
+on_workers = pytest.mark.parametrize("workers", ["-n0", "-n2"])
+
+
 @needs_a_machine
-def test_tests_of_a_machine_are_reported_as_usual(tmp_path: Path):
-    code, text = run_pytest(tmp_path, MIXED)
+@on_workers
+def test_tests_of_a_machine_are_reported_as_usual(tmp_path: Path, workers: str):
+    code, text = run_pytest(tmp_path, MIXED, workers)
     assert code == 1, text
     assert "1 failed, 5 passed, 1 skipped, 1 error in" in text
     assert sorted(lines(text, "PASSED")) == [
@@ -125,8 +129,9 @@ def test_options_that_end_early_and_select(tmp_path: Path):
 
 
 @needs_a_machine
-def test_a_crash_fails_the_tests_that_the_machine_held(tmp_path: Path):
-    code, text = run_pytest(tmp_path, CRASH)
+@on_workers
+def test_a_crash_fails_the_tests_that_the_machine_held(tmp_path: Path, workers: str):
+    code, text = run_pytest(tmp_path, CRASH, workers)
     assert code == 1
     assert "2 failed, 1 passed" in text
     assert "test_sample.py::test_crash was running in a machine (uml) that ended" in text

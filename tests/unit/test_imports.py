@@ -3,47 +3,17 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from harness.imports import ROOT, imports, module_name
+
 PACKAGE = ROOT / "compiler" / "kcompile"
 TARGETS = ("iptables", "nftables", "ipvs", "xdp")
 SLOW = ("pyroute2", "iptc", "bcc", "matplotlib", "scipy", "numpy", "dns")
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports(source: str, module: str, is_package: bool, top_level_only: bool = False) -> set[str]:
-    """Every dotted name that `source` imports, relative ones resolved. `from a import b` gives both `a` and `a.b`."""
-    package = module.split(".") if is_package else module.split(".")[:-1]
-    found: set[str] = set()
-    pending: list[ast.AST] = [ast.parse(source)]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            found.add(origin)
-            found.update(f"{origin}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module", "__import__"):
-            found.update(arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
-        if top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        if top_level_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            pending.extend(node.orelse)
-            continue
-        pending.extend(ast.iter_child_nodes(node))
-    return found
-
-
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {module_name(path, PACKAGE.parent): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imported_by(module: str, top_level_only: bool = False) -> set[str]:

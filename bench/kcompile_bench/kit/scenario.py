@@ -6,6 +6,7 @@ measure in one group; it runs rounds, and a round holds one block of each condit
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -94,6 +95,7 @@ class Condition(NamedTuple):
     path: str
     position: str
 
+    @functools.cache  # noqa: B019 (there are few, and they are asked for in every block of every figure)
     def __str__(self) -> str:
         return "/".join(part for part in self if part)
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from . import options
 from .console import Progress, echo, print_data, warn
@@ -15,6 +16,8 @@ from .plan import headline, print_plan
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..notices import Notice
+    from ..plan import Plan
     from .session import Prepared
 
 __all__ = ["command"]
@@ -41,50 +44,59 @@ def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     request = options.Request(**shared)
     progress = Progress()
     started = time.monotonic()
+    told: tuple[Notice, ...] = ()
     specs = read_specs(request, progress, on_node=True)
     with Session.at(request) as directory:
         ready = Prepared.make(request, specs, directory, progress)
-        warn(ready.plan.warnings)
         if ready.compiled.mode == "ipvs" and (ready.applied is None or ready.applied.mode != "ipvs"):
-            warn([retiring(click.get_current_context())])
+            told = request.heard([retiring(click.get_current_context())])
+        warn((*ready.plan.warnings, *told), every=request.verbose)
         if dry_run != "none":
             if dry_run == "kernel":
                 ready.session.driver.check(ready.plan.scripts, ready.session.desired)
             progress.done()
-            print_plan(ready.session, ready.plan, output)
+            print_plan(ready.session, _saying(ready.plan, told), output)
             return
         removal = ready.session.removal(ready.plan, ready.compiled.dataplane)
         progress.done()
         unanswered = must_ask(removal, yes=yes)
         if not unanswered:
-            _commit(ready, directory, progress)
+            told += _commit(ready, directory, progress)
     if unanswered:  # without the lock: others don't wait for a person
         asked = time.monotonic()
         ask(removal)
         started += time.monotonic() - asked
         with Session.at(request) as directory:
             ready = ready.again(directory, progress)
-            _commit(ready, directory, progress)
+            told += _commit(ready, directory, progress)
     progress.done()
-    _report(ready, output, time.monotonic() - started)
+    _report(ready, _saying(ready.plan, told), output, time.monotonic() - started)
 
 
-def _commit(ready: Prepared, directory: Path, progress: Progress) -> None:
-    """Write everything, the allocations first. Under the lock."""
+def _saying(plan: Plan, told: tuple[Notice, ...]) -> Plan:
+    """`plan` with the warnings that aren't its own."""
+    return msgspec.structs.replace(plan, warnings=plan.warnings + told)
+
+
+def _commit(ready: Prepared, directory: Path, progress: Progress) -> tuple[Notice, ...]:
+    """Write everything, the allocations first; the warnings of that. Under the lock."""
     from ..kernel.remember import remember
 
     ready.compiled.keep_allocations()
+    told: tuple[Notice, ...] = ()
     with remember(directory, ready.session.driver.name, ready.compiled.dataplane) as applied:
         if ready.plan.empty:
             applied.commit()
         else:
-            warn(ready.session.commit(ready.plan, ready.compiled.dataplane, progress, then=applied.commit))
+            told = ready.session.commit(ready.plan, ready.compiled.dataplane, progress, then=applied.commit)
+            warn(told, every=ready.session.request.verbose)
+    return told
 
 
-def _report(ready: Prepared, output: str, seconds: float) -> None:
+def _report(ready: Prepared, plan: Plan, output: str, seconds: float) -> None:
     from ..plan.render import plan_data, service_lines
 
-    plan, target = ready.plan, ready.session.driver.target
+    target = ready.session.driver.target
     if output != "text":
         print_data({**plan_data(plan, target, with_script=False), "applied": not plan.empty, "seconds": round(seconds, 3)}, output)
     elif plan.empty:

@@ -37,7 +37,7 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     program = target.lower(compiled.dataplane)
     plan = make_plan(target, compiled.mode, {}, program, {}, lower_node(compiled.dataplane, compiled.mode))
     progress.done()
-    warn(compiled.warnings)
+    warn(compiled.warnings, every=request.verbose)
     if dry_run == "kernel":
         from ..kernel import netns
         from ..kernel.drivers import driver_for
@@ -48,7 +48,8 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     if output != "text":
         data = plan_data(plan, target, with_script=False)
         resources = [{"resource": c["resource"], "value": c["new"], "text": c["text"]} for c in data["changes"]]
-        print_data({"mode": plan.mode, "resources": resources}, output)
+        warnings = [notice.data() for notice in compiled.warnings]
+        print_data({"mode": plan.mode, "resources": resources, "warnings": warnings}, output)
         return
     for change in plan.node:
         kind, name = change.key.parts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import KcompileError
+from ..notices import Notice
 from .console import warn
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def must_ask(removal: Removal, *, yes: bool) -> bool:
     if not yes and _on_terminal():
         return True
     if not yes or sys.stderr.isatty():
-        warn([str(removal)])
+        warn([Notice("removal", str(removal))])
     return False
 
 

@@ -6,13 +6,19 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ..notices import Notice
 
 __all__ = ["Progress", "coloured", "echo", "print_data", "table", "warn"]
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
+
+# Warnings of one id that are shown, a line each, before only their number is.
+_MOST = 20
 
 
 def coloured() -> bool:
@@ -43,10 +49,20 @@ def print_data(data: Any, form: str) -> None:
         click.echo(yaml.safe_dump(data, sort_keys=False, width=200), nl=False)
 
 
-def warn(lines: Iterable[str]) -> None:
-    """Warnings, one line each, on stderr."""
-    for line in lines:
-        click.echo(f"kcompile: warning: {line}", err=True)
+def warn(notices: Iterable[Notice], *, every: bool = False) -> None:
+    """Warnings, one line each with its id, on stderr; of one id at most _MOST unless `every`."""
+    from msgspec import structs
+
+    by_id: dict[str, list[Notice]] = {}
+    for notice in notices:
+        by_id.setdefault(notice.id, []).append(notice)
+    for group in by_id.values():
+        shown = group if every or len(group) <= _MOST else group[: _MOST - 1]
+        if left := len(group) - len(shown):
+            text = f"and {left:,} more of these (-v shows all)"
+            shown = [*shown, structs.replace(group[0], text=text, source="", object="", field="")]
+        for notice in shown:
+            click.echo(notice.line, err=True)
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

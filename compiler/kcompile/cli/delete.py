@@ -37,7 +37,7 @@ def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     request = options.Request(**shared)
     from .session import Session
 
-    if request.files:
+    if request.reads:
         _delete_services(request, output, dry_run, yes=yes)
         return
     with Session.at(request) as directory:
@@ -145,7 +145,9 @@ def _delete_everything(request: options.Request, directory: Path, output: str, d
         _show(session, plan, output, dry_run, progress)
         return
     if not plan.empty:
-        warn(session.commit(plan, nothing, progress, keep_connections=False))
+        told = session.commit(plan, nothing, progress, keep_connections=False)
+        plan = msgspec.structs.replace(plan, warnings=plan.warnings + told)
+        warn(told)
     applied = recall(directory)
     if not left or (applied is not None and applied.mode == session.driver.name):
         forget(directory)

@@ -28,6 +28,7 @@ def _what(f: F) -> F:
         click.option("--netns", metavar="NAME", help="Take the addresses that were allocated for this network namespace."),
         options.cluster_domain,
         click.option("-f", "--filename", "files", multiple=True, required=True, metavar="PATH", help="Manifests, as for kcompile apply."),
+        options.recursive,
     ):
         f = option(f)
     return f
@@ -81,6 +82,7 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
     from ..dns.serve import serve as run
     from ..errors import ConfigError
     from ..kernel import netns
+    from ..notices import Notice
 
     for text in listen:
         try:
@@ -88,7 +90,7 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
         except ValueError:
             raise ConfigError(f"--listen {text}: not an IP address") from None
     source = _source(**shared)
-    server = Server(source, lambda message: warn([message]))
+    server = Server(source, lambda message: warn([Notice("dns-stale", message)]))
 
     def ready() -> None:
         click.echo(f"Serving {len(server.records):,} records of {server.records.domain.rstrip('.')} on {', '.join(listen)}, port {port}.")
@@ -112,6 +114,7 @@ def _source(ttl: int, servers: tuple[str, ...], **shared: Any) -> Manifests:
     request = options.Request(**shared)
     return Manifests(
         paths=request.files,
+        recursive=request.recursive,
         state=str(allocations_path(request)),
         config=configuration(request),
         ttl=ttl,

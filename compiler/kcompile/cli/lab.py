@@ -31,7 +31,21 @@ _KINDS = ("Deployment", "Service", "ConfigMap", "Secret", "Namespace", "Endpoint
 
 def _files(required: bool) -> Callable[[F], F]:
     text = "Manifests: a YAML or JSON file, a directory, or - for stdin."
-    return click.option("-f", "--filename", "files", multiple=True, required=required, metavar="PATH", help=text)
+    files = click.option("-f", "--filename", "files", multiple=True, required=required, metavar="PATH", help=text)
+    return lambda f: files(options.recursive(f))
+
+
+def _expanded(files: tuple[str, ...], recursive: bool) -> tuple[str, ...]:
+    """`files`, the directories among them as all that is below them where `recursive`."""
+    from ..errors import SpecError
+    from ..spec import reader
+
+    if not recursive:
+        return files
+    try:
+        return tuple(reader.files(files, recursive=True))
+    except reader.Unreadable as error:
+        raise SpecError(error.message, source=error.source) from None
 
 
 @click.group("lab")
@@ -57,6 +71,7 @@ def command() -> None:
 def up(
     name: str,
     files: tuple[str, ...],
+    recursive: bool,
     quiet: bool,
     images: str | None,
     config: str | None,
@@ -83,7 +98,7 @@ def up(
         config=Path(config).read_text() if config else "",
         images=read_images(images) if images else {},
     )
-    lab = Lab.up(name, files, wanted, _caller(quiet))
+    lab = Lab.up(name, _expanded(files, recursive), wanted, _caller(quiet))
     if not quiet:
         click.echo(f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status")
 
@@ -119,14 +134,14 @@ def status(name: str, output: str) -> None:
 @_mode
 @_images
 @_quiet
-def apply(name: str, files: tuple[str, ...], mode: str | None, images: str | None, quiet: bool) -> None:
+def apply(name: str, files: tuple[str, ...], recursive: bool, mode: str | None, images: str | None, quiet: bool) -> None:
     """Add or change objects, as kubectl apply; with --mode, give every node rules of that mode."""
     from ..lab.images import read_images
 
     if not files and not mode:
         raise click.UsageError("nothing to do: give manifests with -f, or a --mode")
     with _open(name, quiet) as lab:
-        lab.apply(files, mode, read_images(images) if images else None)
+        lab.apply(_expanded(files, recursive), mode, read_images(images) if images else None)
 
 
 @command.command()
@@ -136,7 +151,9 @@ def apply(name: str, files: tuple[str, ...], mode: str | None, images: str | Non
 @_name
 @_namespace
 @_quiet
-def delete(kind: str | None, names: tuple[str, ...], files: tuple[str, ...], name: str, namespace: str | None, quiet: bool) -> None:
+def delete(
+    kind: str | None, names: tuple[str, ...], files: tuple[str, ...], recursive: bool, name: str, namespace: str | None, quiet: bool
+) -> None:
     """Remove objects: those of manifests (-f), or of a KIND by NAMES."""
     from ..errors import InputError
     from ..lab.manifests import read_manifests
@@ -145,7 +162,8 @@ def delete(kind: str | None, names: tuple[str, ...], files: tuple[str, ...], nam
         raise click.UsageError("say what to delete: -f PATH, or KIND NAME")
     with _open(name, quiet) as lab:
         if files:
-            keys = [manifest.key for manifest in read_manifests(files)[0] if not manifest.key.startswith("Node/")]
+            manifests, _ = read_manifests(_expanded(files, recursive))
+            keys = [manifest.key for manifest in manifests if not manifest.key.startswith("Node/")]
         else:
             found = next((k for k in _KINDS if str(kind).lower() in (k.lower(), k.lower() + "s")), None)
             if found is None:
@@ -248,7 +266,7 @@ def down(name: str, every: bool, quiet: bool) -> None:
 def _caller(quiet: bool) -> Caller:
     from ..lab.lab import Caller
 
-    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda line: warn([line]), kcompile=_kcompile)
+    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda notice: warn([notice]), kcompile=_kcompile)
 
 
 def _kcompile(words: Sequence[str]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import difflib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+
+if TYPE_CHECKING:
+    from ..notices import Notice
 
 __all__ = ["Request", "cluster_domain", "configuration", "dry_run", "output", "place", "service_ranges", "specs", "yes"]
 
@@ -38,6 +42,41 @@ class Request(msgspec.Struct, kw_only=True):
     domain: str | None = None
     max_input_bytes: int = 128 << 20
     allow_empty: bool = False
+    validate: str = "warn"
+    recursive: bool = False
+    kustomizations: tuple[str, ...] = ()
+    quiet_warnings: tuple[str, ...] = ()
+    verbose: bool = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether any manifests are named."""
+        return bool(self.files or self.kustomizations)
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """What `spec.load.load` takes of them."""
+        return {
+            "paths": self.files,
+            "recursive": self.recursive,
+            "kustomizations": self.kustomizations,
+            "max_bytes": self.max_input_bytes,
+            "validate": {"true": "strict", "false": "ignore"}.get(self.validate, self.validate),
+        }
+
+    def heard(self, notices: Iterable[Notice]) -> tuple[Notice, ...]:
+        """The warnings that --quiet-warning leaves."""
+        return tuple([notice for notice in notices if notice.id not in self.quiet_warnings])
+
+
+def _known(context: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001
+    """The ids of --quiet-warning; a usage error names those that are near an unknown one."""
+    from ..notices import WARNINGS
+
+    for unknown in set(ids).difference(WARNINGS):
+        near = difflib.get_close_matches(unknown, WARNINGS, n=3) or sorted(WARNINGS)
+        raise click.BadParameter(f"no warning has the id {unknown!r}; there is {', '.join(near)}")
+    return ids
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -72,9 +111,20 @@ service_ranges = _options(
 )
 """What the cluster gives to its Services."""
 
+recursive = click.option("-R", "--recursive", is_flag=True, help="Read the folders of a directory too.")
+
 specs = _options(
     click.option(
         "-f", "--filename", "files", multiple=True, metavar="PATH", help="Manifests: a YAML or JSON file, a directory, or - for stdin."
+    ),
+    recursive,
+    click.option(
+        "-k",
+        "--kustomize",
+        "kustomizations",
+        multiple=True,
+        metavar="DIR",
+        help="A directory for `kubectl kustomize`, which must be there.",
     ),
     place,
     click.option("--node", metavar="NAME", help="Which node this is: a Node object among the manifests, or just its name."),
@@ -91,8 +141,19 @@ specs = _options(
     click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),
     service_ranges,
     click.option("--pod-cidr", "pod_cidrs", metavar="CIDR[,CIDR]", help="Addresses of pods: what comes from there is local."),
+    click.option(
+        "--validate",
+        is_flag=False,
+        flag_value="strict",
+        default="warn",
+        metavar="strict|warn|ignore",
+        type=click.Choice(["strict", "warn", "ignore", "true", "false"]),
+        help="What a field is that the API doesn't have: an error, a warning (the default), or nothing.",
+    ),
     click.option("--max-input-bytes", type=click.IntRange(min=1), default=128 << 20, help="Refuse larger files (128 MiB)."),
     click.option("--allow-empty", is_flag=True, help="Take an input without any Service for what is meant. Default: it is an error."),
+    click.option("--quiet-warning", "quiet_warnings", multiple=True, metavar="ID", callback=_known, help="Drop the warnings of this id."),
+    click.option("-v", "--verbose", is_flag=True, help="Show every warning, and each object that is skipped."),
 )
 """What to compile, and for which node."""
 

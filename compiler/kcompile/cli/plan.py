@@ -79,7 +79,7 @@ def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -
         raise SystemExit(1) from None
     finally:
         progress.done()
-    warn(plan.warnings)
+    warn(plan.warnings, every=session.request.verbose)
     print_plan(session, plan, output)
     if detailed_exitcode and not plan.empty:
         raise SystemExit(2)
@@ -101,7 +101,7 @@ def diff_command(output: str, dry_run: str, **shared: Any) -> None:  # noqa: ARG
         raise SystemExit(max(e.exit_code, 2)) from None
     finally:
         progress.done()
-    warn(plan.warnings)
+    warn(plan.warnings, every=session.request.verbose)
     if output != "text":
         print_data(plan_data(plan, session.driver.target, with_script=False)["changes"], output)
     else:

@@ -14,6 +14,7 @@ import msgspec
 from ..errors import ConfigError, InputError, KcompileError, KernelError
 from ..ir.model import Dataplane
 from ..ir.node import Xdp
+from ..notices import Notice
 from ..program import Program
 from ..targets.base import FrontendView, Target
 from .console import Progress
@@ -41,7 +42,7 @@ class Compiled(msgspec.Struct, kw_only=True):
 
     dataplane: Dataplane
     mode: str
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
     allocated_before: Any
     allocations: Any
     allocations_path: Path
@@ -70,9 +71,12 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
     from ..spec.cluster import cluster_of
     from ..spec.complete import complete
     from ..spec.convert import service_ports
+    from ..spec.endpointless import without_endpoints
     from ..spec.hosts import known_hosts
     from ..spec.node import node_facts
+    from ..spec.noeffect import without_effect
     from ..spec.settings import settings
+    from ..spec.skipped import skipped_notices
     from ..spec.state import AllocationState
 
     progress.step("compiling")
@@ -82,7 +86,9 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
     path = allocations_path(request)
     before = AllocationState.load(str(path))
     allocations = cluster_of(config, inventory.service_cidrs).allocate(inventory.services, before)
-    notes = complete(inventory)
+    complete(inventory)
+    skipped = skipped_notices(inventory.skipped, each=request.verbose)
+    notices = [*skipped, *inventory.warnings, *without_effect(inventory), *without_endpoints(inventory)]
     addresses: tuple[str, ...] = ()
     if on_node:
         from ..kernel.facts import interface_addresses
@@ -101,7 +107,7 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
                 raise ConfigError(f"--cgroup: {cgroup} is not a directory of a cgroup2")
             facts = msgspec.structs.replace(facts, links=links())
     ports = service_ports(inventory)
-    limited: list[str] = []
+    limited: list[Notice] = []
     if mode == "ipvs":
         ports, limited = without_occupied(ports, known_hosts(inventory), {*facts.addresses, *facts.interfaces})
     dataplane = resolve(ports, facts, run_settings)
@@ -113,11 +119,11 @@ def compile_specs(specs: Specs, request: Request, progress: Progress, *, on_node
         from ..targets.xdp import limits
 
         limited = limits(dataplane)
-    skipped = [f"{s.origin.source}: {s.kind} {s.name}: not a kind that kcompile reads; skipped" for s in inventory.skipped]
+    unused = [Notice("config", text) for text in config.warnings]
     return Compiled(
         dataplane=dataplane,
         mode=mode,
-        warnings=(*config.warnings, *skipped, *notes, *dataplane.warnings, *limited),
+        warnings=request.heard((*unused, *notices, *dataplane.notices, *limited)),
         allocated_before=before,
         allocations=allocations,
         allocations_path=path,
@@ -234,7 +240,7 @@ class Session:
             others = stray_rules(driver) + others
         return cls(request, driver, others, NodeResources(directory))
 
-    def plan(self, dataplane: Dataplane, warnings: tuple[str, ...], progress: Progress, *, keep_connections: bool = True) -> Plan:
+    def plan(self, dataplane: Dataplane, warnings: tuple[Notice, ...], progress: Progress, *, keep_connections: bool = True) -> Plan:
         """What makes this node run `dataplane`.
 
         `keep_connections`: what open connections need stays when the last Service of their IP version goes.
@@ -242,7 +248,7 @@ class Session:
         from ..plan import make_plan
 
         dataplane, unsupported = self._supported(dataplane)
-        warnings += unsupported
+        warnings += self.request.heard(unsupported)
         progress.step("reading the kernel")
         self.observed = self.driver.observe()
         if keep_connections:
@@ -307,19 +313,20 @@ class Session:
                 desired.setdefault(key, value)
         return desired
 
-    def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[str, ...]]:
+    def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[Notice, ...]]:
         """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack), and a warning each."""
         versions = {p.family.value for p in dataplane.ports}
         lacking = versions.difference(self.driver.families()) if versions else versions
         if not lacking:
             return dataplane, ()
         ports = tuple([p for p in dataplane.ports if p.family.value not in lacking])
-        told = [f"{self.driver.name} has no IPv{v} on this node: the IPv{v} side of every Service is left out" for v in sorted(lacking)]
+        text = "{0} has no IPv{1} on this node: the IPv{1} side of every Service is left out"
+        told = [Notice("family-missing", text.format(self.driver.name, version)) for version in sorted(lacking)]
         return msgspec.structs.replace(dataplane, ports=ports), tuple(told)
 
     def commit(
         self, plan: Plan, dataplane: Dataplane, progress: Progress, *, keep_connections: bool = True, then: Callable[[], None] | None = None
-    ) -> list[str]:
+    ) -> tuple[Notice, ...]:
         """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py).
 
         `keep_connections`: what open connections through another mode's IPVS need stays until they have ended.
@@ -336,7 +343,7 @@ class Session:
 
         progress.step("programming the kernel")
 
-        def work() -> list[str]:
+        def work() -> list[Notice]:
             # a sysctl that the old mode needs is put back when that has gone
             after = [c for c in plan.node if isinstance(c.key, SysctlKey) and c.key not in self.node_desired]
             self.driver.keep(plan.rules)
@@ -354,7 +361,7 @@ class Session:
                     # the new rules see no packet of a flow that IPVS has begun, and its real servers go now
                     purge({}, flows, interface_addresses())
                     if connections := leave(other, held):
-                        warnings.append(_LINGERS.format(connections, LIMIT / 60))
+                        warnings.append(Notice("ipvs-lingers", _LINGERS.format(connections, LIMIT / 60)))
                 else:
                     changes = other.target.diff(held, {})
                     other.apply(other.target.scripts(changes), changes)
@@ -374,7 +381,7 @@ class Session:
             return warnings
 
         try:
-            return detached(work, progress.tick)
+            return self.request.heard(detached(work, progress.tick))
         finally:
             progress.done()
 

@@ -37,8 +37,8 @@ def read_specs(request: Request, progress: Progress, *, on_node: bool) -> Specs:
     from ..spec.node import pick_node
     from ..spec.validate import validate
 
-    if not request.files:
-        raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY or -f -")
+    if not request.reads:
+        raise click.UsageError("nothing to read: give manifests with -f FILE, -f DIRECTORY, -f - or -k DIRECTORY")
     gc.disable()  # a big input is hundreds of thousands of objects that all live to the end
     progress.step("reading specs")
     config = configuration(request)
@@ -65,7 +65,7 @@ def read_services(request: Request) -> set[str]:
 def _read(request: Request) -> Inventory:
     from ..spec.load import load
 
-    return load(request.files, max_bytes=request.max_input_bytes)
+    return load(**request.sources)
 
 
 def _require_services(inventory: Inventory, request: Request) -> None:

@@ -26,6 +26,7 @@ class Manifests(msgspec.Struct, kw_only=True):
     """
 
     paths: tuple[str, ...]
+    recursive: bool = False
     state: str
     config: Config = Config()
     ttl: int = DEFAULT_TTL
@@ -34,14 +35,14 @@ class Manifests(msgspec.Struct, kw_only=True):
     def signature(self) -> object:
         """Changes with any file that is read: its place, size, inode or time of change."""
         try:
-            paths = [*files(self.paths), self.state]
+            paths = [*files(self.paths, recursive=self.recursive), self.state]
         except Unreadable as error:  # a directory with nothing in it; `load` says so
             return error.message
         return tuple((path, _stat(path)) for path in paths)
 
     def load(self) -> Records:
         """The records now. Raises InputError; standard input can be read only once."""
-        inventory = load(self.paths)
+        inventory = load(self.paths, recursive=self.recursive)
         validate(inventory)
         cluster = cluster_of(self.config, inventory.service_cidrs)
         cluster.allocate(inventory.services, AllocationState.load(self.state))

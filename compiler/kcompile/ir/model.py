@@ -13,6 +13,7 @@ import enum
 
 import msgspec
 
+from ..notices import Notice
 from .node import NodeFacts, Settings
 
 __all__ = [
@@ -185,7 +186,7 @@ class HealthCheck(msgspec.Struct, frozen=True, gc=False):
 class Dataplane(msgspec.Struct, frozen=True, gc=False):
     """All that a target needs to program one node. `ports` is sorted by (name, protocol, family), no frontend occurs twice.
 
-    `warnings` are lines for the user: what the specs ask for and no node can give.
+    `notices` are warnings for the user: what the specs ask for and no node can give.
     `standing` are IP versions in which connections may be open though no Service may be left: their translation has to go on.
     """
 
@@ -193,5 +194,5 @@ class Dataplane(msgspec.Struct, frozen=True, gc=False):
     settings: Settings
     ports: tuple[ResolvedPort, ...]
     health_checks: tuple[HealthCheck, ...] = ()
-    warnings: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
     standing: tuple[int, ...] = ()

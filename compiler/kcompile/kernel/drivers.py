@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..errors import UnsupportedError
+from ..notices import Notice
 from ..program import Change, Key, Program
 from ..targets.base import Target
 from ..targets.xtables.keys import ChainKey, JumpKey
@@ -47,7 +48,7 @@ class Driver(Protocol):
 
     def keep(self, changes: Sequence[Change]) -> None: ...
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str] | None: ...
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[Notice] | None: ...
 
     def listing(self) -> str: ...
 
@@ -202,7 +203,7 @@ class XdpDriver:
     def keep(self, changes: Sequence[Change]) -> None:
         self.kernel.keep(changes)
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[str]:  # noqa: ARG002 (bpf(2) has no script)
+    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[Notice]:  # noqa: ARG002 (bpf(2) has no script)
         return self.kernel.apply(changes)
 
     def listing(self) -> str:

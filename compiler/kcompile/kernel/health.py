@@ -21,6 +21,7 @@ from typing import Any
 
 from ..files import open_unlinked, read_private, remove_file, write_whole
 from ..ir.model import HealthCheck
+from ..notices import Notice
 from . import netns, spawn
 from .kept import keep, kept
 from .responder import Responder
@@ -46,7 +47,7 @@ def _checks(directory: Path) -> list[HealthCheck]:
     return kept(directory / _CHECKS, list[HealthCheck]) or []
 
 
-def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[str]:
+def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[Notice]:
     """Have exactly `checks` answered: starts, tells or ends the responder. Returns a warning for each port it can't get."""
     pid = _pid(directory)
     if not checks:
@@ -65,9 +66,10 @@ def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[str]:
         os.kill(pid, signal.SIGHUP)
     _wait(lambda: (directory / _ERRORS).exists())
     try:
-        return [f"health check port {line}" for line in json.loads(read_private(directory / _ERRORS))]
+        failed = json.loads(read_private(directory / _ERRORS))
     except FileNotFoundError:
-        return ["the health check responder did not start; the next apply tries again"]
+        return [Notice("health-port", "the health check responder did not start; the next apply tries again")]
+    return [Notice("health-port", f"health check port {line}") for line in failed]
 
 
 def _pid(directory: Path) -> int | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KernelError
+from ..notices import Notice
 from ..program import Change, Key, Program
 from ..targets.node import HealthKey, SysctlKey, TimeoutKey, ValueKey
 from . import health, sysctl
@@ -51,7 +52,7 @@ class NodeResources:
             found[HealthKey(check.port)] = check
         return found
 
-    def apply(self, changes: Sequence[Change], desired: Program) -> list[str]:
+    def apply(self, changes: Sequence[Change], desired: Program) -> list[Notice]:
         """Make `changes` true; returns warnings. Old values are on disk before anything is first touched.
 
         What is only put back is put back also where nothing can be written.
@@ -82,5 +83,5 @@ class NodeResources:
                 self.state.save(self.directory)
         return warnings
 
-    def _answer(self, desired: Program) -> list[str]:
+    def _answer(self, desired: Program) -> list[Notice]:
         return health.serve(self.directory, [check for key, check in desired.items() if isinstance(key, HealthKey)])

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import KernelError
+from ..notices import Notice
 from . import ctnetlink
 from .drivers import Driver, XdpDriver
 
@@ -31,7 +32,7 @@ class TakeOver:
         if driver.target.name in _NETFILTER:
             self._flows = [other.kernel.maps() for other in others if isinstance(other, XdpDriver)]
 
-    def begin(self) -> list[str]:
+    def begin(self) -> list[Notice]:
         """Returns warnings.
 
         Conntrack must know a connection before there are rules: it would take its next packet for the first of another
@@ -42,7 +43,7 @@ class TakeOver:
             self._xdp.kernel.carrying = self._from_netfilter
         return self._to_conntrack(replace=True)
 
-    def finish(self) -> list[str]:
+    def finish(self) -> list[Notice]:
         """Carry over what has begun meanwhile, and have conntrack forget what the programs have taken. Returns warnings.
 
         An entry that stayed would translate the node's own packets again, ahead of the programs.
@@ -51,7 +52,7 @@ class TakeOver:
             ctnetlink.delete(self._xdp.kernel.carried)
         return self._to_conntrack(replace=False)
 
-    def _to_conntrack(self, replace: bool) -> list[str]:
+    def _to_conntrack(self, replace: bool) -> list[Notice]:
         from .bpf import flows
 
         try:
@@ -60,5 +61,5 @@ class TakeOver:
                     ctnetlink.create(flows.translated(maps, time.monotonic_ns()), replace)
         except KernelError as e:
             self._flows = []
-            return [f"open connections through Services end with this change of mode ({e})"]
+            return [Notice("connections-end", f"open connections through Services end with this change of mode ({e})")]
         return []

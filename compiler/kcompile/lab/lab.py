@@ -18,6 +18,7 @@ from ..files import write_whole
 from ..kernel.lock import locked
 from ..kernel.netns import entered
 from ..kernel.places import run_directory
+from ..notices import Notice
 from ..spec.addresses import family_of
 from ..spec.cluster import Cluster, cluster_of
 from ..spec.config import Config
@@ -57,7 +58,7 @@ class Caller(msgspec.Struct):
     """Who uses a lab. `say` is told what goes on, `warn` what the user should know; `kcompile` runs a command line of kcompile's."""
 
     say: Callable[[str], None]
-    warn: Callable[[str], None]
+    warn: Callable[[Notice], None]
     kcompile: Callable[[Sequence[str]], None]
 
 
@@ -136,7 +137,7 @@ class Lab:
         """Add or change objects, and say of each what kubectl would; change the mode; add images."""
         manifests, warnings = read_manifests(paths, stdin)
         if any(manifest.key.startswith("Node/") for manifest in manifests):
-            warnings.append("the nodes of a lab are set when it comes up; the Node objects are left alone")
+            warnings.append(Notice("lab", "the nodes of a lab are set when it comes up; the Node objects are left alone"))
         if mode:
             self._change_mode(mode)
         self.state.images |= images or {}
@@ -181,7 +182,7 @@ class Lab:
 
     # --- how ---
 
-    def _take(self, manifests: Sequence[Manifest], warnings: Sequence[str]) -> None:
+    def _take(self, manifests: Sequence[Manifest], warnings: Sequence[Notice]) -> None:
         """Put `manifests` among the objects, checked as a whole; nothing has happened yet where one is refused."""
         before = dict(self.state.objects)
         own = {key for key, stored in before.items() if stored.source == _OWN}
@@ -198,8 +199,8 @@ class Lab:
         allocations = AllocationState.load(str(self.directory / "allocations.json"))
         cluster(self.state, self.state.pods, allocations)
         self._check()
-        for line in warnings:
-            self.caller.warn(line)
+        for notice in warnings:
+            self.caller.warn(notice)
         for manifest in manifests:
             old, new = before.get(manifest.key), self.state.objects.get(manifest.key)
             if new is not None:
@@ -275,8 +276,8 @@ class Lab:
 
     def _program(self) -> None:
         """Have every node apply what has been announced."""
-        for line in program(self.state, self.directory, self.caller.kcompile):
-            self.caller.warn(line)
+        for notice in program(self.state, self.directory, self.caller.kcompile):
+            self.caller.warn(notice)
 
     def _sandbox(self, pod: PodState) -> bool:
         """The pod's network namespace, on its node's wire; whether it had to be made."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import SpecError
+from ..notices import Notice
 from ..spec.decode import Decoder
-from ..spec.inventory import Inventory
+from ..spec.inventory import Inventory, Skipped
 from ..spec.objects import Origin
 from ..spec.reader import MAX_BYTES, STDIN, Unreadable, check_text, files, read
+from ..spec.skipped import skipped_notices
 from ..spec.text import Wrong, printable
 from ..spec.validate import validate
 from ..spec.yaml_reader import yaml_documents
@@ -38,10 +40,10 @@ def title(key: str) -> str:
     return f"{kind.lower()}{_KINDS[kind]}/{name}"
 
 
-def read_manifests(paths: Sequence[str], stdin: BinaryIO | None = None) -> tuple[list[Manifest], list[str]]:
-    """Every object of `paths`, in order; and a warning for each that a lab has no use for. Raises SpecError."""
+def read_manifests(paths: Sequence[str], stdin: BinaryIO | None = None) -> tuple[list[Manifest], list[Notice]]:
+    """Every object of `paths`, in order; and a warning for each file with what a lab has no use for. Raises SpecError."""
     found: list[Manifest] = []
-    warnings: list[str] = []
+    skipped: list[Skipped] = []
     number, source = 0, ""
     try:
         for path in files(paths):
@@ -52,14 +54,13 @@ def read_manifests(paths: Sequence[str], stdin: BinaryIO | None = None) -> tuple
                     if manifest.key.partition("/")[0] in _KINDS:
                         found.append(manifest)
                     else:
-                        warnings.append(
-                            f"{printable(source)}: {printable(manifest.key)}: a lab has no {printable(str(value['kind']))}; skipped"
-                        )
+                        kind = f"{value.get('apiVersion')}/{value['kind']}"
+                        skipped.append(Skipped(manifest.origin, printable(kind), printable(manifest.key)))
     except Unreadable as error:
         raise SpecError(error.message, source=error.source) from None
     except Wrong as error:
         raise SpecError(error.message, source=printable(source), document=error.document or number, field=error.field) from None
-    return found, warnings
+    return found, skipped_notices(skipped)
 
 
 def _items(document: Any, number: int) -> Iterator[dict[str, Any]]:

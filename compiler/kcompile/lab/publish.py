@@ -14,6 +14,7 @@ import msgspec
 
 from ..errors import KernelError
 from ..files import write_whole
+from ..notices import Notice
 from ..spec.complete import complete
 from ..spec.inventory import Inventory
 from ..spec.objects import Object, Origin
@@ -27,7 +28,6 @@ from .workloads import origin_of, pod_manifest
 __all__ = ["cluster", "node_manifest", "program", "publish"]
 
 _READ = ("Service", "EndpointSlice", "Endpoints", "Namespace", "ServiceCIDR")
-_WARNING = "kcompile: warning: "
 _VERSIONS = {"Service": "v1", "EndpointSlice": "discovery.k8s.io/v1", "Node": "v1", "Pod": "v1", "Namespace": "v1"}
 
 
@@ -90,7 +90,7 @@ def _write(path: Path, text: str) -> None:
         write_whole(path, text.encode())
 
 
-def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]], None]) -> list[str]:
+def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]], None]) -> list[Notice]:
     """``kcompile apply`` for every node, all at once; warnings, each once. Raises KernelError with what the first that failed said.
 
     `kcompile` runs a command line of kcompile's and ends with SystemExit; it is called in a process of its own for each node.
@@ -115,16 +115,16 @@ def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]]
         place += ranges
         output = (own / "apply.log").open("w+")
         started.append((node, output, spaces.fork(name, functools.partial(apply, [*files, *place]), output.fileno())))
-    warnings: dict[str, None] = {}
+    warnings: dict[Notice, None] = {}
     failed = ""
     for node, output, pid in started:
         _, status = os.waitpid(pid, 0)
         with output:
             output.seek(0)
             lines = [line for line in output.read().splitlines() if line.startswith("kcompile: ")]
-        warnings |= dict.fromkeys(line.removeprefix(_WARNING) for line in lines if line.startswith(_WARNING))
+        warnings |= dict.fromkeys(notice for line in lines if (notice := Notice.parse(line)))
         if status and not failed:
-            said = "; ".join(line.removeprefix("kcompile: ") for line in lines if not line.startswith(_WARNING))
+            said = "; ".join(line.removeprefix("kcompile: ") for line in lines if not Notice.parse(line))
             failed = f"{node.name}: kcompile apply: {said or f'ended with {os.waitstatus_to_exitcode(status)}'} ({output.name})"
     if failed:
         raise KernelError(failed)

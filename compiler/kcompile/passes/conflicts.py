@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import msgspec
 
 from ..ir.model import Frontend, FrontendKind, ResolvedPort
+from ..notices import Notice
 
 __all__ = ["without_conflicts"]
 
 
-def without_conflicts(ports: Sequence[ResolvedPort]) -> tuple[Sequence[ResolvedPort], list[str]]:
+def without_conflicts(ports: Sequence[ResolvedPort]) -> tuple[Sequence[ResolvedPort], list[Notice]]:
     """`ports` with every frontend left to one owner, and a warning for each one taken away."""
     keys = [(f.address, f.port, p.protocol, p.family) for p in ports for f in p.frontends]
     if len(set(keys)) == len(keys):
@@ -26,7 +27,7 @@ def without_conflicts(ports: Sequence[ResolvedPort]) -> tuple[Sequence[ResolvedP
             for f in port.frontends:
                 if (f.kind is FrontendKind.CLUSTER_IP) is cluster_ips:
                     owners.setdefault((f.address, f.port, port.protocol, port.family), port.name)
-    warnings: list[str] = []
+    notices: list[Notice] = []
     kept: list[ResolvedPort] = []
     for port in ports:
         mine: list[Frontend] = []
@@ -36,6 +37,7 @@ def without_conflicts(ports: Sequence[ResolvedPort]) -> tuple[Sequence[ResolvedP
                 mine.append(f)
             else:
                 where = f"{f.kind.value} {f.address} port {f.port}/{port.protocol.value}"
-                warnings.append(f"Service {port.name}: {where} already belongs to {owner}; left to it")
+                text = f"{where} already belongs to {owner}; left to it"
+                notices.append(Notice("frontend-taken", text, object=f"Service {port.name}"))
         kept.append(port if len(mine) == len(port.frontends) else msgspec.structs.replace(port, frontends=tuple(mine)))
-    return kept, warnings
+    return kept, notices

@@ -10,11 +10,14 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from ..ir.model import ServicePort
+from ..notices import Notice
 
 __all__ = ["without_occupied"]
 
 
-def without_occupied(ports: Iterable[ServicePort], hosts: Mapping[str, str], own: Collection[str]) -> tuple[list[ServicePort], list[str]]:
+def without_occupied(
+    ports: Iterable[ServicePort], hosts: Mapping[str, str], own: Collection[str]
+) -> tuple[list[ServicePort], list[Notice]]:
     """`ports` without externalIPs and load-balancer addresses of other hosts, and a warning for each Service's address left out.
 
     `hosts`: address -> whose it is. Endpoints' addresses are hosts too. `own`: the node's addresses, which may be used: they are
@@ -25,7 +28,7 @@ def without_occupied(ports: Iterable[ServicePort], hosts: Mapping[str, str], own
     taken |= hosts
     for address in own:
         taken.pop(address, None)
-    warnings: dict[str, None] = {}
+    warnings: dict[Notice, None] = {}
     kept: list[ServicePort] = []
     for port in ports:
         external = _free(port, "externalIP", port.external_ips, taken, warnings)
@@ -40,14 +43,14 @@ def _service(port: ServicePort) -> str:
     return port.name.partition(":")[0]
 
 
-def _free(port: ServicePort, kind: str, addresses: tuple[str, ...], taken: Mapping[str, str], warnings: dict[str, None]) -> tuple[str, ...]:
+def _free(
+    port: ServicePort, kind: str, addresses: tuple[str, ...], taken: Mapping[str, str], warnings: dict[Notice, None]
+) -> tuple[str, ...]:
     """Those of `addresses` that are nobody's; `warnings` gains a line for each of the others."""
     if taken.keys().isdisjoint(addresses):
         return addresses
     for address in addresses:
         if address in taken:
-            warnings[
-                f"Service {_service(port)}: {kind} {address} is the address of {taken[address]}, which mode ipvs would cut this node off "
-                "from: left out here"
-            ] = None
+            text = f"{kind} {address} is the address of {taken[address]}, which mode ipvs would cut this node off from: left out here"
+            warnings[Notice("ipvs-limit", text, object=f"Service {_service(port)}")] = None
     return tuple([address for address in addresses if address not in taken])

@@ -19,8 +19,8 @@ __all__ = ["resolve", "resolve_port"]
 def resolve(ports: Iterable[ServicePort], node: NodeFacts, settings: Settings) -> Dataplane:
     """Settle every semantic of `ports` for `node`; see the package's docstring for the passes."""
     ordered = sorted(ports, key=lambda p: (p.name, p.protocol.value, p.family.value))
-    resolved, warnings = without_conflicts([resolve_port(p, node, settings) for p in ordered])
-    return Dataplane(node, settings, tuple(resolved), health_checks(ordered, node.name), tuple(warnings))
+    resolved, notices = without_conflicts([resolve_port(p, node, settings) for p in ordered])
+    return Dataplane(node, settings, tuple(resolved), health_checks(ordered, node.name), tuple(notices))
 
 
 def resolve_port(port: ServicePort, node: NodeFacts, settings: Settings) -> ResolvedPort:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ..notices import Notice
 from ..program import Change, Program, diff
 from ..targets.base import FrontendView, Target
 from ..targets.node import describe_node, is_node_resource
@@ -25,7 +26,7 @@ class Plan(msgspec.Struct, frozen=True):
     node: tuple[Change, ...]
     scripts: Mapping[str, str]
     other_modes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -52,7 +53,7 @@ def make_plan(
     node_observed: Program | None = None,
     node_desired: Program | None = None,
     other_modes: tuple[str, ...] = (),
-    warnings: tuple[str, ...] = (),
+    warnings: tuple[Notice, ...] = (),
 ) -> Plan:
     """What turns the observed programs into the desired ones."""
     rules = target.diff(observed, desired)

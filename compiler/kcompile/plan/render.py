@@ -71,7 +71,7 @@ def plan_data(plan: Plan, target: Target, with_script: bool = True) -> dict[str,
         "mode": plan.mode,
         "summary": plan.counts(),
         "removesModes": list(plan.other_modes),
-        "warnings": list(plan.warnings),
+        "warnings": [notice.data() for notice in plan.warnings],
         "changes": [
             {
                 "action": change.action,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-__all__ = ["BadAddress", "Network", "canonical_cidr", "canonical_ip", "family_of", "network", "special", "unfit", "unpack"]
+__all__ = ["BadAddress", "Network", "canonical_cidr", "canonical_ip", "family_of", "is_ip", "network", "special", "unfit", "unpack"]
 
 _SUSPECT4 = frozenset((0, 127, 169, *range(224, 240), 255))  # first bytes worth a second look
 _SUSPECT6 = frozenset((0, 0xFE, 0xFF))
@@ -62,6 +62,15 @@ def unpack(text: str) -> bytes:
     if packed[:12] == b"\0\0\0\0\0\0\0\0\0\0\xff\xff":
         raise BadAddress("an IPv4-mapped IPv6 address; write it as IPv4")
     return packed
+
+
+def is_ip(text: str) -> bool:
+    """Whether `text` is an IP address in strict spelling, of whatever sort."""
+    try:
+        unpack(text)
+    except BadAddress:
+        return False
+    return True
 
 
 def family_of(text: str) -> int:

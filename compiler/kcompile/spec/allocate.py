@@ -42,6 +42,7 @@ def allocate(
     work = _Allocation(
         state or AllocationState(), [network(cidr) for cidr in service_cidrs or DEFAULT_SERVICE_CIDRS], node_port_range, avoid
     )
+    work.name(services)
     for service in services:
         if service.spec.type in ("NodePort", "LoadBalancer"):
             work.check_range(service)
@@ -100,6 +101,21 @@ class _Allocation:
         self.after = AllocationState()
         self.claims = Claims()
 
+    def name(self, services: Sequence[Service]) -> None:
+        """Give Services without a name of their own the names that they had before, the first the first one, and so on."""
+        unnamed = [service for service in services if service.metadata.generate_name]
+        if not unnamed:
+            return
+        taken = {service.key for service in services}
+        for service in unnamed:
+            meta = service.metadata
+            key = f"{meta.namespace}/{meta.generate_name}"
+            names = self.after.generated_names.setdefault(key, [])
+            before = self.before.generated_names.get(key, [])[len(names) :][:1]
+            if before and f"{meta.namespace}/{before[0]}" not in taken:
+                meta.name = before[0]
+            names.append(meta.name)
+
     def check_range(self, service: Service) -> None:
         low, high = self.node_ports
         outside = f"is outside the node port range {low}-{high} (--service-node-port-range)"
@@ -145,19 +161,41 @@ class _Allocation:
             self._set_health_port(service, self._new_port(service, f"{service.key} healthCheckNodePort"))
 
     def record(self, service: Service) -> None:
-        """Complete the spec's list forms as the API server does, and note everything in the new state."""
+        """Complete the families and the list forms as the API server does, and note everything in the new state."""
         spec, key = service.spec, service.key
-        if spec.type == "ExternalName" or not spec.cluster_ip or spec.cluster_ip == "None":
+        if spec.type == "ExternalName":
+            return
+        if spec.cluster_ip == "None":
+            self._complete_headless(service)
+            return
+        if not spec.cluster_ip:
             return
         if not spec.cluster_ips:
             spec.cluster_ips = [spec.cluster_ip]
         if len(spec.ip_families or ()) != len(spec.cluster_ips):
             spec.ip_families = [f"IPv{family_of(address)}" for address in spec.cluster_ips]
+        if spec.ip_family_policy is None:
+            spec.ip_family_policy = "SingleStack" if len(spec.cluster_ips) == 1 else "RequireDualStack"
         self.after.cluster_ips[key] = [canonical_ip(address) for address in spec.cluster_ips]
         if spec.type != "ClusterIP":
             self.after.node_ports.update({_port_key(service, port): port.node_port for port in spec.ports if port.node_port})
             if spec.health_check_node_port:
                 self.after.health_check_node_ports[key] = spec.health_check_node_port
+
+    def _complete_headless(self, service: Service) -> None:
+        """initIPFamilyFields: without a selector it has both families unless it says otherwise, whatever the cluster has.
+
+        One with a selector that names no family keeps what its Pods have: nothing here says which families their cluster has.
+        """
+        spec = service.spec
+        spec.cluster_ips = ["None"]
+        if spec.selector:
+            return
+        spec.ip_family_policy = spec.ip_family_policy or "RequireDualStack"
+        families = spec.ip_families or [f"IPv{self.networks[0].version}"]
+        if len(families) == 1 and spec.ip_family_policy != "SingleStack":
+            families = [families[0], "IPv6" if families[0] == "IPv4" else "IPv4"]
+        spec.ip_families = families
 
     def _new_address(self, service: Service, family: int) -> str:
         networks = [net for net in self.networks if net.version == family]

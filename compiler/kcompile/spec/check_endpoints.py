@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 from .addresses import unfit
-from .check import (
-    PROTOCOLS,
-    check_choice,
-    check_metadata,
-    check_port_number,
-    known_label,
-    known_node,
-    known_port,
-)
-from .names import DNS_LABEL, DNS_SUBDOMAIN, LABEL_VALUE, is_dns_label, is_dns_subdomain
-from .objects import Endpoint, EndpointAddress, EndpointPort, Endpoints, EndpointSlice
+from .check import PROTOCOLS, check_choice, check_metadata, check_port_number, known_label, known_node, known_port
+from .names import DNS_LABEL, DNS_SUBDOMAIN, LABEL_VALUE, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_label_key
+from .objects import Endpoint, EndpointAddress, EndpointHints, EndpointPort, Endpoints, EndpointSlice
 from .text import problem, shown
 
 __all__ = ["check_endpoints", "check_slice"]
 
 _SIZES = {"IPv4": 4, "IPv6": 16}
+_MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_HINTS = 1000, 100, 8
 
 
 def check_slice(obj: EndpointSlice) -> None:
-    """Raise the first problem of one EndpointSlice. The addresses of FQDN slices aren't looked at: nothing proxies to them."""
+    """Raise the first problem of one EndpointSlice."""
     check_metadata(obj, is_dns_subdomain, DNS_SUBDOMAIN)
-    size = _SIZES.get(obj.address_type)
-    if size is None:
+    size = _SIZES.get(obj.address_type, 0)
+    if not size:
         check_choice(obj, "addressType", obj.address_type, ("FQDN", "IPv4", "IPv6"))
-        return
     ports = obj.ports
-    if ports and (len(ports) > 1 or not known_port(ports[0].name, ports[0].protocol, ports[0].port)):
+    if ports and (len(ports) > 1 or ports[0].app_protocol is not None or not known_port(ports[0].name, ports[0].protocol, ports[0].port)):
         _check_ports(obj, "ports", ports)
     if obj.endpoints:
+        if len(obj.endpoints) > _MAX_ENDPOINTS:
+            raise problem(obj, "endpoints", f"has {len(obj.endpoints):,} entries; a slice may have {_MAX_ENDPOINTS:,}: write several")
         for index, endpoint in enumerate(obj.endpoints):
             _check_endpoint(obj, index, endpoint, size)
 
 
 def _check_endpoint(obj: EndpointSlice, index: int, endpoint: Endpoint, size: int) -> None:
+    """`size`: 4 or 16, the bytes that an address must have; 0 for names."""
     if not endpoint.addresses:
         raise problem(obj, f"endpoints[{index}].addresses", "at least one address is required")
+    if len(endpoint.addresses) > _MAX_ADDRESSES:
+        raise problem(obj, f"endpoints[{index}].addresses", f"has {len(endpoint.addresses)} entries; {_MAX_ADDRESSES} at most")
     for address in endpoint.addresses:
-        if reason := unfit(address, size):
+        if reason := unfit(address, size) if size else _unfit_name(address):
             position = endpoint.addresses.index(address)
             raise problem(obj, f"endpoints[{index}].addresses[{position}]", f"{shown(address)} is {reason}")
     if endpoint.node_name is not None and not known_node(endpoint.node_name):
@@ -50,12 +47,26 @@ def _check_endpoint(obj: EndpointSlice, index: int, endpoint: Endpoint, size: in
     if endpoint.hostname is not None and not is_dns_label(endpoint.hostname):
         raise problem(obj, f"endpoints[{index}].hostname", f"{shown(endpoint.hostname)} {DNS_LABEL}")
     if endpoint.hints is not None:
-        for zone in endpoint.hints.for_zones or ():
-            if not zone.name or not known_label(zone.name):
-                raise problem(obj, f"endpoints[{index}].hints.forZones", f"{shown(zone.name)} {LABEL_VALUE}")
-        for node in endpoint.hints.for_nodes or ():
-            if not known_node(node.name):
-                raise problem(obj, f"endpoints[{index}].hints.forNodes", f"{shown(node.name)} {DNS_SUBDOMAIN}")
+        _check_hints(obj, f"endpoints[{index}].hints", endpoint.hints)
+
+
+def _check_hints(obj: EndpointSlice, field: str, hints: EndpointHints) -> None:
+    """An empty zone is no zone's, but the API takes it."""
+    for kind, entries in (("forZones", hints.for_zones or ()), ("forNodes", hints.for_nodes or ())):
+        if len(entries) > _MAX_HINTS:
+            raise problem(obj, f"{field}.{kind}", f"has {len(entries)} entries; {_MAX_HINTS} at most")
+    for index, zone in enumerate(hints.for_zones or ()):
+        if not known_label(zone.name):
+            raise problem(obj, f"{field}.forZones[{index}].name", f"{shown(zone.name)} {LABEL_VALUE}")
+    for index, node in enumerate(hints.for_nodes or ()):
+        if not known_node(node.name):
+            raise problem(obj, f"{field}.forNodes[{index}].name", f"{shown(node.name)} {DNS_SUBDOMAIN}")
+
+
+def _unfit_name(text: str) -> str:
+    """Why `text` can't be the address of an FQDN endpoint: nothing proxies to it, but the API looks at it."""
+    name = text.removesuffix(".")
+    return "" if "." in name and is_dns_subdomain(name) else "not a full domain name"
 
 
 def _check_ports(obj: EndpointSlice | Endpoints, field: str, ports: list[EndpointPort]) -> None:
@@ -71,6 +82,8 @@ def _check_ports(obj: EndpointSlice | Endpoints, field: str, ports: list[Endpoin
             raise problem(obj, f"{field}[{index}].name", f"the name {shown(name)} is used by another port")
         if port.protocol is not None and port.protocol not in PROTOCOLS:
             check_choice(obj, f"{field}[{index}].protocol", port.protocol, PROTOCOLS)
+        if port.app_protocol is not None and not is_label_key(port.app_protocol):
+            raise problem(obj, f"{field}[{index}].appProtocol", f"{shown(port.app_protocol)} {QUALIFIED_NAME}")
         if strict or port.port:
             check_port_number(obj, f"{field}[{index}].port", port.port or 0)
 
@@ -85,6 +98,8 @@ def check_endpoints(obj: Endpoints) -> None:
         for kind, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
             for position, address in enumerate(addresses or ()):
                 _check_address(obj, f"{field}.{kind}[{position}]", address)
+        if not subset.addresses and not subset.not_ready_addresses:
+            raise problem(obj, field, "addresses or notReadyAddresses are required")
 
 
 def _check_address(obj: Endpoints, field: str, address: EndpointAddress) -> None:

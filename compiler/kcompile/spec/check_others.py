@@ -1,4 +1,4 @@
-"""The API server's rules for Pods, Nodes, Deployments, Namespaces and ServiceCIDRs, as far as anything here reads them."""
+"""The API server's rules for Pods, what makes them, Nodes, Namespaces and ServiceCIDRs, as far as anything here reads them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .check import (
     known_node,
 )
 from .names import DNS_LABEL, DNS_SUBDOMAIN, IANA_NAME, is_dns_label, is_dns_subdomain, is_iana_name
-from .objects import Container, Deployment, Namespace, Node, Object, Pod, PodSpec, ServiceCIDR
+from .objects import Container, CronJob, Namespace, Node, Object, Pod, PodSpec, ServiceCIDR, Workload
 from .text import problem, shown
 
-__all__ = ["check_deployment", "check_namespace", "check_node", "check_pod", "check_service_cidr"]
+__all__ = ["check_namespace", "check_node", "check_pod", "check_service_cidr", "check_workload"]
 
 _IP_TYPES = frozenset(("InternalIP", "ExternalIP"))
 
@@ -51,11 +51,13 @@ def _check_pod_spec(obj: Object, field: str, spec: PodSpec) -> None:
 
 
 def _check_container(obj: Object, field: str, container: Container) -> None:
-    if container.name and not is_dns_label(container.name):
+    if not is_dns_label(container.name):
         raise problem(obj, f"{field}.name", f"{shown(container.name)} {DNS_LABEL}")
     for index, port in enumerate(container.ports or ()):
         check_port_number(obj, f"{field}.ports[{index}].containerPort", port.container_port)
         check_choice(obj, f"{field}.ports[{index}].protocol", port.protocol, PROTOCOLS)
+        if port.name and any(port.name == other.name for other in (container.ports or ())[:index]):
+            raise problem(obj, f"{field}.ports[{index}].name", f"the name {shown(port.name)} is used by another port")
         if port.name and not is_iana_name(port.name):
             raise problem(obj, f"{field}.ports[{index}].name", f"{shown(port.name)}: a port's name {IANA_NAME}")
 
@@ -81,18 +83,20 @@ def check_node(node: Node) -> None:
                 raise problem(node, f"status.addresses[{index}].address", f"{shown(entry.address)} is {error}") from None
 
 
-def check_deployment(deployment: Deployment) -> None:
-    check_metadata(deployment, is_dns_subdomain, DNS_SUBDOMAIN)
-    spec = deployment.spec
+def check_workload(obj: Workload | CronJob) -> None:
+    """What has a template for Pods, as far as Pods come of it."""
+    check_metadata(obj, is_dns_subdomain, DNS_SUBDOMAIN)
+    field, spec = ("spec", obj.spec) if isinstance(obj, Workload) else ("spec.jobTemplate.spec", obj.spec.job_template.spec)
     if isinstance(spec.replicas, int) and spec.replicas < 0:
-        raise problem(deployment, "spec.replicas", f"{shown(spec.replicas)} is negative")
+        raise problem(obj, f"{field}.replicas", f"{shown(spec.replicas)} is negative")
     labels = spec.template.metadata.labels or {}
-    check_labels(deployment, "spec.template.metadata.labels", labels)
+    check_labels(obj, f"{field}.template.metadata.labels", labels)
     wanted = (spec.selector.match_labels if spec.selector else None) or {}
-    check_labels(deployment, "spec.selector.matchLabels", wanted)
+    check_labels(obj, f"{field}.selector.matchLabels", wanted)
     if wanted.items() - labels.items():
-        raise problem(deployment, "spec.template.metadata.labels", "must hold everything that selector.matchLabels asks for")
-    _check_pod_spec(deployment, "spec.template.spec", spec.template.spec)
+        message = "must hold everything that selector.matchLabels asks for"
+        raise problem(obj, f"{field}.template.metadata.labels", message)
+    _check_pod_spec(obj, f"{field}.template.spec", spec.template.spec)
 
 
 def check_namespace(namespace: Namespace) -> None:

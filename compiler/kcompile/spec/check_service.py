@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from .addresses import BadAddress, family_of, unfit, unpack
-from .check import (
-    FAMILIES,
-    PROTOCOLS,
-    check_choice,
-    check_cidrs,
-    check_labels,
-    check_metadata,
-    check_port_number,
-)
-from .names import (
-    DNS_LABEL,
-    DNS_SUBDOMAIN,
-    IANA_NAME,
-    SERVICE_NAME,
-    is_dns_label,
-    is_dns_subdomain,
-    is_iana_name,
-    is_service_name,
-)
-from .objects import Service, ServicePort
+from .addresses import BadAddress, family_of, is_ip, unfit, unpack
+from .check import FAMILIES, PROTOCOLS, check_choice, check_cidrs, check_labels, check_metadata, check_port_number
+from .names import DNS_LABEL, DNS_SUBDOMAIN, IANA_NAME, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_iana_name, is_label_key
+from .objects import Service, ServicePort, ServiceSpec
 from .text import problem, shown
 
 __all__ = ["SCHEDULERS", "SCHEDULER_ANNOTATION", "check_service", "externally_reachable"]
@@ -37,6 +20,7 @@ _POLICIES = frozenset(("SingleStack", "PreferDualStack", "RequireDualStack"))
 _DISTRIBUTIONS = frozenset(("PreferClose", "PreferSameZone", "PreferSameNode"))
 _IP_MODES = frozenset(("VIP", "Proxy"))
 _MAX_AFFINITY = 86400
+_KUBELET_PORT = 10250
 
 
 def externally_reachable(service: Service) -> bool:
@@ -46,8 +30,8 @@ def externally_reachable(service: Service) -> bool:
 
 
 def check_service(service: Service) -> None:
-    """Raise the first problem of one Service, looked at alone."""
-    check_metadata(service, is_service_name, SERVICE_NAME)
+    """Raise the first problem of one Service, looked at alone, once it has the API's defaults."""
+    check_metadata(service, is_dns_label, DNS_LABEL)
     spec = service.spec
     if spec.type not in _TYPES:
         check_choice(service, "spec.type", spec.type, _TYPES)
@@ -55,11 +39,11 @@ def check_service(service: Service) -> None:
     _check_cluster_ips(service)
     if spec.selector:
         check_labels(service, "spec.selector", spec.selector)
-    if spec.session_affinity is not None or spec.session_affinity_config is not None:
+    if spec.session_affinity != "None":
         _check_affinity(service)
     if spec.internal_traffic_policy is not None:
         check_choice(service, "spec.internalTrafficPolicy", spec.internal_traffic_policy, _TRAFFIC)
-    if spec.traffic_distribution:
+    if spec.traffic_distribution is not None:
         check_choice(service, "spec.trafficDistribution", spec.traffic_distribution, _DISTRIBUTIONS)
     if spec.external_ips:
         _check_external_ips(service)
@@ -68,8 +52,7 @@ def check_service(service: Service) -> None:
         if not externally_reachable(service):
             raise problem(service, "spec.externalTrafficPolicy", "only for type NodePort or LoadBalancer, or with externalIPs")
     if spec.type == "LoadBalancer":
-        if spec.load_balancer_source_ranges:
-            check_cidrs(service, "spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges)
+        _check_load_balancer(service)
     else:
         _check_not_load_balancer(service)
     if spec.health_check_node_port:
@@ -93,7 +76,7 @@ def _check_ports(service: Service) -> None:
         raise problem(service, "spec.ports", "at least one port is required")
     names: set[str] = set()
     numbers: set[tuple[int, str]] = set()
-    node_ports: set[tuple[int, str]] = set()
+    node_ports: dict[int, list[ServicePort]] = {}
     for index, port in enumerate(ports):
         field = f"spec.ports[{index}]"
         if not port.name:
@@ -103,11 +86,22 @@ def _check_ports(service: Service) -> None:
             raise problem(service, f"{field}.name", f"the name {shown(port.name)} is used by another port of this Service")
         names.add(port.name)
         if (port.port, port.protocol) in numbers:
-            raise problem(service, f"{field}.port", f"port {port.port}/{port.protocol} occurs twice in this Service")
+            raise problem(service, field, f"port {port.port}/{port.protocol} occurs twice in this Service")
         numbers.add((port.port, port.protocol))
-        if port.node_port and (port.node_port, port.protocol) in node_ports:
-            raise problem(service, f"{field}.nodePort", f"nodePort {port.node_port}/{port.protocol} occurs twice in this Service")
-        node_ports.add((port.node_port, port.protocol))
+        if port.node_port:
+            _check_node_port(service, index, node_ports)
+
+
+def _check_node_port(service: Service, index: int, seen: dict[int, list[ServicePort]]) -> None:
+    """One number may serve several protocols of one port (svcPortToNodePort in alloc.go). `seen`: the ports before, by nodePort."""
+    port = service.spec.ports[index]
+    field = f"spec.ports[{index}].nodePort"
+    for other in seen.setdefault(port.node_port, []):
+        if other.protocol == port.protocol:
+            raise problem(service, field, f"nodePort {port.node_port}/{port.protocol} occurs twice in this Service")
+        if other.port != port.port and service.spec.type != "ExternalName":
+            raise problem(service, field, f"nodePort {port.node_port} is that of port {other.port} of this Service")
+    seen[port.node_port].append(port)
 
 
 def _check_port(service: Service, index: int, port: ServicePort) -> None:
@@ -123,70 +117,91 @@ def _check_port(service: Service, index: int, port: ServicePort) -> None:
             raise problem(service, f"spec.ports[{index}].targetPort", f"{shown(target)}: a port's name {IANA_NAME}")
     elif target is not None and not 0 < target < 65536:
         check_port_number(service, f"spec.ports[{index}].targetPort", target)
-    if port.node_port:
+    if port.app_protocol is not None and not is_label_key(port.app_protocol):
+        raise problem(service, f"spec.ports[{index}].appProtocol", f"{shown(port.app_protocol)} {QUALIFIED_NAME}")
+    if port.node_port and service.spec.type != "ExternalName":  # which has no use for one, and may keep it
         check_port_number(service, f"spec.ports[{index}].nodePort", port.node_port)
-        if service.spec.type not in ("NodePort", "LoadBalancer"):
-            raise problem(service, f"spec.ports[{index}].nodePort", f"may not be set for type {service.spec.type}")
+        if service.spec.type == "ClusterIP":
+            raise problem(service, f"spec.ports[{index}].nodePort", "may not be set for type ClusterIP")
 
 
 def _check_cluster_ips(service: Service) -> None:
-    """ValidateServiceClusterIPsRelatedFields. Two addresses or families without an ipFamilyPolicy are taken as dual-stack."""
+    """ValidateServiceClusterIPsRelatedFields, and what initIPFamilyFields of the registry asks besides."""
     spec = service.spec
-    ip, ips, families = spec.cluster_ip or "", spec.cluster_ips, spec.ip_families
-    if spec.type == "ExternalName":
-        for field, value in (("clusterIP", ip), ("clusterIPs", ips), ("ipFamilies", families), ("ipFamilyPolicy", spec.ip_family_policy)):
-            if value:
-                raise problem(service, f"spec.{field}", "may not be set for type ExternalName")
+    ip, ips, families = spec.cluster_ip or "", spec.cluster_ips or [], spec.ip_families or []
+    if _is_plain(ip, ips, families, spec):
         return
-    if ip == "None":
-        if spec.type != "ClusterIP":
-            raise problem(service, "spec.clusterIP", f"may not be None for type {spec.type}")
-        if ips not in (None, [], ["None"]):
-            raise problem(service, "spec.clusterIPs", "must hold None alone where clusterIP is None")
-    else:
-        if ip and (reason := unfit(ip)):
-            raise problem(service, "spec.clusterIP", f"{shown(ip)} is {reason}")
-        if ips:
-            _check_ip_list(service, ip, ips)
-    if families is None and spec.ip_family_policy is None:
+    if spec.type == "ExternalName":
+        given = (("clusterIPs", bool(ips)), ("ipFamilies", bool(families)), ("ipFamilyPolicy", spec.ip_family_policy is not None))
+        for field, is_set in given:
+            if is_set:
+                raise problem(service, f"spec.{field}", "may not be set for type ExternalName")
         return
     if spec.ip_family_policy is not None:
         check_choice(service, "spec.ipFamilyPolicy", spec.ip_family_policy, _POLICIES)
-    for index, family in enumerate(families or ()):
-        check_choice(service, f"spec.ipFamilies[{index}]", family, FAMILIES)
-        if family in (families or ())[:index]:
+    for index, family in enumerate(families):
+        if family not in FAMILIES:
+            check_choice(service, f"spec.ipFamilies[{index}]", family, FAMILIES)
+        if index and family in families[:index]:
             raise problem(service, f"spec.ipFamilies[{index}]", f"{family} occurs twice")
-    given = [] if ip == "None" else ips or ([ip] if ip else [])
-    for index, (family, address) in enumerate(zip(families or (), given, strict=False)):
-        if family != f"IPv{family_of(address)}":
-            raise problem(service, f"spec.ipFamilies[{index}]", f"{family} doesn't agree with the clusterIP {address}")
-    if spec.ip_family_policy == "SingleStack":
-        for field, values in (("clusterIPs", given), ("ipFamilies", families or [])):
-            if len(values) > 1:
-                raise problem(service, f"spec.{field}", "may have one entry only where ipFamilyPolicy is SingleStack")
+    if ips:
+        _check_ip_list(service, ip, ips)
+    if ip == "None":
+        if spec.type != "ClusterIP":
+            raise problem(service, "spec.clusterIPs[0]", f"may not be None for type {spec.type}")
+        if not spec.selector:
+            return  # both families, whatever the policy
+    else:
+        for index, (family, address) in enumerate(zip(families, ips, strict=False)):
+            if family_of(address) != int(family[-1]):
+                message = f"{shown(address)} is not of the family that ipFamilies[{index}] names ({family})"
+                raise problem(service, f"spec.clusterIPs[{index}]", message)
+    if (len(ips) > 1 or len(families) > 1) and spec.ip_family_policy in (None, "SingleStack"):
+        field = "clusterIPs" if len(ips) > 1 else "ipFamilies"
+        raise problem(service, "spec.ipFamilyPolicy", f"must be RequireDualStack or PreferDualStack where {field} has two entries")
+    if ip != "None":
+        for address in ips:
+            if reason := unfit(address):
+                raise problem(service, "spec.clusterIPs", f"{shown(address)} is {reason}")
+
+
+def _is_plain(ip: str, ips: list[str], families: list[str], spec: ServiceSpec) -> bool:
+    """Whether there is one address and it is fit: what most Services of a cluster have, in a few steps."""
+    return (
+        spec.ip_family_policy == "SingleStack"
+        and spec.type != "ExternalName"
+        and len(ips) == 1
+        and ips[0] == ip
+        and len(families) == 1
+        and families[0] in FAMILIES
+        and not unfit(ip, 4 if families[0] == "IPv4" else 16)
+    )
 
 
 def _check_ip_list(service: Service, ip: str, ips: list[str]) -> None:
     if ips[0] != ip:
-        raise problem(service, "spec.clusterIPs[0]", f"{shown(ips[0])} must be the same as clusterIP ({shown(ip)})")
+        if not ip:
+            raise problem(service, "spec.clusterIPs", "must be empty where clusterIP is not set")
+        raise problem(service, "spec.clusterIPs", f"its first entry ({shown(ips[0])}) must be the same as clusterIP ({shown(ip)})")
     if len(ips) > 2:
         raise problem(service, "spec.clusterIPs", "may hold two addresses at most, one of each family")
+    if ip == "None":
+        if len(ips) > 1:
+            raise problem(service, "spec.clusterIPs", "must hold None alone where clusterIP is None")
+        return
     for index, address in enumerate(ips):
-        if reason := unfit(address):
-            raise problem(service, f"spec.clusterIPs[{index}]", f"{shown(address)} is {reason}")
+        if not is_ip(address):
+            raise problem(service, f"spec.clusterIPs[{index}]", f"{shown(address)} is {unfit(address)}")
     if len(ips) == 2 and family_of(ips[0]) == family_of(ips[1]):
         raise problem(service, "spec.clusterIPs", "two addresses must be one of each family")
 
 
 def _check_affinity(service: Service) -> None:
+    """Of ClientIP; one that is None has lost its configuration to the defaults."""
     spec = service.spec
-    affinity, config = spec.session_affinity or "None", spec.session_affinity_config
-    check_choice(service, "spec.sessionAffinity", affinity, _AFFINITIES)
-    if config is None or config.client_ip is None:
-        return
-    if affinity == "None":
-        raise problem(service, "spec.sessionAffinityConfig", "only with sessionAffinity ClientIP")
-    seconds = config.client_ip.timeout_seconds
+    check_choice(service, "spec.sessionAffinity", spec.session_affinity or "", _AFFINITIES)
+    config = spec.session_affinity_config
+    seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
     if seconds is not None and not 0 < seconds <= _MAX_AFFINITY:
         raise problem(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", f"{shown(seconds)} is not in 1-{_MAX_AFFINITY}")
 
@@ -197,14 +212,27 @@ def _check_external_ips(service: Service) -> None:
             raise problem(service, f"spec.externalIPs[{index}]", f"{shown(address)} is {reason}")
 
 
+def _check_load_balancer(service: Service) -> None:
+    spec = service.spec
+    if spec.load_balancer_source_ranges:
+        field = "spec.loadBalancerSourceRanges"
+        # what a cluster has stored it has taken, from a time when it was less strict
+        check_cidrs(service, field, spec.load_balancer_source_ranges, host_bits=bool(service.metadata.uid))
+    if spec.load_balancer_class is not None and not is_label_key(spec.load_balancer_class):
+        raise problem(service, "spec.loadBalancerClass", f"{shown(spec.load_balancer_class)} {QUALIFIED_NAME}")
+    for index, port in enumerate(spec.ports):
+        if port.port == _KUBELET_PORT:
+            raise problem(service, f"spec.ports[{index}].port", f"{port.port} is the kubelet's, which may not be exposed")
+
+
 def _check_not_load_balancer(service: Service) -> None:
     spec = service.spec
-    for field, value in (
-        ("loadBalancerSourceRanges", spec.load_balancer_source_ranges),
-        ("loadBalancerClass", spec.load_balancer_class),
+    for field, is_set in (
+        ("loadBalancerSourceRanges", bool(spec.load_balancer_source_ranges)),
+        ("loadBalancerClass", spec.load_balancer_class is not None),
         ("allocateLoadBalancerNodePorts", spec.allocate_load_balancer_node_ports is not None),
     ):
-        if value:
+        if is_set:
             raise problem(service, f"spec.{field}", f"only for type LoadBalancer, not {spec.type}")
 
 

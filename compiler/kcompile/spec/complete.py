@@ -32,8 +32,8 @@ __all__ = ["complete", "slices_from_pods"]
 
 
 @gc_paused()
-def complete(inventory: Inventory) -> list[str]:
-    """Append the missing slices to `inventory.endpoint_slices`; return what the user should know, a line each.
+def complete(inventory: Inventory) -> None:
+    """Append the missing slices to `inventory.endpoint_slices`.
 
     Run it after `allocate`, which settles a Service's families.
     """
@@ -49,17 +49,6 @@ def complete(inventory: Inventory) -> list[str]:
             inventory.endpoint_slices += slices_from_pods(service, pods, zones)
         elif service.key in endpoints:
             inventory.endpoint_slices += mirror(endpoints[service.key], service)
-    return _notes(inventory)
-
-
-def _notes(inventory: Inventory) -> list[str]:
-    owned = _PodIndex(inventory.pods)
-    notes = []
-    for deployment in inventory.deployments:
-        wanted = (deployment.spec.selector.match_labels if deployment.spec.selector else None) or {}
-        if not (wanted and owned.matching(deployment.metadata.namespace, wanted)):
-            notes.append(f"{deployment.describe()}: its Pods are not in the input, so it gives no endpoints")
-    return notes
 
 
 class _PodIndex:

@@ -14,13 +14,12 @@ from ..ir.model import Endpoint, Family, Protocol, ServicePort
 from . import objects
 from .addresses import canonical_cidr, canonical_ip, family_of, network
 from .check_service import SCHEDULER_ANNOTATION, externally_reachable
+from .defaults import DEFAULT_AFFINITY_SECONDS
 from .gcpause import gc_paused
 from .inventory import Inventory
 from .wellknown import HEADLESS_LABEL, PROXY_NAME_LABEL, SERVICE_LABEL
 
-__all__ = ["DEFAULT_AFFINITY_SECONDS", "service_ports"]
-
-DEFAULT_AFFINITY_SECONDS = 10800
+__all__ = ["service_ports"]
 
 _FAMILIES = {"IPv4": Family.IPV4, "IPv6": Family.IPV6}
 _PROTOCOLS = {protocol.value: protocol for protocol in Protocol}

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from .objects import Deployment, Endpoints, EndpointSlice, Namespace, Node, Origin, Pod, Service, ServiceCIDR
+from ..notices import Notice
+from .objects import CronJob, Deployment, Endpoints, EndpointSlice, Namespace, Node, Origin, Pod, Service, ServiceCIDR, Workload
 
 __all__ = ["Inventory", "Skipped"]
 
@@ -20,7 +21,10 @@ class Skipped(NamedTuple):
 
 
 class Inventory(msgspec.Struct):
-    """The objects of one input; `skipped` notes those of other kinds, `sources` the files that were read."""
+    """The objects of one input; `workloads` are what makes Pods besides Deployments.
+
+    `skipped` notes objects of other kinds, `sources` the files that were read, `warnings` those of reading and checking.
+    """
 
     services: list[Service] = []
     endpoint_slices: list[EndpointSlice] = []
@@ -28,7 +32,9 @@ class Inventory(msgspec.Struct):
     pods: list[Pod] = []
     nodes: list[Node] = []
     deployments: list[Deployment] = []
+    workloads: list[Workload | CronJob] = []
     namespaces: list[Namespace] = []
     service_cidrs: list[ServiceCIDR] = []
     skipped: list[Skipped] = []
     sources: list[str] = []
+    warnings: list[Notice] = []

@@ -12,31 +12,53 @@ from ..errors import SpecError
 from .decode import Decoder
 from .gcpause import gc_paused
 from .inventory import Inventory
+from .kustomize import kustomize
 from .objects import Origin
 from .reader import MAX_BYTES, STDIN, Unreadable, check_text, files, read
+from .template import template_in
 from .text import Wrong, printable
-from .yaml_reader import yaml_documents
+from .yaml_reader import Duplicate, yaml_documents
 
 __all__ = ["load"]
 
 _MALFORMED = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
 _TRAILING = "trailing characters"
+_JSON_START = re.compile(rb'\s*(?:\[|\{\s*["}])')
 _json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int = MAX_BYTES) -> Inventory:
+class _Malformed(Wrong):
+    """A text that begins as JSON does, and isn't."""
+
+
+def load(
+    paths: Sequence[str],
+    *,
+    stdin: BinaryIO | None = None,
+    max_bytes: int = MAX_BYTES,
+    recursive: bool = False,
+    kustomizations: Sequence[str] = (),
+    validate: str = "warn",
+) -> Inventory:
     """Read every manifest of `paths` (files, directories, or ``-`` for `stdin`). Raises SpecError at the first thing wrong.
+
+    `recursive`: what is in the folders of directories too; `kustomizations`: directories to read through kustomize.
+    `validate`: what fields are that the API doesn't have: ``strict`` an error, ``warn`` a warning of the Inventory, or ``ignore``.
 
     Namespaced objects that name no namespace are put into ``default``; the same object given twice is kept once.
     """
     inventory = Inventory()
-    decoder = Decoder(inventory)
+    decoder = Decoder(inventory, validate)
     with gc_paused():
         try:
-            for path in files(paths):
+            for path in files(paths, recursive=recursive):
                 source = STDIN if path == "-" else path
                 inventory.sources.append(source)
                 _load_file(decoder, source, read(path, stdin, max_bytes))
+            for directory in kustomizations:
+                source = f"{directory} (kustomize)"
+                inventory.sources.append(source)
+                _load_file(decoder, source, kustomize(directory, max_bytes))
         except Unreadable as error:
             raise SpecError(error.message, source=error.source) from None
     return inventory
@@ -44,15 +66,21 @@ def load(paths: Sequence[str], *, stdin: BinaryIO | None = None, max_bytes: int 
 
 def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
     number = 0
+    duplicates: list[Duplicate] = []
     try:
         data = check_text(data)
-        for number, manifest in _documents(data):
+        for number, manifest in _documents(data, duplicates):
             if manifest is None:
                 continue
             if not isinstance(manifest, (dict, msgspec.Raw)):
                 raise Wrong("a manifest must be a mapping", document=number)
-            decoder.add(manifest, Origin(source, number))
-    except Wrong as error:
+            decoder.add(manifest, Origin(source, number), tuple(duplicates))
+            duplicates.clear()
+    except (Wrong, SpecError) as error:
+        if template := template_in(data, error.message):
+            raise SpecError(template, source=printable(source)) from None
+        if isinstance(error, SpecError):
+            raise
         raise SpecError(error.message, source=printable(source), document=error.document, field=error.field) from None
     except msgspec.DecodeError as error:  # what the first pass over a JSON value doesn't look into: escapes, numbers
         raise SpecError(f"bad JSON: {error}", source=printable(source), document=number) from None
@@ -60,21 +88,42 @@ def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
         raise SpecError("nested too deep", source=printable(source), document=number) from None
 
 
-def _documents(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Each document: a msgspec.Raw object from JSON, plain values from YAML."""
+def _documents(data: bytes, duplicates: list[Duplicate]) -> Iterator[tuple[int, Any]]:
+    """Each document: a msgspec.Raw object from JSON; from YAML plain values, and their duplicate keys in `duplicates`."""
     start = data[:4096].lstrip() or data.lstrip()
     if not start.startswith((b"{", b"[")):
-        yield from yaml_documents(data)
+        yield from yaml_documents(data, duplicates)
         return
     view = memoryview(data)
     number, at = 1, 0
     while at < len(data):
-        end = _json_end(view[at:], data, at, number)
+        try:
+            end = _json_end(view[at:], data, at, number)
+        except _Malformed as error:
+            for _, value in _as_yaml(data, at, error):
+                yield number, value
+                number += 1
+            return
         if data[end : end + 3] == b"---":  # JSON between YAML's marks: still YAML
-            yield from yaml_documents(data)
+            yield from yaml_documents(data, duplicates)
             return
         yield number, msgspec.Raw(view[at:end])
         number, at = number + 1, end
+
+
+def _as_yaml(data: bytes, at: int, error: _Malformed) -> list[tuple[int, Any]]:
+    """What isn't JSON from byte `at` on may be YAML: ``{a: b}``, a comma too many. Raises what is wrong with it as either."""
+    lines = data.count(b"\n", 0, at)
+    try:
+        found = list(yaml_documents(b"\n" * lines + data[at:]))
+    except Wrong as wrong:
+        if _JSON_START.match(data, at):
+            raise error from None
+        wrong.document += error.document - 1
+        raise
+    if not all(value is None or isinstance(value, dict) for _, value in found):
+        raise error
+    return found
 
 
 def _json_end(rest: memoryview, data: bytes, at: int, number: int) -> int:
@@ -89,5 +138,5 @@ def _json_end(rest: memoryview, data: bytes, at: int, number: int) -> int:
         if match[1] == _TRAILING:
             return position - 1  # msgspec counts the first trailing character as read
         line, start = data.count(b"\n", 0, position) + 1, data.rfind(b"\n", 0, position) + 1
-        raise Wrong(f"bad JSON at line {line}, column {position - start + 1}: {match[1]}", document=number) from None
+        raise _Malformed(f"bad JSON at line {line}, column {position - start + 1}: {match[1]}", document=number) from None
     return len(data)

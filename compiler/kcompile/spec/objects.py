@@ -1,23 +1,23 @@
 """The Kubernetes objects that kcompile reads, as typed structs (only the fields that matter to a service dataplane).
 
-Field names are the API's, camelCase in the text and snake_case here. Unknown fields are ignored, as the API
-server's clients do. `origin` is not part of the API: it says where the object was read (file, document).
+Field names are the API's, camelCase in the text and snake_case here. Other fields are left out: `fields`
+knows which of them the API has. `origin` is not part of the API: it says where the object was read (file, document).
 The types follow k8s.io/api/core/v1, discovery/v1, apps/v1 and networking/v1 as of Kubernetes 1.36.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
 __all__ = [
-    "Affinity", "ClientIPConfig", "Conditions", "Container", "ContainerPort", "Deployment", "DeploymentSpec", "Endpoint",
-    "EndpointAddress", "EndpointHints", "EndpointPort", "EndpointSlice", "EndpointSubset", "Endpoints", "ForName",
-    "LoadBalancerIngress", "LoadBalancerStatus", "Metadata", "Namespace", "Node", "NodeAddress", "NodeSpec", "NodeStatus", "Object",
-    "ObjectReference", "Origin", "Pod", "PodCondition", "PodIP", "PodSpec", "PodStatus", "PodTemplate", "Selector", "Service",
-    "ServiceCIDR", "ServiceCIDRSpec", "ServicePort", "ServiceSpec", "ServiceStatus",
+    "Affinity", "ClientIPConfig", "Conditions", "Container", "ContainerPort", "CronJob", "DaemonSet",
+    "Deployment", "Endpoint", "EndpointAddress", "EndpointHints", "EndpointPort", "EndpointSlice",
+    "EndpointSubset", "Endpoints", "ForName", "Job", "LoadBalancerIngress", "LoadBalancerStatus",
+    "Metadata", "Namespace", "Node", "NodeAddress", "NodeSpec", "NodeStatus", "Object", "ObjectReference",
+    "Origin", "OwnerReference", "Pod", "PodCondition", "PodIP", "PodSpec", "PodStatus", "PodTemplate",
+    "ReplicaSet", "Requirement", "Selector", "Service", "ServiceCIDR", "ServiceCIDRSpec", "ServicePort",
+    "ServiceSpec", "ServiceStatus", "StatefulSet", "Workload", "WorkloadSpec",
 ]  # fmt: skip
 
 
@@ -32,6 +32,15 @@ class _K8s(msgspec.Struct, rename="camel", gc=False, omit_defaults=True):
     pass
 
 
+class OwnerReference(_K8s):
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
 class Metadata(_K8s):
     name: str = ""
     namespace: str = ""
@@ -39,6 +48,17 @@ class Metadata(_K8s):
     annotations: dict[str, str] | None = None
     uid: str = ""
     deletion_timestamp: str | None = None
+    # What every object of a cluster has besides: read so that nothing is left over (`fields`), then forgotten.
+    resource_version: str | None = None
+    generation: int | None = None
+    creation_timestamp: str | None = None
+    generate_name: str | None = None
+    owner_references: list[OwnerReference] | None = None
+
+    def forget(self) -> None:
+        """Drop what is of no use any more."""
+        self.resource_version = self.creation_timestamp = self.generate_name = None
+        self.generation = self.owner_references = None
 
 
 class Object(_K8s, kw_only=True):
@@ -94,6 +114,7 @@ class ServiceSpec(_K8s):
     health_check_node_port: int = 0
     publish_not_ready_addresses: bool = False
     load_balancer_source_ranges: list[str] | None = None
+    load_balancer_ip: str | None = msgspec.field(default=None, name="loadBalancerIP")
     load_balancer_class: str | None = None
     allocate_load_balancer_node_ports: bool | None = None
     ip_families: list[str] | None = None
@@ -142,6 +163,7 @@ class ObjectReference(_K8s):
     kind: str = ""
     name: str = ""
     namespace: str = ""
+    uid: str | None = None
 
 
 class Endpoint(_K8s):
@@ -184,7 +206,7 @@ class Endpoints(Object, kw_only=True):
     subsets: list[EndpointSubset] | None = None
 
 
-# --- Pod, Deployment -----------------------------------------------------------------------------------------------
+# --- Pods, and what makes them -----------------------------------------------------------------------------------------------
 
 
 class ContainerPort(_K8s):
@@ -230,9 +252,15 @@ class Pod(Object, kw_only=True):
     status: PodStatus | None = None
 
 
+class Requirement(_K8s):
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
 class Selector(_K8s):
     match_labels: dict[str, str] | None = None
-    match_expressions: list[Any] | None = None
+    match_expressions: list[Requirement] | None = None
 
 
 class PodTemplate(_K8s):
@@ -240,14 +268,56 @@ class PodTemplate(_K8s):
     spec: PodSpec = msgspec.field(default_factory=PodSpec)
 
 
-class DeploymentSpec(_K8s):
+class WorkloadSpec(_K8s):
     template: PodTemplate
     replicas: int | UnsetType | None = UNSET
     selector: Selector | None = None
 
 
-class Deployment(Object, kw_only=True):
-    spec: DeploymentSpec
+class Workload(Object, kw_only=True):
+    """What makes Pods from a template. Only the template and what it selects are read."""
+
+    spec: WorkloadSpec
+
+    @property
+    def template(self) -> PodTemplate:
+        return self.spec.template
+
+
+class Deployment(Workload, kw_only=True):
+    pass
+
+
+class ReplicaSet(Workload, kw_only=True):
+    pass
+
+
+class StatefulSet(Workload, kw_only=True):
+    pass
+
+
+class DaemonSet(Workload, kw_only=True):
+    pass
+
+
+class Job(Workload, kw_only=True):
+    pass
+
+
+class JobTemplate(_K8s):
+    spec: WorkloadSpec
+
+
+class CronJobSpec(_K8s):
+    job_template: JobTemplate
+
+
+class CronJob(Object, kw_only=True):
+    spec: CronJobSpec
+
+    @property
+    def template(self) -> PodTemplate:
+        return self.spec.job_template.spec.template
 
 
 # --- cluster-scoped ------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Paths to bytes: which files a path means, and reading one without trusting it.
 
-A path is a file, a directory (its ``*.yaml``, ``*.yml`` and ``*.json``, sorted, not recursive: kubectl's ``-f``), or ``-``.
+A path is a file, a directory (its ``*.yaml``, ``*.yml`` and ``*.json``, sorted; those of its folders too with kubectl's ``-R``), or ``-``.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ __all__ = ["MAX_BYTES", "STDIN", "Unreadable", "check_text", "files", "read"]
 
 MAX_BYTES = 128 << 20
 STDIN = "<stdin>"
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_BOM = b"\xef\xbb\xbf"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -29,20 +33,23 @@ class Unreadable(Wrong):
         self.source = printable(source)
 
 
-def files(paths: Sequence[str]) -> Iterator[str]:
+def files(paths: Sequence[str], *, recursive: bool = False) -> Iterator[str]:
     """The files that `paths` mean, in order; ``-`` stays as it is."""
     for path in paths:
         if not path:  # Path("") would be the working directory
             raise Unreadable('""', "not a file name")
+        if _URL.match(path):
+            raise Unreadable(path, f"a URL is not fetched here: curl -sSL {shlex.quote(path)} | kcompile plan -f -")
         if path == "-" or not Path(path).is_dir():
             yield path
             continue
         try:
-            found = sorted(entry.path for entry in os.scandir(path) if _is_manifest(entry))
+            found = _below(path) if recursive else _inside(path)
         except OSError as error:
             raise Unreadable(path, f"can't read the directory: {error.strerror}") from None
         if not found:
-            raise Unreadable(path, "the directory holds no .yaml, .yml or .json file")
+            below = "" if recursive or not _has_below(path) else "; its folders do: -R reads them too"
+            raise Unreadable(path, f"the directory holds no .yaml, .yml or .json file{below}")
         yield from found
 
 
@@ -52,6 +59,32 @@ def _is_manifest(entry: os.DirEntry[str]) -> bool:
     Emacs' locks are such links.
     """
     return entry.name.endswith(_SUFFIXES) and not entry.name.startswith(".#") and not entry.is_dir()
+
+
+def _inside(directory: str) -> list[str]:
+    """The manifests that are in `directory` itself."""
+    return sorted(entry.path for entry in os.scandir(directory) if _is_manifest(entry))
+
+
+def _below(directory: str) -> list[str]:
+    """The manifests in `directory` and all folders below it. Links to folders are not followed, as kubectl doesn't."""
+    found: list[str] = []
+    folders = [directory]
+    while folders:
+        for entry in os.scandir(folders.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif _is_manifest(entry):
+                found.append(entry.path)
+    return sorted(found)
+
+
+def _has_below(directory: str) -> bool:
+    """Whether there are any, as far as folders can be read."""
+    try:
+        return bool(_below(directory))
+    except OSError:
+        return False
 
 
 def read(path: str, stdin: BinaryIO | None, max_bytes: int) -> bytes:
@@ -81,7 +114,7 @@ def _read_stdin(stdin: BinaryIO | None, max_bytes: int) -> bytes:
 
 
 def check_text(data: bytes) -> bytes:
-    """`data` without a byte order mark, once it is known to be UTF-8 text without NULs."""
+    """`data` without byte order marks, once it is known to be UTF-8 text without NULs."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Wrong("not UTF-8 text but UTF-16")
     if (at := data.find(b"\0")) >= 0:
@@ -91,4 +124,5 @@ def check_text(data: bytes) -> bytes:
             data.decode()
         except UnicodeDecodeError as error:
             raise Wrong(f"not UTF-8 text: bad byte at {error.start}") from None
-    return data.removeprefix(b"\xef\xbb\xbf")
+    # Files that were joined have a mark in front of each.
+    return data.removeprefix(_BOM).replace(b"\n" + _BOM, b"\n") if _BOM in data else data

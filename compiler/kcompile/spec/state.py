@@ -9,6 +9,7 @@ import msgspec
 from ..errors import ConfigError
 from ..files import write_whole
 from .addresses import unfit
+from .names import is_dns_label
 from .opening import read_path
 from .text import printable
 
@@ -19,12 +20,16 @@ _MAX_BYTES = 256 << 20
 
 
 class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """Keys: ``namespace/service`` for `cluster_ips` and `health_check_node_ports`, ``namespace/service/port/protocol`` for `node_ports`."""
+    """Keys: ``namespace/service`` for `cluster_ips` and `health_check_node_ports`, ``namespace/service/port/protocol`` for `node_ports`.
+
+    `generated_names`: by ``namespace/generateName``, the names that Services without one were given, in the input's order.
+    """
 
     version: int = _VERSION
     cluster_ips: dict[str, list[str]] = msgspec.field(default_factory=dict, name="clusterIPs")
     node_ports: dict[str, int] = msgspec.field(default_factory=dict)
     health_check_node_ports: dict[str, int] = msgspec.field(default_factory=dict)
+    generated_names: dict[str, list[str]] = msgspec.field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str) -> AllocationState:
@@ -44,6 +49,9 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
             raise ConfigError(f"{where}: the allocation state has version {state.version}, this kcompile writes {_VERSION}")
         addresses = (address for entry in state.cluster_ips.values() for address in entry)
         numbers = (*state.node_ports.values(), *state.health_check_node_ports.values())
+        names = (name for entry in state.generated_names.values() for name in entry)
+        if not all(map(is_dns_label, names)):
+            raise ConfigError(f"{where}: the allocation state is damaged (not a name); remove it to allocate anew")
         if any(unfit(address) for address in addresses) or not all(0 < number < 65536 for number in numbers):
             raise ConfigError(f"{where}: the allocation state is damaged (not an address, or not a port); remove it to allocate anew")
         return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "HEADLESS_LABEL", "LEADER_ANNOTATION", "MANAGED_BY_LABEL", "PROXY_NAME_LABEL", "SERVICE_LABEL", "SKIP_MIRROR_LABEL",
-    "ZONE_LABEL",
+    "HOSTNAME_LABEL", "ZONE_LABEL",
 ]  # fmt: skip
 
 SERVICE_LABEL = "kubernetes.io/service-name"  # binds a slice to its Service
@@ -14,3 +14,4 @@ MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"  # an Endpoints object that is an old lock
 ZONE_LABEL = "topology.kubernetes.io/zone"
+HOSTNAME_LABEL = "kubernetes.io/hostname"

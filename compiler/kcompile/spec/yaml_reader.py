@@ -1,8 +1,8 @@
-"""YAML text to plain Python values, in one pass over libyaml's events and without recursion.
+"""YAML text to plain Python values: the plainest documents line by line (yaml_block.py), the others from libyaml's events.
 
 PyYAML's own composer recurses in C (deep nesting ends the process), expands what aliases point to again and again,
 lets a key occur twice and reads ``12:30`` as 750. Kubernetes' reader (sigs.k8s.io/yaml over go-yaml v2) does none of it;
-scalars are resolved here by its table (go-yaml resolve.go): timestamps stay strings, keys are always strings.
+scalars are resolved by its table (yaml_scalars.py): timestamps stay strings, keys are always strings. No recursion here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.events import (
@@ -23,9 +23,11 @@ from yaml.events import (
     SequenceEndEvent,
 )
 
-from .text import Wrong, shown
+from .text import Wrong, join_path, shown
+from .yaml_block import NOTHING, NotPlain, block_document
+from .yaml_scalars import plain
 
-__all__ = ["yaml_documents"]
+__all__ = ["Duplicate", "Piece", "event_documents", "yaml_documents"]
 
 MAX_DEPTH = 200  # the deepest CRD schemas have about 60 levels
 MAX_ALIASED = 1_000_000  # nodes that aliases may stand for, in one file
@@ -33,41 +35,151 @@ MAX_EMPTY = 100_000  # documents without anything in them; a template that rende
 
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_WORDS: dict[str, bool | float | None] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
-    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
-_INT = re.compile(r"[-+]?(?:0b[01_]+|0o[0-7_]+|0[0-7_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*)")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = {f"{_TAG}int", f"{_TAG}float", f"{_TAG}bool", f"{_TAG}null"}
 _TEXT_TAGS = {"!", f"{_TAG}str", f"{_TAG}timestamp"}
 _COLLECTION_TAGS = {None, "!", f"{_TAG}map", f"{_TAG}seq"}
+_MENDINGS = 100  # of one document, each of which reads it once more
+_REREAD = 16 << 20  # characters, in all of them
+_DIRECTIVES = ("%", "...")
+_LINE = re.compile(r"\bline (\d+)(?=, column)")
+_FLOW_PLAIN = re.compile(r"(?::(?!\s)|[^\s:,?\[\]{}])+")
+_plain = lru_cache(maxsize=65536)(plain)
+_UNREAD = object()
 _OPEN = object()  # stands for an anchored collection until it ends
 
 
-def yaml_documents(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Each document's 1-based number and value. Raises `Wrong`, never a YAMLError."""
-    number = empty = 0
-    reader = _Reader(data)
-    try:
-        for event in reader.events:
-            if isinstance(event, DocumentStartEvent):
+class Duplicate(NamedTuple):
+    """A key that occurs twice in its mapping: the way to it from the top of the document, and where that is."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The path as the API spells one."""
+        field = ""
+        for step in self.path:
+            field = join_path(field, step) if isinstance(step, str) else f"{field}[{step}]"
+        return field
+
+    def inside(self, depth: int) -> Duplicate:
+        """The same, seen from the value that is `depth` steps down its path."""
+        return self._replace(path=self.path[depth:])
+
+
+def yaml_documents(data: bytes, duplicates: list[Duplicate] | None = None) -> Iterator[tuple[int, Any]]:
+    """Each document's 1-based number and value. Raises `Wrong`, never a YAMLError.
+
+    A key that occurs twice is Wrong; with a list of `duplicates` it is put there, and the later value counts.
+    """
+    empty = 0
+    for number, value in _documents(data, duplicates):
+        empty += value is None
+        if empty > MAX_EMPTY:
+            raise Wrong(f"more than {MAX_EMPTY:,} empty documents", document=number)
+        yield number, value
+
+
+def _documents(data: bytes, duplicates: list[Duplicate] | None) -> Iterator[tuple[int, Any]]:
+    number, aliased = 0, _Aliased()
+    for piece in _pieces(data):
+        try:
+            value = block_document(piece.text)
+        except NotPlain:
+            value = _UNREAD
+        if value is _UNREAD:
+            for value in event_documents(piece, number, aliased, duplicates):
                 number += 1
-                value = reader.document()
-                empty += value is None
-                if empty > MAX_EMPTY:
-                    raise Wrong(f"more than {MAX_EMPTY:,} empty documents")
                 yield number, value
-    except yaml.YAMLError as error:
-        raise Wrong(_syntax(error), document=max(number, 1)) from None
-    except Wrong as error:
-        error.document = number
-        raise
+        elif value is not NOTHING or piece.marked:
+            number += 1
+            yield number, None if value is NOTHING else value
+
+
+class Piece(NamedTuple):
+    """A part of a file: one document where `marked` or without any mark inside, else whatever it is."""
+
+    text: str
+    line: int  # how many lines are before it
+    marked: bool  # a line "---" is before it
+
+
+def _pieces(data: bytes) -> Iterator[Piece]:
+    """`data` cut at its lines "---"; whole where it has other marks of YAML."""
+    text = data.decode()
+    parts = f"\n{text}".split("\n---\n")
+    if text.startswith(_DIRECTIVES) or any(f"\n{mark}" in text for mark in _DIRECTIVES) or _marks(text) >= len(parts):
+        yield Piece(text, 0, False)
+        return
+    line = -1
+    for number, part in enumerate(parts):
+        whole = part if number == len(parts) - 1 else f"{part}\n"
+        yield Piece(whole if number else whole[1:], max(line, 0), number > 0)
+        line += part.count("\n") + 2
+
+
+def _marks(text: str) -> int:
+    """How many lines begin as the mark between documents does."""
+    return text.count("\n---") + text.startswith("---")
+
+
+def event_documents(
+    piece: Piece, before: int = 0, aliased: _Aliased | None = None, duplicates: list[Duplicate] | None = None
+) -> Iterator[Any]:
+    """The documents of `piece` by libyaml's events; `before`: how many the file had before them; `duplicates` as in `yaml_documents`."""
+    text = f"---\n{piece.text}" if piece.marked else piece.text
+    line = piece.line - piece.marked
+    done = 0
+    for _ in range(min(_MENDINGS, 1 + _REREAD // (len(text) + 1))):
+        found: list[Duplicate] | None = None if duplicates is None else []
+        reader = _Reader(text.encode(), aliased or _Aliased(), found)
+        number = 0
+        try:
+            for event in reader.events:
+                if isinstance(event, DocumentStartEvent):
+                    number += 1
+                    value = reader.document()
+                    if number > done:
+                        done = number
+                        if duplicates is not None:
+                            duplicates += [each._replace(message=_moved(each.message, line)) for each in found or ()]
+                        yield value
+                    if found:
+                        found.clear()
+            return
+        except yaml.YAMLError as error:
+            mended = _mended(text, error)
+            if mended is None:
+                raise Wrong(_moved(_syntax(error), line), document=before + max(number, 1)) from None
+            text = mended
+        except Wrong as error:
+            error.message = _moved(error.message, line)
+            error.document = before + number
+            raise
+    raise Wrong("too many plain scalars that end in a colon: put them in quotes", document=before + max(done, 1))
+
+
+def _mended(text: str, error: yaml.YAMLError) -> str | None:
+    """`text` with quotes around the plain scalar in a flow collection that ends in a colon, as in ``[2001:db8::]``.
+
+    go-yaml reads it as it stands, libyaml refuses it. None where `error` is about something else.
+    """
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem != "found unexpected ':'":
+        return None
+    if error.context_mark is None or error.problem_mark is None:
+        return None
+    start, colon = error.context_mark.index, error.problem_mark.index
+    rest = _FLOW_PLAIN.match(text, colon)
+    if rest is None:
+        return None
+    scalar = text[start : rest.end()].replace("'", "''")
+    return f"{text[:start]}'{scalar}'{text[rest.end() :]}"
+
+
+def _moved(message: str, lines: int) -> str:
+    """`message` with the line that it names `lines` further down."""
+    return _LINE.sub(lambda match: f"line {int(match[1]) + lines}", message, count=1)
 
 
 def _syntax(error: yaml.YAMLError) -> str:
@@ -80,12 +192,19 @@ def _syntax(error: yaml.YAMLError) -> str:
     return f"bad YAML: {getattr(error, 'reason', error)}"
 
 
-class _Reader:
-    """The state of one file: the event stream and how many nodes aliases have stood for so far."""
+class _Aliased:
+    """How many nodes the aliases of one file have stood for."""
 
-    def __init__(self, data: bytes) -> None:
+    nodes = 0
+
+
+class _Reader:
+    """The event stream of one text, and how many nodes aliases of its file have stood for so far."""
+
+    def __init__(self, data: bytes, aliased: _Aliased, duplicates: list[Duplicate] | None = None) -> None:
+        self.duplicates = duplicates
         self.events: Iterator[Any] = yaml.parse(data, Loader=_Parser)
-        self.aliased = 0
+        self.aliased = aliased
 
     def document(self) -> Any:
         """Read on to the end of the document and return its value."""
@@ -98,7 +217,7 @@ class _Reader:
             count += 1
             if kind is ScalarEvent:
                 if frame.wants_key:
-                    frame.begin_key(event)
+                    frame.begin_key(event, self, stack)
                 else:
                     value = event.value if event.implicit[1] else _scalar(event)
                     if event.anchor:
@@ -119,11 +238,11 @@ class _Reader:
                 if value is _OPEN:
                     raise Wrong(_at(event, f"the alias *{shown(event.anchor)} is inside what it stands for"))
                 count += weight
-                self.aliased += weight
-                if self.aliased > MAX_ALIASED:
+                self.aliased.nodes += weight
+                if self.aliased.nodes > MAX_ALIASED:
                     raise Wrong(_at(event, f"the aliases stand for more than {MAX_ALIASED:,} values"))
                 if frame.wants_key:
-                    frame.key_text(event, value)
+                    frame.key_text(event, value, self, stack)
                 else:
                     frame.add(value)
             elif kind is DocumentEndEvent:
@@ -154,17 +273,22 @@ class _Frame:
         self.merge = False
         self.merges: list[dict[str, Any]] = []
 
-    def begin_key(self, event: Any) -> None:
+    def begin_key(self, event: Any, reader: _Reader, stack: list[_Frame]) -> None:
         if event.implicit[0] and event.value == "<<":
             self.merge, self.wants_key = True, False
         else:
-            self.key_text(event, event.value)
+            self.key_text(event, event.value, reader, stack)
 
-    def key_text(self, event: Any, text: Any) -> None:
+    def key_text(self, event: Any, text: Any, reader: _Reader, stack: list[_Frame]) -> None:
         if not isinstance(text, str):
             raise Wrong(_at(event, "a key must be text"))
         if text in self.value:
-            raise Wrong(_at(event, f"the key {shown(text)} occurs twice"))
+            if reader.duplicates is None:
+                raise Wrong(_at(event, f"the key {shown(text)} occurs twice"))
+            steps = (frame.key if frame.is_map else len(frame.value) for frame in stack[1:])
+            mark = event.start_mark
+            message = f"duplicate key (line {mark.line + 1}, column {mark.column + 1})"
+            reader.duplicates.append(Duplicate((*steps, text), message))
         self.key, self.wants_key = text, False
 
     def add(self, value: Any) -> None:
@@ -202,23 +326,3 @@ def _scalar(event: Any) -> Any:
     if event.tag in _RESOLVED_TAGS:
         return _plain(event.value)
     raise Wrong(_at(event, f"the tag {shown(event.tag)} is not allowed"))
-
-
-@lru_cache(maxsize=65536)
-def _plain(text: str) -> Any:
-    """A plain scalar by go-yaml's table: null, bool, integer, float, else the text itself."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in "0123456789+-.":
-        return text
-    try:
-        if _INT.fullmatch(text):
-            digits = text.replace("_", "")
-            body = digits.lstrip("+-")
-            octal = len(body) > 1 and body[0] == "0" and body[1] not in "xob"
-            return int(digits, 8 if octal else 0)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-    except ValueError:  # no digits after the prefix, or more digits than Python converts
-        pass
-    return text

@@ -154,3 +154,10 @@ def test_a_line_through_columns():
     slope = slope_of([1, 100, 1000, 10_000], columns)
     assert slope.low <= 4.2 <= slope.high
     assert slope.value == pytest.approx(4.2, abs=0.1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 23, 24])
+def test_medians_of_draws_are_numpy_s(count: int):
+    generator = np.random.default_rng(count)
+    values, draws = generator.normal(size=count), generator.integers(0, count, (50, count))
+    assert (intervals._medians(values, draws) == np.median(values[draws], axis=1)).all()

@@ -11,7 +11,7 @@ from kcompile.cli.apply import command
 
 def said(line: str) -> str:
     context = command.make_context("apply", shlex.split(line), parent=click.Context(click.Group(), info_name="kcompile"))
-    return migration.retiring(context)
+    return migration.retiring(context).text
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ def said(line: str) -> str:
         ("--mode ipvs --ipvs-scheduler wlc --iptables-backend legacy -f a", "--mode nftables -f a"),
         ("--mode ipvs -f a --netns n --node node-a --dry-run", "--mode nftables -f a --netns n --node node-a --dry-run=client"),
         ("--mode ipvs -f a --dry-run=kernel -o json", "--mode nftables -f a -o json --dry-run=kernel"),
+        ("--mode ipvs -f a -R -v --quiet-warning skipped", "--mode nftables -f a -R -v --quiet-warning skipped"),
         ("--mode ipvs -f a --max-input-bytes 7", "--mode nftables -f a --max-input-bytes 7"),
     ],
 )

@@ -21,7 +21,7 @@ def test_each_address_of_a_service_is_named_once():
     kept, warnings = without_occupied(ports, HOSTS, OWN)
     assert [p.external_ips for p in kept] == [("203.0.113.1",)] * 2
     (warning,) = warnings
-    assert warning.startswith("Service demo/web: externalIP 192.0.2.11 is the address of Node node-b, ")
+    assert str(warning).startswith("Service demo/web: externalIP 192.0.2.11 is the address of Node node-b, ")
 
 
 def test_endpoints_are_hosts_in_both_families_and_those_in_the_nodes_own_network_are_not():
@@ -32,5 +32,8 @@ def test_endpoints_are_hosts_in_both_families_and_those_in_the_nodes_own_network
     ]
     kept, warnings = without_occupied(ports, HOSTS, (*OWN, "2001:db8::10"))
     assert kept[0].load_balancer_ips == ("2001:db8::10",)
-    assert [w.partition(" is the address of ")[2].partition(",")[0] for w in warnings] == ["an endpoint of Service demo/b", "Node node-b"]
+    assert [str(w).partition(" is the address of ")[2].partition(",")[0] for w in warnings] == [
+        "an endpoint of Service demo/b",
+        "Node node-b",
+    ]
     assert kept[1] is ports[1]

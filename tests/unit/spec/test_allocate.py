@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcompile.errors import AllocationError, ConfigError
+from kcompile.errors import AllocationError, ConfigError, KernelError
 from kcompile.spec.addresses import network
 from kcompile.spec.allocate import allocate
 from kcompile.spec.state import AllocationState
@@ -64,7 +65,7 @@ def test_explicit_values_stay_wherever_they_are():
         ({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv4", "IPv6"]}, DUAL[:1], [4]),
         ({"ipFamilyPolicy": "RequireDualStack"}, DUAL[::-1], [6, 4]),
         ({"ipFamilies": ["IPv6"]}, DUAL, [6]),
-        ({"ipFamilies": ["IPv6", "IPv4"]}, DUAL, [6, 4]),
+        ({"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "PreferDualStack"}, DUAL, [6, 4]),
         ({"ipFamilyPolicy": "RequireDualStack", "clusterIP": "fd00::1"}, DUAL, [6, 4]),
         ({"ipFamilyPolicy": "PreferDualStack", "clusterIP": "fd00::1"}, (), [6, 4]),
     ],
@@ -223,6 +224,7 @@ def test_the_state_survives_its_file(tmp_path):
         '{"version": "1"}',
         '{"version": 1, "other": 1}',
         '{"version": 1, "clusterIPs": {"a/b": ["x"]}}',
+        '{"version": 1, "generatedNames": {"a/b-": ["b; reboot"]}}',
         '{"version": 1, "nodePorts": {"a/b//TCP": 0}}',
         '{"version": 1, "nodePorts": {"a/b//TCP": "30000"}}',
         "\xff",
@@ -240,8 +242,42 @@ def test_a_damaged_state_is_refused_and_named(text, tmp_path):
 def test_a_state_that_can_not_be_read_or_written(tmp_path):
     with pytest.raises(ConfigError, match="can't read"):
         AllocationState.load(str(tmp_path))
-    with pytest.raises(ConfigError, match="can't write"):
+    with pytest.raises(KernelError, match="can't be written"):
         AllocationState().save(str(tmp_path / "missing" / "state.json"))
-    with pytest.raises(ConfigError, match="can't write"):
+    with pytest.raises(KernelError, match="can't be written"):
         AllocationState().save(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def unnamed(base: str = "web-", **spec):
+    manifest = service(**spec)
+    manifest["metadata"] = {"generateName": base, "namespace": "demo"}
+    return manifest
+
+
+def test_services_without_a_name_get_one_that_stays():
+    first, state = given_out(unnamed(), unnamed(), unnamed("api-"), service())
+    assert all(re.fullmatch(r"(web|api)-[a-z0-9]{5}|web", name) for name in first)
+    assert len(first) == 4
+    assert list(state.generated_names) == ["demo/web-", "demo/api-"]
+    again, same = given_out(unnamed(), unnamed(), unnamed("api-"), service(), state=state)
+    assert (list(again), same) == (list(first), state)
+    fewer, _ = given_out(service(), unnamed("api-"), unnamed(), state=state)
+    assert set(fewer) <= set(first)
+
+
+def test_a_name_of_the_state_comes_before_a_new_one():
+    """As it would be after a change of how names are made: Services keep theirs, and with it their addresses."""
+    before = AllocationState(generated_names={"demo/web-": ["web-abcde"]}, cluster_ips={"demo/web-abcde": ["10.96.7.7"]})
+    specs, after = given_out(unnamed(), state=before)
+    assert specs["web-abcde"].cluster_ip == "10.96.7.7"
+    assert after.generated_names == before.generated_names
+    specs, after = given_out(unnamed(), service("web-abcde"), state=before)  # which somebody else has now
+    assert len(specs) == 2
+    assert after.generated_names["demo/web-"] != ["web-abcde"]
+
+
+def test_a_generated_name_is_one_that_the_api_takes():
+    (name,) = given_out(unnamed("w" * 70))[0]
+    assert len(name) == 63
+    assert given_out(unnamed("1-"))[0]

@@ -91,13 +91,13 @@ def test_typed_lists_imply_the_kind_of_their_items(encode, tmp_path):
 @pytest.mark.parametrize("encode", [json.dumps, yaml.safe_dump])
 def test_other_kinds_are_noted(encode, tmp_path):
     objects = [
-        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "shop"}},
+        {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "db", "namespace": "shop"}},
         {"apiVersion": "v1", "kind": "Secret"},
     ]
     path = tmp_path / "a.yaml"
     path.write_text(encode({"apiVersion": "v1", "kind": "List", "items": objects}))
     origin = Origin(str(path), 1)
-    assert load([str(path)]).skipped == [Skipped(origin, "apps/v1/StatefulSet", "shop/db"), Skipped(origin, "v1/Secret", "")]
+    assert load([str(path)]).skipped == [Skipped(origin, "v1/ReplicationController", "shop/db"), Skipped(origin, "v1/Secret", "")]
 
 
 @pytest.mark.parametrize("encode", [json.dumps, yaml.safe_dump])

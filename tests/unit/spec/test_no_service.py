@@ -18,7 +18,7 @@ def test_one_service_is_enough(tmp_path):
 
 def test_it_says_what_was_read_and_what_was_skipped(tmp_path):
     for number in range(30):
-        kind = ("ConfigMap", "ConfigMap", "Secret", "Event", "Job")[number % 5]
+        kind = ("ConfigMap", "ConfigMap", "Secret", "Event", "Binding")[number % 5]
         (tmp_path / f"{number:02}.yaml").write_text(f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: n{number}}}\n")
     with pytest.raises(EmptyInputError) as caught:
         require_services(load([str(tmp_path)]))

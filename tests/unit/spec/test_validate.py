@@ -28,6 +28,7 @@ TWO = [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]
         service(sessionAffinity="None", sessionAffinityConfig={}),
         service(externalIPs=["198.18.0.1", "2001:db8::1"], externalTrafficPolicy="Local"),
         service(externalTrafficPolicy=""),
+        service("1web"),
         service(type="LoadBalancer", loadBalancerSourceRanges=[" 10.0.0.0/8", "::/0"], loadBalancerClass="a.b/c"),
         service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30900, allocateLoadBalancerNodePorts=False),
         service(
@@ -40,7 +41,7 @@ TWO = [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]
         slice_of(endpoint(zone="zone-a", nodeName="node.example", hostname="a", hints={"forZones": [{"name": "zone-a"}]})),
         slice_of(endpoint(), ports=[{"port": None}, {"name": "a", "port": 0}]),
         slice_of(),
-        {**slice_of(endpoint("not an address")), "addressType": "FQDN"},
+        {**slice_of(endpoint("a.example.")), "addressType": "FQDN"},
         {
             "apiVersion": "v1",
             "kind": "Endpoints",
@@ -84,7 +85,11 @@ def test_an_error_says_where():
         ({"clusterIP": "10.96.0.1"}, {"clusterIP": "10.96.0.1"}, True),
         ({"clusterIP": "10.96.0.1"}, {"clusterIP": "10.96.0.2"}, False),
         ({"clusterIP": "None"}, {"clusterIP": "None"}, False),
-        ({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"]}, {"clusterIP": "fd00:0::1"}, True),
+        (
+            {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"], "ipFamilyPolicy": "PreferDualStack"},
+            {"clusterIP": "fd00:0::1"},
+            True,
+        ),
         ({"externalIPs": ["198.18.0.1"]}, {"externalIPs": ["198.18.0.1"]}, False),
     ],
 )

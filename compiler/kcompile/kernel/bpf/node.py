@@ -14,6 +14,7 @@ import msgspec
 
 from ...errors import KernelError, UnsupportedError
 from ...files import remove_file
+from ...notices import Notice
 from ...program import Change, Key
 from ...targets.xdp import layout
 from ...targets.xdp.resources import BARE, ROOT_CGROUP, AttachKey, StrayKey
@@ -145,7 +146,7 @@ class XdpKernel:
 
     # changes
 
-    def apply(self, changes: Sequence[Change]) -> list[str]:
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
         """Make `changes` true; returns warnings. Maps first, then programs; where all goes, the other way round."""
         if self._leftover is None:
             self.observe()
@@ -181,7 +182,7 @@ class XdpKernel:
         self._forget_old_builds()
         return warnings
 
-    def _carry(self, writer: Writer) -> list[str]:
+    def _carry(self, writer: Writer) -> list[Notice]:
         """Take over connections that netfilter translates, if that is wanted; returns warnings."""
         if not self.carrying:
             return []
@@ -190,7 +191,7 @@ class XdpKernel:
             carrier.run()
         except KernelError as e:
             self.carrying = False
-            return [f"open connections through Services end with this change of mode ({e})"]
+            return [Notice("connections-end", f"open connections through Services end with this change of mode ({e})")]
         self.carried = list(carrier.carried.values())
         return []
 
@@ -232,8 +233,8 @@ class XdpKernel:
 
     # programs
 
-    def _attach(self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]) -> list[str]:
-        warnings: list[str] = []
+    def _attach(self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]) -> list[Notice]:
+        warnings: list[Notice] = []
         loaded: dict[str, Fd] = {}
         for change in changes:
             if not isinstance(change.key, AttachKey) or change.new is None:
@@ -243,7 +244,8 @@ class XdpKernel:
             program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook) or self._load(hook, maps, loaded, bare)
             if hook in _FILES:
                 if name not in indices:
-                    warnings.append(f"{name}: no such interface; Services are not served there until the next apply")
+                    text = f"{name}: no such interface; Services are not served there until the next apply"
+                    warnings.append(Notice("xdp-interface", text))
                     continue
                 mode = XdpMode.GENERIC if change.new == _GENERIC else XdpMode.NATIVE
                 try:
@@ -251,7 +253,8 @@ class XdpKernel:
                 except KernelError as e:
                     if hook != "xdp":
                         raise KernelError(f"interface {name}: {e}") from e
-                    warnings.append(f"{name}: {change.new} XDP is refused ({e}); Services are served there by tc alone")
+                    text = f"{name}: {change.new} XDP is refused ({e}); Services are served there by tc alone"
+                    warnings.append(Notice("xdp-interface", text))
             else:
                 attach.attach(self.links, Attachment(hook), program, cgroup=_directory(name))
         return warnings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...ir.model import Dataplane, Protocol, ResolvedPort
+from ...notices import Notice
 
 __all__ = ["limits"]
 
@@ -11,8 +12,8 @@ _LINGERS = {Protocol.TCP: 120, Protocol.SCTP: 10, Protocol.UDP: 300}  # tcp_time
 _SHOWN = 5
 
 
-def limits(dataplane: Dataplane) -> list[str]:
-    """A line for each Service whose affinity may outlive its timeout, and one for those with UDP."""
+def limits(dataplane: Dataplane) -> list[Notice]:
+    """A warning for each Service whose affinity may outlive its timeout, and one for those with UDP."""
     ports = dataplane.ports
     timeouts = dict(dataplane.settings.ipvs.timeouts)
     sticky: dict[str, int] = {}
@@ -23,13 +24,17 @@ def limits(dataplane: Dataplane) -> list[str]:
             sticky[service] = max(longest, sticky.get(service, 0))
     seconds = {_service(port): port.affinity_seconds for port in ports}
     notes = [
-        f"Service {service}: session affinity of {seconds[service]} s may last {longest} s in mode ipvs, and for as long as a "
-        "connection of that client is open"
+        Notice(
+            "ipvs-limit",
+            f"session affinity of {seconds[service]} s may last {longest} s in mode ipvs, and for as long as a connection of that "
+            "client is open",
+            object=f"Service {service}",
+        )
         for service, longest in sticky.items()
     ]
     if datagrams := list(dict.fromkeys(_service(port) for port in ports if port.protocol is Protocol.UDP)):
         more = f" and {len(datagrams) - _SHOWN} more" if len(datagrams) > _SHOWN else ""
-        notes.append(f"Services {', '.join(datagrams[:_SHOWN])}{more}: {_DATAGRAMS}")
+        notes.append(Notice("ipvs-limit", f"Services {', '.join(datagrams[:_SHOWN])}{more}: {_DATAGRAMS}"))
     return notes
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from ...ir.model import Dataplane
 from ...ir.node import DetectMode, Link
+from ...notices import Notice
 from ...program import Key
 from .resources import BARE, ROOT_CGROUP, AttachKey, Interface, InterfaceKey
 
@@ -64,9 +65,13 @@ def attachments(dataplane: Dataplane) -> dict[Key, str]:
     return program
 
 
-def fallbacks(dataplane: Dataplane) -> list[str]:
-    """Why XDP isn't what was asked for, a line an interface."""
-    return [f"{link.name}: {reason}; Services are served there by tc alone" for link, how, reason in _xdp(dataplane) if reason and not how]
+def fallbacks(dataplane: Dataplane) -> list[Notice]:
+    """Why XDP isn't what was asked for, a warning an interface."""
+    return [
+        Notice("xdp-interface", f"{link.name}: {reason}; Services are served there by tc alone")
+        for link, how, reason in _xdp(dataplane)
+        if reason and not how
+    ]
 
 
 def _xdp(dataplane: Dataplane) -> Iterator[tuple[Link, str, str]]:

@@ -6,6 +6,7 @@ import ipaddress
 from typing import Any
 
 from ...ir.model import Backend, Dataplane, Disposition, Family, FrontendKind, Protocol, ResolvedPort
+from ...notices import Notice
 from ...program import Key
 from .attachments import attachments, fallbacks, interfaces
 from .layout import CONSTANTS, SERVICE_CIDRS
@@ -33,14 +34,15 @@ _CLUSTER, _LOCAL = CONSTANTS["BACKEND_CLUSTER"], CONSTANTS["BACKEND_LOCAL"]
 _ON_NODE, _HAIRPIN = CONSTANTS["BACKEND_ON_NODE"], CONSTANTS["BACKEND_HAIRPIN"]
 
 
-def limits(dataplane: Dataplane) -> list[str]:
-    """A line for each thing that this mode leaves out of `dataplane`, or does otherwise."""
+def limits(dataplane: Dataplane) -> list[Notice]:
+    """A warning for each thing that this mode leaves out of `dataplane`, or does otherwise."""
     refused = [p for p in dataplane.ports if p.protocol is Protocol.SCTP]
     names = dict.fromkeys(p.name for p in refused)
-    notes = [f"Service {name}: mode xdp has no SCTP (its checksum covers the whole packet): this port is left out" for name in names]
+    no_sctp = "mode xdp has no SCTP (its checksum covers the whole packet): this port is left out"
+    notes = [Notice("xdp-limit", no_sctp, object=f"Service {name}") for name in names]
     counts = [(family.value, len(_guarded(dataplane, family.value))) for family in Family]
     notes += [
-        f"mode xdp drops unallocated addresses in {SERVICE_CIDRS} IPv{version} service CIDRs, and there are {count}"
+        Notice("xdp-limit", f"mode xdp drops unallocated addresses in {SERVICE_CIDRS} IPv{version} service CIDRs, and there are {count}")
         for version, count in counts
         if count > SERVICE_CIDRS
     ]

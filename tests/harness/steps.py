@@ -1,0 +1,97 @@
+"""kcompile's command line, killed at a counted step of its work: when that is does not depend on how busy the machine is.
+
+    python -m harness.steps WHOSE STEP FILE ARGUMENTS of kcompile...
+
+WHOSE steps are counted, and what is killed at number STEP (0 is never):
+
+    command     the command's audit events (sys.addaudithook); the command is killed
+    writer      calls of C functions in the process that writes to the kernel (ADR 0005); the command is killed
+    everything  the same; the command, the writer and all that the writer has started are killed
+
+How many there were stands in FILE after a command that was not killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Steps", "start"]
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def start(
+    whose: str, step: int, file: Path, arguments: Sequence[str], environment: Mapping[str, str], **options: Any
+) -> subprocess.Popen[str]:
+    """``kcompile ARGUMENTS``, to be killed at `step`; what it prints comes through a pipe."""
+    command = [sys.executable, "-m", "harness.steps", whose, str(step), str(file), *arguments]
+    places = os.pathsep.join(filter(None, (str(TESTS), environment.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        command,
+        env={**environment, "PYTHONPATH": places},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+class Steps:
+    """Counts, and kills."""
+
+    def __init__(self, whose: str, step: int, file: Path) -> None:
+        self._whose, self._step, self._file = whose, step, file
+        self._command = os.getpid()
+        self._count = 0
+
+    def watch(self) -> None:
+        """From now on."""
+        if self._whose == "command":
+            sys.addaudithook(self._event)
+            atexit.register(self._say)
+        else:
+            os.register_at_fork(after_in_child=lambda: sys.setprofile(self._called))
+
+    def _event(self, *_: object) -> None:
+        if os.getpid() == self._command:
+            self._one()
+
+    def _called(self, _frame: object, event: str, function: object) -> None:
+        if event != "c_call" or os.getsid(0) != os.getpid():  # the writer leads a session; no other child does
+            return
+        if function is os._exit:
+            self._say()
+            return
+        self._one()
+
+    def _one(self) -> None:
+        self._count += 1
+        if self._count != self._step:
+            return
+        os.kill(self._command, signal.SIGKILL)
+        if self._whose == "everything":
+            os.killpg(os.getpid(), signal.SIGKILL)
+
+    def _say(self) -> None:
+        if os.getpid() == self._command or self._whose != "command":
+            self._file.write_text(f"{self._count}\n")
+
+
+def main() -> None:
+    from kcompile.cli import main as kcompile
+
+    whose, step, file, *arguments = sys.argv[1:]
+    Steps(whose, int(step), Path(file)).watch()
+    sys.argv = ["kcompile", *arguments]
+    kcompile()
+
+
+if __name__ == "__main__":
+    main()
