@@ -143,7 +143,7 @@ def serve(stack: contextlib.ExitStack, path: Path, mode: str, workload: Workload
         driver = driver_for(mode)
         program = workload.program(family_of(mode))
         changes = driver.target.diff(driver.observe(), program)
-        driver.apply(driver.target.scripts(changes), changes)
+        driver.apply(changes)
     return None
 
 

@@ -9,8 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from kcompile.cli.session import target_of
 from kcompile.ir.model import Dataplane, ServicePort
+from kcompile.modes import mode_of
 from kcompile.passes import resolve
 from kcompile.program import Key
 from kcompile.spec.convert import service_ports
@@ -68,4 +68,4 @@ class Workload:
         return resolve(self.ports, facts(), settings(family))
 
     def _program(self, family: str) -> dict[Key, Any]:
-        return target_of(family).lower(self.dataplane(family))
+        return mode_of(family).target().lower(self.dataplane(family))

@@ -34,7 +34,7 @@ def apply_xdp(stack: contextlib.ExitStack, path: Path, workload: Workload, socke
         driver = XdpDriver(folder / f"node-{path.node}")
         program = driver.target.lower(msgspec.structs.replace(dataplane, node=node, settings=how))
         changes = driver.target.diff(driver.observe(), program)
-        for warning in driver.apply({}, changes):
+        for warning in driver.apply(changes):
             raise RuntimeError(warning)
         for name in ("accept_local", "rp_filter"):
             (File("/proc/sys/net/ipv4/conf/lo") / name).write_text("1" if name == "accept_local" else "0")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kcompile.cli.session import target_of
+from kcompile.modes import mode_of
 from kcompile.passes import resolve
 from kcompile.spec.allocate import allocate
 from kcompile.spec.complete import complete
@@ -51,24 +51,24 @@ def test_passes(measure, workload, family):
 def test_lower(measure, workload, family):
     dataplane = workload.dataplane(family)
     # a new target each time: one may remember the ports that it has lowered
-    program = measure("lower", lambda: target_of(family).lower(dataplane), mode=family)
+    program = measure("lower", lambda: mode_of(family).target().lower(dataplane), mode=family)
     assert program == workload.program(family)
 
 
 def test_diff_against_nothing(measure, workload, family):
-    target, program = target_of(family), workload.program(family)
+    target, program = mode_of(family).target(), workload.program(family)
     changes = measure("diff", lambda: target.diff({}, program), mode=family, resources=len(program))
     assert len(changes) == len(program)
 
 
 def test_diff_against_itself(measure, workload, family):
-    target, program = target_of(family), workload.program(family)
+    target, program = mode_of(family).target(), workload.program(family)
     same = target.lower(workload.dataplane(family))
     assert measure("diff, no change", lambda: target.diff(same, program), mode=family) == ()
 
 
 def test_render(measure, workload, family):
-    target = target_of(family)
+    target = mode_of(family).target()
     changes = target.diff({}, workload.program(family))
     scripts = measure("render", lambda: target.scripts(changes), mode=family)
     assert any(scripts.values())

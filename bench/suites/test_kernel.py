@@ -26,14 +26,14 @@ def size(scripts):
 
 def load(driver, observed, program):
     changes = driver.target.diff(observed, program)
-    driver.apply(driver.target.scripts(changes), changes)
+    driver.apply(changes)
 
 
 def test_apply(measure, workload, mode, driver, fresh):
     changes = driver.target.diff({}, workload.program(family_of(mode)))
     scripts = driver.target.scripts(changes)
     entries = len(changes) if mode == "xdp" else size(scripts)
-    measure("apply", lambda: driver.apply(scripts, changes), mode=mode, setup=fresh, entries=entries)
+    measure("apply", lambda: driver.apply(changes), mode=mode, setup=fresh, entries=entries)
 
 
 @pytest.mark.modes("nftables")
@@ -41,8 +41,8 @@ def test_apply(measure, workload, mode, driver, fresh):
 def test_apply_in_chunks(measure, workload, mode, driver, fresh, monkeypatch, chunk):
     """How many elements a statement should have."""
     monkeypatch.setattr("kcompile.targets.nftables.render.CHUNK", chunk)
-    scripts = driver.target.scripts(driver.target.diff({}, workload.program(mode)))
-    measure(f"apply, {chunk:,} elements a statement", lambda: driver.apply(scripts), mode=mode, setup=fresh, rounds=3)
+    changes = driver.target.diff({}, workload.program(mode))
+    measure(f"apply, {chunk:,} elements a statement", lambda: driver.apply(changes), mode=mode, setup=fresh, rounds=3)
 
 
 def test_observe(measure, workload, mode, driver, fresh):

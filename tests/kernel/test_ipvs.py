@@ -12,8 +12,9 @@ from harness import modes, netns
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
 from kcompile.kernel import ipvs
-from kcompile.kernel.drivers import driver_for, installed_drivers
+from kcompile.kernel.drivers import driver_for, installed
 from kcompile.kernel.ipvs import dummy, read
+from kcompile.program import Change
 from kcompile.targets.ipvs import IpvsTarget
 from kcompile.targets.ipvs.resources import (
     DEVICE,
@@ -54,7 +55,7 @@ def here(tmp_path):
 def become(driver, program):
     """Bring the namespace to `program`, and check that it is there."""
     changes = TARGET.diff(driver.observe(), program)
-    driver.apply(TARGET.scripts(changes), changes)
+    driver.apply(changes)
     held = driver.observe()
     assert {k: v for k, v in held.items() if program.get(k) != v} == {}
     assert {k: v for k, v in program.items() if held.get(k) != v} == {}
@@ -75,7 +76,7 @@ def test_what_is_written_is_read_back_and_a_diff_turns_one_into_the_other(here, 
 
 def test_an_empty_namespace_holds_nothing_and_stays_so(here):
     assert here.observe() == {}
-    assert installed_drivers() == []
+    assert installed() == []
     assert here.families() == (4, 6)
 
 
@@ -189,12 +190,12 @@ def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
     }
     changes = TARGET.diff(program, more)
     with pytest.raises(KernelError, match=r"-A -t 10\.96\.9\.2:80 -s nonsense: this kernel has no scheduler nonsense"):
-        here.apply({}, changes)
+        here.apply(changes)
     assert here.observe() == program
     taken = {**program, VirtualServerKey(4, "tcp", "198.51.100.1", 80): VirtualServer("rr")}
     tool("ipvsadm", "-A", "-t", "198.51.100.1:80", "-s", "wlc")
     with pytest.raises(KernelError, match=r"-A -t 198\.51\.100\.1:80 -s rr: somebody else has this virtual server"):
-        here.apply({}, TARGET.diff(program, taken))
+        here.apply(TARGET.diff(program, taken))
     assert here.observe() == program
 
 
@@ -203,15 +204,15 @@ def test_a_namespace_without_any_address_is_explained(here):
     program = {DeviceKey(): "", server: VirtualServer("rr"), real_server(server, "10.244.0.5", 80): RealServer(1)}
     with netns.group(["bare"]) as names, netns.enter(names["bare"]):
         with pytest.raises(KernelError, match=r"-r 10\.244\.0\.5:80 -m -w 1: not the address of a host, or .* \(ip link set lo up\)"):
-            here.apply({}, TARGET.diff({}, program))
+            here.apply(TARGET.diff({}, program))
         assert here.observe() == {}
 
 
 def test_a_check_writes_nothing_and_finds_what_the_kernel_lacks(here):
     program = program_of(13)
-    here.check({}, program)
+    here.check(TARGET.diff({}, program))
     with pytest.raises(KernelError, match="nonsense"):
-        here.check({}, {**program, VirtualServerKey(4, "tcp", "10.96.9.2", 80): VirtualServer("nonsense")})
+        here.check([Change(VirtualServerKey(4, "tcp", "10.96.9.2", 80), None, VirtualServer("nonsense"))])
     assert here.observe() == {}
 
 
@@ -242,7 +243,7 @@ def test_a_connection_keeps_its_real_server_until_it_ends(here, monkeypatch):
     peer, _ = listeners["192.0.2.10"].accept()
     new = serving("192.0.2.11")
     changes = TARGET.diff(here.observe(), new)
-    here.apply({}, changes)
+    here.apply(changes)
     held = here.observe()
     old = real_server(server, "192.0.2.10", 8080)
     assert (held[old].weight, held[old].connections) == (0, 1)

@@ -52,6 +52,40 @@ def test_there_is_a_package_to_check():
     assert {"kcompile.cli", "kcompile.ir.model", "kcompile.program", "kcompile.targets.base"} <= set(MODULES)
 
 
+FLOORS = (
+    ("files", "errors", "notices", "program"),
+    ("ir",),
+    ("passes", "spec", "targets"),
+    ("plan",),
+    ("kernel",),
+    ("modes",),
+    ("engine",),
+    ("dns", "lab"),
+    ("cli",),
+    ("__main__",),
+)
+"""The rooms of the package, from the ground up. A room may import from lower floors, and from those of its own floor in ROOMS_BESIDE."""
+
+ROOMS_BESIDE = {("files", "errors")}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_every_room_has_its_floor():
+    assert {room(module) for module in MODULES} - {"", "isolated"} == {name for floor in FLOORS for name in floor}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) not in ("", "isolated")])
+def test_no_arrow_goes_up_and_there_is_no_circle(module: str):
+    height = {name: level for level, floor in enumerate(FLOORS) for name in floor}
+    own = room(module)
+    others = {room(name) for name in imported_by(module) if name.startswith("kcompile.") and room(name) in height} - {own}
+    up = {name for name in others if height[name] >= height[own] and (own, name) not in ROOMS_BESIDE}
+    assert not up
+
+
 @pytest.mark.parametrize("module", layer("ir", "passes", "targets"))
 def test_the_pure_layers_never_reach_the_machine(module: str):
     assert not reaches(imported_by(module), "kcompile.kernel", "kcompile.agent", "click", "subprocess")

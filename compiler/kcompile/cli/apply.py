@@ -14,11 +14,9 @@ from .migration import retiring
 from .plan import headline, print_plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ..engine.apply import Prepared
     from ..notices import Notice
     from ..plan import Plan
-    from .session import Prepared
 
 __all__ = ["command"]
 
@@ -37,60 +35,55 @@ def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     The specs are the whole truth: rules of Services that they no longer name are removed. Specs without any Service are refused
     (--allow-empty), and on a terminal there is a question before most Services go (--yes).
     """
+    from ..engine.apply import prepare
+    from ..engine.request import Request
+    from ..engine.session import at_node
     from .confirm import ask, must_ask
-    from .session import Prepared, Session
-    from .specs import read_specs
+    from .reading import read_once
 
-    request = options.Request(**shared)
+    request = Request(**shared)
     progress = Progress()
     started = time.monotonic()
-    told: tuple[Notice, ...] = ()
-    specs = read_specs(request, progress, on_node=True)
-    with Session.at(request) as directory:
-        ready = Prepared.make(request, specs, directory, progress)
-        if ready.compiled.mode == "ipvs" and (ready.applied is None or ready.applied.mode != "ipvs"):
-            told = request.heard([retiring(click.get_current_context())])
-        warn((*ready.plan.warnings, *told), every=request.verbose)
+    said: tuple[Notice, ...] = ()
+    given = read_once(request, progress, on_node=True)
+    with at_node(request) as directory:
+        ready = prepare(request, given, directory, progress)
+        if ready.begins_retiring_mode:
+            said = request.heard([retiring(click.get_current_context())])
+        warn((*ready.plan.warnings, *said), every=request.verbose)
         if dry_run != "none":
             if dry_run == "kernel":
-                ready.session.driver.check(ready.plan.scripts, ready.session.desired)
+                ready.session.driver.check(ready.plan.rules)
             progress.done()
-            print_plan(ready.session, _saying(ready.plan, told), output)
+            print_plan(ready.session, _saying(ready.plan, said), output)
             return
-        removal = ready.session.removal(ready.plan, ready.compiled.dataplane)
+        removal = ready.removal
         progress.done()
         unanswered = must_ask(removal, yes=yes)
         if not unanswered:
-            told += _commit(ready, directory, progress)
+            said += _finish(ready, directory, progress)
     if unanswered:  # without the lock: others don't wait for a person
         asked = time.monotonic()
         ask(removal)
         started += time.monotonic() - asked
-        with Session.at(request) as directory:
+        with at_node(request) as directory:
             ready = ready.again(directory, progress)
-            told += _commit(ready, directory, progress)
+            said += _finish(ready, directory, progress)
     progress.done()
-    _report(ready, _saying(ready.plan, told), output, time.monotonic() - started)
+    _report(ready, _saying(ready.plan, said), output, time.monotonic() - started)
 
 
-def _saying(plan: Plan, told: tuple[Notice, ...]) -> Plan:
+def _saying(plan: Plan, said: tuple[Notice, ...]) -> Plan:
     """`plan` with the warnings that aren't its own."""
-    return msgspec.structs.replace(plan, warnings=plan.warnings + told)
+    return msgspec.structs.replace(plan, warnings=plan.warnings + said)
 
 
-def _commit(ready: Prepared, directory: Path, progress: Progress) -> tuple[Notice, ...]:
-    """Write everything, the allocations first; the warnings of that. Under the lock."""
-    from ..kernel.remember import remember
-
-    ready.compiled.keep_allocations()
-    told: tuple[Notice, ...] = ()
-    with remember(directory, ready.session.driver.name, ready.compiled.dataplane) as applied:
-        if ready.plan.empty:
-            applied.commit()
-        else:
-            told = ready.session.commit(ready.plan, ready.compiled.dataplane, progress, then=applied.commit)
-            warn(told, every=ready.session.request.verbose)
-    return told
+def _finish(ready: Prepared, directory: Any, progress: Progress) -> tuple[Notice, ...]:
+    """Write everything, and print the warnings of that."""
+    said = ready.finish(directory, progress)
+    progress.done()
+    warn(said, every=ready.session.request.verbose)
+    return said
 
 
 def _report(ready: Prepared, plan: Plan, output: str, seconds: float) -> None:

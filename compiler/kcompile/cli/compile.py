@@ -23,28 +23,27 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
 
     Text is what `nft -f` or `iptables-restore --noflush` would be given on an empty node; json and yaml list the resources.
     """
-    from ..plan import make_plan
+    from ..engine.cluster import complete_input
+    from ..engine.compile import compile_cluster
+    from ..engine.request import Request, allocations_path
     from ..plan.render import plan_data
-    from ..targets.node import lower_node
-    from .session import compile_specs, target_of
-    from .specs import read_specs
+    from .reading import read_once
 
-    request = options.Request(**shared)
+    request = Request(**shared)
     progress = Progress()
-    compiled = compile_specs(read_specs(request, progress, on_node=False), request, progress, on_node=False)
-    target = target_of(compiled.mode)
-    progress.step("lowering")
-    program = target.lower(compiled.dataplane)
-    plan = make_plan(target, compiled.mode, {}, program, {}, lower_node(compiled.dataplane, compiled.mode))
+    given = read_once(request, progress, on_node=False)
+    progress("compiling")
+    compiled = compile_cluster(complete_input(given, request, allocations_path(request)), request)
+    progress("lowering")
+    target, plan = compiled.alone()
     progress.done()
     warn(compiled.warnings, every=request.verbose)
     if dry_run == "kernel":
         from ..kernel import netns
-        from ..kernel.drivers import driver_for
         from ..kernel.places import run_directory
 
         with netns.entered(request.netns):
-            driver_for(compiled.mode, request.iptables_backend, run_directory()).check(plan.scripts, program)
+            compiled.mode.driver(run_directory(), request.iptables_backend).check(plan.rules)
     if output != "text":
         data = plan_data(plan, target, with_script=False)
         resources = [{"resource": c["resource"], "value": c["new"], "text": c["text"]} for c in data["changes"]]
@@ -54,7 +53,7 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     for change in plan.node:
         kind, name = change.key.parts
         click.echo(f"# {kind} {name} = {change.new}" if kind != "health" else f"# health check port {name}")
-    for label, script in plan.scripts.items():
+    for label, script in target.scripts(plan.rules).items():
         if label != "nft":
             click.echo(f"# {_TOOLS.get(label, label)}")
         click.echo(script, nl=False)

@@ -80,13 +80,9 @@ class Progress:
         self.shown = False
         self.current = ""
 
-    def step(self, what: str) -> None:
-        """`what` begins now."""
-        self.current = what
-        self.tick()
-
-    def tick(self) -> None:
-        """Time passes in the current step."""
+    def __call__(self, step: str) -> None:
+        """`step` begins, or still runs (engine/progress.py)."""
+        self.current = step
         seconds = time.monotonic() - self.start
         if seconds > 1 and self.current and sys.stderr.isatty():
             click.echo(f"\r\033[K{self.current} ... {seconds:.0f} s", nl=False, err=True)

@@ -103,15 +103,15 @@ def _source(ttl: int, servers: tuple[str, ...], **shared: Any) -> Manifests:
     import ipaddress
 
     from ..dns.source import Manifests
+    from ..engine.request import Request, allocations_path, configuration
     from ..errors import ConfigError
-    from .session import allocations_path, configuration
 
     for address in servers:
         try:
             ipaddress.ip_address(address)
         except ValueError:
             raise ConfigError(f"--address {address}: not an IP address") from None
-    request = options.Request(**shared)
+    request = Request(**shared)
     return Manifests(
         paths=request.files,
         recursive=request.recursive,

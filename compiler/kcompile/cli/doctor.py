@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..modes import MODES
 from . import options
 from .console import coloured, echo, print_data, table
 
@@ -18,9 +19,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.command("doctor")
-@click.option(
-    "--mode", "modes", multiple=True, type=click.Choice(options.MODES), help="Try only this mode (may be repeated). Default: all."
-)
+@click.option("--mode", "modes", multiple=True, type=click.Choice(list(MODES)), help="Try only this mode (may be repeated). Default: all.")
 @click.option("--netns", metavar="NAME", help="Look around in this network namespace (as ip netns lists it).")
 @options.output
 def command(modes: tuple[str, ...], netns: str | None, output: str) -> None:
@@ -31,9 +30,10 @@ def command(modes: tuple[str, ...], netns: str | None, output: str) -> None:
     """
     import msgspec
 
-    from ..kernel.doctor import MODES, gather, judge
+    from ..kernel.doctor import MODES as TRIED
+    from ..kernel.doctor import gather, judge
 
-    wanted = [mode for mode in MODES if not modes or any(mode == m or (m == "iptables" and mode.startswith("iptables-")) for m in modes)]
+    wanted = [mode for mode in TRIED if not modes or mode in modes or MODES[mode].family in modes]
     report = judge(gather(wanted, netns))
     if output == "text":
         echo(_lines(report))

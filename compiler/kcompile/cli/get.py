@@ -29,11 +29,13 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
 
     Connections are those that mode xdp translates; other modes leave them to the kernel (conntrack -L, ipvsadm -Lc).
     """
+    from ..engine.request import Request
     from ..kernel import netns
-    from ..kernel.drivers import driver_for, installed_drivers
+    from ..kernel.drivers import Installed, installed
     from ..kernel.places import run_directory
+    from ..modes import mode_of
 
-    request = options.Request(files=files, **shared)
+    request = Request(files=files, **shared)
     wanted = None
     if files:
         from ..spec.load import load
@@ -41,18 +43,22 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
         wanted = {service.key for service in load(files).services}
     with netns.entered(request.netns):
         directory = run_directory()
-        drivers = [driver_for(request.mode, request.iptables_backend, directory)] if request.mode else installed_drivers("", directory)
+        if request.mode:
+            driver = mode_of(request.mode).driver(directory, request.iptables_backend)
+            found = [Installed(driver, driver.observe())]
+        else:
+            found = installed("", directory)
         if what == "rules":
-            listings = {d.name: d.listing() for d in drivers}
+            listings = {driver.name: driver.listing() for driver, _ in found}
             if output in ("json", "yaml"):
                 print_data(listings, output)
             else:
                 echo(text.rstrip("\n") for text in listings.values() if text)
             return
         if what == "connections":
-            _connections(drivers, wanted, output)
+            _connections([driver for driver, _ in found], wanted, output)
             return
-        views = [(d.name, v) for d in drivers for v in d.target.frontends(d.observe())]
+        views = [(driver.name, view) for driver, held in found for view in driver.target.frontends(held)]
     if wanted is not None:
         views = [(mode, v) for mode, v in views if v.service.partition(":")[0] in wanted]
     if output in ("json", "yaml"):

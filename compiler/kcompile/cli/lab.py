@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..modes import MODES
 from . import options
 from .console import echo, print_data, warn
 
@@ -24,7 +25,7 @@ _name = click.option("--name", default="lab", envvar="KCOMPILE_LAB", metavar="LA
 _namespace = click.option("-n", "--namespace", metavar="NS", help="The namespace of what is named. Default: wherever it is.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
 _images = click.option("--images", metavar="FILE", help="More images, each with the command of this machine that it stands for.")
-_mode = click.option("--mode", type=click.Choice(options.MODES), help="The kind of rules on every node. Default: what it has, or nftables.")
+_mode = click.option("--mode", type=click.Choice(list(MODES)), help="The kind of rules on every node. Default: what it has, or nftables.")
 _OTHERS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 _KINDS = ("Deployment", "Service", "ConfigMap", "Secret", "Namespace", "EndpointSlice", "Endpoints", "ServiceCIDR", "Pod")
 
@@ -83,14 +84,14 @@ def up(
     """Bring a lab up with the objects of the manifests, and wait until its pods are ready."""
     from pathlib import Path
 
+    from ..engine.request import Request, configuration
     from ..errors import ConfigError
     from ..lab.images import read_images
     from ..lab.lab import Lab, Options
-    from .session import configuration
 
     if config == "-":
         raise ConfigError("--config -: a lab needs a file")
-    request = options.Request(config=config, domain=domain, service_cidrs=service_cidrs, node_port_range=node_port_range)
+    request = Request(config=config, domain=domain, service_cidrs=service_cidrs, node_port_range=node_port_range)
     given["mode"] = given["mode"] or "nftables"
     wanted = Options(
         **given,
@@ -266,13 +267,7 @@ def down(name: str, every: bool, quiet: bool) -> None:
 def _caller(quiet: bool) -> Caller:
     from ..lab.lab import Caller
 
-    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda notice: warn([notice]), kcompile=_kcompile)
-
-
-def _kcompile(words: Sequence[str]) -> None:
-    from . import main
-
-    main(list(words), prog_name="kcompile")
+    return Caller(say=(lambda _: None) if quiet else click.echo, warn=lambda notice: warn([notice]))
 
 
 def _open(name: str, quiet: bool) -> AbstractContextManager[Lab]:

@@ -3,70 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
-import msgspec
 
-if TYPE_CHECKING:
-    from ..notices import Notice
+from ..modes import MODES, SCHEDULERS
 
-__all__ = ["Request", "cluster_domain", "configuration", "dry_run", "output", "place", "service_ranges", "specs", "yes"]
+__all__ = ["cluster_domain", "configuration", "dry_run", "output", "place", "service_ranges", "specs", "yes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-MODES = ("nftables", "iptables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
-SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf")
-
-
-class Request(msgspec.Struct, kw_only=True):
-    """What the shared options of one command line say."""
-
-    files: tuple[str, ...] = ()
-    mode: str | None = None
-    iptables_backend: str | None = None
-    netns: str | None = None
-    node: str | None = None
-    config: str | None = None
-    compat: str | None = None
-    ipvs_scheduler: str | None = None
-    xdp_mode: str | None = None
-    socket_lb: str | None = None
-    cgroup: str | None = None
-    xdp_balance: str | None = None
-    xdp_capacity: tuple[str, ...] = ()
-    state: str | None = None
-    service_cidrs: str | None = None
-    node_port_range: str | None = None
-    pod_cidrs: str | None = None
-    domain: str | None = None
-    max_input_bytes: int = 128 << 20
-    allow_empty: bool = False
-    validate: str = "warn"
-    recursive: bool = False
-    kustomizations: tuple[str, ...] = ()
-    quiet_warnings: tuple[str, ...] = ()
-    verbose: bool = False
-
-    @property
-    def reads(self) -> bool:
-        """Whether any manifests are named."""
-        return bool(self.files or self.kustomizations)
-
-    @property
-    def sources(self) -> dict[str, Any]:
-        """What `spec.load.load` takes of them."""
-        return {
-            "paths": self.files,
-            "recursive": self.recursive,
-            "kustomizations": self.kustomizations,
-            "max_bytes": self.max_input_bytes,
-            "validate": {"true": "strict", "false": "ignore"}.get(self.validate, self.validate),
-        }
-
-    def heard(self, notices: Iterable[Notice]) -> tuple[Notice, ...]:
-        """The warnings that --quiet-warning leaves."""
-        return tuple([notice for notice in notices if notice.id not in self.quiet_warnings])
 
 
 def _known(context: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001
@@ -89,7 +35,7 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 place = _options(
-    click.option("--mode", type=click.Choice(MODES), help="The kind of rules. Default: the config's, the one in use, or nftables."),
+    click.option("--mode", type=click.Choice(list(MODES)), help="The kind of rules. Default: the config's, the one in use, or nftables."),
     click.option(
         "--iptables-backend", type=click.Choice(["legacy", "nft"]), help="Which iptables. Default: the one that this node uses already."
     ),

@@ -11,20 +11,22 @@ from . import options
 from .console import Progress, echo, print_data, warn
 
 if TYPE_CHECKING:
+    from ..engine.request import Request
+    from ..engine.session import Session
     from ..plan import Plan
-    from .session import Session
 
 __all__ = ["command", "diff_command", "headline", "print_plan"]
 
 
-def prepare(request: options.Request, progress: Progress) -> tuple[Session, Plan]:
+def prepared(request: Request, progress: Progress) -> tuple[Session, Plan]:
     """The session and plan of one read-only command; the namespace has been left again."""
-    from .session import Prepared, Session
-    from .specs import read_specs
+    from ..engine.apply import prepare
+    from ..engine.session import at_node
+    from .reading import read_once
 
-    specs = read_specs(request, progress, on_node=True)
-    with Session.at(request) as directory:
-        ready = Prepared.make(request, specs, directory, progress)
+    given = read_once(request, progress, on_node=True)
+    with at_node(request) as directory:
+        ready = prepare(request, given, directory, progress)
         return ready.session, ready.plan
 
 
@@ -63,15 +65,16 @@ def print_plan(session: Session, plan: Plan, output: str) -> None:
 @options.dry_run
 def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -> None:
     """Show what apply would change on this node: Services first, then every resource."""
+    from ..engine.request import Request
+    from ..kernel import netns
+
     progress = Progress()
     try:
-        request = options.Request(**shared)
-        session, plan = prepare(request, progress)
+        request = Request(**shared)
+        session, plan = prepared(request, progress)
         if dry_run == "kernel":
-            from ..kernel import netns
-
             with netns.entered(request.netns):
-                session.driver.check(plan.scripts, session.desired)
+                session.driver.check(plan.rules)
     except KcompileError as e:
         if not detailed_exitcode:
             raise
@@ -91,11 +94,12 @@ def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -
 @options.dry_run
 def diff_command(output: str, dry_run: str, **shared: Any) -> None:  # noqa: ARG001
     """Compare this node with the specs, as kubectl diff does: exit 0 when equal, 1 when not, more when it failed."""
+    from ..engine.request import Request
     from ..plan.render import change_lines, plan_data
 
     progress = Progress()
     try:
-        session, plan = prepare(options.Request(**shared), progress)
+        session, plan = prepared(Request(**shared), progress)
     except KcompileError as e:
         click.echo(f"kcompile: {e}", err=True)
         raise SystemExit(max(e.exit_code, 2)) from None

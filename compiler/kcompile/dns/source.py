@@ -7,13 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from ..spec.cluster import cluster_of
-from ..spec.complete import complete
+from ..engine.cluster import complete_input
+from ..engine.read import read_cluster_input
+from ..engine.request import Request
 from ..spec.config import Config
-from ..spec.load import load
 from ..spec.reader import Unreadable, files
-from ..spec.state import AllocationState
-from ..spec.validate import validate
 from .records import DEFAULT_TTL, Records, records
 
 __all__ = ["Manifests"]
@@ -42,12 +40,10 @@ class Manifests(msgspec.Struct, kw_only=True):
 
     def load(self) -> Records:
         """The records now. Raises InputError; standard input can be read only once."""
-        inventory = load(self.paths, recursive=self.recursive)
-        validate(inventory)
-        cluster = cluster_of(self.config, inventory.service_cidrs)
-        cluster.allocate(inventory.services, AllocationState.load(self.state))
-        complete(inventory)
-        return records(inventory, cluster.domain, self.ttl, self.servers, serial=int(time.time()))
+        request = Request(files=self.paths, recursive=self.recursive, allow_empty=True)
+        given = read_cluster_input(request, config=self.config)
+        cluster = complete_input(given, request, Path(self.state))
+        return records(cluster.inventory, cluster.settings.domain, self.ttl, self.servers, serial=int(time.time()))
 
 
 def _stat(path: str) -> tuple[int, ...] | None:

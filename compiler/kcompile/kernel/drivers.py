@@ -2,9 +2,9 @@
 
 families()   the IP versions that it can program here
 observe()    what the kernel holds of ours, as a Program
-check()      would the kernel take these scripts, on the way to that Program?
+check()      would the kernel take these changes? KernelError where it wouldn't
 keep()       write down what a later command needs to find these changes, before apply()
-apply()      make these changes, whose scripts are those; may return warnings
+apply()      make these changes; returns warnings
 listing()    our rules in the tool's own words
 """
 
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..errors import UnsupportedError
 from ..notices import Notice
-from ..program import Change, Key, Program
+from ..program import Change, Key, Program, apply_changes
 from ..targets.base import Target
 from ..targets.xtables.keys import ChainKey, JumpKey
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .bpf.flows import Connection
 
 __all__ = [
-    "MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for", "installed_drivers", "stray_rules",
-    "tidy",
+    "MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for",
+    "Installed", "installed", "stray_rules", "tidy",
 ]  # fmt: skip
 
 # What --mode takes; the iptables variants name their back end.
@@ -44,16 +44,34 @@ class Driver(Protocol):
 
     def observe(self) -> dict[Key, Any]: ...
 
-    def check(self, scripts: Mapping[str, str], desired: Program) -> None: ...
+    def check(self, changes: Sequence[Change]) -> None: ...
 
     def keep(self, changes: Sequence[Change]) -> None: ...
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[Notice] | None: ...
+    def apply(self, changes: Sequence[Change]) -> list[Notice]: ...
 
     def listing(self) -> str: ...
 
 
-class _InPlainSight:
+class _Reader:
+    """Remembers what it has read, so that a listing reads nothing twice."""
+
+    _held: dict[Key, Any] | None = None
+
+    def observe(self) -> dict[Key, Any]:
+        self._held = self._read()
+        return self._held
+
+    def _read(self) -> dict[Key, Any]:
+        raise NotImplementedError
+
+    @property
+    def held(self) -> dict[Key, Any]:
+        """What `observe` has returned last, or returns now."""
+        return self.observe() if self._held is None else self._held
+
+
+class _InPlainSight(_Reader):
     """What these modes have is found by asking the kernel."""
 
     def keep(self, changes: Sequence[Change]) -> None:
@@ -73,23 +91,24 @@ class NftablesDriver(_InPlainSight):
     def families(self) -> tuple[int, ...]:
         return (4, 6) if Path("/proc/sys/net/ipv6").exists() else (4,)
 
-    def observe(self) -> dict[Key, Any]:
+    def _read(self) -> dict[Key, Any]:
         from .nftables import Nft
 
         with Nft() as nft:
             return nft.observe()
 
-    def check(self, scripts: Mapping[str, str], desired: Program | None = None) -> None:  # noqa: ARG002 (the scripts say it all)
+    def check(self, changes: Sequence[Change]) -> None:
         from .nftables import Nft
 
         with Nft() as nft:
-            nft.check("".join(scripts.values()))
+            nft.check("".join(self.target.scripts(changes).values()))
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change] = ()) -> None:  # noqa: ARG002 (the scripts say it all)
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
         from .nftables import Nft
 
         with Nft() as nft:
-            nft.apply("".join(scripts.values()))
+            nft.apply("".join(self.target.scripts(changes).values()))
+        return []
 
     def listing(self) -> str:
         from .nftables import Nft
@@ -113,25 +132,26 @@ class IptablesDriver(_InPlainSight):
 
         return tuple(int(family.removeprefix("ip")) for family in iptables.families(self.backend))
 
-    def observe(self) -> dict[Key, Any]:
+    def _read(self) -> dict[Key, Any]:
         from . import iptables
 
         return iptables.observe(self.backend)
 
-    def check(self, scripts: Mapping[str, str], desired: Program | None = None) -> None:  # noqa: ARG002 (the scripts say it all)
+    def check(self, changes: Sequence[Change]) -> None:
         from . import iptables
 
-        iptables.check(scripts, self.backend)
+        iptables.check(self.target.scripts(changes), self.backend)
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change] = ()) -> None:  # noqa: ARG002 (the scripts say it all)
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
         from . import iptables
 
-        iptables.apply(scripts, self.backend)
+        iptables.apply(self.target.scripts(changes), self.backend)
+        return []
 
     def listing(self) -> str:
         """Our chains as iptables-save prints them, family by family."""
         lines: list[str] = []
-        for key, value in self.observe().items():
+        for key, value in self.held.items():
             if isinstance(key, JumpKey):
                 lines.append(f"{key.command} -A {key.hook} {key.rule}")
             elif isinstance(key, ChainKey):
@@ -155,30 +175,32 @@ class IpvsDriver(_InPlainSight):
         ipvs.load()
         return tuple(int(family.removeprefix("ip")) for family in iptables.families(self.backend))
 
-    def observe(self) -> dict[Key, Any]:
+    def _read(self) -> dict[Key, Any]:
         from .ipvs import IpvsKernel
 
         return IpvsKernel(self.backend, self.directory).observe()
 
-    def check(self, scripts: Mapping[str, str], desired: Program) -> None:  # noqa: ARG002 (rules name sets: no script can be tested alone)
+    def check(self, changes: Sequence[Change]) -> None:
+        """Rules name sets: nothing can be tested alone, so the whole of what will be is made in a namespace that ends at once."""
         from .ipvs import check
 
-        check(self.backend, self.target.diff({}, desired))
+        check(self.backend, self.target.diff({}, apply_changes(self.observe(), tuple(changes))))
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> None:  # noqa: ARG002 (netlink has no script)
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
         from ..targets.ipvs.resources import AddressKey
         from .ipvs import IpvsKernel, sources
 
         IpvsKernel(self.backend, self.directory).apply(changes)
         if any(isinstance(change.key, AddressKey) and change.new is None for change in changes):
             sources.take_back()
+        return []
 
     def listing(self) -> str:
         """What is ours in the words of ipset, ipvsadm, ip and iptables."""
-        return "".join(f"{self.target.describe(key, value)}\n" for key, value in self.observe().items())
+        return "".join(f"{self.target.describe(key, value)}\n" for key, value in self.held.items())
 
 
-class XdpDriver:
+class XdpDriver(_Reader):
     """Mode xdp: eBPF maps and programs. `directory`: the node's run directory. `capacities`: sizes of maps that have to be made."""
 
     name = "xdp"
@@ -194,26 +216,26 @@ class XdpDriver:
         self.kernel.require()
         return (4, 6) if Path("/proc/sys/net/ipv6").exists() else (4,)
 
-    def observe(self) -> dict[Key, Any]:
+    def _read(self) -> dict[Key, Any]:
         return self.kernel.observe()
 
-    def check(self, scripts: Mapping[str, str], desired: Program) -> None:  # noqa: ARG002 (bpf(2) has no script)
-        self.kernel.check(desired)
+    def check(self, changes: Sequence[Change]) -> None:
+        self.kernel.check(apply_changes(self.observe(), tuple(changes)))
 
     def keep(self, changes: Sequence[Change]) -> None:
         self.kernel.keep(changes)
 
-    def apply(self, scripts: Mapping[str, str], changes: Sequence[Change]) -> list[Notice]:  # noqa: ARG002 (bpf(2) has no script)
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
         return self.kernel.apply(changes)
 
     def listing(self) -> str:
         """Every resource, what each backend has served, and why packets were dropped or passed by."""
-        lines = [self.target.describe(key, value) for key, value in self.observe().items()]
+        lines = [self.target.describe(key, value) for key, value in self.held.items()]
         return "".join(f"{line}\n" for line in (*lines, *self.kernel.counters()))
 
     def connections(self) -> list[Connection]:
         """Every flow that the programs translate, the latest first."""
-        self.observe()
+        assert self.held is not None
         return self.kernel.connections()
 
 
@@ -224,18 +246,25 @@ class _StrayRules(IpvsDriver):
         super().__init__(backend)
         self.name = f"ipvs on iptables-{backend}"
 
-    def observe(self) -> dict[Key, Any]:
+    def _read(self) -> dict[Key, Any]:
         from ..targets.xtables.parse import IPVS
         from . import iptables
 
         return iptables.observe(self.backend, ("mangle", "nat", "filter"), IPVS)
 
 
-def stray_rules(driver: Driver) -> list[Driver]:
-    """Where `driver` is that of mode ipvs: one for what another choice of the iptables variant has left, if there is anything."""
+class Installed(NamedTuple):
+    """A mode that has something of ours in this namespace: its driver, and what it `held` when it was read."""
+
+    driver: Driver
+    held: Program
+
+
+def stray_rules(driver: Driver) -> list[Installed]:
+    """For mode ipvs: what it left in the iptables variant that it no longer uses; else []."""
     if not isinstance(driver, IpvsDriver):
         return []
-    return [stray for backend in _VARIANTS if backend != driver.backend and (stray := _StrayRules(backend)).observe()]
+    return _holding([_StrayRules(backend) for backend in _VARIANTS if backend != driver.backend])
 
 
 def tidy(driver: Driver, held: Program) -> None:
@@ -263,8 +292,8 @@ def driver_for(mode: str, backend: str | None = None, directory: Path | None = N
     return IptablesDriver(iptables.detect_backend(wanted))
 
 
-def installed_drivers(except_for: str = "", directory: Path | None = None) -> list[Driver]:
-    """Every driver that holds something of ours in this namespace, but for the one named `except_for`.
+def installed(except_for: str = "", directory: Path | None = None) -> list[Installed]:
+    """Every mode that has something of ours in this namespace, but for the driver named `except_for`; each is read once.
 
     To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py), nor is IPVS loaded.
     """
@@ -276,11 +305,16 @@ def installed_drivers(except_for: str = "", directory: Path | None = None) -> li
         drivers.append(XdpDriver(directory))
     if except_for != "ipvs" and dummy.index():
         drivers.append(driver_for("ipvs", None, directory))
+    return _holding(drivers)
+
+
+def _holding(drivers: Sequence[Driver]) -> list[Installed]:
     found = []
     for driver in drivers:
         try:
-            if driver.observe():
-                found.append(driver)
+            held = driver.observe()
         except UnsupportedError:  # a mode that this node can't have has left nothing on it
             continue
+        if held:
+            found.append(Installed(driver, held))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..program import Change, Program
 from .drivers import Driver
 
-__all__ = ["departure", "leave", "prepare"]
+__all__ = ["departure", "is_left_slowly", "leave", "prepare"]
 
 
 def departure(driver: Driver, held: Program) -> tuple[Change, ...]:
@@ -13,16 +13,21 @@ def departure(driver: Driver, held: Program) -> tuple[Change, ...]:
 
     Connections of the other modes live in conntrack alone.
     """
-    if driver.name != "ipvs":
+    if not is_left_slowly(driver):
         return driver.target.diff(held, {})
     from ..targets.ipvs.leaving import remainder
 
     return driver.target.diff(held, remainder(held))
 
 
+def is_left_slowly(driver: Driver) -> bool:
+    """Whether open connections need what the mode has put on the node, so that it goes as they end."""
+    return driver.name == "ipvs"
+
+
 def prepare(driver: Driver, held: Program) -> None:
-    """To be called before the other mode takes over: from then on no connection begins that needs what will go."""
-    if driver.name == "ipvs":
+    """Call before the new mode's rules go in: after it, no new connection uses an address that this mode is about to remove."""
+    if is_left_slowly(driver):
         from .ipvs.sources import give
 
         give(held)
@@ -33,11 +38,11 @@ def leave(driver: Driver, held: Program) -> int:
     from ..targets.ipvs.resources import RealServerKey
 
     changes = departure(driver, held)
-    driver.apply(driver.target.scripts(changes), changes)
-    if driver.name != "ipvs":
+    driver.apply(changes)
+    if not is_left_slowly(driver):
         return 0
     left = driver.observe()  # which servers have connections is known once they get no new ones
     if changes := departure(driver, left):
-        driver.apply(driver.target.scripts(changes), changes)
+        driver.apply(changes)
         left = driver.observe()
     return sum(server.connections for key, server in left.items() if isinstance(key, RealServerKey))

@@ -18,9 +18,10 @@ from ..files import write_whole
 from ..kernel.lock import locked
 from ..kernel.netns import entered
 from ..kernel.places import run_directory
+from ..modes import MODES
 from ..notices import Notice
 from ..spec.addresses import family_of
-from ..spec.cluster import Cluster, cluster_of
+from ..spec.cluster import ClusterSettings, settings_of
 from ..spec.config import Config
 from ..spec.objects import Node
 from ..spec.state import AllocationState
@@ -55,11 +56,10 @@ class Options(msgspec.Struct, kw_only=True):
 
 
 class Caller(msgspec.Struct):
-    """Who uses a lab. `say` is told what goes on, `warn` what the user should know; `kcompile` runs a command line of kcompile's."""
+    """Who uses a lab: `say` is called with each change, `warn` with each warning."""
 
     say: Callable[[str], None]
     warn: Callable[[Notice], None]
-    kcompile: Callable[[Sequence[str]], None]
 
 
 class Lab:
@@ -96,7 +96,7 @@ class Lab:
         directory = lab_directory(name)
         _refuse_existing(name, directory)
         manifests, warnings = read_manifests(paths, stdin)
-        cluster_wide = cluster_of(options.settings, inventory_of(manifests).service_cidrs)
+        cluster_wide = settings_of(options.settings, inventory_of(manifests).service_cidrs)
         cidrs = _service_cidrs(cluster_wide, options.dual_stack)
         dual_stack = len({family_of(cidr) for cidr in cidrs}) > 1
         state = LabState(
@@ -241,7 +241,7 @@ class Lab:
         keep = [pod for pod in state.pods if pod not in remove]
         state.save(self.directory)
         wired = [pod for pod in keep if self._sandbox(pod)]
-        if wired and state.mode == "xdp":
+        if wired and MODES[state.mode].sees_interfaces:
             self._program()  # its programs are on interfaces, and a container may ask for a Service as soon as it starts
         late = self._wait([pod for pod in keep if self.kubelet.start(pod)])
         for pod in keep:
@@ -276,7 +276,7 @@ class Lab:
 
     def _program(self) -> None:
         """Have every node apply what has been announced."""
-        for notice in program(self.state, self.directory, self.caller.kcompile):
+        for notice in program(self.state, self.directory):
             self.caller.warn(notice)
 
     def _sandbox(self, pod: PodState) -> bool:
@@ -359,7 +359,7 @@ def _lock(directory: Path) -> Iterator[None]:
         yield
 
 
-def _service_cidrs(cluster_wide: Cluster, dual_stack: bool) -> list[str]:
+def _service_cidrs(cluster_wide: ClusterSettings, dual_stack: bool) -> list[str]:
     cidrs = list(cluster_wide.service_cidrs) or ["10.96.0.0/12", "fd00:10:96::/112"][: 1 + dual_stack]
     if dual_stack and len({family_of(cidr) for cidr in cidrs}) == 1:
         raise ConfigError(f"--service-cluster-ip-range {cidrs[0]}: --dual-stack needs a range of each family")

@@ -1,19 +1,25 @@
-"""The cluster as its nodes see it: every object complete, in one file; and kcompile run for each node."""
+"""The cluster as its nodes see it: every object complete, in one file; and its rules on each node."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..errors import KernelError
+from ..engine.apply import prepare
+from ..engine.read import read_input
+from ..engine.request import Request
+from ..engine.session import at_node
+from ..errors import KcompileError, KernelError
 from ..files import write_whole
+from ..kernel.child import Child
+from ..modes import MODES
 from ..notices import Notice
 from ..spec.complete import complete
 from ..spec.inventory import Inventory
@@ -21,8 +27,8 @@ from ..spec.objects import Object, Origin
 from ..spec.state import AllocationState
 from . import bpffs, spaces
 from .manifests import Manifest, inventory_of
+from .spaces import die_with_parent
 from .state import LabState, NodeState, PodState
-from .system import range_options
 from .workloads import origin_of, pod_manifest
 
 __all__ = ["cluster", "node_manifest", "program", "publish"]
@@ -90,42 +96,50 @@ def _write(path: Path, text: str) -> None:
         write_whole(path, text.encode())
 
 
-def program(state: LabState, directory: Path, kcompile: Callable[[Sequence[str]], None]) -> list[Notice]:
-    """``kcompile apply`` for every node, all at once; warnings, each once. Raises KernelError with what the first that failed said.
-
-    `kcompile` runs a command line of kcompile's and ends with SystemExit; it is called in a process of its own for each node.
-    """
-    if state.mode == "xdp":
+def program(state: LabState, directory: Path) -> list[Notice]:
+    """Program every node, all at once; warnings, each once. Raises KcompileError: the first node's that failed."""
+    sees_interfaces = MODES[state.mode].sees_interfaces
+    if sees_interfaces:
         bpffs.mount(directory)
-    # a cgroup is no namespace: hooks on sockets would be those of the whole machine
-    mode = ["--mode", state.mode, *(["--socket-lb", "off"] if state.mode == "xdp" else [])]
-
-    def apply(words: Sequence[str]) -> None:
-        os.environ["KCOMPILE_BPF_DIR"] = str(bpffs.folder(directory))
-        kcompile(["apply", "--allow-empty", "--yes", *words])
-
-    ranges = range_options(state.cluster)
-    started = []
-    for node in state.nodes:
-        own = directory / "nodes" / node.name
-        own.mkdir(parents=True, exist_ok=True)
-        name = spaces.space(state.name, "node", node.name)
-        files = ["-f", str(directory / "cluster/cluster.json"), "--config", str(directory / "cluster/config.json")]
-        place = ["--node", node.name, "--netns", name, *mode, "--state", str(own / "allocations.json")]
-        place += ranges
-        output = (own / "apply.log").open("w+")
-        started.append((node, output, spaces.fork(name, functools.partial(apply, [*files, *place]), output.fileno())))
+    pins = bpffs.folder(directory) if sees_interfaces else None
+    started = [(node, Child(partial(_apply, _request(state, directory, node), pins), die_with_parent)) for node in state.nodes]
     warnings: dict[Notice, None] = {}
-    failed = ""
-    for node, output, pid in started:
-        _, status = os.waitpid(pid, 0)
-        with output:
-            output.seek(0)
-            lines = [line for line in output.read().splitlines() if line.startswith("kcompile: ")]
-        warnings |= dict.fromkeys(notice for line in lines if (notice := Notice.parse(line)))
-        if status and not failed:
-            said = "; ".join(line.removeprefix("kcompile: ") for line in lines if not Notice.parse(line))
-            failed = f"{node.name}: kcompile apply: {said or f'ended with {os.waitstatus_to_exitcode(status)}'} ({output.name})"
+    failed: KcompileError | None = None
+    for node, child in started:
+        try:
+            warnings |= dict.fromkeys(child.result(lambda status: KernelError(f"its process died (status {status})")))
+        except KcompileError as error:
+            failed = failed or KernelError(f"{node.name}: {error}")
     if failed:
-        raise KernelError(failed)
+        raise failed
     return list(warnings)
+
+
+def _request(state: LabState, directory: Path, node: NodeState) -> Request:
+    """What a node is to apply: the whole cluster, as that node."""
+    low, high = state.cluster.node_port_range
+    own = directory / "nodes" / node.name
+    own.mkdir(parents=True, exist_ok=True)
+    return Request(
+        files=(str(directory / "cluster/cluster.json"),),
+        config=str(directory / "cluster/config.json"),
+        mode=state.mode,
+        # a cgroup is no namespace: hooks on sockets would be those of the whole machine
+        socket_lb="off" if MODES[state.mode].sees_interfaces else None,
+        node=node.name,
+        netns=spaces.space(state.name, "node", node.name),
+        state=str(own / "allocations.json"),
+        service_cidrs=",".join(state.cluster.service_cidrs),
+        node_port_range=f"{low}-{high}",
+        allow_empty=True,
+    )
+
+
+def _apply(request: Request, pins: Path | None) -> tuple[Notice, ...]:
+    """Carry out `request`, in a process of its own; returns warnings. `pins`: the bpffs of the lab, for a mode that has one."""
+    if pins is not None:
+        os.environ["KCOMPILE_BPF_DIR"] = str(pins)
+    given = read_input(request)
+    with at_node(request) as run_directory:
+        ready = prepare(request, given, run_directory)
+        return (*ready.plan.warnings, *ready.finish(run_directory))

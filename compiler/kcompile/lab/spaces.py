@@ -10,17 +10,15 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import KernelError
 from ..kernel import spawn, sysctl
 from ..kernel.netns import NETNS_DIR, entered
 
-__all__ = ["add", "batch", "ended", "fork", "names_of_labs", "of_lab", "processes", "remove", "space", "start", "tune"]
+__all__ = ["add", "batch", "die_with_parent", "ended", "names_of_labs", "of_lab", "processes", "remove", "space", "start", "tune"]
 
 _PREFIX = "kclab"
 _PR_SET_PDEATHSIG = 1
@@ -45,7 +43,7 @@ def names_of_labs() -> set[str]:
     return {path.name.split(".")[1] for path in NETNS_DIR.glob(f"{_PREFIX}.*.*")}
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -53,7 +51,7 @@ def batch(lines: Iterable[str], name: str = "", tool: str = "ip") -> None:
     """Run lines of ip(8) or bridge(8) in one process, in namespace `name`. Raises KernelError."""
     command = [tool, *(["-n", name] if name else []), "-batch", "-"]
     text = "".join(f"{line}\n" for line in lines)
-    done = spawn.run(command, input=text, text=True, capture_output=True, preexec_fn=_die_with_parent)
+    done = spawn.run(command, input=text, text=True, capture_output=True, preexec_fn=die_with_parent)
     if done.returncode:
         raise KernelError(f"{' '.join(command)}: {' '.join(done.stderr.split())}")
 
@@ -81,33 +79,6 @@ def start(name: str, command: Sequence[str]) -> None:
     """Start a process in namespace `name` that goes on when this one ends, with no input and no output."""
     with entered(name):
         spawn.popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def fork(name: str, work: Callable[[], None], output: int) -> int:
-    """A copy of this process in namespace `name` that does `work` and ends, with SystemExit's code; killed where this one ends.
-
-    What it prints goes to the file descriptor `output`. Returns its PID, for waitpid().
-    """
-    with entered(name):
-        pid = os.fork()
-        if pid:
-            return pid
-        code = 1
-        try:
-            _die_with_parent()
-            null = os.open("/dev/null", os.O_RDONLY)
-            for target, source in ((0, null), (1, output), (2, output)):
-                os.dup2(source, target)
-            work()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
 
 
 def processes(names: Iterable[str]) -> dict[int, str]:

@@ -21,7 +21,7 @@ from ..kernel.kept import make_folder
 from ..kernel.places import run_base
 from ..spec.addresses import family_of
 from ..spec.allocate import DEFAULT_NODE_PORT_RANGE
-from ..spec.cluster import Cluster
+from ..spec.cluster import ClusterSettings
 
 __all__ = ["LabState", "NodeState", "PodState", "Stored", "check_name", "lab_directory", "labs"]
 
@@ -97,9 +97,9 @@ class LabState(msgspec.Struct, kw_only=True):
         return len({family_of(cidr) for cidr in self.service_cidrs}) > 1
 
     @property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> ClusterSettings:
         """What belongs to the cluster as a whole, as every verb takes it."""
-        return Cluster(service_cidrs=tuple(self.service_cidrs), node_port_range=self.node_port_range, domain=self.domain)
+        return ClusterSettings(service_cidrs=tuple(self.service_cidrs), node_port_range=self.node_port_range, domain=self.domain)
 
     def node(self, name: str) -> NodeState:
         """The node called `name`, which there is."""

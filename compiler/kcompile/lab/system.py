@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..spec.cluster import Cluster
+from ..spec.cluster import ClusterSettings
 
 __all__ = ["DNS", "range_options", "system_objects"]
 
@@ -15,13 +15,13 @@ _LABELS = {"k8s-app": "kube-dns"}
 _CLUSTER_FILES = ["-f", "/cluster/cluster.json", "--state", "/cluster/none.json"]
 
 
-def range_options(cluster: Cluster) -> list[str]:
+def range_options(cluster: ClusterSettings) -> list[str]:
     """The options by which another kcompile takes the same addresses and ports of Services as `cluster` does."""
     low, high = cluster.node_port_range
     return ["--service-cluster-ip-range", ",".join(cluster.service_cidrs), "--service-node-port-range", f"{low}-{high}"]
 
 
-def system_objects(folder: str, cluster: Cluster, addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
+def system_objects(folder: str, cluster: ClusterSettings, addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Its manifests. `folder`: the one with cluster.json; `addresses`: the Service's."""
     families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
     listen = [word for family in families for word in ("--listen", "::" if family == "IPv6" else "0.0.0.0")]

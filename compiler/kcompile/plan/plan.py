@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ __all__ = ["Plan", "ServiceChange", "make_plan", "service_changes"]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """`rules`: changes of the mode's own resources; `node`: sysctls and health check ports; `scripts`: what runs.
+    """`rules`: changes of the mode's own resources; `node`: sysctls and health check ports.
 
     `other_modes` are modes whose rules are on the node and go once the new ones are in.
     """
@@ -24,7 +24,6 @@ class Plan(msgspec.Struct, frozen=True):
     mode: str
     rules: tuple[Change, ...]
     node: tuple[Change, ...]
-    scripts: Mapping[str, str]
     other_modes: tuple[str, ...] = ()
     warnings: tuple[Notice, ...] = ()
 
@@ -58,7 +57,7 @@ def make_plan(
     """What turns the observed programs into the desired ones."""
     rules = target.diff(observed, desired)
     node = diff(node_observed or {}, node_desired or {})
-    return Plan(mode, rules, node, target.scripts(rules), other_modes, warnings)
+    return Plan(mode, rules, node, other_modes, warnings)
 
 
 def describe(target: Target, change: Change, new: bool = True) -> str:

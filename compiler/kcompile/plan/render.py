@@ -84,7 +84,7 @@ def plan_data(plan: Plan, target: Target, with_script: bool = True) -> dict[str,
         ],
     }
     if with_script:
-        data["scripts"] = dict(plan.scripts)
+        data["scripts"] = dict(target.scripts(plan.rules))
     return data
 
 

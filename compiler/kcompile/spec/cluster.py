@@ -21,7 +21,7 @@ from .objects import Service, ServiceCIDR
 from .state import AllocationState
 from .text import printable
 
-__all__ = ["DEFAULT_DOMAIN", "Cluster", "Given", "cluster_of", "configured"]
+__all__ = ["DEFAULT_DOMAIN", "ClusterSettings", "Given", "settings_of", "configured"]
 
 DEFAULT_DOMAIN = "cluster.local"
 
@@ -35,7 +35,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     domain: str | None = None
 
 
-class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`service_cidrs` and `pod_cidrs` are empty where nothing says them; the default is then `allocate`'s, and no pod CIDR."""
 
     service_cidrs: tuple[str, ...] = ()
@@ -67,11 +67,11 @@ def configured(path: str | None, given: Given = Given()) -> Config:  # noqa: B00
     return msgspec.structs.replace(config, **{field: value for field, value in changes.items() if value is not None})
 
 
-def cluster_of(config: Config, objects: Iterable[ServiceCIDR] = ()) -> Cluster:
+def settings_of(config: Config, objects: Iterable[ServiceCIDR] = ()) -> ClusterSettings:
     """The cluster that `config` and the ServiceCIDRs among the input describe."""
     given = (*config.service_cidrs, *(cidr.strip() for each in objects for cidr in each.spec.cidrs))
     low, high = config.node_port_range
-    return Cluster(  # of plain values, which can be written to a file
+    return ClusterSettings(  # of plain values, which can be written to a file
         service_cidrs=tuple(dict.fromkeys(map(canonical_cidr, given))),
         node_port_range=(low, high),
         pod_cidrs=tuple(map(str, config.pod_cidrs)),

@@ -98,7 +98,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def section(self, mode: str) -> IptablesSection | NftablesSection:
         """The section that counts in `mode`: nftables has its own, the other modes share the one of iptables, as in kube-proxy."""
-        return self.nftables if mode == "nftables" else self.iptables
+        return {"nftables": self.nftables}.get(mode, self.iptables)
 
 
 def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import ConfigError
 from ..ir.node import Compat, DetectMode, Detector, Ipvs, Settings
 from .addresses import canonical_cidr, family_of
-from .cluster import cluster_of
+from .cluster import settings_of
 from .config import Config
 from .kubeproxy import ConntrackSection, IpvsSection
 from .objects import Node, ServiceCIDR
@@ -18,12 +18,13 @@ from .text import shown
 
 __all__ = ["compat_of", "settings"]
 
+_FOLLOWED = {"iptables": "iptables"}  # the kube-proxy mode that a mode follows; else nftables
 _DEFAULT_BIT = 14  # KUBE-MARK-MASQ's 0x4000
 
 
 def compat_of(config: Config, mode: str = "", compat: str = "") -> Compat:
     """The record of kube-proxy's mode that is followed: as asked for, else that of `mode` itself, nftables' for modes of kcompile's own."""
-    name = compat or config.compat or ("iptables" if (mode or config.mode) == "iptables" else "nftables")
+    name = compat or config.compat or _FOLLOWED.get(mode or config.mode, "nftables")
     if name not in ("iptables", "nftables"):
         raise ConfigError(f"compat: {shown(name)} is not one of iptables, nftables")
     record = Compat.of(name)
@@ -48,7 +49,7 @@ def settings(
         detector=_detector(config, node),
         masquerade_all=section.masquerade_all if config.masquerade_all is None else config.masquerade_all,
         masquerade_mark=1 << (_DEFAULT_BIT if bit is None else bit),
-        service_cidrs=cluster_of(config, service_cidrs).service_cidrs,
+        service_cidrs=settings_of(config, service_cidrs).service_cidrs,
         drop_invalid=not config.conntrack.tcp_be_liberal,
         sysctls=_sysctls(config.conntrack, cpus or os.cpu_count() or 1),
         ipvs=Ipvs(

@@ -35,9 +35,15 @@ class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Target(Protocol):
-    """One kind of kernel program. Pure: the same dataplane lowers to the same Program, on any machine."""
+    """One kind of kernel program. Pure: the same dataplane lowers to the same Program, on any machine.
+
+    `uses_conntrack`: connections are translated by the kernel's conntrack, not by maps of the mode's own. `translates_in_nat`: by
+    rules in its nat hooks, so that an entry without translation is one that no rule has seen.
+    """
 
     name: str
+    uses_conntrack: bool
+    translates_in_nat: bool
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         """The whole Program that makes a node behave as `dataplane` says."""

@@ -15,7 +15,7 @@ from kcompile.lab.lab import _nodes
 from kcompile.lab.publish import cluster as lab_objects
 from kcompile.lab.state import LabState, Stored
 from kcompile.spec.allocate import DEFAULT_NODE_PORT_RANGE
-from kcompile.spec.cluster import Cluster, Given, cluster_of, configured
+from kcompile.spec.cluster import ClusterSettings, Given, configured, settings_of
 from kcompile.spec.objects import ServiceCIDR, ServiceCIDRSpec
 from kcompile.spec.state import AllocationState
 
@@ -102,8 +102,8 @@ def test_a_labs_nodes_share_the_pod_cidr():
 
 
 def test_nothing_said_is_the_default():
-    assert cluster_of(configured(None)) == Cluster()
-    assert Cluster().node_port_range == DEFAULT_NODE_PORT_RANGE
+    assert settings_of(configured(None)) == ClusterSettings()
+    assert ClusterSettings().node_port_range == DEFAULT_NODE_PORT_RANGE
 
 
 def test_options_stand_above_objects_in_the_input():
@@ -111,7 +111,7 @@ def test_options_stand_above_objects_in_the_input():
     config = configured(None, given)
     assert (config.detect_mode, config.detect_cidrs) == (DetectMode.CLUSTER_CIDR, ("10.2.0.0/16", "fd00::/48"))
     objects = [ServiceCIDR(spec=ServiceCIDRSpec(cidrs=["10.3.0.0/16", "10.1.0.0/16"]))]
-    assert cluster_of(config, objects) == Cluster(
+    assert settings_of(config, objects) == ClusterSettings(
         service_cidrs=("10.1.0.0/16", "10.3.0.0/16"), node_port_range=(1, 2), pod_cidrs=("10.2.0.0/16", "fd00::/48"), domain="x.y"
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import KcompileError, KernelError, UnsupportedError
 from .. import iptables, netns, spawn
-from ..drivers import installed_drivers
+from ..drivers import installed
 from ..nftables import Nft
 from ..places import run_directory
 from ..remember import recall
@@ -58,7 +58,7 @@ def _rules() -> RuleFacts:
     devices, bridges = _devices()
     own: tuple[str, ...] = ()
     try:
-        own = tuple(driver.name for driver in installed_drivers("", run_directory()))
+        own = tuple(mode.driver.name for mode in installed("", run_directory()))
     except KcompileError as e:
         if not unread:
             unread.append(("kcompile's own rules", str(e)))

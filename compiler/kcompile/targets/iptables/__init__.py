@@ -21,6 +21,8 @@ class IptablesTarget:
     """Services as iptables rules. The keys of a Program are those of targets/xtables/keys.py."""
 
     name = "iptables"
+    uses_conntrack = True
+    translates_in_nat = True
 
     def __init__(self) -> None:
         self._lowering = Lowering()

@@ -34,6 +34,8 @@ class IpvsTarget:
     """Services as IPVS virtual servers; the keys of a Program are listed in resources.py."""
 
     name = "ipvs"
+    uses_conntrack = True
+    translates_in_nat = False
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)

@@ -22,6 +22,8 @@ class NftablesTarget:
     """Lowers to nftables."""
 
     name = "nftables"
+    uses_conntrack = True
+    translates_in_nat = True
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)

@@ -35,6 +35,8 @@ class XdpTarget:
     """Lowers to eBPF maps."""
 
     name = "xdp"
+    uses_conntrack = False
+    translates_in_nat = False
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)

@@ -1,0 +1,21 @@
+"""Reading the input of a command that ends with it."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..engine.progress import Progress
+    from ..engine.read import Input
+    from ..engine.request import Request
+
+__all__ = ["read_once"]
+
+
+def read_once(request: Request, progress: Progress, *, on_node: bool) -> Input:
+    """`read_input` without garbage collection from here on: a big input is hundreds of thousands of objects that all live to the end."""
+    from ..engine.read import read_input
+
+    gc.disable()
+    return read_input(request, progress, on_node=on_node)

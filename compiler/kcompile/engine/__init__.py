@@ -1,0 +1,12 @@
+"""The one path from manifests to rules on a node. Every verb, the lab and the library call it; it prints nothing and knows no options.
+
+request.py    what a caller asks: input, node, mode, settings
+read.py       manifests and configuration, read and checked                     Request -> Input
+cluster.py    what they lack, allocated and filled in                           Input -> Cluster
+compile.py    what the cluster asks of one node in one mode                     Cluster -> Compiled
+session.py    a node, locked: what it holds, and the plan to what it should     Compiled -> Plan
+commit.py     the writes of a plan, in their order                              Plan -> kernel
+apply.py      all of that for an apply, in two halves
+remove.py     the same for a removal
+progress.py   a function that is told of each step
+"""

@@ -1,0 +1,96 @@
+"""A Cluster to the Dataplane of one node in one mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import ConfigError
+from ..ir.model import Dataplane
+from ..ir.node import NodeFacts, Settings
+from ..modes import DEFAULT_MODE, Mode, mode_of
+from ..notices import Notice
+from .cluster import Cluster
+from .request import Request, xdp_settings
+
+if TYPE_CHECKING:
+    from ..ir.node import Link
+    from ..plan import Plan
+    from ..targets.base import Target
+
+__all__ = ["Compiled", "compile_cluster"]
+
+
+class Compiled(msgspec.Struct, kw_only=True):
+    """`dataplane`: what the node is to do, for `mode`. `warnings`: those of the input and of the mode, as far as they are wanted."""
+
+    cluster: Cluster
+    dataplane: Dataplane
+    mode: Mode
+    warnings: tuple[Notice, ...]
+
+    def alone(self) -> tuple[Target, Plan]:
+        """The plan for a node on which nothing is, and the target that lowered it."""
+        from ..plan import make_plan
+        from ..targets.node import lower_node
+
+        target = self.mode.target()
+        program = target.lower(self.dataplane)
+        return target, make_plan(target, self.mode.name, {}, program, {}, lower_node(self.dataplane, self.mode.name))
+
+
+def compile_cluster(cluster: Cluster, request: Request, *, on_node: bool = False, default_mode: str | None = None) -> Compiled:
+    """Settle what `cluster` asks of this node.
+
+    :param on_node: take the node's addresses from the current network namespace too, else from the Node object alone
+    :param default_mode: the mode where neither request nor configuration names one; None: nftables
+    :raises ConfigError: for settings that can't be
+    """
+    from ..passes import resolve, without_occupied
+    from ..spec.convert import service_ports
+    from ..spec.hosts import known_hosts
+
+    config, inventory = cluster.config, cluster.inventory
+    mode = mode_of(config.mode or default_mode or DEFAULT_MODE)
+    facts, settings = _node(cluster, request, mode, on_node=on_node)
+    ports = service_ports(inventory)
+    occupied: list[Notice] = []
+    if mode.binds_addresses:
+        ports, occupied = without_occupied(ports, known_hosts(inventory), {*facts.addresses, *facts.interfaces})
+    dataplane = resolve(ports, facts, settings)
+    warnings = (*cluster.notices, *dataplane.notices, *occupied, *mode.limits(dataplane))
+    return Compiled(cluster=cluster, dataplane=dataplane, mode=mode, warnings=request.heard(warnings))
+
+
+def _node(cluster: Cluster, request: Request, mode: Mode, *, on_node: bool) -> tuple[NodeFacts, Settings]:
+    """What is known of the node, and how it is to run `mode`."""
+    from ..spec.node import node_facts
+    from ..spec.settings import settings
+
+    own = settings(cluster.config, cluster.node, cluster.inventory.service_cidrs, mode=mode.family)
+    addresses: tuple[str, ...] = ()
+    if on_node:
+        from ..kernel.facts import interface_addresses
+
+        addresses = interface_addresses()
+    facts = node_facts(cluster.node, cluster.config, own.compat, addresses)
+    if mode.sees_interfaces:
+        own = msgspec.structs.replace(own, xdp=xdp_settings(request))
+        if on_node:
+            facts = msgspec.structs.replace(facts, links=_links(own))
+    return facts, own
+
+
+def _links(settings: Settings) -> tuple[Link, ...]:
+    """The node's interfaces. Raises ConfigError or UnsupportedError where its sockets have no cgroup to be in."""
+    from ..kernel.bpf.node import cgroup_root
+    from ..kernel.facts import links
+
+    cgroup = settings.xdp.cgroup
+    if settings.xdp.sockets != "off" and not cgroup:
+        cgroup_root()
+    if cgroup and not (Path(cgroup) / "cgroup.procs").exists():
+        raise ConfigError(f"--cgroup: {cgroup} is not a directory of a cgroup2")
+    return links()

@@ -1,0 +1,166 @@
+"""One change of a node: inside its network namespace, under its lock, with what it holds now. Plan, then commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from ..errors import InputError
+from ..ir.model import Dataplane
+from ..kernel import netns
+from ..kernel.drivers import Driver, Installed, installed, stray_rules
+from ..kernel.leave import departure
+from ..kernel.lock import locked
+from ..kernel.node import NodeResources
+from ..kernel.places import run_directory
+from ..modes import Mode
+from ..notices import Notice
+from ..plan import Plan, Removal, ServiceChange, make_plan, service_changes, service_names
+from ..program import Program
+from ..targets.base import FrontendView
+from ..targets.node import lower_node
+from .commit import Commit
+from .progress import Progress, silent
+from .request import Request, xdp_settings
+
+__all__ = ["Session", "at_node"]
+
+
+@contextmanager
+def at_node(request: Request) -> Iterator[Path]:
+    """Enter the network namespace of `request` and hold its lock; yields the run directory.
+
+    :raises LockedError: where another kcompile holds it for half a minute
+    """
+    with netns.entered(request.netns):
+        directory = run_directory()
+        try:
+            with locked(directory):
+                yield directory
+        except PermissionError as error:
+            raise InputError(f"{error.filename}: {error.strerror} (root is needed, or set KCOMPILE_RUN_DIR)") from None
+
+
+class Session:
+    """`driver` is of the mode that the node is to run, `others` of those that it leaves; what is wanted is set by `plan`."""
+
+    def __init__(self, request: Request, driver: Driver, others: Sequence[Installed], resources: NodeResources) -> None:
+        self.request, self.driver, self.others, self.resources = request, driver, list(others), resources
+        self.observed: Program = {}
+        self.desired: Program = {}
+        self.node_desired: Program = {}
+
+    @classmethod
+    def open(cls, request: Request, mode: Mode, directory: Path) -> Session:
+        """A session for `mode`, with the other modes that have something on the node that can go."""
+        capacities = dict(xdp_settings(request).capacities) if mode.sees_interfaces else None
+        driver = mode.driver(directory, request.iptables_backend, capacities)
+        others = [other for other in installed(driver.name, directory) if departure(*other)]
+        if request.iptables_backend:  # else it is the variant that has such rules
+            others = stray_rules(driver) + others
+        return cls(request, driver, others, NodeResources(directory))
+
+    def plan(
+        self,
+        dataplane: Dataplane,
+        warnings: tuple[Notice, ...] = (),
+        progress: Progress = silent,
+        *,
+        keep_connections: bool = True,
+    ) -> Plan:
+        """What makes this node run `dataplane`.
+
+        :param keep_connections: what open connections need stays when the last Service of their IP version goes
+        """
+        dataplane, unsupported = self._supported(dataplane)
+        warnings += self.request.heard(unsupported)
+        progress("reading the kernel")
+        self.observed = self.driver.observe()
+        if keep_connections:
+            dataplane = msgspec.structs.replace(dataplane, standing=self._standing())
+        progress("lowering")
+        self.desired = self.driver.target.lower(dataplane)
+        self.node_desired = self._node_resources(dataplane)
+        goal = self.resources.goal(self.node_desired)
+        progress("comparing")
+        return make_plan(
+            self.driver.target,
+            self.driver.name,
+            self.observed,
+            self.desired,
+            self.resources.observe(goal),
+            goal,
+            tuple(other.driver.name for other in self.others),
+            warnings,
+        )
+
+    def commit(
+        self,
+        plan: Plan,
+        dataplane: Dataplane,
+        progress: Progress = silent,
+        *,
+        keep_connections: bool = True,
+        then: Callable[[], None] | None = None,
+    ) -> tuple[Notice, ...]:
+        """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py).
+
+        :param keep_connections: what open connections through another mode's IPVS need stays until they have ended
+        :param then: called when all of it has succeeded
+        :raises KernelError: where the kernel refuses something; what was is put back, or the next apply repairs it
+        """
+        work = Commit(self, plan, dataplane, keep_connections=keep_connections, then=then)
+        return self.request.heard(work.run(progress))
+
+    @cached_property
+    def held(self) -> list[FrontendView]:
+        """The frontends that the kernel had in this mode when it was read. After `plan`."""
+        return self.driver.target.frontends(self.observed)
+
+    def service_changes(self) -> list[ServiceChange]:
+        """What `plan` came to, in terms of Services."""
+        return service_changes(self.held, self.driver.target.frontends(self.desired))
+
+    def removal(self, plan: Plan, dataplane: Dataplane) -> Removal:
+        """The Services that the node has, in any mode's rules, and that `plan`, which is for `dataplane`, takes away."""
+        if not plan.other_modes and all(change.old is None for change in plan.rules):
+            return Removal(0, 0)  # nothing goes, and counting what there is takes time
+        held = service_names(self.held)
+        for driver, program in self.others:
+            held |= service_names(driver.target.frontends(program))
+        wanted = {port.name.partition(":")[0] for port in dataplane.ports}
+        return Removal(len(held - wanted), len(held))
+
+    def _standing(self) -> tuple[int, ...]:
+        """The IP versions in which connections may be open, through this mode or one that it replaces."""
+        standing = set(self.driver.target.standing(self.observed))
+        replaced: set[int] = set()
+        for driver, program in self.others:
+            if driver.target.uses_conntrack:
+                replaced.update(driver.target.standing(program))
+        if replaced - standing:
+            standing |= replaced.intersection(self.driver.families())
+        return tuple(sorted(standing))
+
+    def _node_resources(self, dataplane: Dataplane) -> Program:
+        """The node resources of `dataplane`. What open connections need beside it stays if an apply has set it."""
+        desired = lower_node(msgspec.structs.replace(dataplane, standing=()), self.driver.name)
+        for key, value in lower_node(dataplane, self.driver.name).items():
+            if self.resources.has_set(key):
+                desired.setdefault(key, value)
+        return desired
+
+    def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[Notice, ...]]:
+        """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack), and a warning each."""
+        versions = {p.family.value for p in dataplane.ports}
+        lacking = versions.difference(self.driver.families()) if versions else versions
+        if not lacking:
+            return dataplane, ()
+        ports = tuple([p for p in dataplane.ports if p.family.value not in lacking])
+        text = "{0} has no IPv{1} on this node: the IPv{1} side of every Service is left out"
+        notices = [Notice("family-missing", text.format(self.driver.name, version)) for version in sorted(lacking)]
+        return msgspec.structs.replace(dataplane, ports=ports), tuple(notices)
