@@ -1,4 +1,7 @@
-"""Sessions for those who like nox; ``make`` and CI do without it. All but lint and types need root: ``sudo nox -s tests``."""
+"""Sessions for those who like nox; ``make`` and CI do without it.
+
+All but lint and types need root: ``sudo nox -s tests``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Options of the tests that run real packets, and the surroundings that none of them may share with this machine."""
+"""Options of the tests that run real packets, and the surroundings that none of them may share with this
+machine.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -39,6 +41,8 @@ def _own_surroundings() -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """A run that was started in the background ignores SIGINT, and so would every command that a test interrupts."""
+    """A run that was started in the background ignores SIGINT, and so would every command that a test
+    interrupts.
+    """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

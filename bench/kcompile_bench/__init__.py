@@ -1,1 +1,3 @@
-"""Measures kcompile: generated specs, kube-proxy's rule shapes as peers, connect latency (bench/suites); ``kcompile bench`` is kit."""
+"""Measures kcompile: generated specs, kube-proxy's rule shapes as peers, connect latency (bench/suites);
+``kcompile bench`` is kit.
+"""

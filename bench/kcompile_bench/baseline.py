@@ -1,7 +1,9 @@
-"""The suites' last run against the committed one, by ratio: ``python -m kcompile_bench.baseline [--write] [--limit 1.3]``
+"""The suites' last run against the committed one, by ratio: ``python -m kcompile_bench.baseline [--write]
+[--limit 1.3]``
 
-A benchmark's CPU seconds are divided by those of bench/baseline.json, and by the median of all such quotients, which is how much slower
-this machine is today. What is beyond the limit is named, and the exit status is 1.
+A benchmark's CPU seconds are divided by those of bench/baseline.json, and by the median of all such
+quotients, which is how much slower this machine is today. What is beyond the limit is named, and the exit
+status is 1.
 """
 
 from __future__ import annotations
@@ -45,15 +47,27 @@ def ratios(new: dict[str, float], old: dict[str, float]) -> list[Ratio]:
     if not both:
         raise ValueError("the two runs have no benchmark in common")
     usual = median(new[name] / old[name] for name in both)
-    return sorted((Ratio(name, new[name], new[name] / old[name] / usual) for name in both), key=lambda r: -r.value)
+    return sorted(
+        (Ratio(name, new[name], new[name] / old[name] / usual) for name in both), key=lambda r: -r.value
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, or --write the baseline; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m kcompile_bench.baseline", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--results", type=Path, default=RESULTS / "suites.json", metavar="FILE", help="what pytest-benchmark wrote")
+    parser = argparse.ArgumentParser(
+        prog="python -m kcompile_bench.baseline", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS / "suites.json",
+        metavar="FILE",
+        help="what pytest-benchmark wrote",
+    )
     parser.add_argument("--baseline", type=Path, default=BASELINE, metavar="FILE")
-    parser.add_argument("--limit", type=float, default=1.3, help="how much slower than the others is too slow (%(default)s)")
+    parser.add_argument(
+        "--limit", type=float, default=1.3, help="how much slower than the others is too slow (%(default)s)"
+    )
     parser.add_argument("--write", action="store_true", help="make this run the baseline")
     options = parser.parse_args(arguments)
     new = figures(options.results)

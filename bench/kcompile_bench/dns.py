@@ -1,8 +1,10 @@
-"""Questions a second that ``kcompile dns serve`` answers: ``python -m kcompile_bench.dns [--records 20000] [--seconds 5]``  (root)
+"""Questions a second that ``kcompile dns serve`` answers: ``python -m kcompile_bench.dns [--records 20000]
+[--seconds 5]``  (root)
 
-The server and the client that asks it are processes of their own, each on a processor of its own, on the loopback of a namespace made for
-them. The client keeps a window of questions under way and counts answers (a check of each would cost more than the server's work). "first
-time" asks every name once, each answer made anew; "again" asks for names at random after that.
+The server and the client that asks it are processes of their own, each on a processor of its own, on the
+loopback of a namespace made for them. The client keeps a window of questions under way and counts answers (a
+check of each would cost more than the server's work). "first time" asks every name once, each answer made
+anew; "again" asks for names at random after that.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def ask(questions: Sequence[bytes], count: int, window: int) -> tuple[int, float
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
-        prog="python -m kcompile_bench.dns", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m kcompile_bench.dns",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--count", type=int, default=200_000, help="questions asked again")
@@ -64,9 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         spawn.run(["ip", "link", "set", "lo", "up"]).check_returncode()
         path = Path(folder) / "cluster.json"
         path.write_bytes(json_text(Scale(services, 1)))
-        command = spawn.python("kcompile", "dns", "serve", "-f", str(path), "--state", f"{folder}/none", "--port", str(_PORT))
+        command = spawn.python(
+            "kcompile", "dns", "serve", "-f", str(path), "--state", f"{folder}/none", "--port", str(_PORT)
+        )
         start = time.perf_counter()
-        with spawn.popen(["taskset", "-c", str(cpus[0]), *command], stdout=subprocess.PIPE, text=True) as server:
+        with spawn.popen(
+            ["taskset", "-c", str(cpus[0]), *command], stdout=subprocess.PIPE, text=True
+        ) as server:
             try:
                 assert server.stdout is not None
                 print(f"{server.stdout.readline().strip()} Ready after {time.perf_counter() - start:.2f} s.")
@@ -78,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     ("again", random.sample(questions, len(questions)), options.count),
                 ):
                     received, seconds = ask(some, count, options.window)
-                    print(f"{what:12} {received:8,} answers of {count:8,}  {received / seconds:9,.0f} a second")
+                    print(
+                        f"{what:12} {received:8,} answers of {count:8,}  {received / seconds:9,.0f} a second"
+                    )
                 peak = Path(f"/proc/{server.pid}/status").read_text().partition("VmHWM:")[2].split()[0]
                 print(f"{'memory':12} {int(peak) / 1024:8.0f} MiB at most")
             finally:

@@ -1,4 +1,6 @@
-"""What a result depends on beside the code: the machine, its programs, how busy it was; and the clocks that results are read from."""
+"""What a result depends on beside the code: the machine, its programs, how busy it was; and the clocks that
+results are read from.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Specs of any size as an API server would give them: one TCP port a Service, one EndpointSlice each. Deterministic.
+"""Specs of any size as an API server would give them: one TCP port a Service, one EndpointSlice each.
+
+Deterministic.
 
 Service i        default/svc-00000i   10.96.0.1 + i, port 80 -> 8080
 its endpoints    10.128.0.1 + i * endpoints ...   on node-000 to node-099 in turn, so a node has a hundredth of the pods
@@ -82,7 +84,9 @@ def facts() -> NodeFacts:
 
 
 def settings(mode: str) -> Settings:
-    """What kube-proxy's `mode` (``nftables``, ``iptables``) does by default with a cluster CIDR; ``ipvs`` and ``xdp`` follow nftables."""
+    """What kube-proxy's `mode` (``nftables``, ``iptables``) does by default with a cluster CIDR; ``ipvs`` and
+    ``xdp`` follow nftables.
+    """
     return Settings(
         compat=Compat.of("iptables" if mode == "iptables" else "nftables"),
         detector=Detector(mode=DetectMode.CLUSTER_CIDR, cidr4=POD_CIDR),
@@ -135,12 +139,27 @@ def _service(scale: Scale, i: int, name: str) -> dict[str, Any]:
 
 
 def _slice(scale: Scale, i: int, name: str) -> dict[str, Any]:
-    labels = {"app": name, "kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
-    owner = {"apiVersion": "v1", "kind": "Service", "name": name, "uid": f"00000000-0000-4000-8000-0001{i:08d}", "controller": True}
+    labels = {
+        "app": name,
+        "kubernetes.io/service-name": name,
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "name": name,
+        "uid": f"00000000-0000-4000-8000-0001{i:08d}",
+        "controller": True,
+    }
     endpoints = []
     for slot, ip in enumerate(scale.pods(i)):
         number = i * scale.endpoints + slot
-        pod = {"kind": "Pod", "namespace": "default", "name": f"{name}-{slot}", "uid": f"00000000-0000-4000-8000-0003{number:08d}"}
+        pod = {
+            "kind": "Pod",
+            "namespace": "default",
+            "name": f"{name}-{slot}",
+            "uid": f"00000000-0000-4000-8000-0003{number:08d}",
+        }
         endpoints.append(
             {
                 "addresses": [ip],
@@ -153,7 +172,11 @@ def _slice(scale: Scale, i: int, name: str) -> dict[str, Any]:
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {**_meta(2, i, f"{name}-abcde", labels), "generateName": f"{name}-", "ownerReferences": [owner]},
+        "metadata": {
+            **_meta(2, i, f"{name}-abcde", labels),
+            "generateName": f"{name}-",
+            "ownerReferences": [owner],
+        },
         "addressType": "IPv4",
         "endpoints": endpoints,
         "ports": [{"name": "http", "protocol": "TCP", "port": TARGET_PORT}],

@@ -1,7 +1,8 @@
-"""Mode ipvs: ``python -m kcompile_bench.ipvs [pytest's arguments]`` runs its suites where IPVS is, and writes bench/results/ipvs.json.
+"""Mode ipvs: ``python -m kcompile_bench.ipvs [pytest's arguments]`` runs its suites where IPVS is, and writes
+bench/results/ipvs.json.
 
-On a kernel that has none, that is a machine of the tests' (User-mode Linux, tests/uml). Below are the peers that are measured beside
-kcompile in the same run, on the same virtual and real servers.
+On a kernel that has none, that is a machine of the tests' (User-mode Linux, tests/uml). Below are the peers
+that are measured beside kcompile in the same run, on the same virtual and real servers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Changes = Sequence[Change]
 
 
 def prepared(name: str, changes: Changes) -> Callable[[], None]:
-    """What makes `changes` of servers true in the current namespace by peer `name`: what needn't be timed is done."""
+    """What makes `changes` of servers true in the current namespace by peer `name`: what needn't be timed is
+    done.
+    """
     return PEERS[name](changes)
 
 
@@ -55,17 +58,30 @@ def _pyroute2(changes: Changes) -> Callable[[], None]:
         gc.enable()  # every message is a cycle: without the collector ten thousand fill the machine
         with IPVS() as server:
             for change in changes:
-                service = IPVSService(addr=change.key.address, port=change.key.port, protocol=socket.IPPROTO_TCP, sched_name="rr")
+                service = IPVSService(
+                    addr=change.key.address,
+                    port=change.key.port,
+                    protocol=socket.IPPROTO_TCP,
+                    sched_name="rr",
+                )
                 verb = "del" if change.new is None else "add"
                 if change.key.kind == "vs":
                     server.service(verb, service=service)
                 else:
-                    server.dest(verb, service=service, dest=IPVSDest(addr=change.key.ip, port=change.key.real_port, fwd_method=0, weight=1))
+                    server.dest(
+                        verb,
+                        service=service,
+                        dest=IPVSDest(addr=change.key.ip, port=change.key.real_port, fwd_method=0, weight=1),
+                    )
 
     return work
 
 
-PEERS: dict[str, Callable[[Changes], Callable[[], None]]] = {"kcompile": _ours, "ipvsadm -R": _ipvsadm, "pyroute2.IPVS": _pyroute2}
+PEERS: dict[str, Callable[[Changes], Callable[[], None]]] = {
+    "kcompile": _ours,
+    "ipvsadm -R": _ipvsadm,
+    "pyroute2.IPVS": _pyroute2,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,11 +101,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     _RESULTS.mkdir(exist_ok=True)
     pytest = spawn.python("pytest", *suites, "-p", "no:cacheprovider", *options, *given, path=_ROOT / "bench")
-    inside = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(_ROOT), *pytest]  # pytest looks for its settings there
+    inside = [
+        "sh",
+        "-c",
+        'cd "$1" && shift && exec "$@"',
+        "sh",
+        str(_ROOT),
+        *pytest,
+    ]  # pytest looks for its settings there
     if Path("/proc/net/ip_vs").exists():
         return spawn.run(inside).returncode
-    machine = ("--module", "ip_vs", "--memory", str(_MEMORY), "--time", str(_PATIENCE), "--write", str(_RESULTS))
-    return spawn.run(spawn.python("uml", *machine, "--", *spawn.located(inside), path=_ROOT / "tests")).returncode
+    machine = (
+        "--module",
+        "ip_vs",
+        "--memory",
+        str(_MEMORY),
+        "--time",
+        str(_PATIENCE),
+        "--write",
+        str(_RESULTS),
+    )
+    return spawn.run(
+        spawn.python("uml", *machine, "--", *spawn.located(inside), path=_ROOT / "tests")
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""What a node's rules add to a TCP connect: through the first, middle and last VIP, and past them straight to a pod.
+"""What a node's rules add to a TCP connect: through the first, middle and last VIP, and past them straight to
+a pod.
 
-``python -m kcompile_bench.latency --services 10000 --mode nftables --mode iptables-legacy``  (root; network namespaces of its own)
+``python -m kcompile_bench.latency --services 10000 --mode nftables --mode iptables-legacy``  (root; network
+namespaces of its own)
 
-Every condition has a path of its own (path.py). A round runs one block of each, there and back in turn (ABBA); a ratio compares
-medians of blocks of the same rounds. "no rules, again" is a second path like the first: what it differs by is noise. "one NAT
-rule" is what no proxy of Services can go below: the kernel tracks connections, and nothing else.
+Every condition has a path of its own (path.py). A round runs one block of each, there and back in turn
+(ABBA); a ratio compares medians of blocks of the same rounds. "no rules, again" is a second path like the
+first: what it differs by is noise. "one NAT rule" is what no proxy of Services can go below: the kernel
+tracks connections, and nothing else.
 """
 
 from __future__ import annotations
@@ -58,32 +61,56 @@ class Condition(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a table, write JSON where asked."""
     command = "python -m kcompile_bench.latency"
-    parser = argparse.ArgumentParser(prog=command, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=command, description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--endpoints", type=int, default=2)
-    parser.add_argument("--mode", action="append", choices=["nftables", "iptables-legacy", "iptables-nft", "xdp"])
-    parser.add_argument("--peer", action="append", choices=[*PEERS, "none"], help="kube-proxy's shape beside (default: both)")
-    parser.add_argument("--blocks", type=int, default=40, help="rounds, at least 20 for a result worth quoting")
+    parser.add_argument(
+        "--mode", action="append", choices=["nftables", "iptables-legacy", "iptables-nft", "xdp"]
+    )
+    parser.add_argument(
+        "--peer", action="append", choices=[*PEERS, "none"], help="kube-proxy's shape beside (default: both)"
+    )
+    parser.add_argument(
+        "--blocks", type=int, default=40, help="rounds, at least 20 for a result worth quoting"
+    )
     parser.add_argument("--connections", type=int, default=200, help="connections in a block")
-    parser.add_argument("--warmup", type=int, default=20, help="connections ahead of each block that don't count")
-    parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)), help="the processor that everything runs on")
+    parser.add_argument(
+        "--warmup", type=int, default=20, help="connections ahead of each block that don't count"
+    )
+    parser.add_argument(
+        "--cpu", type=int, default=max(os.sched_getaffinity(0)), help="the processor that everything runs on"
+    )
     parser.add_argument("--json", type=File, metavar="FILE")
     options = parser.parse_args(arguments)
     scale = Scale(options.services, options.endpoints)
     machine = environment()
     with contextlib.ExitStack() as stack:
-        conditions = list(_conditions(stack, scale, options.mode or ["nftables", "iptables-legacy"], options.peer or list(PEERS)))
+        conditions = list(
+            _conditions(
+                stack, scale, options.mode or ["nftables", "iptables-legacy"], options.peer or list(PEERS)
+            )
+        )
         time.sleep(1)
         rounds = _measure(conditions, options)
     results = _results(rounds)
     print(table(results))
     if options.json:
-        data = {"machine": machine, "scale": str(scale), "blocks": options.blocks, "connections": options.connections, "results": results}
+        data = {
+            "machine": machine,
+            "scale": str(scale),
+            "blocks": options.blocks,
+            "connections": options.connections,
+            "results": results,
+        }
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(data, indent=1) + "\n")
 
 
-def _conditions(stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str], peers: Sequence[str]) -> Iterator[Condition]:
+def _conditions(
+    stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str], peers: Sequence[str]
+) -> Iterator[Condition]:
     services = {"first VIP": 0, "middle VIP": scale.services // 2, "last VIP": scale.services - 1}
     pods = list(dict.fromkeys(pod for i in services.values() for pod in scale.pods(i)))
     direct = scale.pods(services["middle VIP"])[0]
@@ -125,7 +152,14 @@ def _conditions(stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str],
             if mode == "xdp" and workload is full:
                 node = path()
                 apply_xdp(stack, node, workload, sockets="off")
-                yield Condition(f"{title}, sockets off", "last VIP" + FROM_NODE, node, scale.vip(services["last VIP"]), PORT, own=True)
+                yield Condition(
+                    f"{title}, sockets off",
+                    "last VIP" + FROM_NODE,
+                    node,
+                    scale.vip(services["last VIP"]),
+                    PORT,
+                    own=True,
+                )
     for name in peers:
         if name in PEERS:
             say(f"{name} as kube-proxy has it: {scale.services:,} Services")
@@ -136,7 +170,9 @@ def _conditions(stack: contextlib.ExitStack, scale: Scale, modes: Sequence[str],
 
 
 def serve(stack: contextlib.ExitStack, path: Path, mode: str, workload: Workload) -> File | None:
-    """Have the node of `path` serve `workload` in `mode` until `stack` closes; returns the cgroup that mode xdp's hooks are in."""
+    """Have the node of `path` serve `workload` in `mode` until `stack` closes; returns the cgroup that mode
+    xdp's hooks are in.
+    """
     if mode == "xdp":
         return apply_xdp(stack, path, workload)
     with entered(path.node):
@@ -147,7 +183,9 @@ def serve(stack: contextlib.ExitStack, path: Path, mode: str, workload: Workload
     return None
 
 
-def _measure(conditions: Sequence[Condition], options: argparse.Namespace) -> dict[tuple[str, str], list[list[Sample]]]:
+def _measure(
+    conditions: Sequence[Condition], options: argparse.Namespace
+) -> dict[tuple[str, str], list[list[Sample]]]:
     found: dict[tuple[str, str], list[list[Sample]]] = {(c.rules, c.target): [] for c in conditions}
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {options.cpu})
@@ -157,7 +195,9 @@ def _measure(conditions: Sequence[Condition], options: argparse.Namespace) -> di
         for number in range(options.blocks):
             for c in conditions if number % 2 == 0 else reversed(conditions):
                 with inside(c.cgroup):
-                    found[c.rules, c.target].append(c.path.block(c.address, c.port, options.connections, options.warmup, c.own))
+                    found[c.rules, c.target].append(
+                        c.path.block(c.address, c.port, options.connections, options.warmup, c.own)
+                    )
     finally:
         gc.enable()
         os.sched_setaffinity(0, before)
@@ -198,7 +238,10 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     ]
     for r in results:
         times = f"{r['p10']:.1f} | {r['p50']:.1f} | {r['p99']:.1f}"
-        ratios = " | ".join(f"{middle:.2f} ({low:.2f}-{high:.2f})" for middle, low, high in (r["over_no_rules"], r["over_nat_rule"]))
+        ratios = " | ".join(
+            f"{middle:.2f} ({low:.2f}-{high:.2f})"
+            for middle, low, high in (r["over_no_rules"], r["over_nat_rule"])
+        )
         lines.append(f"| {r['rules']} | {r['target']} | {times} | {ratios} |")
     if lost := sum(r["retransmits"] for r in results):
         lines.append(f"\n{lost} SYNs were sent again.")

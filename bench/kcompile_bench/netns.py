@@ -1,4 +1,7 @@
-"""Throw-away network namespaces, linked to nothing but each other. They carry this process's id and go with the `with` block."""
+"""Throw-away network namespaces, linked to nothing but each other.
+
+They carry this process's id and go with the `with` block.
+"""
 
 from __future__ import annotations
 

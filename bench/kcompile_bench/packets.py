@@ -1,8 +1,9 @@
 """Nanoseconds a packet of the eBPF programs, by BPF_PROG_TEST_RUN in a throw-away namespace. Needs root.
 
-A wrapper restores the packet before each run, writes the flow's addresses and ports into it, and calls the program under test; what the
-wrapper takes with a program that does nothing is subtracted. The floor is a program that swaps the Ethernet addresses and sends; beside
-established flows stands a program that only looks its flow up, which at 65,536 of them is a matter of the machine's caches.
+A wrapper restores the packet before each run, writes the flow's addresses and ports into it, and calls the
+program under test; what the wrapper takes with a program that does nothing is subtracted. The floor is a
+program that swaps the Ethernet addresses and sends; beside established flows stands a program that only looks
+its flow up, which at 65,536 of them is a matter of the machine's caches.
 
 ``python -m kcompile_bench.packets [--services N]... [--json FILE]``
 """
@@ -87,7 +88,10 @@ _OTHERS = {"floor": "swap", "look-up": "look"}
 
 
 class Case(NamedTuple):
-    """`what`: the floor, one look-up, an established flow or a new one. No `services`, `flows` for the floor, no `flows` for new ones."""
+    """`what`: the floor, one look-up, an established flow or a new one.
+
+    No `services`, `flows` for the floor, no `flows` for new ones.
+    """
 
     hook: str
     what: str
@@ -101,30 +105,46 @@ def cases(services: Sequence[int]) -> list[Case]:
         for hook in HOOKS
         for case in (
             Case(hook, "floor"),
-            *(Case(hook, what, count, flows) for count in services for flows in FLOWS for what in ("look-up", "established")),
+            *(
+                Case(hook, what, count, flows)
+                for count in services
+                for flows in FLOWS
+                for what in ("look-up", "established")
+            ),
             *(Case(hook, "new", count) for count in services),
         )
     ]
 
 
 class Node:
-    """Maps of a node with some number of Services, one remote backend each, and every program with its wrapper."""
+    """Maps of a node with some number of Services, one remote backend each, and every program with its
+    wrapper.
+    """
 
     def __init__(self, services: int) -> None:
         self.services = services
-        self.maps = {m.name: library.create_map(m.type, m.key.size, m.value.size, m.capacity, m.flags, m.name) for m in MAPS.values()}
+        self.maps = {
+            m.name: library.create_map(m.type, m.key.size, m.value.size, m.capacity, m.flags, m.name)
+            for m in MAPS.values()
+        }
         self.maps["restored"] = library.create_map(2, 4, 72, 1, 0, "restored")
         self.programs = {
-            name: fd for file in ("xdp.c", "tc.c") for name, fd in programs.load(programs.compile_file(file), self.maps).items()
+            name: fd
+            for file in ("xdp.c", "tc.c")
+            for name, fd in programs.load(programs.compile_file(file), self.maps).items()
         }
         self.wrappers: dict[str, dict[str, library.Fd]] = {}
-        self.under_test = {hook: library.create_map(3, 4, 4, 1, 0, "under_test") for hook in HOOKS}  # BPF_MAP_TYPE_PROG_ARRAY
+        self.under_test = {
+            hook: library.create_map(3, 4, 4, 1, 0, "under_test") for hook in HOOKS
+        }  # BPF_MAP_TYPE_PROG_ARRAY
         for hook in HOOKS:
             defines = ["SENT=XDP_TX"] if hook == "xdp" else ["TC", "SENT=bpf_redirect(10, 0)"]
             kind = programs.KINDS[hook]
             objects = programs.compile_text(_WRAPPER, defines)
             self.wrappers[hook] = programs.load(
-                objects, {**self.maps, "under_test": self.under_test[hook]}, dict.fromkeys(objects.programs, kind)
+                objects,
+                {**self.maps, "under_test": self.under_test[hook]},
+                dict.fromkeys(objects.programs, kind),
             )
         self._fill()
 
@@ -148,7 +168,10 @@ class Node:
         library.update(self.maps["interfaces"], layout.INDEX.pack(_INTERFACE), interface)
 
     def run(self, case: Case, count: int, program: str = "") -> float:
-        """Nanoseconds a packet of `count`, wrapper and all. `program`: another one in the place of the one under test."""
+        """Nanoseconds a packet of `count`, wrapper and all.
+
+        `program`: another one in the place of the one under test.
+        """
         wrappers = self.wrappers[case.hook]
         fd = wrappers[program] if program else self.programs[case.hook]
         library.update(self.under_test[case.hook], layout.INDEX.pack(0), layout.INDEX.pack(fd.number))
@@ -161,7 +184,9 @@ class Node:
         struct.pack_into("=I", context, 12 if case.hook == "xdp" else 40, _INTERFACE)
         if case.hook == "xdp":
             struct.pack_into("=I", context, 4, len(packet))
-        _, _, nanoseconds, _ = testrun.prog_test_run(wrappers["wrapper"], packet, repeat=count, context=bytes(context))
+        _, _, nanoseconds, _ = testrun.prog_test_run(
+            wrappers["wrapper"], packet, repeat=count, context=bytes(context)
+        )
         return nanoseconds
 
     def connections(self) -> int:
@@ -172,7 +197,11 @@ class Node:
 def _packet(*, syn: bool) -> bytes:
     """A TCP packet to the first Service; its checksums don't matter, they are carried on."""
     ethernet = bytes.fromhex((_MACS["node"] + _MACS["next"]).replace(":", "")) + b"\x08\x00"
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 40, 7, 0x4000, 64, _TCP, 0) + socket.inet_aton("10.200.0.1") + struct.pack("!I", _VIPS)
+    ip = (
+        struct.pack("!BBHHHBBH", 0x45, 0, 40, 7, 0x4000, 64, _TCP, 0)
+        + socket.inet_aton("10.200.0.1")
+        + struct.pack("!I", _VIPS)
+    )
     return ethernet + ip + struct.pack("!HHIIBBHHH", 0, 80, 1, 1, 5 << 4, 2 if syn else 16, 1000, 0, 0)
 
 
@@ -195,7 +224,10 @@ def node() -> Iterator[None]:
 
 
 def measured(services: Sequence[int], rounds: int, count: int) -> dict[Case, list[float]]:
-    """Net nanoseconds of every case, a figure a round. Each case has maps of its own, filled in one go as a node's are."""
+    """Net nanoseconds of every case, a figure a round.
+
+    Each case has maps of its own, filled in one go as a node's are.
+    """
     figures: dict[Case, list[float]] = {}
     for number in services:
         for case in cases([number]):
@@ -220,13 +252,19 @@ def table(figures: dict[Case, float]) -> str:
         if case.hook == "xdp":
             other = figures.get(case._replace(hook="ingress"))
             cells = (f"{case.services:,}" if case.services else "", f"{case.flows:,}" if case.flows else "")
-            lines.append(f"| {case.what} | {' | '.join(cells)} | {value:.0f} | {other:.0f} |" if other is not None else "")
+            lines.append(
+                f"| {case.what} | {' | '.join(cells)} | {value:.0f} | {other:.0f} |"
+                if other is not None
+                else ""
+            )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m kcompile_bench.packets", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m kcompile_bench.packets", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--services", type=int, action="append", default=[])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--count", type=int, default=500_000, help="packets a figure")
@@ -238,7 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table({case: median(values) for case, values in figures.items()}))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        results = [{**case._asdict(), "ns": median(values), "all": values} for case, values in figures.items()]
+        results = [
+            {**case._asdict(), "ns": median(values), "all": values} for case, values in figures.items()
+        ]
         options.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1))
 
 

@@ -1,9 +1,12 @@
-"""A client pod, a node and a server pod as three namespaces, the shortest way on which a node's rules are met.
+"""A client pod, a node and a server pod as three namespaces, the shortest way on which a node's rules are
+met.
 
-    client 10.255.0.2 -- veth -- node 10.255.0.1 (the rules are here) -- veth -- server, all pod addresses that a test needs
+    client 10.255.0.2 -- veth -- node 10.255.0.1 (the rules are here) -- veth -- server, all pod addresses
+    that a test needs
 
-Everything is permanent (neighbours, routes), one process holds both ends, and the server never runs while a client waits: the
-kernel completes a handshake by itself, so the time of connect() is that of the packets alone.
+Everything is permanent (neighbours, routes), one process holds both ends, and the server never runs while a
+client waits: the kernel completes a handshake by itself, so the time of connect() is that of the packets
+alone.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ __all__ = ["CLIENT", "NODE", "Path", "Sample"]
 
 CLIENT, NODE = "10.255.0.2", "10.255.0.1"
 _GATEWAY = "169.254.1.1"
-_MACS = {name: f"02:00:00:00:00:0{i}" for i, name in enumerate(("client", "node-client", "node-server", "server"))}
+_MACS = {
+    name: f"02:00:00:00:00:0{i}" for i, name in enumerate(("client", "node-client", "node-server", "server"))
+}
 _FIRST_PORT, _PORTS, _STRIDE = 1024, 60_000, 7919  # a source port comes again after 60,000 connections
 _RST_CLOSE = struct.pack("ii", 1, 0)
 _TCP_INFO = struct.Struct("68xI28xI")  # tcpi_rtt, tcpi_total_retrans (linux/tcp.h)
@@ -58,11 +63,17 @@ class Path(contextlib.ExitStack):
 
     def _build(self) -> None:
         self.client, self.node, self.server = self.enter_context(namespaces("client", "node", "server"))
-        ends = ((self.client, "client", "toclient", "node-client"), (self.server, "server", "toserver", "node-server"))
+        ends = (
+            (self.client, "client", "toclient", "node-client"),
+            (self.server, "server", "toserver", "node-server"),
+        )
         for name, mac, port, port_mac in ends:
             peer = f"peer name eth0 address {_MACS[mac]} netns {name}"
             batch([f"link add name {port} address {_MACS[port_mac]} netns {self.node} type veth {peer}"])
-        for name, gateway, addresses in ((self.client, "node-client", [CLIENT]), (self.server, "node-server", self.pods)):
+        for name, gateway, addresses in (
+            (self.client, "node-client", [CLIENT]),
+            (self.server, "node-server", self.pods),
+        ):
             lines = [*(f"addr add {address}/32 dev eth0" for address in addresses), "link set eth0 up"]
             lines += [
                 f"neigh add {_GATEWAY} lladdr {_MACS[gateway]} dev eth0 nud permanent",
@@ -74,8 +85,14 @@ class Path(contextlib.ExitStack):
             f"neigh add {_GATEWAY} lladdr {_MACS['server']} dev toserver nud permanent",
             f"route add default via {_GATEWAY} dev toserver onlink",
         ]
-        for address, port, mac in ((CLIENT, "toclient", "client"), *((pod, "toserver", "server") for pod in self.pods)):
-            lines += [f"neigh add {address} lladdr {_MACS[mac]} dev {port} nud permanent", f"route add {address} dev {port}"]
+        for address, port, mac in (
+            (CLIENT, "toclient", "client"),
+            *((pod, "toserver", "server") for pod in self.pods),
+        ):
+            lines += [
+                f"neigh add {address} lladdr {_MACS[mac]} dev {port} nud permanent",
+                f"route add {address} dev {port}",
+            ]
         batch(lines, self.node)
         sysctl(self.node, {"ipv4/ip_forward": 1, "ipv4/conf/all/rp_filter": 0})
         sysctl(self.server, {"core/somaxconn": 65535, "ipv4/tcp_max_syn_backlog": 65535})
@@ -87,7 +104,10 @@ class Path(contextlib.ExitStack):
             self._listener.setblocking(False)
 
     def forget_fast(self) -> None:
-        """Drop entries of closed connections after a second, not ten. Once rules have brought conntrack to life."""
+        """Drop entries of closed connections after a second, not ten.
+
+        Once rules have brought conntrack to life.
+        """
         with contextlib.suppress(FileNotFoundError):
             sysctl(self.node, {"netfilter/nf_conntrack_tcp_timeout_close": 1})
 
@@ -103,8 +123,11 @@ class Path(contextlib.ExitStack):
                 raise TimeoutError("nobody connects")
             time.sleep(0.0005)
 
-    def block(self, address: str, port: int, connections: int, warmup: int, own: bool = False) -> list[Sample]:
-        """Connect `warmup` + `connections` times, one after the other, each from another port; the warm-up isn't in the result.
+    def block(
+        self, address: str, port: int, connections: int, warmup: int, own: bool = False
+    ) -> list[Sample]:
+        """Connect `warmup` + `connections` times, one after the other, each from another port; the warm-up
+        isn't in the result.
 
         `own`: the node itself connects, instead of the client.
         """
@@ -125,5 +148,7 @@ class Path(contextlib.ExitStack):
                 start = clock()
                 sock.connect(target)
                 end = clock()
-                rtt, retransmits = _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+                rtt, retransmits = _TCP_INFO.unpack(
+                    sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+                )
             yield Sample((end - start) / 1000, rtt, retransmits)

@@ -1,7 +1,7 @@
 """Turns bench/results/*.json into Markdown: budgets, every stage, peers, latency; modes ipvs and xdp apart.
 
-``python -m kcompile_bench.report [--into docs/reference/performance.md]``; with --into it replaces what is between the page's marks,
-of either part that there are results of.
+``python -m kcompile_bench.report [--into docs/reference/performance.md]``; with --into it replaces what is
+between the page's marks, of either part that there are results of.
 """
 
 from __future__ import annotations
@@ -59,12 +59,32 @@ class Budget(NamedTuple):
 
 BUDGETS = (
     Budget("nftables, cold", ("cold", "nftables", "10000x2"), "cpu", 1.0, "18 s wall"),
-    Budget("nftables, one endpoint, its port lowered (1)", ("change of one port", "nftables", "10000x2"), "wall", 0.010, "3.8 s"),
-    Budget("nftables, one endpoint, all lowered (2)", ("change in memory", "nftables", "10000x2"), "wall", 0.010, "3.8 s"),
+    Budget(
+        "nftables, one endpoint, its port lowered (1)",
+        ("change of one port", "nftables", "10000x2"),
+        "wall",
+        0.010,
+        "3.8 s",
+    ),
+    Budget(
+        "nftables, one endpoint, all lowered (2)",
+        ("change in memory", "nftables", "10000x2"),
+        "wall",
+        0.010,
+        "3.8 s",
+    ),
     Budget("iptables-legacy, cold", ("cold", "iptables-legacy", "10000x2"), "cpu", 1.2, "1.2 s"),
-    Budget("iptables-legacy, one endpoint (2)", ("change in memory", "iptables-legacy", "10000x2"), "wall", 0.150, "0.5 s"),
+    Budget(
+        "iptables-legacy, one endpoint (2)",
+        ("change in memory", "iptables-legacy", "10000x2"),
+        "wall",
+        0.150,
+        "0.5 s",
+    ),
     Budget("xdp, cold fill of the maps", ("apply", "xdp", "10000x2"), "wall", 1.0, ""),
-    Budget("xdp, one endpoint, its port lowered", ("change of one port", "xdp", "10000x2"), "wall", 0.005, ""),
+    Budget(
+        "xdp, one endpoint, its port lowered", ("change of one port", "xdp", "10000x2"), "wall", 0.005, ""
+    ),
     Budget("`kcompile compile`, nftables", ("kcompile compile", "nftables", "1000x10"), "wall", 1.0, ""),
     Budget("`kcompile compile`, iptables", ("kcompile compile", "iptables", "1000x10"), "wall", 1.0, ""),
     Budget("its memory, nftables", ("kcompile compile", "nftables", "1000x10"), "peak_mb", 150, ""),
@@ -75,9 +95,13 @@ _LATENCY_LIMIT = 1.15
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the report, or put it into a page."""
-    parser = argparse.ArgumentParser(prog="python -m kcompile_bench.report", description="The results of the last run as Markdown.")
+    parser = argparse.ArgumentParser(
+        prog="python -m kcompile_bench.report", description="The results of the last run as Markdown."
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
-    parser.add_argument("--into", type=Path, metavar="FILE", help="replace what is between the marks of this page")
+    parser.add_argument(
+        "--into", type=Path, metavar="FILE", help="replace what is between the marks of this page"
+    )
     options = parser.parse_args(arguments)
     texts = [report(options.results), ipvs_report(options.results), xdp_report(options.results)]
     if options.into is None:
@@ -106,10 +130,27 @@ def report(directory: Path) -> str:
     if figures or latency:
         parts += ["### Budgets", "", *_budgets(figures, latency), ""]
     if figures:
-        parts += ["### Stages", "", *_stages(figures), "", "### Beside kube-proxy's rule shapes", "", *_peers(figures), ""]
+        parts += [
+            "### Stages",
+            "",
+            *_stages(figures),
+            "",
+            "### Beside kube-proxy's rule shapes",
+            "",
+            *_peers(figures),
+            "",
+        ]
     if latency:
-        parts += [f"### TCP connect, {Scale.parse(latency['scale']).title}", "", latency_table(latency["results"]), ""]
-    for name, machine in (("suites", suites and suites["machine_info"]), ("latency", latency and latency["machine"])):
+        parts += [
+            f"### TCP connect, {Scale.parse(latency['scale']).title}",
+            "",
+            latency_table(latency["results"]),
+            "",
+        ]
+    for name, machine in (
+        ("suites", suites and suites["machine_info"]),
+        ("latency", latency and latency["machine"]),
+    ):
         if machine:
             parts.append(_machine(name, machine))
     return "\n".join(parts)
@@ -121,12 +162,16 @@ def ipvs_report(directory: Path) -> str:
     if not ipvs:
         return ""
     figures = _figures(ipvs)
-    return "\n".join([*_ipvs_peers(figures), "", *_stages(figures), "", _machine("ipvs", ipvs["machine_info"])])
+    return "\n".join(
+        [*_ipvs_peers(figures), "", *_stages(figures), "", _machine("ipvs", ipvs["machine_info"])]
+    )
 
 
 def xdp_report(directory: Path) -> str:
     """Mode xdp by itself: maps, connect latency, bulk TCP. Empty where there are no results."""
-    suites, latency, throughput = (_read(directory / f"xdp-{name}.json") for name in ("suites", "latency", "throughput"))
+    suites, latency, throughput = (
+        _read(directory / f"xdp-{name}.json") for name in ("suites", "latency", "throughput")
+    )
     parts: list[str] = []
     machines: list[tuple[str, dict[str, str]]] = []
     if suites:
@@ -134,22 +179,38 @@ def xdp_report(directory: Path) -> str:
         parts += [*_budgets(figures, None), "", *_stages(figures), ""]
         machines.append(("maps", suites["machine_info"]))
     if latency:
-        parts += [f"TCP connect, {Scale.parse(latency['scale']).title}:", "", latency_table(latency["results"]), ""]
+        parts += [
+            f"TCP connect, {Scale.parse(latency['scale']).title}:",
+            "",
+            latency_table(latency["results"]),
+            "",
+        ]
         machines.append(("connect", latency["machine"]))
     if throughput:
-        parts += [f"Bulk TCP, {Scale.parse(throughput['scale']).title}:", "", throughput_table(throughput["results"]), ""]
+        parts += [
+            f"Bulk TCP, {Scale.parse(throughput['scale']).title}:",
+            "",
+            throughput_table(throughput["results"]),
+            "",
+        ]
         machines.append(("bulk TCP", throughput["machine"]))
     return "\n".join([*parts, *(_machine(name, machine) for name, machine in machines)])
 
 
 def _machine(name: str, machine: dict[str, str]) -> str:
-    said = "{cpu}, Linux {kernel}, Python {python}, nft {nft}, iptables {iptables}, load average at start {load}".format(**machine)
+    said = "{cpu}, Linux {kernel}, Python {python}, nft {nft}, iptables {iptables}, load average at start {load}".format(
+        **machine
+    )
     return f"Machine ({name}): {said}.\n"
 
 
 def _ipvs_peers(figures: Figures) -> Iterator[str]:
     yield "Virtual and real servers into the kernel, milliseconds of wall clock.\n"
-    yield "| | scale | kcompile | " + " | ".join(f"{peer} | ratio | goal {goal}" for peer, goal in _IPVS_PEERS) + " |"
+    yield (
+        "| | scale | kcompile | "
+        + " | ".join(f"{peer} | ratio | goal {goal}" for peer, goal in _IPVS_PEERS)
+        + " |"
+    )
     yield "| --- | --- | --- |" + " --- |" * (3 * len(_IPVS_PEERS))
     for stage in ("servers", "one server"):
         for scale in _scales(figures):
@@ -164,7 +225,9 @@ def _ipvs_peers(figures: Figures) -> Iterator[str]:
                     cells.append("| | ")
                     continue
                 ratio = theirs.wall / ours.wall
-                cells.append(f"{_ms(theirs.wall)} | {ratio:.1f} | {_met(-ratio, -goal) if stage == 'servers' else ''}")
+                cells.append(
+                    f"{_ms(theirs.wall)} | {ratio:.1f} | {_met(-ratio, -goal) if stage == 'servers' else ''}"
+                )
             yield f"| {' | '.join(cells)} |"
 
 
@@ -194,7 +257,11 @@ def _budgets(figures: Figures, latency: dict[str, Any] | None) -> Iterator[str]:
         if figure is None:
             continue
         if budget.clock == "peak_mb":
-            value, limit, measured = figure.info["peak_mb"], f"{budget.limit:.0f} MB", f"{figure.info['peak_mb']:.0f} MB"
+            value, limit, measured = (
+                figure.info["peak_mb"],
+                f"{budget.limit:.0f} MB",
+                f"{figure.info['peak_mb']:.0f} MB",
+            )
         else:
             value = figure.cpu if budget.clock == "cpu" else figure.wall
             limit = f"{_ms(budget.limit)} ms {budget.clock.replace('cpu', 'CPU')}"

@@ -1,9 +1,11 @@
-"""kube-proxy's own rule shapes for the same Services, to be measured beside ours (pkg/proxy/{nftables,iptables}/proxier.go, 1.36).
+"""kube-proxy's own rule shapes for the same Services, to be measured beside ours
+(pkg/proxy/{nftables,iptables}/proxier.go, 1.36).
 
     nftables   a chain a Service, with an anonymous map from a random number to a chain for each endpoint
     iptables   one linear list KUBE-SERVICES, a chain a Service, a chain an endpoint
 
-Text only, made ahead of the clock: what is measured is the loading. kube-proxy's own work to make the text comes on top.
+Text only, made ahead of the clock: what is measured is the loading. kube-proxy's own work to make the text
+comes on top.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ __all__ = ["PEERS", "Peer", "linear_node_ports"]
 
 
 class Peer(NamedTuple):
-    """`cold`: the text that loads everything; `change(service, pods)`: what gives one Service other endpoints."""
+    """`cold`: the text that loads everything; `change(service, pods)`: what gives one Service other
+    endpoints.
+    """
 
     name: str
     mode: str
@@ -42,7 +46,8 @@ def _feed(command: Sequence[str], text: str) -> None:
         raise RuntimeError(f"{command[0]}: {done.stderr[:500]}")
 
 
-# --- nftables ------------------------------------------------------------------------------------------------------
+# --- nftables
+# ------------------------------------------------------------------------------------------------------
 
 _NFT = "ip kube-proxy"
 _NFT_BASE = f"""add table {_NFT}
@@ -81,13 +86,17 @@ def _nft_service_rules(scale: Scale, service: int, pods: Sequence[str]) -> Itera
 
 
 def _nft_cold(scale: Scale) -> str:
-    """Service by service, as syncProxyRules writes them: the order tells, since each anonymous map walks the whole transaction."""
+    """Service by service, as syncProxyRules writes them: the order tells, since each anonymous map walks the
+    whole transaction.
+    """
     lines: list[str] = []
     for i in range(scale.services):
         pods = scale.pods(i)
         lines.append(f"add chain {_NFT} {_nft_service(i)}")
         lines += (f"add chain {_NFT} {_nft_endpoint(i, pod)}" for pod in pods)
-        lines.append(f"add element {_NFT} service-ips {{ {scale.vip(i)} . tcp . {PORT} : goto {_nft_service(i)} }}")
+        lines.append(
+            f"add element {_NFT} service-ips {{ {scale.vip(i)} . tcp . {PORT} : goto {_nft_service(i)} }}"
+        )
         lines += _nft_service_rules(scale, i, pods)
         for pod in pods:
             lines += _nft_endpoint_rules(_nft_endpoint(i, pod), pod)
@@ -109,7 +118,8 @@ def _nft_change(scale: Scale, service: int, old: Sequence[str], new: Sequence[st
     return "\n".join(lines) + "\n"
 
 
-# --- iptables ------------------------------------------------------------------------------------------------------
+# --- iptables
+# ------------------------------------------------------------------------------------------------------
 
 _IPT_HEAD = "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n"
 _IPT_BASE = """-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
@@ -162,7 +172,10 @@ def _ipt_cold(scale: Scale) -> str:
 
 def _ipt_change(scale: Scale, service: int, old: Sequence[str], new: Sequence[str]) -> str:
     """A partial sync writes the chains that changed, and the list of all Services every time."""
-    names = [f"KUBE-SVC-{_name(service)}", *(f"KUBE-SEP-{_name(service, pod)}" for pod in {**dict.fromkeys(old), **dict.fromkeys(new)})]
+    names = [
+        f"KUBE-SVC-{_name(service)}",
+        *(f"KUBE-SEP-{_name(service, pod)}" for pod in {**dict.fromkeys(old), **dict.fromkeys(new)}),
+    ]
     lines = [f":{name} - [0:0]" for name in names]
     lines += [*_ipt_list(scale), *_ipt_service_rules(scale, service, new)]
     for pod in new:
@@ -173,7 +186,8 @@ def _ipt_change(scale: Scale, service: int, old: Sequence[str], new: Sequence[st
 
 
 def linear_node_ports(scale: Scale, ports: Mapping[int, int], udp: Sequence[int] = ()) -> str:
-    """What the linear list has more for Services with NodePorts (`ports`: Service -> port) and for those that serve `udp` on them too.
+    """What the linear list has more for Services with NodePorts (`ports`: Service -> port) and for those that
+    serve `udp` on them too.
 
     NodePorts come last of all: the rule for local addresses is at the end of KUBE-SERVICES.
     """
@@ -191,7 +205,9 @@ def linear_node_ports(scale: Scale, ports: Mapping[int, int], udp: Sequence[int]
             ]
             if proto == "udp":
                 chains.append(f":{service} - [0:0]")
-                rules.append(f"-A KUBE-SERVICES {_comment(i)} -d {scale.vip(i)}/32 -p udp --dport {PORT} -j {service}")
+                rules.append(
+                    f"-A KUBE-SERVICES {_comment(i)} -d {scale.vip(i)}/32 -p udp --dport {PORT} -j {service}"
+                )
                 pods = scale.pods(i)
                 for slot, pod in enumerate(pods):
                     left = len(pods) - slot
@@ -202,8 +218,14 @@ def linear_node_ports(scale: Scale, ports: Mapping[int, int], udp: Sequence[int]
 
 
 PEERS = {
-    "nftables": Peer("chain a service", "nftables", _nft_cold, _nft_change, partial(_feed, ["nft", "-f", "-"])),
+    "nftables": Peer(
+        "chain a service", "nftables", _nft_cold, _nft_change, partial(_feed, ["nft", "-f", "-"])
+    ),
     "iptables-legacy": Peer(
-        "linear list", "iptables-legacy", _ipt_cold, _ipt_change, partial(_feed, ["iptables-legacy-restore", "--noflush", "-w", "5"])
+        "linear list",
+        "iptables-legacy",
+        _ipt_cold,
+        _ipt_change,
+        partial(_feed, ["iptables-legacy-restore", "--noflush", "-w", "5"]),
     ),
 }

@@ -14,10 +14,13 @@ def quantile(values: Sequence[float], q: float) -> float:
     return values[min(len(values) - 1, int(q * len(values)))]
 
 
-def ratio(blocks: Sequence[float], base: Sequence[float], resamples: int = 4000, seed: int = 1) -> tuple[float, float, float]:
+def ratio(
+    blocks: Sequence[float], base: Sequence[float], resamples: int = 4000, seed: int = 1
+) -> tuple[float, float, float]:
     """The median of `blocks` over that of `base`, with the ends of its 95% bootstrap interval.
 
-    Both hold one figure a block, measured side by side: whole rounds are drawn, so that what slowed both cancels out.
+    Both hold one figure a block, measured side by side: whole rounds are drawn, so that what slowed both
+    cancels out.
     """
     rng = random.Random(seed)
     count = len(blocks)

@@ -1,9 +1,12 @@
-"""Bulk TCP over veth: straight to a pod without rules, and through a Service. Root; network namespaces of its own.
+"""Bulk TCP over veth: straight to a pod without rules, and through a Service.
+
+Root; network namespaces of its own.
 
 ``python -m kcompile_bench.throughput --services 10000 --mode xdp --mode nftables [--json FILE]``
 
-Every condition has a path of its own (path.py) and takes turns with the others, there and back (ABBA). A block is one connection that
-sends for a while; ratios compare medians of blocks of the same rounds. "no rules, again" is a second path like the first: noise.
+Every condition has a path of its own (path.py) and takes turns with the others, there and back (ABBA). A
+block is one connection that sends for a while; ratios compare medians of blocks of the same rounds. "no
+rules, again" is a second path like the first: noise.
 """
 
 from __future__ import annotations
@@ -48,10 +51,14 @@ class Condition(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a table, write JSON where asked."""
     command = "python -m kcompile_bench.throughput"
-    parser = argparse.ArgumentParser(prog=command, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=command, description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--endpoints", type=int, default=2)
-    parser.add_argument("--mode", action="append", choices=["nftables", "iptables-legacy", "iptables-nft", "xdp"])
+    parser.add_argument(
+        "--mode", action="append", choices=["nftables", "iptables-legacy", "iptables-nft", "xdp"]
+    )
     parser.add_argument("--blocks", type=int, default=20, help="rounds")
     parser.add_argument("--seconds", type=float, default=0.5, help="how long each block sends")
     parser.add_argument("--json", type=File, metavar="FILE")
@@ -66,14 +73,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rounds[c.rules, c.target].append(block(c.path, c.address, c.port, options.seconds))
     floor = next(iter(rounds.values()))
     results = [
-        {"rules": rules, "target": target, "gbits": round(median(own), 2), "over_no_rules": [round(x, 3) for x in ratio(own, floor)]}
+        {
+            "rules": rules,
+            "target": target,
+            "gbits": round(median(own), 2),
+            "over_no_rules": [round(x, 3) for x in ratio(own, floor)],
+        }
         for (rules, target), own in rounds.items()
     ]
     print(table(results))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(
-            json.dumps({"machine": machine, "scale": str(scale), "blocks": options.blocks, "results": results}, indent=1) + "\n"
+            json.dumps(
+                {"machine": machine, "scale": str(scale), "blocks": options.blocks, "results": results},
+                indent=1,
+            )
+            + "\n"
         )
 
 
@@ -122,7 +138,9 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     lines = ["| rules | send to | Gb/s | over no rules (95% interval) |", "| --- | --- | --- | --- |"]
     for r in results:
         middle, low, high = r["over_no_rules"]
-        lines.append(f"| {r['rules']} | {r['target']} | {r['gbits']:.1f} | {middle:.2f} ({low:.2f}-{high:.2f}) |")
+        lines.append(
+            f"| {r['rules']} | {r['target']} | {r['gbits']:.1f} | {middle:.2f} ({low:.2f}-{high:.2f}) |"
+        )
     return "\n".join(lines)
 
 

@@ -23,13 +23,20 @@ from .workload import Workload
 __all__ = ["apply_xdp", "inside"]
 
 
-def apply_xdp(stack: contextlib.ExitStack, path: Path, workload: Workload, sockets: str = "tcp") -> File | None:
-    """Serve `workload` on the node of `path` until `stack` closes. `sockets` as --socket-lb has it; returns the cgroup with its hooks."""
+def apply_xdp(
+    stack: contextlib.ExitStack, path: Path, workload: Workload, sockets: str = "tcp"
+) -> File | None:
+    """Serve `workload` on the node of `path` until `stack` closes.
+
+    `sockets` as --socket-lb has it; returns the cgroup with its hooks.
+    """
     folder = _folder(stack)
     cgroup = _cgroup(stack, path.node) if sockets != "off" else None
     dataplane = workload.dataplane("nftables")
     with entered(path.node):
-        node = msgspec.structs.replace(dataplane.node, addresses=(NODE,), interfaces=(NODE, "127.0.0.1"), links=links())
+        node = msgspec.structs.replace(
+            dataplane.node, addresses=(NODE,), interfaces=(NODE, "127.0.0.1"), links=links()
+        )
         how = msgspec.structs.replace(dataplane.settings, xdp=Xdp(sockets=sockets, cgroup=str(cgroup or "")))
         driver = XdpDriver(folder / f"node-{path.node}")
         program = driver.target.lower(msgspec.structs.replace(dataplane, node=node, settings=how))

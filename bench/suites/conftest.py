@@ -1,4 +1,6 @@
-"""What the suites share: --scale and --mode, one Workload a scale, and `measure`, which adds CPU seconds to pytest-benchmark's clock."""
+"""What the suites share: --scale and --mode, one Workload a scale, and `measure`, which adds CPU seconds to
+pytest-benchmark's clock.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,13 @@ PEER_SERVICES = 10_000  # a peer takes minutes beyond
 
 def pytest_addoption(parser):
     group = parser.getgroup("kcompile")
-    group.addoption("--scale", action="append", default=[], metavar="SERVICESxENDPOINTS", help=f"default: {' '.join(SCALES)}")
+    group.addoption(
+        "--scale",
+        action="append",
+        default=[],
+        metavar="SERVICESxENDPOINTS",
+        help=f"default: {' '.join(SCALES)}",
+    )
     group.addoption(
         "--bench-mode",
         action="append",
@@ -46,7 +54,12 @@ def pytest_configure(config):
 def pytest_generate_tests(metafunc):
     scales = [Scale.parse(text) for text in metafunc.config.getoption("--scale") or SCALES]
     asked = metafunc.config.getoption("--bench-mode")
-    pairs = [(s, m) for s in scales for m in asked or MODES if asked or m != SLOW_MODE or s.services <= SLOW_MODE_SERVICES]
+    pairs = [
+        (s, m)
+        for s in scales
+        for m in asked or MODES
+        if asked or m != SLOW_MODE or s.services <= SLOW_MODE_SERVICES
+    ]
     if only := metafunc.definition.get_closest_marker("modes"):
         pairs = [(s, m) for s, m in pairs if m in only.args]
     if "peer" in metafunc.fixturenames:
@@ -90,7 +103,9 @@ def driver(mode, tmp_path, monkeypatch):
 
 @pytest.fixture
 def measure(benchmark, scale):
-    """`measure(stage, work, ...)`: time `work`, the collector off as the command line has it, and note CPU seconds beside."""
+    """`measure(stage, work, ...)`: time `work`, the collector off as the command line has it, and note CPU
+    seconds beside.
+    """
 
     def measure(stage, work, *, mode="", setup=None, rounds=None, **extra):
         cpu = []

@@ -31,7 +31,10 @@ def command(request, measure, benchmark, workload, tmp_path, monkeypatch):
             costs = []
             rounds = 5 if workload.scale.services <= 10_000 else 2
             measure(stage, lambda: costs.append(cost_of(line)), mode=mode, setup=setup, rounds=rounds)
-            info = {"wall_seconds": median(c.wall for c in costs), "cpu_seconds": median(c.cpu for c in costs)}
+            info = {
+                "wall_seconds": median(c.wall for c in costs),
+                "cpu_seconds": median(c.cpu for c in costs),
+            }
             benchmark.extra_info.update(info, peak_mb=round(max(c.peak_mb for c in costs), 1))
 
         yield run

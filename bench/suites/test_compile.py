@@ -18,7 +18,12 @@ def test_decode(measure, workload, form):
     with workload.file(form) as path:
         megabytes = round(path.stat().st_size / 1e6, 1)
         rounds = None if form == "json" else 1
-        inventory = measure(f"decode {form}", lambda: load([str(path)], max_bytes=MAX_BYTES), rounds=rounds, megabytes=megabytes)
+        inventory = measure(
+            f"decode {form}",
+            lambda: load([str(path)], max_bytes=MAX_BYTES),
+            rounds=rounds,
+            megabytes=megabytes,
+        )
     assert len(inventory.services) == workload.scale.services
 
 

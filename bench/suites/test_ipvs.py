@@ -1,6 +1,8 @@
-"""What only mode ipvs has: its virtual and real servers beside the tools that others load them with, and one endpoint into the kernel.
+"""What only mode ipvs has: its virtual and real servers beside the tools that others load them with, and one
+endpoint into the kernel.
 
-Every round of a load has a namespace of its own: what was removed makes additions slower for minutes (ip_vs_trash_get_dest()).
+Every round of a load has a namespace of its own: what was removed makes additions slower for minutes
+(ip_vs_trash_get_dest()).
 """
 
 import itertools

@@ -1,4 +1,6 @@
-"""Stages that touch a kernel: apply, observe, the way from specs to rules in one go, and one endpoint's change. Needs root."""
+"""Stages that touch a kernel: apply, observe, the way from specs to rules in one go, and one endpoint's
+change. Needs root.
+"""
 
 import itertools
 
@@ -21,7 +23,11 @@ pytestmark = pytest.mark.kernel
 def size(scripts):
     """Rules and elements that `scripts` load."""
     text = "".join(scripts.values())
-    return text.count("\n-A ") + text.count("\nadd rule ") + sum(line.count(",") + 1 for line in text.splitlines() if "add element" in line)
+    return (
+        text.count("\n-A ")
+        + text.count("\nadd rule ")
+        + sum(line.count(",") + 1 for line in text.splitlines() if "add element" in line)
+    )
 
 
 def load(driver, observed, program):
@@ -42,7 +48,13 @@ def test_apply_in_chunks(measure, workload, mode, driver, fresh, monkeypatch, ch
     """How many elements a statement should have."""
     monkeypatch.setattr("kcompile.targets.nftables.render.CHUNK", chunk)
     changes = driver.target.diff({}, workload.program(mode))
-    measure(f"apply, {chunk:,} elements a statement", lambda: driver.apply(changes), mode=mode, setup=fresh, rounds=3)
+    measure(
+        f"apply, {chunk:,} elements a statement",
+        lambda: driver.apply(changes),
+        mode=mode,
+        setup=fresh,
+        rounds=3,
+    )
 
 
 def test_observe(measure, workload, mode, driver, fresh):
@@ -67,7 +79,9 @@ def test_cold(measure, workload, mode, driver, fresh):
 
 
 def test_change_by_apply(measure, workload, mode, driver, fresh):
-    """One endpoint, the way of a second `kcompile apply` once its specs are read: everything anew, and the kernel is read back."""
+    """One endpoint, the way of a second `kcompile apply` once its specs are read: everything anew, and the
+    kernel is read back.
+    """
     fresh()
     load(driver, {}, workload.program(family_of(mode)))
     wanted, states = settings(family_of(mode)), itertools.cycle((workload.changed_ports, workload.ports))
@@ -80,7 +94,9 @@ def test_change_by_apply(measure, workload, mode, driver, fresh):
 
 
 def test_change_in_memory(measure, workload, mode, driver, fresh):
-    """One endpoint, by a process that holds the last dataplane and program: one port resolved, all of them lowered."""
+    """One endpoint, by a process that holds the last dataplane and program: one port resolved, all of them
+    lowered.
+    """
     fresh()
     program, dataplane = workload.program(family_of(mode)), workload.dataplane(family_of(mode))
     load(driver, {}, program)
@@ -121,7 +137,8 @@ def test_change_of_one_port_in_maps(measure, workload, mode, driver, fresh):
 def test_change_of_one_port(measure, workload, mode, driver, fresh):
     """One endpoint, by a process that keeps an IncrementalProgram and its netlink socket, as an agent does.
 
-    A socket that is closed waits for what its last transaction removed to be freed, some 10 ms: the other changes here have that.
+    A socket that is closed waits for what its last transaction removed to be freed, some 10 ms: the other
+    changes here have that.
     """
     fresh()
     dataplane, wanted, place = workload.dataplane(mode), settings(mode), workload.middle

@@ -12,7 +12,11 @@ COUNT = 200_000
 @pytest.mark.parametrize("hook", HOOKS)
 def test_packets(benchmark, scale, mode, hook):
     del mode
-    cases = [Case(hook, "floor"), *(Case(hook, "established", scale.services, flows) for flows in FLOWS), Case(hook, "new", scale.services)]
+    cases = [
+        Case(hook, "floor"),
+        *(Case(hook, "established", scale.services, flows) for flows in FLOWS),
+        Case(hook, "new", scale.services),
+    ]
     with node():
         figures = {}
         for case in cases:
@@ -20,7 +24,9 @@ def test_packets(benchmark, scale, mode, hook):
             if case.flows:
                 under.run(case._replace(what="opening"), 2 * case.flows)
             bare = min(under.run(case, COUNT, "nothing") for _ in range(3))
-            figures[case] = min(under.run(case, COUNT, "swap" if case.what == "floor" else "") for _ in range(5)) - bare
+            figures[case] = (
+                min(under.run(case, COUNT, "swap" if case.what == "floor" else "") for _ in range(5)) - bare
+            )
             assert under.connections() >= max(case.flows, case.what != "floor")
         benchmark.pedantic(lambda: under.run(cases[-1], COUNT), rounds=1)
     seconds = benchmark.stats["median"] if benchmark.stats else 0.0  # none with --benchmark-disable

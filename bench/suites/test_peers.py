@@ -12,7 +12,13 @@ pytestmark = pytest.mark.kernel
 def test_peer_cold(measure, scale, peer, fresh):
     shape = PEERS[peer]
     text = shape.cold(scale)
-    measure("peer cold", lambda: shape.load(text), mode=peer, setup=fresh, rounds=3 if scale.services <= 1000 else 1)
+    measure(
+        "peer cold",
+        lambda: shape.load(text),
+        mode=peer,
+        setup=fresh,
+        rounds=3 if scale.services <= 1000 else 1,
+    )
 
 
 def test_peer_change(measure, scale, peer, fresh):

@@ -1,6 +1,8 @@
-"""kcompile bench, timed on this machine, finds a slowdown that was put into it: a third always, and nothing under the noise.
+"""kcompile bench, timed on this machine, finds a slowdown that was put into it: a third always, and nothing
+under the noise.
 
-Statistics of recorded figures are tested in tests/unit/bench/test_recorded.py; this is for a quiet machine: `make bench`.
+Statistics of recorded figures are tested in tests/unit/bench/test_recorded.py; this is for a quiet machine:
+`make bench`.
 """
 
 from pathlib import Path
@@ -15,7 +17,14 @@ from kcompile_bench.kit.scenario import Measure, Plan
 MODE = "nftables"
 PATHS = ("pod-direct", "pod-clusterip", "outside-direct")
 CONNECT = Measure(kind="connect", paths=PATHS, count=60, rounds=24)
-PLAN = Plan(profile="test", modes=(MODE,), groups=((1, 1),), measures=(CONNECT,), control_rounds=1, control_services=())
+PLAN = Plan(
+    profile="test",
+    modes=(MODE,),
+    groups=((1, 1),),
+    measures=(CONNECT,),
+    control_rounds=1,
+    control_services=(),
+)
 
 
 def run(folder: Path, factor: float) -> Results:
@@ -25,7 +34,9 @@ def run(folder: Path, factor: float) -> Results:
 
 
 def test_an_injected_slowdown_is_found_when_it_is_large_and_never_claimed_under_the_noise(tmp_path: Path):
-    for attempt in range(4):  # a machine that is busy with other things may hide even a third: then it says so, and is asked again
+    for attempt in range(
+        4
+    ):  # a machine that is busy with other things may hide even a third: then it says so, and is asked again
         runs = {factor: run(tmp_path / f"{attempt} {factor}", factor) for factor in (1.0, 1.03, 1.3)}
         three, thirty = (compare(runs[1.0], runs[factor]) for factor in (1.03, 1.3))
         for d in (*thirty.found, *three.found):

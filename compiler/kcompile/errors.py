@@ -48,7 +48,9 @@ class SpecError(InputError):
     ``str()`` is one line: ``FILE: document N: Kind ns/name: field: what is wrong``.
     """
 
-    def __init__(self, message: str, *, source: str = "", document: int = 0, obj: str = "", field: str = "") -> None:
+    def __init__(
+        self, message: str, *, source: str = "", document: int = 0, obj: str = "", field: str = ""
+    ) -> None:
         self.message = " ".join(message.split())
         self.source, self.document, self.obj, self.field = source, document, obj, field
         parts = [source, f"document {document}" if document else "", obj, field, self.message]
@@ -80,4 +82,6 @@ class LockedError(KernelError):
 
 
 class UnsafeError(KernelError):
-    """A file or folder that decides what root does, and that somebody else can have written; the message has the command that mends it."""
+    """A file or folder that decides what root does, and that somebody else can have written; the message has
+    the command that mends it.
+    """

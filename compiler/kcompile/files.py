@@ -1,4 +1,5 @@
-"""Files that decide what root does: written whole or not at all, never through a link, in folders that nobody else can write.
+"""Files that decide what root does: written whole or not at all, never through a link, in folders that nobody
+else can write.
 
 private_folder  make a folder, or check the one that is there
 read_private    what a file says, if nobody else can have written it
@@ -17,7 +18,16 @@ from types import TracebackType
 
 from .errors import KernelError, UnsafeError
 
-__all__ = ["NO_ROOM", "Staged", "check_folder", "open_unlinked", "private_folder", "read_private", "remove_file", "write_whole"]
+__all__ = [
+    "NO_ROOM",
+    "Staged",
+    "check_folder",
+    "open_unlinked",
+    "private_folder",
+    "read_private",
+    "remove_file",
+    "write_whole",
+]
 
 NO_ROOM = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 """What a file system says that is read-only or full."""
@@ -28,7 +38,8 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def private_folder(path: Path) -> None:
-    """Make `path` and what is missing above it, mode 0700 whatever the umask; raise UnsafeError where others can write to it.
+    """Make `path` and what is missing above it, mode 0700 whatever the umask; raise UnsafeError where others
+    can write to it.
 
     Other failures are the OSError.
     """
@@ -41,7 +52,10 @@ def private_folder(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise UnsafeError where `path` is a link, or somebody else's, or others can write to it. One that isn't there is fine."""
+    """Raise UnsafeError where `path` is a link, or somebody else's, or others can write to it.
+
+    One that isn't there is fine.
+    """
     try:
         found = path.lstat()
     except (FileNotFoundError, PermissionError):
@@ -59,13 +73,16 @@ def _check_folder(path: Path, found: os.stat_result) -> None:
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
     if found.st_uid not in (0, os.geteuid()):
-        raise UnsafeError(f"{path} belongs to user {found.st_uid}: rm -r {path}, or chown {os.geteuid()} {path} where that was you")
+        raise UnsafeError(
+            f"{path} belongs to user {found.st_uid}: rm -r {path}, or chown {os.geteuid()} {path} where that was you"
+        )
 
 
 def read_private(path: Path, *, links: bool = False) -> bytes:
     """What `path` says. `links`: its folder may be a link, to a folder that passes the same check.
 
-    Raises UnsafeError where somebody else can have written it or it is no ordinary file; FileNotFoundError, PermissionError.
+    Raises UnsafeError where somebody else can have written it or it is no ordinary file; FileNotFoundError,
+    PermissionError.
     """
     folder = _open_folder(path.parent, links=links)
     try:
@@ -77,14 +94,19 @@ def read_private(path: Path, *, links: bool = False) -> bytes:
         found = os.fstat(fd)
         _check_owner(path, found)
         if found.st_mode & _OTHERS:
-            raise UnsafeError(f"others can write to {path}: rm {path}, or chmod go-w {path} where its content is known to be yours")
+            raise UnsafeError(
+                f"others can write to {path}: rm {path}, or chmod go-w {path} where its content is known to be yours"
+            )
         return file.read()
 
 
 def open_unlinked(path: Path, flags: int, *, folder: int | None = None) -> int:
-    """A descriptor of the ordinary file `path`, made with mode 0600 where `flags` has O_CREAT. `folder`: its folder, if that is open.
+    """A descriptor of the ordinary file `path`, made with mode 0600 where `flags` has O_CREAT.
 
-    Raises UnsafeError where it is a link or no ordinary file, before anything is read of it; other failures are the OSError.
+    `folder`: its folder, if that is open.
+
+    Raises UnsafeError where it is a link or no ordinary file, before anything is read of it; other failures
+    are the OSError.
     """
     # a FIFO is not waited for
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -115,7 +137,9 @@ class Staged:
     Raises KernelError where it can't be written; PermissionError is left as it is.
     """
 
-    def __init__(self, path: Path, data: bytes, *, mode: int = 0o600, private: bool = False, sync: bool = False) -> None:
+    def __init__(
+        self, path: Path, data: bytes, *, mode: int = 0o600, private: bool = False, sync: bool = False
+    ) -> None:
         self.path, self._sync = path, sync
         self._temporary = f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}"
         try:
@@ -161,11 +185,15 @@ class Staged:
     def __enter__(self) -> Staged:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o600, private: bool = False, sync: bool = False) -> None:
+def write_whole(
+    path: Path, data: bytes, *, mode: int = 0o600, private: bool = False, sync: bool = False
+) -> None:
     """Make `data` the content of `path`, whole or not at all; options and failures are those of `Staged`."""
     with Staged(path, data, mode=mode, private=private, sync=sync) as staged:
         staged.commit()

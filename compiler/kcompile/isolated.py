@@ -1,7 +1,9 @@
-"""Runs a module as root may run it: ``python -I isolated.py [--path FOLDER]... MODULE ARGUMENT...`` (kernel/spawn.py makes such commands).
+"""Runs a module as root may run it: ``python -I isolated.py [--path FOLDER]...
 
-With -I Python looks neither into the current folder nor into $PYTHONPATH, so what is added here is all: the folder that this package is
-in, before those of other packages, after Python's own.
+MODULE ARGUMENT...`` (kernel/spawn.py makes such commands).
+
+With -I Python looks neither into the current folder nor into $PYTHONPATH, so what is added here is all: the
+folder that this package is in, before those of other packages, after Python's own.
 """
 
 import os

@@ -1,6 +1,8 @@
-"""Every mode in one table: what it is called, what lowers for it, what drives it, and how it differs from the others.
+"""Every mode in one table: what it is called, what lowers for it, what drives it, and how it differs from the
+others.
 
-A new mode is a package under targets/, a driver in kernel/drivers.py, and an entry here (docs/howto/add-a-mode.md).
+A new mode is a package under targets/, a driver in kernel/drivers.py, and an entry here
+(docs/howto/add-a-mode.md).
 """
 
 from __future__ import annotations
@@ -69,10 +71,11 @@ def _xdp_limits(dataplane: Dataplane) -> list[Notice]:
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
     """One value of ``--mode``.
 
-    `family`: the mode of a KubeProxyConfiguration that it is a case of. `target` makes what lowers for it. `limits`: a warning for
-    each thing that it leaves out of a dataplane, or does otherwise. `binds_addresses`: VIPs become the node's own addresses, so
-    that an address of another host can't be one. `sees_interfaces`: it needs the node's interfaces, and its sockets' cgroup.
-    `retiring`: Kubernetes is about to drop it.
+    `family`: the mode of a KubeProxyConfiguration that it is a case of. `target` makes what lowers for it.
+    `limits`: a warning for each thing that it leaves out of a dataplane, or does otherwise.
+    `binds_addresses`: VIPs become the node's own addresses, so that an address of another host can't be one.
+    `sees_interfaces`: it needs the node's interfaces, and its sockets' cgroup. `retiring`: Kubernetes is
+    about to drop it.
     """
 
     name: str
@@ -83,7 +86,9 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
     sees_interfaces: bool = False
     retiring: bool = False
 
-    def driver(self, directory: Path, backend: str | None = None, capacities: Mapping[str, int] | None = None) -> Driver:
+    def driver(
+        self, directory: Path, backend: str | None = None, capacities: Mapping[str, int] | None = None
+    ) -> Driver:
         """What programs it in the current network namespace.
 
         :param directory: the namespace's run directory

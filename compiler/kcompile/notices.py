@@ -1,6 +1,7 @@
 """Warnings as small records: each kind of warning has an id that stays, to be looked up and to be kept quiet.
 
-Ground floor: every layer may make one. `WARNINGS` and docs/reference/warnings.md list the ids; a test holds them together.
+Ground floor: every layer may make one. `WARNINGS` and docs/reference/warnings.md list the ids; a test holds
+them together.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ _LINE = re.compile(rf"{_PREFIX}(.*) \[([a-z0-9-]+)\]")
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):
-    """One warning. `id` is a key of WARNINGS, `source` a file, `object` ``Kind namespace/name``, `field` a path.
+    """One warning.
+
+    `id` is a key of WARNINGS, `source` a file, `object` ``Kind namespace/name``, `field` a path.
 
     ``str()`` is one line: ``FILE: Kind ns/name: field: text``.
     """
@@ -71,5 +74,11 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
     def data(self) -> dict[str, str]:
         """For ``-o json``: what is set, and the whole line as `message`."""
-        set_parts = {"id": self.id, "source": self.source, "object": self.object, "field": self.field, "message": str(self)}
+        set_parts = {
+            "id": self.id,
+            "source": self.source,
+            "object": self.object,
+            "field": self.field,
+            "message": str(self),
+        }
         return {name: value for name, value in set_parts.items() if value}

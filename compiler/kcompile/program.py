@@ -1,8 +1,11 @@
-"""Programs: what a kernel holds of ours, or should hold, and the difference between two of them. The ground floor: imports nothing.
+"""Programs: what a kernel holds of ours, or should hold, and the difference between two of them.
 
-A Program maps resource keys to immutable values. A key is a small frozen struct, one class for each kind of resource (an nft map
-element, an iptables chain, a virtual server, a sysctl, ...); a value is a str, a tuple or a frozen struct that compares by content.
-That is all `diff` needs, so one diff, one plan and one set of property tests serve every target.
+The ground floor: imports nothing.
+
+A Program maps resource keys to immutable values. A key is a small frozen struct, one class for each kind of
+resource (an nft map element, an iptables chain, a virtual server, a sysctl, ...); a value is a str, a tuple
+or a frozen struct that compares by content. That is all `diff` needs, so one diff, one plan and one set of
+property tests serve every target.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ __all__ = ["Change", "Key", "Program", "apply_changes", "diff"]
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
-    """Names one resource. `kind` is what plans and JSON output call such a resource; two kinds never have equal keys."""
+    """Names one resource.
+
+    `kind` is what plans and JSON output call such a resource; two kinds never have equal keys.
+    """
 
     kind: ClassVar[str] = ""
 
@@ -45,7 +51,9 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 def diff(observed: Program, desired: Program) -> tuple[Change, ...]:
-    """What turns `observed` into `desired`: deletions in observed order, then creations and updates in desired order."""
+    """What turns `observed` into `desired`: deletions in observed order, then creations and updates in
+    desired order.
+    """
     gone = [Change(key, old, None) for key, old in observed.items() if key not in desired]
     get = observed.get
     made = [Change(key, old, new) for key, new in desired.items() if (old := get(key)) != new]

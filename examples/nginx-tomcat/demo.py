@@ -1,8 +1,11 @@
-"""nginx in front of tomcat, on a cluster of this machine's own, in every mode that its kernel has. `make demo`.
+"""nginx in front of tomcat, on a cluster of this machine's own, in every mode that its kernel has.
 
-A lab comes up from the manifests beside this file, with Debian's nginx and tomcat in the pods. In each mode: every NodePort, ClusterIP and
-name is asked; tomcat's NodePort is removed and applied again; nginx's log shows who came. In the first mode both Deployments are scaled.
-Ends with status 1 when anything did not answer as it should. `--mode M` (several times) tries those modes only.
+`make demo`.
+
+A lab comes up from the manifests beside this file, with Debian's nginx and tomcat in the pods. In each mode:
+every NodePort, ClusterIP and name is asked; tomcat's NodePort is removed and applied again; nginx's log shows
+who came. In the first mode both Deployments are scaled. Ends with status 1 when anything did not answer as it
+should. `--mode M` (several times) tries those modes only.
 """
 
 import argparse
@@ -46,15 +49,28 @@ class Demo:
     # --- kcompile ---
 
     def kcompile(self, *arguments: str, show: bool = True, fails: bool = False) -> str:
-        """Run ``kcompile`` with these arguments, the way anybody would; what it printed. `fails`: it is meant to."""
+        """Run ``kcompile`` with these arguments, the way anybody would; what it printed.
+
+        `fails`: it is meant to.
+        """
         if show:
             shown = [str(Path(a).relative_to(ROOT)) if a.startswith(f"{ROOT}/") else a for a in arguments]
-            print(f"{BOLD}$ kcompile {' '.join(a for a in shown if a not in ('--name', self.name))}{PLAIN}", flush=True)
+            print(
+                f"{BOLD}$ kcompile {' '.join(a for a in shown if a not in ('--name', self.name))}{PLAIN}",
+                flush=True,
+            )
         done = spawn.run(spawn.python("kcompile", *arguments), capture_output=True, text=True)
         if show:
-            print("".join(f"  {line}\n" for line in (done.stdout + done.stderr).splitlines()), end="", flush=True)
+            print(
+                "".join(f"  {line}\n" for line in (done.stdout + done.stderr).splitlines()),
+                end="",
+                flush=True,
+            )
         if bool(done.returncode) != fails:
-            raise DemoError(f"kcompile {' '.join(arguments)}: exit {done.returncode}" + ("" if show else f": {done.stderr.strip()}"))
+            raise DemoError(
+                f"kcompile {' '.join(arguments)}: exit {done.returncode}"
+                + ("" if show else f": {done.stderr.strip()}")
+            )
         return done.stdout + done.stderr
 
     def lab(self, verb: str, *arguments: str, **how: bool) -> str:
@@ -74,7 +90,10 @@ class Demo:
 
     def rows(self, tomcat_open: bool = True) -> Iterator[Row]:
         """Every way to every port."""
-        nginx, tomcat = ({pod["name"]: f"{pod['node']}/{pod['name'][-5:]}" for pod in self.of(app)} for app in (NGINX, TOMCAT))
+        nginx, tomcat = (
+            {pod["name"]: f"{pod['node']}/{pod['name'][-5:]}" for pod in self.of(app)}
+            for app in (NGINX, TOMCAT)
+        )
         proxies = {address for pod in self.of(NGINX) for address in pod["addresses"]}
         for node, ip in self.nodes.items():
             outside = ("NodePort", "client outside", f"kclab.{self.name}.client", ip)
@@ -84,7 +103,14 @@ class Demo:
 
             yield Row("nginx, HTTP", *outside, 30004, "/", nginx, masqueraded)
             yield Row("nginx, HTTPS", *outside, 30443, "/", nginx, masqueraded, tls=True)
-            yield Row("tomcat by nginx", *outside, 30004, "/myapp/", tomcat, lambda s: "" if s in proxies else f"{s} is no nginx")
+            yield Row(
+                "tomcat by nginx",
+                *outside,
+                30004,
+                "/myapp/",
+                tomcat,
+                lambda s: "" if s in proxies else f"{s} is no nginx",
+            )
             yield Row("tomcat", *outside, 30005, "/myapp/", tomcat, masqueraded, closed=not tomcat_open)
             pod = next(pod for pod in self.of(NGINX) if pod["node"] == node)
             inside = f"kclab.{self.name}.pod.{pod['namespace']}.{pod['name']}"
@@ -93,10 +119,22 @@ class Demo:
                 return "" if seen == own else f"a pod keeps its address, and it saw {seen}"
 
             tomcat_ip, nodes = self.services["tomcat-service"], set(self.nodes.values())
-            yield Row("tomcat", "ClusterIP", f"nginx on {node}", inside, tomcat_ip, 80, "/myapp/", tomcat, kept)
+            yield Row(
+                "tomcat", "ClusterIP", f"nginx on {node}", inside, tomcat_ip, 80, "/myapp/", tomcat, kept
+            )
             space = f"kclab.{self.name}.node.{node}"
             masked = lambda s, nodes=nodes: "" if s in nodes else f"not a node's address: {s}"  # noqa: E731
-            yield Row("nginx, HTTP", "ClusterIP", node, space, self.services["nginx-service"], 80, "/", nginx, masked)
+            yield Row(
+                "nginx, HTTP",
+                "ClusterIP",
+                node,
+                space,
+                self.services["nginx-service"],
+                80,
+                "/",
+                nginx,
+                masked,
+            )
 
     def table(self, rows: Iterator[Row]) -> None:
         done = [row.ask() for row in rows]
@@ -117,7 +155,19 @@ class Demo:
         certificate = spawn.run([str(HERE / "web" / "certificate")], capture_output=True, text=True)
         certificate.check_returncode()
         secret.write_text(certificate.stdout)
-        self.lab("up", "-f", str(HERE), "-f", str(HERE / "web"), "-f", str(secret), "--mode", mode, "--cluster-domain", DOMAIN)
+        self.lab(
+            "up",
+            "-f",
+            str(HERE),
+            "-f",
+            str(HERE / "web"),
+            "-f",
+            str(secret),
+            "--mode",
+            mode,
+            "--cluster-domain",
+            DOMAIN,
+        )
         self.lab("status")
         self.learn()
 
@@ -128,16 +178,30 @@ class Demo:
         said = self.lab("exec", pod, "curl", "-sS", "tomcat-service/myapp/")
         self.expect("in its own namespace the Service's name is enough", "tomcat of pod" in said)
         full = f"http://tomcat-service.myserver.svc.{DOMAIN}/myapp/"
-        self.expect("its full name leads there from any", "tomcat of pod" in self.lab("exec", "deploy/coredns", "curl", "-sS", full))
+        self.expect(
+            "its full name leads there from any",
+            "tomcat of pod" in self.lab("exec", "deploy/coredns", "curl", "-sS", full),
+        )
         bare = ("exec", "deploy/coredns", "curl", "-sS", "http://tomcat-service/myapp/")
-        self.expect("elsewhere the bare name is nobody's", "Could not resolve host" in self.lab(*bare, fails=True))
+        self.expect(
+            "elsewhere the bare name is nobody's", "Could not resolve host" in self.lab(*bare, fails=True)
+        )
 
     def close_and_open(self) -> None:
         """tomcat's NodePort goes, and comes back."""
         print()
-        said = self.lab("apply", "-f", str(HERE / "deployments.yaml"), "-f", str(HERE / "clusterip" / "tomcat-service.yaml"))
+        said = self.lab(
+            "apply",
+            "-f",
+            str(HERE / "deployments.yaml"),
+            "-f",
+            str(HERE / "clusterip" / "tomcat-service.yaml"),
+        )
         unchanged = f"deployment.apps/{TOMCAT} unchanged" in said
-        self.expect("the Deployments stay, the Service changes", unchanged and "service/tomcat-service configured" in said)
+        self.expect(
+            "the Deployments stay, the Service changes",
+            unchanged and "service/tomcat-service configured" in said,
+        )
         before = self.services["tomcat-service"]
         self.learn()
         self.expect("its ClusterIP is what it was", self.services["tomcat-service"] == before)
@@ -152,7 +216,10 @@ class Demo:
         lines = self.lab("logs", pod["name"], "--tail", "3").splitlines()
         wanted = re.compile(r'^(\S+) - - \[.+\] "GET /(myapp/)? HTTP/1\.1" 200 ')
         seen = {found[1] for found in map(wanted.match, lines) if found}
-        self.expect("nginx's log has the requests, each from the node that it came by", bool(seen) and seen <= set(self.nodes.values()))
+        self.expect(
+            "nginx's log has the requests, each from the node that it came by",
+            bool(seen) and seen <= set(self.nodes.values()),
+        )
 
     def scale(self) -> None:
         print()
@@ -191,7 +258,11 @@ def left(name: str) -> list[str]:
     """What there still is of lab `name`: namespaces, mounts, files, processes."""
     mark = f"kclab.{name}."
     found = [str(path) for path in Path("/run/netns").glob(f"{mark}*")] if Path("/run/netns").is_dir() else []
-    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line or f"lab-{name}" in line]
+    found += [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if mark in line or f"lab-{name}" in line
+    ]
     found += [str(path) for path in run_base().glob(f"*lab-{name}*")]
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -227,13 +298,17 @@ def run(chosen: Sequence[str]) -> int:
     if not done:
         print("no mode is available here")
     elif not demo.failures:
-        print(f"{GREEN}✓{PLAIN} {demo.asked} requests in {', '.join(done)}: all as they should be. {seconds:.1f} s")
+        print(
+            f"{GREEN}✓{PLAIN} {demo.asked} requests in {', '.join(done)}: all as they should be. {seconds:.1f} s"
+        )
     return 1 if demo.failures or not done else 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mode", action="append", default=[], help="only this mode; several times for several")
+    parser.add_argument(
+        "--mode", action="append", default=[], help="only this mode; several times for several"
+    )
     chosen = parser.parse_args().mode
     if os.geteuid():
         print("the demo needs root, for network namespaces: sudo make demo", file=sys.stderr)

@@ -18,7 +18,8 @@ HEADS = ("what", "by", "from", "to", "requests", "answered by (node/pod times)",
 
 @dataclass
 class Row:
-    """`source`: whom it is asked from, in `namespace`; `pods`: name -> ``node/short name`` of those that must answer, each of them.
+    """`source`: whom it is asked from, in `namespace`; `pods`: name -> ``node/short name`` of those that must
+    answer, each of them.
 
     `wrong(address)` says what is wrong with a source address that a server saw, or nothing.
     """
@@ -71,7 +72,9 @@ class Row:
             self.seen.add(found[2])
             self.problem = self.problem or self.wrong(found[2])
         if self.closed:
-            self.problem = "" if self.error == "refused" else f"it is closed, and yet: {self.error or 'an answer'}"
+            self.problem = (
+                "" if self.error == "refused" else f"it is closed, and yet: {self.error or 'an answer'}"
+            )
         elif self.error:
             self.problem = self.error
         elif not self.problem and len(self.answers) != len(self.pods):
@@ -80,10 +83,15 @@ class Row:
 
     def _get(self) -> str:
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # self-signed, and asked for by its address
+        context.check_hostname, context.verify_mode = (
+            False,
+            ssl.CERT_NONE,
+        )  # self-signed, and asked for by its address
         with entered(self.namespace):  # a socket stays in the namespace that it was made in
             kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
-            connection = kind(self.ip, self.port, timeout=TIMEOUT, **({"context": context} if self.tls else {}))
+            connection = kind(
+                self.ip, self.port, timeout=TIMEOUT, **({"context": context} if self.tls else {})
+            )
             connection.connect()
         with contextlib.closing(connection):
             connection.request("GET", self.path)
@@ -101,7 +109,9 @@ def table(rows: Iterable[Row], good: str, bad: str, dim: str, plain: str) -> lis
     widths = [max(len(line[i]) for line in cells) for i in range(len(HEADS))]
     lines = []
     for line, row in zip(cells, [None, *rows], strict=True):
-        text = "  ".join(c.rjust(w) if i == 4 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        text = "  ".join(
+            c.rjust(w) if i == 4 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
         mark, colour = ("  ", dim) if row is None else ("✗ ", bad) if row.problem else ("✓ ", good)
         lines.append(f"  {colour}{mark}{plain}{dim if row is None else ''}{text}{plain}")
     return lines + [f"  {bad}{row.title}: {row.problem}{plain}" for row in rows if row.problem]

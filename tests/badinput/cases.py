@@ -1,6 +1,9 @@
-"""Inputs that must be refused: for each what the one line on stderr must say. Used on the library here, on the command elsewhere.
+"""Inputs that must be refused: for each what the one line on stderr must say.
 
-`CASES` is everything; a case's `write` makes its files in a folder and returns the arguments: manifests and configuration.
+Used on the library here, on the command elsewhere.
+
+`CASES` is everything; a case's `write` makes its files in a folder and returns the arguments: manifests and
+configuration.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ GOOD = as_yaml(
 
 
 class Case(NamedTuple):
-    """`content` is the manifest file's, or makes it at the path it is given; `config` likewise, empty for none."""
+    """`content` is the manifest file's, or makes it at the path it is given; `config` likewise, empty for
+    none.
+    """
 
     id: str
     filename: str
@@ -63,6 +68,9 @@ def _object_cases() -> list[Case]:
 
 CASES: list[Case] = [
     *_object_cases(),
-    *(Case(name, filename, content, expected) for name, filename, content, expected in (*TEXTS, *EMPTY, *MISSPELT, *FILES)),
+    *(
+        Case(name, filename, content, expected)
+        for name, filename, content, expected in (*TEXTS, *EMPTY, *MISSPELT, *FILES)
+    ),
     *(Case(name, "input.yaml", GOOD, expected, config) for name, config, expected in CONFIGS),
 ]

@@ -1,4 +1,6 @@
-"""Files without a Service, and paths that are no files: an id, a file name, the bytes or what makes it, and what the message must hold."""
+"""Files without a Service, and paths that are no files: an id, a file name, the bytes or what makes it, and
+what the message must hold.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def _link(target: str) -> Callable[[Path], None]:
 
 
 def _socket(path: Path) -> None:
-    """A socket in the file system, under a short name: its address may have 107 bytes, a test's folder has more."""
+    """A socket in the file system, under a short name: its address may have 107 bytes, a test's folder has
+    more.
+    """
     here = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX) as made:
@@ -68,14 +72,21 @@ EMPTY: Cases = [
     ("empty-only-an-ingress", "input.yaml", INGRESS, (_NONE, "skipped 1 networking.k8s.io/v1/Ingress")),
     ("empty-only-endpoints", "input.yaml", SLICE, (_NONE,)),
     ("empty-only-foreign", "input.yaml", FOREIGN, (_NONE, "skipped 1 serving.example.org/v1/service")),
-    ("empty-folder-of-others", "manifests", _folder(a=INGRESS, b=b"", c=SLICE), (_NONE, "a.yaml", "b.yaml", "Ingress")),
+    (
+        "empty-folder-of-others",
+        "manifests",
+        _folder(a=INGRESS, b=b"", c=SLICE),
+        (_NONE, "a.yaml", "b.yaml", "Ingress"),
+    ),
     ("empty-null-device", "input.yaml", _link("/dev/null"), (_NONE,)),
 ]
 """Sound inputs that would empty a node."""
 
 
 def _kind(kind: str, version: str) -> bytes:
-    return f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web, namespace: demo}}\nitems: []\n".encode()
+    return (
+        f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web, namespace: demo}}\nitems: []\n".encode()
+    )
 
 
 MISSPELT: Cases = [

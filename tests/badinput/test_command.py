@@ -1,4 +1,6 @@
-"""Every broken input through the command: exit 2, one line on stderr, nothing on stdout, and a kernel that nothing has touched."""
+"""Every broken input through the command: exit 2, one line on stderr, nothing on stdout, and a kernel that
+nothing has touched.
+"""
 
 import json
 import os
@@ -64,7 +66,10 @@ def test_apply_refuses(case, node, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["-f", "https://example.com/web.yaml"], ("a URL is not fetched here", "curl -sSL https://example.com/web.yaml")),
+        (
+            ["-f", "https://example.com/web.yaml"],
+            ("a URL is not fetched here", "curl -sSL https://example.com/web.yaml"),
+        ),
         (["-k", "FOLDER"], ("not a directory with a kustomization.yaml",)),
         (["-R", "-f", "FOLDER"], ("no .yaml, .yml or .json file",)),
     ],

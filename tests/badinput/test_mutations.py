@@ -44,14 +44,24 @@ CONFIG = {
 KUBEADM = {
     "apiVersion": "kubeadm.k8s.io/v1beta4",
     "kind": "ClusterConfiguration",
-    "networking": {"serviceSubnet": "10.96.0.0/12,fd00:96::/112", "podSubnet": "10.244.0.0/16", "dnsDomain": "cluster.local"},
+    "networking": {
+        "serviceSubnet": "10.96.0.0/12,fd00:96::/112",
+        "podSubnet": "10.244.0.0/16",
+        "dnsDomain": "cluster.local",
+    },
     "apiServer": {"extraArgs": [{"name": "service-node-port-range", "value": "30000-32767"}]},
 }
 
 
 def configuration_texts(rng: random.Random) -> str:
-    """A configuration, or what else --config takes, with something broken in it, outside or inside of what it holds."""
-    configmap = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"config.conf": yaml.safe_dump(broken(rng, CONFIG))}}
+    """A configuration, or what else --config takes, with something broken in it, outside or inside of what it
+    holds.
+    """
+    configmap = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "data": {"config.conf": yaml.safe_dump(broken(rng, CONFIG))},
+    }
     match rng.randrange(5):
         case 0:
             return yaml.safe_dump(broken(rng, CONFIG))
@@ -60,13 +70,26 @@ def configuration_texts(rng: random.Random) -> str:
         case 2:
             return yaml.safe_dump(broken(rng, configmap))
         case 3:
-            return yaml.safe_dump(broken(rng, {"apiVersion": "v1", "kind": "List", "items": [{"kind": "Pod"}, configmap]}))
+            return yaml.safe_dump(
+                broken(rng, {"apiVersion": "v1", "kind": "List", "items": [{"kind": "Pod"}, configmap]})
+            )
         case _:
-            return yaml.safe_dump_all([broken(rng, KUBEADM), {"kind": "InitConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta4"}, CONFIG])
+            return yaml.safe_dump_all(
+                [
+                    broken(rng, KUBEADM),
+                    {"kind": "InitConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta4"},
+                    CONFIG,
+                ]
+            )
 
 
 FORMS = [
-    {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "foreign"}, "spec": {"template": {}}},
+    {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": "foreign"},
+        "spec": {"template": {}},
+    },
     {
         "apiVersion": "discovery.k8s.io/v1beta1",
         "kind": "EndpointSlice",
@@ -78,15 +101,26 @@ FORMS = [
     {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"generateName": "made-", "ownerReferences": [{"kind": "A", "uid": "1"}], "managedFields": [{"fieldsV1": {"f:a": {}}}]},
-        "spec": {"type": "", "ports": [{"port": 80.0, "protocol": "", "targetPort": "", "nodeport": 1}], "sessionAffinity": ""},
+        "metadata": {
+            "generateName": "made-",
+            "ownerReferences": [{"kind": "A", "uid": "1"}],
+            "managedFields": [{"fieldsV1": {"f:a": {}}}],
+        },
+        "spec": {
+            "type": "",
+            "ports": [{"port": 80.0, "protocol": "", "targetPort": "", "nodeport": 1}],
+            "sessionAffinity": "",
+        },
     },
     {
         "apiVersion": "apps/v1beta1",
         "kind": "StatefulSet",
         "metadata": {"name": "old"},
         "spec": {
-            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}]}}
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}]},
+            }
         },
     },
     {
@@ -122,7 +156,11 @@ def broken(rng: random.Random, value: Any) -> Any:
 
 
 def written(objects: Any, as_yaml: bool) -> bytes:
-    return (yaml.safe_dump_all(objects) if as_yaml else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})).encode()
+    return (
+        yaml.safe_dump_all(objects)
+        if as_yaml
+        else json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    ).encode()
 
 
 def with_a_key_twice(rng: random.Random, text: bytes) -> bytes:
@@ -136,7 +174,10 @@ def with_a_key_twice(rng: random.Random, text: bytes) -> bytes:
 
 def flowing(objects: Any) -> bytes:
     """Flow style, one document an object, as files that were joined: with a byte order mark in front of each."""
-    return b"\n---\n".join(b"\xef\xbb\xbf" + yaml.safe_dump(each, default_flow_style=True, width=4000).encode() for each in objects)
+    return b"\n---\n".join(
+        b"\xef\xbb\xbf" + yaml.safe_dump(each, default_flow_style=True, width=4000).encode()
+        for each in objects
+    )
 
 
 def passes_or_is_refused(path: Path, config: Path | None = None) -> None:

@@ -23,7 +23,10 @@ from kcompile.spec.validate import validate
 
 
 def check(paths: list[str], config_path: str | None, node: str | None = None) -> None:
-    """Everything that happens to an input before anything looks at a kernel. `node`: which it is, where the input has Nodes."""
+    """Everything that happens to an input before anything looks at a kernel.
+
+    `node`: which it is, where the input has Nodes.
+    """
     config = load_config(config_path) if config_path else Config()
     inventory = load(paths)
     validate(inventory)

@@ -1,4 +1,6 @@
-"""Files that aren't manifests at all: an id, a file name, the bytes or what makes the file, and what the message must hold."""
+"""Files that aren't manifests at all: an id, a file name, the bytes or what makes the file, and what the
+message must hold.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def _empty_folder(path: Path) -> None:
 def _folder_with_one_bad(path: Path) -> None:
     path.mkdir()
     (path / "a.yaml").write_bytes(HEAD + b"spec: {ports: [{port: 80}]}\n")
-    (path / "b.json").write_bytes(b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {"ports": []}}')
+    (path / "b.json").write_bytes(
+        b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": {"ports": []}}'
+    )
 
 
 def _only_subfolders(path: Path) -> None:
@@ -34,7 +38,10 @@ def _only_subfolders(path: Path) -> None:
 def _bomb() -> bytes:
     """A billion values out of ten lines (the "billion laughs")."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]" for before, name in zip("abcdefgh", "bcdefghi", strict=True)]
+    lines += [
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
     return "\n".join(lines).encode()
 
 
@@ -47,7 +54,12 @@ def _merge_bomb() -> bytes:
 TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = [
     ("missing-file", "nowhere.yaml", lambda _: None, ("nowhere.yaml", "No such file")),
     ("empty-folder", "manifests", _empty_folder, ("manifests", "no .yaml, .yml or .json")),
-    ("folder-with-a-bad-file", "manifests", _folder_with_one_bad, ("b.json", "Service default/api", "spec.ports")),
+    (
+        "folder-with-a-bad-file",
+        "manifests",
+        _folder_with_one_bad,
+        ("b.json", "Service default/api", "spec.ports"),
+    ),
     ("huge-file", "huge.yaml", _sparse, ("huge.yaml", "209,715,200", "134,217,728")),
     ("folder-of-folders", "manifests", _only_subfolders, ("manifests", "no .yaml, .yml or .json", "-R")),
     ("binary", "input.yaml", b"\x7fELF\x02\x01\x01\0\0\0\0", ("not a text file", "byte 7")),
@@ -56,14 +68,49 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ("utf16", "input.yaml", "apiVersion: v1\n".encode("utf-16"), ("UTF-16",)),
     ("control-character", "input.yaml", b"apiVersion: v1\x07\n", ("control characters",)),
     ("tabs", "input.yaml", b"apiVersion: v1\nmetadata:\n\tname: web\n", ("line 3, column 1",)),
-    ("truncated-yaml-quote", "input.yaml", HEAD + b'spec:\n  ports:\n  - port: 80\n    name: "htt', ("unexpected end",)),
-    ("truncated-yaml-flow", "input.yaml", HEAD + b"spec: {ports: [{port: 80", ("line 5", "did not find expected")),
-    ("truncated-yaml-field", "input.yaml", HEAD + b"spec:\n  ports:\n  - na", ("Service demo/web", "spec.ports[0]", "mapping")),
-    ("truncated-json", "input.json", b'{"apiVersion": "v1", "kind": "Service", "metadata": {"na', ("truncated",)),
-    ("truncated-json-stream", "input.json", b'{"apiVersion": "v1", "kind": "X"}\n{"apiVersion": "v1"', ("document 2", "truncated")),
+    (
+        "truncated-yaml-quote",
+        "input.yaml",
+        HEAD + b'spec:\n  ports:\n  - port: 80\n    name: "htt',
+        ("unexpected end",),
+    ),
+    (
+        "truncated-yaml-flow",
+        "input.yaml",
+        HEAD + b"spec: {ports: [{port: 80",
+        ("line 5", "did not find expected"),
+    ),
+    (
+        "truncated-yaml-field",
+        "input.yaml",
+        HEAD + b"spec:\n  ports:\n  - na",
+        ("Service demo/web", "spec.ports[0]", "mapping"),
+    ),
+    (
+        "truncated-json",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "Service", "metadata": {"na',
+        ("truncated",),
+    ),
+    (
+        "truncated-json-stream",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "X"}\n{"apiVersion": "v1"',
+        ("document 2", "truncated"),
+    ),
     ("json-comma", "input.json", b'{"apiVersion": "v1",\n "kind": "X",\n,}', ("line 3, column 1",)),
-    ("flow-yaml-broken", "input.yaml", b"{apiVersion: v1, kind: Service, metadata: {name: web}\n", ("bad YAML at line 2",)),
-    ("json-then-broken-yaml", "input.json", b'{"apiVersion": "v1", "kind": "X"}\n{a: b: c}', ("document 2", "line 2, column 6")),
+    (
+        "flow-yaml-broken",
+        "input.yaml",
+        b"{apiVersion: v1, kind: Service, metadata: {name: web}\n",
+        ("bad YAML at line 2",),
+    ),
+    (
+        "json-then-broken-yaml",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "X"}\n{a: b: c}',
+        ("document 2", "line 2, column 6"),
+    ),
     (
         "helm-template",
         "input.yaml",
@@ -79,13 +126,29 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     (
         "helm-template-inside",
         "input.yaml",
-        HEAD + b"spec:\n  ports:\n  - port: 80\n  {{- with .Values.x }}\n  x:\n    {{- toYaml . | nindent 4 }}\n",
+        HEAD
+        + b"spec:\n  ports:\n  - port: 80\n  {{- with .Values.x }}\n  x:\n    {{- toYaml . | nindent 4 }}\n",
         ("unrendered template", "in line 7"),
     ),
-    ("jinja-template", "input.yaml", b"{% for s in services %}\napiVersion: v1\n{% endfor %}\n", ("unrendered template", "{% for")),
-    ("json-with-rubbish", "input.json", b'{"apiVersion": "v1", "kind": "X"} rubbish', ("document 2", "bad JSON")),
+    (
+        "jinja-template",
+        "input.yaml",
+        b"{% for s in services %}\napiVersion: v1\n{% endfor %}\n",
+        ("unrendered template", "{% for"),
+    ),
+    (
+        "json-with-rubbish",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "X"} rubbish',
+        ("document 2", "bad JSON"),
+    ),
     ("json-array", "input.json", b"[]", ("mapping",)),
-    ("json-lone-surrogate", "input.json", b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "\\ud800"}}', ("bad JSON",)),
+    (
+        "json-lone-surrogate",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "\\ud800"}}',
+        ("bad JSON",),
+    ),
     (
         "json-thousands-of-digits",
         "input.json",
@@ -94,8 +157,18 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ),
     ("json-deep", "input.json", b'{"a":' * 500_000, ("nested too deep",)),
     ("json-deep-arrays", "input.json", b"[" * 1_000_000, ("nested too deep",)),
-    ("json-deep-unread-field", "input.json", b'{"apiVersion": "v1", "kind": "Service", "x": ' + b"[" * 100_000, ("nested too deep",)),
-    ("json-lists-in-lists", "input.json", b'{"apiVersion": "v1", "kind": "List", "items": [' * 20 + b"]}" * 20, ("Lists nested",)),
+    (
+        "json-deep-unread-field",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "Service", "x": ' + b"[" * 100_000,
+        ("nested too deep",),
+    ),
+    (
+        "json-lists-in-lists",
+        "input.json",
+        b'{"apiVersion": "v1", "kind": "List", "items": [' * 20 + b"]}" * 20,
+        ("Lists nested",),
+    ),
     ("yaml-deep-flow", "input.yaml", b"a: " + b"[" * 500_000, ("nested more than 200",)),
     ("yaml-deep-mappings", "input.yaml", b"a: " + b"{a: " * 100_000, ("nested more than 200",)),
     ("yaml-deep-dashes", "input.yaml", b"- " * 500_000 + b"x", ("nested more than 200",)),
@@ -105,7 +178,12 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     ("yaml-recursion", "input.yaml", b"a: &a [*a]\n", ("line 1, column 8", '"a"')),
     ("yaml-recursive-merge", "input.yaml", b"a: &a\n  <<: *a\n", ("line 2", '"a"')),
     ("yaml-unknown-alias", "input.yaml", b"a: *b\n", ('"b"', "no anchor")),
-    ("yaml-python-tag", "input.yaml", b"a: !!python/object/apply:os.system ['reboot']\n", ("tag", "python/object")),
+    (
+        "yaml-python-tag",
+        "input.yaml",
+        b"a: !!python/object/apply:os.system ['reboot']\n",
+        ("tag", "python/object"),
+    ),
     ("yaml-python-name", "input.yaml", b"a: !!python/name:os.system\n", ("tag", "python/name")),
     ("yaml-own-tag", "input.yaml", b"a: !secret b\n", ("tag", "!secret")),
     (
@@ -120,7 +198,12 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
         b"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: web, name: api}}\n",
         ("Service api", "metadata.name: duplicate key", "line 4"),
     ),
-    ("yaml-same-items-twice", "input.yaml", b"apiVersion: v1\nkind: List\nitems: []\nitems: []\n", ("items: duplicate key",)),
+    (
+        "yaml-same-items-twice",
+        "input.yaml",
+        b"apiVersion: v1\nkind: List\nitems: []\nitems: []\n",
+        ("items: duplicate key",),
+    ),
     (
         "json-same-key-twice",
         "input.json",
@@ -155,7 +238,17 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
         b"---\n---\n" + HEAD + b"spec: {ports: [{port: x}]}\n",
         ("document 2", "Service demo/web", "port"),
     ),
-    ("yaml-norway", "input.yaml", HEAD + b"spec: {ports: [{port: 80}], selector: {country: no}}\n", ("spec.selector.country", "false")),
-    ("yaml-octal-port", "input.yaml", HEAD + b"spec: {ports: [{port: 0o200000}]}\n", ("spec.ports[0].port", "65536")),
+    (
+        "yaml-norway",
+        "input.yaml",
+        HEAD + b"spec: {ports: [{port: 80}], selector: {country: no}}\n",
+        ("spec.selector.country", "false"),
+    ),
+    (
+        "yaml-octal-port",
+        "input.yaml",
+        HEAD + b"spec: {ports: [{port: 0o200000}]}\n",
+        ("spec.ports[0].port", "65536"),
+    ),
     ("yaml-no-colon", "input.yaml", b"apiVersion: v1\nkind Service\nmetadata: {}\n", ("bad YAML",)),
 ]

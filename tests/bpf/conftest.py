@@ -1,4 +1,6 @@
-"""Fixtures for tests that load eBPF: a cache of compiled programs, a bpffs and a network namespace, all of them the test's own."""
+"""Fixtures for tests that load eBPF: a cache of compiled programs, a bpffs and a network namespace, all of
+them the test's own.
+"""
 
 from __future__ import annotations
 

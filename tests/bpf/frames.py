@@ -4,8 +4,8 @@
     echo SOURCE > DESTINATION
     unreachable|toobig|exceeded SOURCE > DESTINATION about LINE
 
-Names are those of `BOOK`, one address for each family; plain addresses do too. Reading checks every length and checksum anew, by
-arithmetic of its own.
+Names are those of `BOOK`, one address for each family; plain addresses do too. Reading checks every length
+and checksum anew, by arithmetic of its own.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ BOOK = {
     "free": ("10.96.0.99", "fdff::99"), "stale": ("10.96.0.9", "fdff::9"),
 }  # fmt: skip
 MACS = {
-    name: bytes([2, 0, 0, 0, 0, number]) for number, name in enumerate(("eth0", "gateway", "other", "near", "near2", "veth", "veth2"), 1)
+    name: bytes([2, 0, 0, 0, 0, number])
+    for number, name in enumerate(("eth0", "gateway", "other", "near", "near2", "veth", "veth2"), 1)
 }
 _NAMES = {
-    socket.inet_pton(family, pair[i]): name for name, pair in BOOK.items() for i, family in enumerate((socket.AF_INET, socket.AF_INET6))
+    socket.inet_pton(family, pair[i]): name
+    for name, pair in BOOK.items()
+    for i, family in enumerate((socket.AF_INET, socket.AF_INET6))
 }
 _TCP_FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
-_LINE = re.compile(r"(tcp|udp|echo|unreachable|toobig|exceeded) (\S+) > (\S+)(?: ([SAFRP]+))?(?: ttl=(\d+))?(?: about (.*))?$")
+_LINE = re.compile(
+    r"(tcp|udp|echo|unreachable|toobig|exceeded) (\S+) > (\S+)(?: ([SAFRP]+))?(?: ttl=(\d+))?(?: about (.*))?$"
+)
 _ERRORS = {"unreachable": ((3, 3), (1, 4)), "toobig": ((3, 4), (2, 0)), "exceeded": ((11, 0), (3, 0))}
 
 
@@ -57,7 +62,15 @@ def ones_complement(data: bytes) -> int:
 
 def _pseudo(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:
     form = "!BBH" if len(source) == 4 else "!I3xB"
-    return source + destination + (struct.pack(form, 0, protocol, length) if len(source) == 4 else struct.pack(form, length, protocol))
+    return (
+        source
+        + destination
+        + (
+            struct.pack(form, 0, protocol, length)
+            if len(source) == 4
+            else struct.pack(form, length, protocol)
+        )
+    )
 
 
 def _place(text: str) -> tuple[str, int]:
@@ -65,10 +78,20 @@ def _place(text: str) -> tuple[str, int]:
     return name.strip("[]"), int(port)
 
 
-def frame(text: str, version: int = 4, *, payload: bytes = b"hello", macs: bytes = b"", no_check: bool = False, df: bool = True) -> bytes:
+def frame(
+    text: str,
+    version: int = 4,
+    *,
+    payload: bytes = b"hello",
+    macs: bytes = b"",
+    no_check: bool = False,
+    df: bool = True,
+) -> bytes:
     """The Ethernet frame that `text` says. `no_check`: a UDP datagram without checksum."""
     macs = macs or MACS["eth0"] + MACS["gateway"]
-    return macs + (b"\x08\x00" if version == 4 else b"\x86\xdd") + _packet(text, version, payload, no_check, df)
+    return (
+        macs + (b"\x08\x00" if version == 4 else b"\x86\xdd") + _packet(text, version, payload, no_check, df)
+    )
 
 
 def _packet(text: str, version: int, payload: bytes, no_check: bool, df: bool) -> bytes:
@@ -82,7 +105,9 @@ def _packet(text: str, version: int, payload: bytes, no_check: bool, df: bool) -
     if kind == "tcp":
         protocol, offset = 6, 16
         bits = sum(_TCP_FLAGS[f] for f in flags or "A")
-        body = struct.pack("!HHIIBBHHH", sport, dport, 1000, 2000 if bits & 16 else 0, 5 << 4, bits, 65535, 0, 0)
+        body = struct.pack(
+            "!HHIIBBHHH", sport, dport, 1000, 2000 if bits & 16 else 0, 5 << 4, bits, 65535, 0, 0
+        )
         body += payload if not bits & 6 else b""
     elif kind == "udp":
         protocol, offset = 17, 6
@@ -95,7 +120,9 @@ def _packet(text: str, version: int, payload: bytes, no_check: bool, df: bool) -
         number, code = _ERRORS[kind][version == 6]
         # what is quoted: all of it in IPv6, the header and 8 bytes in IPv4
         quoted = _packet(about, version, payload, no_check, df)
-        body = struct.pack("!BBHI", number, code, 0, 1400 if kind == "toobig" else 0) + (quoted[:28] if version == 4 else quoted)
+        body = struct.pack("!BBHI", number, code, 0, 1400 if kind == "toobig" else 0) + (
+            quoted[:28] if version == 4 else quoted
+        )
     pseudo = b"" if protocol == 1 else _pseudo(src, dst, protocol, len(body))
     if not (no_check and protocol == 17):
         check = ones_complement(pseudo + body) or 0xFFFF
@@ -103,7 +130,11 @@ def _packet(text: str, version: int, payload: bytes, no_check: bool, df: bool) -
     hops = int(ttl or 64)
     if version == 6:
         return struct.pack("!IHBB", 6 << 28, len(body), protocol, hops) + src + dst + body
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 7, 0x4000 if df else 0, hops, protocol, 0) + src + dst
+    head = (
+        struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 7, 0x4000 if df else 0, hops, protocol, 0)
+        + src
+        + dst
+    )
     return head[:10] + struct.pack("!H", ones_complement(head)) + head[12:] + body
 
 

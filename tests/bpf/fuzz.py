@@ -1,6 +1,8 @@
-"""Random and truncated packets through every program: none may crash the kernel, get a verdict that there isn't, or be passed on changed.
+"""Random and truncated packets through every program: none may crash the kernel, get a verdict that there
+isn't, or be passed on changed.
 
-``python -m bpf.fuzz [COUNT [SEED]]`` (``make fuzz-xdp``) runs COUNT packets, a million by default, in a namespace of its own.
+``python -m bpf.fuzz [COUNT [SEED]]`` (``make fuzz-xdp``) runs COUNT packets, a million by default, in a
+namespace of its own.
 """
 
 from __future__ import annotations
@@ -53,9 +55,17 @@ def _mutated(chance: random.Random, seed: bytes) -> bytes:
 
 
 def fuzz(world: World, count: int, seed: int) -> dict[str, Counter[str]]:
-    """Run `count` packets; how many got which verdict. Raises AssertionError with the packet that got a wrong one."""
+    """Run `count` packets; how many got which verdict.
+
+    Raises AssertionError with the packet that got a wrong one.
+    """
     chance = random.Random(seed)
-    seeds = [frame(line.format(p=4000 + i), version) for line in _LINES for version in (4, 6) for i in range(_PORTS)]
+    seeds = [
+        frame(line.format(p=4000 + i), version)
+        for line in _LINES
+        for version in (4, 6)
+        for i in range(_PORTS)
+    ]
     seen: dict[str, Counter[str]] = {name: Counter() for name in _ALLOWED}
     with netns.enter(world.namespace):
         runners = []
@@ -64,7 +74,9 @@ def fuzz(world: World, count: int, seed: int) -> dict[str, Counter[str]]:
             if name != "xdp":
                 struct.pack_into("=I", context, 40, interface)
             # a frame's context has to say how long the frame is, so XDP runs on lo, whose frames need none
-            runners.append((name, testrun.Runner(world.programs[name], bytes(context) if name != "xdp" else b"")))
+            runners.append(
+                (name, testrun.Runner(world.programs[name], bytes(context) if name != "xdp" else b""))
+            )
         for number in range(count):
             if number % 50_000 == 0:
                 world.clear()
@@ -87,7 +99,9 @@ def fuzz(world: World, count: int, seed: int) -> dict[str, Counter[str]]:
 
 
 def _translated(world: World, program: str, data: bytes) -> bool:
-    """Whether it goes on changed for a reason: its flow ends at the node or nowhere, or only its source changed; or it is an error."""
+    """Whether it goes on changed for a reason: its flow ends at the node or nowhere, or only its source
+    changed; or it is an error.
+    """
     version = data[14] >> 4
     if data[23 if version == 4 else 20] in (1, 58):
         return program == "egress"
@@ -97,7 +111,9 @@ def _translated(world: World, program: str, data: bytes) -> bool:
     else:
         key = (data[22:38], data[38:54], data[54:56], data[56:58], data[20])
         entry = world.get("flows6", key)
-    return entry is not None and (entry[6] & _TRANSLATED != 0 or entry[1] in (key[1], address("lost", version)))
+    return entry is not None and (
+        entry[6] & _TRANSLATED != 0 or entry[1] in (key[1], address("lost", version))
+    )
 
 
 def main() -> None:
@@ -107,7 +123,10 @@ def main() -> None:
     with make() as world:
         start = time.monotonic()
         for name, verdicts in fuzz(world, count, seed).items():
-            print(f"{name:8} " + ", ".join(f"{verdict}: {number}" for verdict, number in sorted(verdicts.items())))
+            print(
+                f"{name:8} "
+                + ", ".join(f"{verdict}: {number}" for verdict, number in sorted(verdicts.items()))
+            )
         print(f"no fault; {(time.monotonic() - start) / count * 1e6:.1f} us a packet")
 
 

@@ -1,4 +1,6 @@
-"""What stories (test_path.py) don't tell: fields that lines leave out, packets that are left alone, ports, affinity, reuse of tuples."""
+"""What stories (test_path.py) don't tell: fields that lines leave out, packets that are left alone, ports,
+affinity, reuse of tuples.
+"""
 
 from __future__ import annotations
 
@@ -63,17 +65,25 @@ def test_a_checksum_that_becomes_zero_is_all_ones(world: World, version: int):
     at = 14 + (20 if version == 4 else 40) + 6
     word = struct.unpack_from("!H", plain, at)[0]  # adding it to the payload makes the sum all ones
     for program in ("ingress", "xdp"):
-        _, after = world.run(program, ETH0, "udp client:4000 > open:80", version, payload=struct.pack("!H", word))
+        _, after = world.run(
+            program, ETH0, "udp client:4000 > open:80", version, payload=struct.pack("!H", word)
+        )
         assert after.fields["check"] == 0xFFFF
 
 
 @BOTH
 def test_next_hops_are_written_once_they_are_known(world: World, version: int):
     near, far = "tcp near2:4000 > web:80 S", "tcp near:4000 > api:80 S"
-    assert world.run("ingress", NEAR2, near, version)[1].macs == MACS["near"] + MACS["veth"]  # by redirect_peer, at once
-    assert world.run("ingress", NEAR, far, version)[1].macs == MACS["eth0"] + MACS["gateway"]  # the first: the kernel's neighbour code
+    assert (
+        world.run("ingress", NEAR2, near, version)[1].macs == MACS["near"] + MACS["veth"]
+    )  # by redirect_peer, at once
+    assert (
+        world.run("ingress", NEAR, far, version)[1].macs == MACS["eth0"] + MACS["gateway"]
+    )  # the first: the kernel's neighbour code
     assert world.run("ingress", NEAR, far, version)[1].macs == MACS["other"] + MACS["eth0"]
-    assert world.run("xdp", ETH0, "udp client:4000 > open:80", version)[1].macs == MACS["other"] + MACS["eth0"]
+    assert (
+        world.run("xdp", ETH0, "udp client:4000 > open:80", version)[1].macs == MACS["other"] + MACS["eth0"]
+    )
 
 
 def options4(data: bytes) -> bytes:
@@ -216,28 +226,49 @@ def test_masquerading_takes_another_port_where_the_own_is_taken(world: World, ve
         own.bind(("", 4321))  # answers to it would go to this socket
         assert port("client:4321") != 4321
     assert port("stranger:4321") == 4321
-    assert world.says(f"ingress eth0: udp far:8080 > node:{taken}", version) == "redirect: udp api:80 > stranger:4000 ttl=63"
+    assert (
+        world.says(f"ingress eth0: udp far:8080 > node:{taken}", version)
+        == "redirect: udp api:80 > stranger:4000 ttl=63"
+    )
 
 
 @BOTH
 def test_two_frontends_of_one_backend_and_one_client_port(world: World, version: int):
-    assert world.says("ingress near: udp near:4000 > api:80", version) == "redirect: udp near:4000 > far:8080 ttl=63"
+    assert (
+        world.says("ingress near: udp near:4000 > api:80", version)
+        == "redirect: udp near:4000 > far:8080 ttl=63"
+    )
     changed = world.says("ingress near: udp near:4000 > open:80", version)
     assert changed != "redirect: udp near:4000 > far:8080 ttl=63"
     port = changed.split()[2].rpartition(":")[2]
-    assert world.says("ingress eth0: udp far:8080 > near:4000", version) == "redirect: udp api:80 > near:4000 ttl=63"
-    assert world.says(f"ingress eth0: udp far:8080 > near:{port}", version) == "redirect: udp open:80 > near:4000 ttl=63"
+    assert (
+        world.says("ingress eth0: udp far:8080 > near:4000", version)
+        == "redirect: udp api:80 > near:4000 ttl=63"
+    )
+    assert (
+        world.says(f"ingress eth0: udp far:8080 > near:{port}", version)
+        == "redirect: udp open:80 > near:4000 ttl=63"
+    )
 
 
 def test_no_port_is_left(world: World):
     """Every port of the node, but the few that are never tried, has a living connection to the backend."""
     never = 1 << 62
     replies, forwards = (bytearray(), bytearray()), (bytearray(), bytearray())
-    web, ours, theirs, far = struct.pack("!H", 80), address("node", 4), address("stranger", 4), address("far", 4)
+    web, ours, theirs, far = (
+        struct.pack("!H", 80),
+        address("node", 4),
+        address("stranger", 4),
+        address("far", 4),
+    )
     for number in (4000, *range(1024, 32000)):
         port = struct.pack("!H", number)
         replies[0].extend(layout.FLOW_KEY4.pack(far, ours, b"\x1f\x90", port, 17))
-        replies[1].extend(layout.FLOW4.pack(address("open", 4), theirs, web, port, 1, 1, C["FLOW_REPLY"], 0, never, 0, bytes(12)))
+        replies[1].extend(
+            layout.FLOW4.pack(
+                address("open", 4), theirs, web, port, 1, 1, C["FLOW_REPLY"], 0, never, 0, bytes(12)
+            )
+        )
         forwards[0].extend(layout.FLOW_KEY4.pack(theirs, address("open", 4), port, web, 17))
         forwards[1].extend(layout.FLOW4.pack(ours, far, port, b"\x1f\x90", 1, 1, 0, 0, never, 0, bytes(12)))
     for keys, values in (replies, forwards):
@@ -266,7 +297,9 @@ def test_affinity(world: World, version: int):
         world.put("backends", (number,), (raw, port, family, flags, service))
     assert len(chosen) == 1
     # for the time it says only
-    (key, (index, _)) = next(item for item in world.entries(f"affinity{version}").items() if item[0][0] == address("near", version))
+    (key, (index, _)) = next(
+        item for item in world.entries(f"affinity{version}").items() if item[0][0] == address("near", version)
+    )
     world.put(f"affinity{version}", key, (index, 0))
     assert len({backend(port) for port in range(200, 210)}) == 1
 
@@ -301,15 +334,23 @@ def test_classes_of_sources(world: World, version: int):
     config[2 if version == 4 else 4] = address("client", version)
     config[3 if version == 4 else 5] = ones
     world.put("config", (0,), tuple(config))
-    assert world.says("ingress eth0: udp client:4000 > api:80", version) == "redirect: udp client:4000 > far:8080 ttl=63"
-    assert world.says("ingress eth0: udp stranger:4000 > api:80", version) == "redirect: udp node:4000 > far:8080 ttl=63"
+    assert (
+        world.says("ingress eth0: udp client:4000 > api:80", version)
+        == "redirect: udp client:4000 > far:8080 ttl=63"
+    )
+    assert (
+        world.says("ingress eth0: udp stranger:4000 > api:80", version)
+        == "redirect: udp node:4000 > far:8080 ttl=63"
+    )
 
 
 def tun(name: str, index: int) -> int:
     """A tun interface, whose packets have no Ethernet header; its descriptor carries them."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(fd, 0x400454DA, struct.pack("=I", index))  # TUNSETIFINDEX
-    fcntl.ioctl(fd, 0x400454CA, struct.pack("=16sH22x", name.encode(), 0x1001))  # TUNSETIFF: IFF_TUN, IFF_NO_PI
+    fcntl.ioctl(
+        fd, 0x400454CA, struct.pack("=16sH22x", name.encode(), 0x1001)
+    )  # TUNSETIFF: IFF_TUN, IFF_NO_PI
     return fd
 
 
@@ -325,7 +366,10 @@ def heard(fd: int) -> bytes:
 
 
 def test_interfaces_without_ethernet(bpffs: Path):
-    """tunl0, WireGuard: a packet begins with IP. Real packets between two of them, since a test run has frames only."""
+    """tunl0, WireGuard: a packet begins with IP.
+
+    Real packets between two of them, since a test run has frames only.
+    """
     with make(("MAC_LENGTH=0",)) as world, netns.enter(world.namespace), contextlib.ExitStack() as stack:
         inside, outside = tun("inside", 40), tun("outside", 41)
         stack.callback(os.close, inside)
@@ -333,7 +377,10 @@ def test_interfaces_without_ethernet(bpffs: Path):
         netns.batch(["link set inside up", "link set outside up"], world.namespace)
         for i, bits in enumerate((32, 128)):
             near, far = BOOK["near2"][i], BOOK["far"][i]
-            netns.batch([f"route replace {near}/{bits} dev inside", f"route replace {far}/{bits} dev outside"], world.namespace)
+            netns.batch(
+                [f"route replace {near}/{bits} dev inside", f"route replace {far}/{bits} dev outside"],
+                world.namespace,
+            )
         for index in (40, 41):
             attach.attach(bpffs, Attachment("ingress", index), world.programs["ingress"])
             world.put("interfaces", (index,), (C["INTERFACE_PODS"], address("pods", 4), address("pods", 6)))
@@ -349,7 +396,9 @@ def test_interfaces_without_ethernet(bpffs: Path):
             while time.monotonic() < deadline:
                 packet = os.read(inside, 4096) if select.select([inside], [], [], 0.2)[0] else b""
                 if packet and packet[9 if version == 4 else 6] in (1, 58):
-                    said = read(ethernet + packet).text if packet[20 if version == 4 else 40] in (3, 1) else ""
+                    said = (
+                        read(ethernet + packet).text if packet[20 if version == 4 else 40] in (3, 1) else ""
+                    )
                     if said:
                         break
             assert said == "unreachable empty > near2 about udp near2:4000 > empty:80"

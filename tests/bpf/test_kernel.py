@@ -62,7 +62,9 @@ def test_batches(kind: int, chunk: int):
         found = {}
         for keys, values, count in library.lookup_batch(fd, chunk):
             assert (len(keys), len(values)) == (4 * count, 8 * count)
-            found.update(zip(struct.unpack(f"={count}I", keys), struct.unpack(f"={count}Q", values), strict=True))
+            found.update(
+                zip(struct.unpack(f"={count}I", keys), struct.unpack(f"={count}Q", values), strict=True)
+            )
         assert found == wanted
         assert library.delete_batch(fd, u32(5, 100_000, 6, 100_001, 7), 5) == 3
         assert sum(count for _, _, count in library.lookup_batch(fd)) == 997
@@ -70,7 +72,10 @@ def test_batches(kind: int, chunk: int):
 
 
 def test_a_batch_that_does_not_fit_says_how_much_did():
-    with library.create_map(HASH, 4, 4, 10, NO_PREALLOC, "small") as fd, pytest.raises(KernelError, match=r"map small: .*\(10 written\)"):
+    with (
+        library.create_map(HASH, 4, 4, 10, NO_PREALLOC, "small") as fd,
+        pytest.raises(KernelError, match=r"map small: .*\(10 written\)"),
+    ):
         library.update_batch(fd, u32(*range(11)), u32(*range(11)), 11)
 
 
@@ -165,7 +170,10 @@ def loaded(verdict: int) -> dict[str, library.Fd]:
 
 def answered() -> bool:
     """Whether loopback carries a datagram to ourselves."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there,
+    ):
         here.bind(("127.0.0.1", 0))
         here.settimeout(0.2)
         there.sendto(b"x", here.getsockname())
@@ -225,7 +233,9 @@ def test_xdp_modes(namespace: str, bpffs: Path):
         attach.detach(bpffs, place)
         assert attach.xdp_of(50) == (None, 0)
         with pytest.raises(KernelError) as refused:
-            attach.attach(bpffs, Attachment("xdp", 1), programs_["xdp"], mode=XdpMode.NATIVE)  # loopback has no native XDP
+            attach.attach(
+                bpffs, Attachment("xdp", 1), programs_["xdp"], mode=XdpMode.NATIVE
+            )  # loopback has no native XDP
         assert refused.value.__cause__.errno == errno.EOPNOTSUPP
 
 

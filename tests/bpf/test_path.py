@@ -1,4 +1,6 @@
-"""Packet in, verdict, packet out: stories of a few packets each, told for both families (frames.py has the notation, world.py the node)."""
+"""Packet in, verdict, packet out: stories of a few packets each, told for both families (frames.py has the
+notation, world.py the node).
+"""
 
 from __future__ import annotations
 

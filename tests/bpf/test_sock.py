@@ -1,4 +1,6 @@
-"""sock.c on real sockets: a process in a cgroup and a namespace of its own connects to Services whose backend listens there."""
+"""sock.c on real sockets: a process in a cgroup and a namespace of its own connects to Services whose backend
+listens there.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,16 @@ from .world import World
 
 pytestmark = pytest.mark.kernel
 
-HOOKS = ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6")
+HOOKS = (
+    "connect4",
+    "connect6",
+    "sendmsg4",
+    "sendmsg6",
+    "recvmsg4",
+    "recvmsg6",
+    "getpeername4",
+    "getpeername6",
+)
 _SO_NETNS_COOKIE = 71
 _BOTH = C["CONFIG_SOCKET_TCP"] | C["CONFIG_SOCKET_UDP"]
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -113,14 +124,28 @@ def says(world: World, cgroup: Path, what: str, address: str, port: int, patienc
     """What a client in `cgroup`, on the node, hears from `address`, and from whom."""
     join = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
     with netns.enter(world.namespace):
-        command = ["sh", "-c", join, str(cgroup), sys.executable, "-c", _CLIENT, what, address, str(port), str(patience)]
+        command = [
+            "sh",
+            "-c",
+            join,
+            str(cgroup),
+            sys.executable,
+            "-c",
+            _CLIENT,
+            what,
+            address,
+            str(port),
+            str(patience),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("what", ["tcp", "udp", "send"])
-def test_a_socket_is_led_to_the_backend_and_knows_only_the_service(hooked: World, cgroup: Path, what: str, version: int):
+def test_a_socket_is_led_to_the_backend_and_knows_only_the_service(
+    hooked: World, cgroup: Path, what: str, version: int
+):
     hooked.configure(_BOTH, cookie(hooked))
     address = BOOK["host"][version == 6]
     assert says(hooked, cgroup, what, address, 80) == ["answer", address, 80]

@@ -1,4 +1,6 @@
-"""The same addresses and ports again: connections that end, direct ones beside translated ones, entries that fall out of the map."""
+"""The same addresses and ports again: connections that end, direct ones beside translated ones, entries that
+fall out of the map.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +85,13 @@ def test_a_syn_after_the_end_chooses_again(world: World, version: int):
     api = world.backends[version, "api far"]
     raw, port, family, flags, service = world.get("backends", (api,))
     try:
-        world.put("backends", (api,), (address("far2", version).ljust(16, b"\0"), port, family, flags, service))
-        assert world.says("ingress near: tcp near:4000 > api:80 S", version) == "redirect: tcp near:4000 > far2:8080 S ttl=63"
+        world.put(
+            "backends", (api,), (address("far2", version).ljust(16, b"\0"), port, family, flags, service)
+        )
+        assert (
+            world.says("ingress near: tcp near:4000 > api:80 S", version)
+            == "redirect: tcp near:4000 > far2:8080 S ttl=63"
+        )
     finally:
         world.put("backends", (api,), (raw, port, family, flags, service))
 
@@ -96,8 +103,14 @@ def test_a_syn_after_its_backend_went_chooses_again_but_a_connection_goes_on(wor
     was = world.get("backends", (api,))
     try:
         world.put("backends", (api,), (address("far2", version).ljust(16, b"\0"), *was[1:]))
-        assert world.says("ingress near: tcp near:4000 > api:80 A", version) == "redirect: tcp near:4000 > far:8080 A ttl=63"
-        assert world.says("ingress near: tcp near:4000 > api:80 S", version) == "redirect: tcp near:4000 > far2:8080 S ttl=63"
+        assert (
+            world.says("ingress near: tcp near:4000 > api:80 A", version)
+            == "redirect: tcp near:4000 > far:8080 A ttl=63"
+        )
+        assert (
+            world.says("ingress near: tcp near:4000 > api:80 S", version)
+            == "redirect: tcp near:4000 > far2:8080 S ttl=63"
+        )
         assert world.says("ingress eth0: tcp far:8080 > near:4000 A", version) == "pass"
     finally:
         world.put("backends", (api,), was)
@@ -118,7 +131,9 @@ def test_either_entry_is_made_again_from_the_other(world: World, version: int):
         assert world.says(f"ingress eth0: {step}", version).startswith("redirect: ")
         again = world.entries(f"flows{version}")
         assert set(again) == set(pair)
-        assert all(again[key][:6] == pair[key][:6] and (again[key][6] ^ pair[key][6]) & FLAGS == 0 for key in pair)
+        assert all(
+            again[key][:6] == pair[key][:6] and (again[key][6] ^ pair[key][6]) & FLAGS == 0 for key in pair
+        )
 
 
 @BOTH
@@ -128,14 +143,19 @@ def test_udp_that_was_silent_for_long_is_new(world: World, version: int):
         world.put(f"flows{version}", key, (*value[:8], value[8] - 121 * SECOND, *value[9:]))
     assert world.says("ingress eth0: udp far:8080 > near:4000", version) == "pass"
     assert flows(world, version) == 0
-    assert world.says("ingress near: udp near:4000 > api:80", version) == "redirect: udp near:4000 > far:8080 ttl=63"
+    assert (
+        world.says("ingress near: udp near:4000 > api:80", version)
+        == "redirect: udp near:4000 > far:8080 ttl=63"
+    )
     assert world.sum_of("counters", world.backends[version, "api far"])[0] == 2
 
 
 @BOTH
 def test_an_answer_whose_forward_entry_is_of_another_backend_is_no_answer(world: World, version: int):
     world.says("ingress near: udp near:4000 > api:80", version)
-    forward, reply = sorted(world.entries(f"flows{version}").items(), key=lambda item: item[1][6] & C["FLOW_REPLY"])
+    forward, reply = sorted(
+        world.entries(f"flows{version}").items(), key=lambda item: item[1][6] & C["FLOW_REPLY"]
+    )
     world.put(f"flows{version}", forward[0], (forward[1][0], address("far2", version), *forward[1][2:]))
     old = (*reply[1][:8], reply[1][8] - 2 * SECOND, *reply[1][9:])
     world.put(f"flows{version}", reply[0], old)

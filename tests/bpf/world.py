@@ -1,4 +1,5 @@
-"""A node for the programs: a namespace with routes and neighbours, and maps filled by hand with a dozen Services.
+"""A node for the programs: a namespace with routes and neighbours, and maps filled by hand with a dozen
+Services.
 
 uplink eth0 (10): gateway, other (a node, with the pods far and far2 behind it)      pods near (20) and near2 (21) on veths
 """
@@ -63,8 +64,15 @@ def _run(name: str) -> None:
             f"route add {nets} via {book['other']}", f"route add default via {book['gateway']}",
             f"route add blackhole {book['lost']}/{host}",
         ]  # fmt: skip
-        for place, interface in (("gateway", "eth0"), ("other", "eth0"), ("near", "near"), ("near2", "near2")):
-            lines.append(f"neigh add {book[place]} lladdr {MACS[place].hex(':')} dev {interface} nud permanent")
+        for place, interface in (
+            ("gateway", "eth0"),
+            ("other", "eth0"),
+            ("near", "near"),
+            ("near2", "near2"),
+        ):
+            lines.append(
+                f"neigh add {book[place]} lladdr {MACS[place].hex(':')} dev {interface} nud permanent"
+            )
     netns.sysctl(name, {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1})
     netns.batch(lines, name)
 
@@ -75,7 +83,10 @@ class World:
     def __init__(self, namespace: str, defines: tuple[str, ...] = ()) -> None:
         self.namespace = namespace
         self.maps = {
-            m.name: library.create_map(m.type, m.key.size, m.value.size, min(m.capacity, 65536), m.flags, m.name) for m in MAPS.values()
+            m.name: library.create_map(
+                m.type, m.key.size, m.value.size, min(m.capacity, 65536), m.flags, m.name
+            )
+            for m in MAPS.values()
         }
         self.programs: dict[str, library.Fd] = {}
         for source in ("tc.c", "xdp.c", "sock.c"):
@@ -125,30 +136,58 @@ class World:
         next_backend, next_slot = 1, 0
         for family in (4, 6):
             for name in ("node", "pods"):
-                self.put(f"locals{family}", (address(name, family),), (C["ADDRESS_NODE_PORTS"] if name == "node" else 0,))
+                self.put(
+                    f"locals{family}",
+                    (address(name, family),),
+                    (C["ADDRESS_NODE_PORTS"] if name == "node" else 0,),
+                )
             for service, (dispositions, backends, flags, affinity) in SERVICES.items():
                 number = NUMBERS[service] + (100 if family == 6 else 0)
                 value = (number, *dispositions, flags, affinity, C["KIND_CLUSTER_IP"])
                 for protocol in (TCP, UDP):
-                    self.put(f"frontends{family}", (address(service, family), struct.pack("!H", 80), protocol), value)
+                    self.put(
+                        f"frontends{family}",
+                        (address(service, family), struct.pack("!H", 80), protocol),
+                        value,
+                    )
                 refuse = (number, *_REJECT, 0, 0, C["KIND_ADDRESS"])
                 self.put(f"frontends{family}", (address(service, family), b"\0\0", 0), refuse)
                 first = next_slot
                 for place, port in backends:
                     raw = address(place, family).ljust(16, b"\0")
                     near = C["BACKEND_ON_NODE"] | C["BACKEND_HAIRPIN"] if place.startswith("near") else 0
-                    self.put("backends", (next_backend,), (raw, struct.pack("!H", port), family, C["BACKEND_CLUSTER"] | near, number))
+                    self.put(
+                        "backends",
+                        (next_backend,),
+                        (raw, struct.pack("!H", port), family, C["BACKEND_CLUSTER"] | near, number),
+                    )
                     self.put("slots", (next_slot,), (next_backend,))
                     self.backends[family, f"{service} {place}"] = next_backend
                     next_slot, next_backend = next_slot + 1, next_backend + 1
                 self.put("pools", (2 * number,), (first, next_slot - first))
             for port, service in NODE_PORTS.items():
                 dispositions = SERVICES[service][0] if service == "empty" else (_MASQUERADED,) * 3
-                value = (NUMBERS[service] + (100 if family == 6 else 0), *dispositions, 0, 0, C["KIND_NODE_PORT"])
+                value = (
+                    NUMBERS[service] + (100 if family == 6 else 0),
+                    *dispositions,
+                    0,
+                    0,
+                    C["KIND_NODE_PORT"],
+                )
                 for protocol in (TCP, UDP):
-                    self.put(f"frontends{family}", (bytes(4 if family == 4 else 16), struct.pack("!H", port), protocol), value)
-        self.put("ranges4", (32 + 24, NUMBERS["ranged"], socket.inet_pton(socket.AF_INET, "203.0.113.0")), (1,))
-        self.put("ranges6", (32 + 48, NUMBERS["ranged"] + 100, socket.inet_pton(socket.AF_INET6, "2001:db8:9::")), (1,))
+                    self.put(
+                        f"frontends{family}",
+                        (bytes(4 if family == 4 else 16), struct.pack("!H", port), protocol),
+                        value,
+                    )
+        self.put(
+            "ranges4", (32 + 24, NUMBERS["ranged"], socket.inet_pton(socket.AF_INET, "203.0.113.0")), (1,)
+        )
+        self.put(
+            "ranges6",
+            (32 + 48, NUMBERS["ranged"] + 100, socket.inet_pton(socket.AF_INET6, "2001:db8:9::")),
+            (1,),
+        )
         for index, flags, name in ((ETH0, C["INTERFACE_XDP"], "node"), (NEAR, C["INTERFACE_PODS"] | C["INTERFACE_PEER"], "pods"),
                                    (NEAR2, C["INTERFACE_PODS"] | C["INTERFACE_PEER"], "pods")):  # fmt: skip
             self.put("interfaces", (index,), (flags, address(name, 4), address(name, 6)))
@@ -157,8 +196,13 @@ class World:
     def configure(self, flags: int = 0, cookie: int = 0) -> None:
         ones4, ones6 = b"\xff" * 4, b"\xff" * 16
         cidr4, mask4 = socket.inet_aton("10.96.0.0") + bytes(12), socket.inet_aton("255.255.0.0") + ones4 * 3
-        cidr6, mask6 = socket.inet_pton(socket.AF_INET6, "fdff::") + bytes(48), b"\xff\xff" + bytes(14) + ones6 * 3
-        self.put("config", (0,), (flags, cookie, bytes(4), ones4, bytes(16), ones6, cidr4, mask4, cidr6, mask6))
+        cidr6, mask6 = (
+            socket.inet_pton(socket.AF_INET6, "fdff::") + bytes(48),
+            b"\xff\xff" + bytes(14) + ones6 * 3,
+        )
+        self.put(
+            "config", (0,), (flags, cookie, bytes(4), ones4, bytes(16), ones6, cidr4, mask4, cidr6, mask6)
+        )
 
     def raw(self, program: str, interface: int, data: bytes) -> tuple[str, bytes]:
         """Run `program` on a frame of `interface`: the verdict's name and the frame afterwards."""
@@ -172,13 +216,17 @@ class World:
             verdict, out, _, _ = testrun.prog_test_run(self.programs[program], data, context=bytes(context))
             return VERDICTS[ctypes.c_int32(verdict).value], out
 
-    def run(self, program: str, interface: int, text: str, version: int = 4, **options: Any) -> tuple[str, Frame]:
+    def run(
+        self, program: str, interface: int, text: str, version: int = 4, **options: Any
+    ) -> tuple[str, Frame]:
         """Run `program` on the frame that `text` says."""
         verdict, out = self.raw(program, interface, frame(text, version, **options))
         return verdict, read(out)
 
     def says(self, step: str, version: int = 4, **options: Any) -> str:
-        """One step of a story, ``ingress eth0: LINE``: what became of it, ``redirect: LINE``; ``pass`` alone where it is unchanged."""
+        """One step of a story, ``ingress eth0: LINE``: what became of it, ``redirect: LINE``; ``pass`` alone
+        where it is unchanged.
+        """
         where, _, text = step.partition(": ")
         program, interface = where.split()
         before = frame(text, version, **options)

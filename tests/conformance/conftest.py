@@ -15,19 +15,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         files = case_files(metafunc.config.getoption("flowcases") or [CASES])
         chosen = chosen_modes(metafunc.config) or list(modes.VARIANTS)
         pairs = [(file, mode) for file in files for mode in chosen]
-        metafunc.parametrize(("case_file", "mode"), pairs, ids=[f"{file.stem}[{mode}]" for file, mode in pairs])
+        metafunc.parametrize(
+            ("case_file", "mode"), pairs, ids=[f"{file.stem}[{mode}]" for file, mode in pairs]
+        )
     if {"sequence_case", "mode"} <= set(metafunc.fixturenames):
         sequences = [sequence.load(file) for file in case_files([SEQUENCES])]
         chosen = chosen_modes(metafunc.config) or [mode for mode in modes.VARIANTS if mode != "xdp-generic"]
         suited = [(one, mode) for one in sequences for mode in chosen if one.suits(mode)]
-        metafunc.parametrize(("sequence_case", "mode"), suited, ids=[f"{one.case.name}[{mode}]" for one, mode in suited])
+        metafunc.parametrize(
+            ("sequence_case", "mode"), suited, ids=[f"{one.case.name}[{mode}]" for one, mode in suited]
+        )
 
 
 def case_files(folders: list[Path]) -> list[Path]:
     files = []
     for folder in folders:
         found = (
-            [folder] if folder.is_file() else sorted((p for p in folder.glob("*") if p.suffix in (".yaml", ".yml", ".json")), key=by_number)
+            [folder]
+            if folder.is_file()
+            else sorted(
+                (p for p in folder.glob("*") if p.suffix in (".yaml", ".yml", ".json")), key=by_number
+            )
         )
         if not found:
             raise pytest.UsageError(f"no flow cases in {folder}")

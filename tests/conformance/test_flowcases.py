@@ -1,4 +1,6 @@
-"""Each flow case, through the command line, with real packets: `pytest tests/conformance [--flowcases DIR] [--mode MODE]`."""
+"""Each flow case, through the command line, with real packets: `pytest tests/conformance [--flowcases DIR]
+[--mode MODE]`.
+"""
 
 from pathlib import Path
 
@@ -16,4 +18,6 @@ def test_flowcase(case_file: Path, usable_mode: str, tmp_path: Path):
     for name in ("apply.log", "rules.txt"):
         if failures and (tmp_path / name).exists():
             print(f"--- {name}", (tmp_path / name).read_text(), sep="\n")
-    assert not failures, f"{case.name} in mode {usable_mode}:\n" + "\n".join(f"- {failure}" for failure in failures)
+    assert not failures, f"{case.name} in mode {usable_mode}:\n" + "\n".join(
+        f"- {failure}" for failure in failures
+    )

@@ -1,4 +1,6 @@
-"""The harness about itself: with no rules, and with hand-written ones, it must see what is there and complain of what isn't."""
+"""The harness about itself: with no rules, and with hand-written ones, it must see what is there and complain
+of what isn't.
+"""
 
 import subprocess
 import sys
@@ -19,7 +21,12 @@ from harness.verdicts import check_flows, tries
 
 pytestmark = pytest.mark.kernel
 
-NODE = {"name": "node-a", "ips": ["192.0.2.10", "2001:db8:1::10"], "zone": "zone-a", "podCIDRs": ["10.244.0.0/24", "fd00:10:244::/64"]}
+NODE = {
+    "name": "node-a",
+    "ips": ["192.0.2.10", "2001:db8:1::10"],
+    "zone": "zone-a",
+    "podCIDRs": ["10.244.0.0/24", "fd00:10:244::/64"],
+}
 ENDPOINTS = [("10.244.0.21", "node-a"), ("10.244.1.31", "node-b")]
 BOTH = ["10.244.0.21:8080", "10.244.1.31:8080"]
 POD, REMOTE_POD, OUTSIDE, HOST = "10.244.0.5", "10.244.1.5", "203.0.113.7", "192.0.2.10"
@@ -28,11 +35,15 @@ VIP = "10.96.0.20"
 
 def flow(verdict: str, src: str = POD, dst: str = VIP, dport: int = 80, **keys: Any) -> dict[str, Any]:
     """A flow; backends, masq and sticky go to its expectation, other keys stay."""
-    expect = {"verdict": verdict} | {key: keys.pop(key) for key in ("backends", "masq", "sticky") if key in keys}
+    expect = {"verdict": verdict} | {
+        key: keys.pop(key) for key in ("backends", "masq", "sticky") if key in keys
+    }
     return {"src": src, "dst": dst, "dport": dport, "expect": expect, **keys}
 
 
-def case(tmp_path: Path, *flows: dict[str, Any], endpoints: list[tuple[str, str]] | None = None, **config: Any) -> FlowCase:
+def case(
+    tmp_path: Path, *flows: dict[str, Any], endpoints: list[tuple[str, str]] | None = None, **config: Any
+) -> FlowCase:
     pairs = ENDPOINTS if endpoints is None else endpoints
     slices = [
         {
@@ -46,7 +57,11 @@ def case(tmp_path: Path, *flows: dict[str, Any], endpoints: list[tuple[str, str]
         for number, (ip, node) in enumerate(pairs)
     ]
     file = tmp_path / "case.yaml"
-    file.write_text(yaml.safe_dump({"name": "self", "node": NODE, "config": config, "manifests": slices, "flows": list(flows)}))
+    file.write_text(
+        yaml.safe_dump(
+            {"name": "self", "node": NODE, "config": config, "manifests": slices, "flows": list(flows)}
+        )
+    )
     return load(file)
 
 
@@ -59,17 +74,21 @@ def judge(wanted: FlowCase, rules: str = "", patience: float = 4.0) -> list[str]
 def nat(*rules: str, local: bool = True) -> str:
     """Rules of the nat table for forwarded and (`local`) the node's own packets; `masquerade` on mark 1."""
     chains = [("prerouting", "dstnat"), *([("output", "-100")] if local else [])]
-    body = "".join(f"chain {hook} {{ type nat hook {hook} priority {priority};\n{chr(10).join(rules)}\n}}\n" for hook, priority in chains)
-    return (
-        f"table inet hand {{\n{body}chain post {{ type nat hook postrouting priority srcnat;\nmeta mark 1 masquerade fully-random\n}}\n}}"
+    body = "".join(
+        f"chain {hook} {{ type nat hook {hook} priority {priority};\n{chr(10).join(rules)}\n}}\n"
+        for hook, priority in chains
     )
+    return f"table inet hand {{\n{body}chain post {{ type nat hook postrouting priority srcnat;\nmeta mark 1 masquerade fully-random\n}}\n}}"
 
 
 TO_BOTH = "map { 0 : 10.244.0.21 . 8080, 1 : 10.244.1.31 . 8080 }"
-SPREAD = f"ip daddr {VIP} meta l4proto {{ tcp, udp, sctp }} th dport 80 dnat ip to numgen random mod 2 {TO_BOTH}"
+SPREAD = (
+    f"ip daddr {VIP} meta l4proto {{ tcp, udp, sctp }} th dport 80 dnat ip to numgen random mod 2 {TO_BOTH}"
+)
 
 
-# --- no rules ------------------------------------------------------------------------------------------------------
+# --- no rules
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("proto", ["TCP", "UDP", "SCTP"])
@@ -84,24 +103,36 @@ def test_without_rules_everything_arrives_untouched(tmp_path: Path, proto: str):
         for src in ("fd00:10:244::5", "fd00:10:244:1::5", "2001:db8:ffff::7", "2001:db8:1::10")
         for dst in ("fd00:10:96::20", "2001:db8:1::10", "fd00:10:244::21")
     ]
-    loopback = [flow("accept", "127.0.0.1", "127.0.0.1", 30080, proto=proto), flow("accept", "::1", "::1", 30080, proto=proto)]
+    loopback = [
+        flow("accept", "127.0.0.1", "127.0.0.1", 30080, proto=proto),
+        flow("accept", "::1", "::1", 30080, proto=proto),
+    ]
     assert judge(case(tmp_path, *four, *six, *loopback)) == []
 
 
 def test_without_rules_nothing_else_is_seen(tmp_path: Path):
-    wrong = [flow("drop"), flow("reject"), flow("dnat", backends=BOTH), flow("reject", dst=HOST), flow("drop", proto="UDP", dst=HOST)]
+    wrong = [
+        flow("drop"),
+        flow("reject"),
+        flow("dnat", backends=BOTH),
+        flow("reject", dst=HOST),
+        flow("drop", proto="UDP", dst=HOST),
+    ]
     failures = judge(case(tmp_path, *wrong))
     assert len(failures) == len(wrong)
     assert "was answered by 10.96.0.20:80, which saw 10.244.0.5" in failures[0]
 
 
-# --- verdicts ------------------------------------------------------------------------------------------------------
+# --- verdicts
+# ------------------------------------------------------------------------------------------------------
 
 SOURCES = [POD, OUTSIDE, HOST]
 
 
 @pytest.mark.parametrize("proto", ["TCP", "UDP", "SCTP"])
-@pytest.mark.parametrize(("rule", "verdict"), [("drop", "drop"), ("reject with icmpx port-unreachable", "reject")])
+@pytest.mark.parametrize(
+    ("rule", "verdict"), [("drop", "drop"), ("reject with icmpx port-unreachable", "reject")]
+)
 def test_drop_and_reject_are_told_apart(tmp_path: Path, proto: str, rule: str, verdict: str):
     chains = "".join(
         f"chain {hook} {{ type filter hook {hook} priority 0; th dport {{ 80, 30080 }} {rule}; }}\n"
@@ -163,7 +194,9 @@ def test_masquerade_is_seen(tmp_path: Path, src: str):
 
 
 def test_a_masqueraded_packet_is_not_accepted_as_untouched(tmp_path: Path):
-    (failure,) = judge(case(tmp_path, flow("accept", dst="10.96.0.21")), nat("ip daddr 10.96.0.21 meta mark set 1"))
+    (failure,) = judge(
+        case(tmp_path, flow("accept", dst="10.96.0.21")), nat("ip daddr 10.96.0.21 meta mark set 1")
+    )
     assert "arrived with the source 192.0.2.10" in failure
 
 
@@ -178,14 +211,21 @@ def test_a_missing_and_a_surplus_backend_are_seen(tmp_path: Path):
 @pytest.mark.parametrize("bridge", ["", "cbr0"])
 @pytest.mark.parametrize("proto", ["TCP", "UDP", "SCTP"])
 def test_hairpin(tmp_path: Path, bridge: str, proto: str):
-    rules = nat(f"ip saddr 10.244.0.21 ip daddr {VIP} meta mark set 1", f"ip daddr {VIP} th dport 80 dnat to 10.244.0.21:8080")
+    rules = nat(
+        f"ip saddr 10.244.0.21 ip daddr {VIP} meta mark set 1",
+        f"ip daddr {VIP} th dport 80 dnat to 10.244.0.21:8080",
+    )
     flows = [
         flow("dnat", "10.244.0.21", backends=BOTH[:1], masq=True, proto=proto),
         flow("dnat", backends=BOTH[:1], masq=False, proto=proto),
     ]
     detector = {"mode": "BridgeInterface", "bridgeInterface": bridge} if bridge else {"mode": "None"}
     assert (
-        judge(case(tmp_path, *flows, detectLocal=detector), rules.replace("th dport 80", f"meta l4proto {proto.lower()} th dport 80")) == []
+        judge(
+            case(tmp_path, *flows, detectLocal=detector),
+            rules.replace("th dport 80", f"meta l4proto {proto.lower()} th dport 80"),
+        )
+        == []
     )
 
 
@@ -203,7 +243,8 @@ def test_the_input_interface_is_what_the_case_says(tmp_path: Path):
     assert judge(case(tmp_path, *flows), nat(*(rule.replace("pod*", '"pod*"') for rule in where))) == []
 
 
-# --- repetition ----------------------------------------------------------------------------------------------------
+# --- repetition
+# ----------------------------------------------------------------------------------------------------
 
 STICKY = f"ip daddr {VIP} tcp dport 80 dnat ip to jhash ip saddr mod 2 {TO_BOTH}"
 
@@ -224,7 +265,15 @@ def test_a_sticky_group_has_one_backend(tmp_path: Path):
 
 
 def test_a_fixed_source_port_can_be_used_again(tmp_path: Path):
-    assert judge(case(tmp_path, *(flow("dnat", backends=BOTH, sport=4000, proto=proto) for proto in ("TCP", "UDP"))), nat(SPREAD)) == []
+    assert (
+        judge(
+            case(
+                tmp_path, *(flow("dnat", backends=BOTH, sport=4000, proto=proto) for proto in ("TCP", "UDP"))
+            ),
+            nat(SPREAD),
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("backends", [2, 3, 10])
@@ -233,11 +282,18 @@ def test_enough_tries(backends: int):
     assert backends * (1 - 1 / backends) ** count < 1e-7 < backends * (1 - 1 / backends) ** (count - 2)
 
 
-# --- HTTP ----------------------------------------------------------------------------------------------------------
+# --- HTTP
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_http(tmp_path: Path):
-    wanted = case(tmp_path, *(flow("accept", OUTSIDE, HOST, 30940, http={"path": "/", "status": status}) for status in (200, 503)))
+    wanted = case(
+        tmp_path,
+        *(
+            flow("accept", OUTSIDE, HOST, 30940, http={"path": "/", "status": status})
+            for status in (200, 503)
+        ),
+    )
     with Lab(wanted) as lab:
         with netns.enter(lab.topology.node):
             command = [sys.executable, "-m", "http.server", "30940", "--directory", str(tmp_path)]
@@ -250,7 +306,8 @@ def test_http(tmp_path: Path):
     assert "expected HTTP 503 for /; HTTP 200" in failure
 
 
-# --- case files ----------------------------------------------------------------------------------------------------
+# --- case files
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -275,10 +332,17 @@ def test_what_a_case_may_not_say(tmp_path: Path, change: dict[str, Any], message
 def test_what_a_case_may_say(tmp_path: Path):
     wanted = case(tmp_path, flow("drop", src=[POD, HOST], dport=["80", 81], proto=["tcp", "UDP"]))
     assert len(wanted.flows) == 8
-    assert {str(item) for item in wanted.flows} >= {"TCP 10.244.0.5 -> 10.96.0.20:80", "UDP 192.0.2.10 -> 10.96.0.20:81"}
+    assert {str(item) for item in wanted.flows} >= {
+        "TCP 10.244.0.5 -> 10.96.0.20:80",
+        "UDP 192.0.2.10 -> 10.96.0.20:81",
+    }
     by_mode = {"iptables": {"verdict": "accept"}, "iptables-nft": {"verdict": "reject"}}
     (item,) = case(tmp_path, flow("drop", expect_by_mode=by_mode)).flows
-    assert [item.expect(mode).verdict.value for mode in ("nftables", "iptables-legacy", "iptables-nft")] == ["drop", "accept", "reject"]
+    assert [item.expect(mode).verdict.value for mode in ("nftables", "iptables-legacy", "iptables-nft")] == [
+        "drop",
+        "accept",
+        "reject",
+    ]
 
 
 def test_the_node_object():
@@ -311,13 +375,23 @@ def test_the_configuration():
         "nftables": {"masqueradeAll": True},
         "somethingElse": 1,
     }
-    assert (own["kind"], own["nodePortRange"], own["serviceCIDRs"]) == ("CompilerConfiguration", "30000-30100", ["10.96.0.0/12"])
-    prefixed, _ = configuration({"detectLocal": {"mode": "InterfaceNamePrefix", "cidrs": [], "interfaceNamePrefix": "pod"}})
-    assert (prefixed["detectLocalMode"], prefixed["detectLocal"]) == ("InterfaceNamePrefix", {"interfaceNamePrefix": "pod"})
+    assert (own["kind"], own["nodePortRange"], own["serviceCIDRs"]) == (
+        "CompilerConfiguration",
+        "30000-30100",
+        ["10.96.0.0/12"],
+    )
+    prefixed, _ = configuration(
+        {"detectLocal": {"mode": "InterfaceNamePrefix", "cidrs": [], "interfaceNamePrefix": "pod"}}
+    )
+    assert (prefixed["detectLocalMode"], prefixed["detectLocal"]) == (
+        "InterfaceNamePrefix",
+        {"interfaceNamePrefix": "pod"},
+    )
     assert "detectLocalMode" not in configuration({"detectLocal": {"mode": "None", "cidrs": []}})[0]
 
 
-# --- namespaces, packets, leftovers --------------------------------------------------------------------------------
+# --- namespaces, packets, leftovers
+# --------------------------------------------------------------------------------
 
 
 def test_no_namespace_is_left_even_after_a_failure(tmp_path: Path):
@@ -335,7 +409,9 @@ def test_no_namespace_is_left_even_after_a_failure(tmp_path: Path):
     assert not [name for name in names if (netns.RUN / name).exists()]
     with pytest.raises(RuntimeError), Topology(["192.0.2.10", "192.0.2.10"], [POD]):
         pass
-    assert not [path for path in netns.RUN.iterdir() if path.name.startswith(f"{netns.PREFIX}-{netns.os.getpid()}-")]
+    assert not [
+        path for path in netns.RUN.iterdir() if path.name.startswith(f"{netns.PREFIX}-{netns.os.getpid()}-")
+    ]
 
 
 def test_sweep_removes_what_dead_processes_left():
@@ -348,7 +424,9 @@ def test_sweep_removes_what_dead_processes_left():
         assert (netns.RUN / mine["node"]).exists()
 
 
-@pytest.mark.parametrize(("ip", "port", "text"), [("10.0.0.1", 80, "10.0.0.1:80"), ("fd00::1", 80, "[fd00:0::1]:80")])
+@pytest.mark.parametrize(
+    ("ip", "port", "text"), [("10.0.0.1", 80, "10.0.0.1:80"), ("fd00::1", 80, "[fd00:0::1]:80")]
+)
 def test_addresses(ip: str, port: int, text: str):
     assert split(text) == (ip, port)
 
@@ -359,7 +437,12 @@ def test_sctp_packets():
     assert (init.sport, init.dport, init.opens, sctp_answer(init)) == (4000, 80, True, None)
     reply = transport(132, "10.0.0.2", "10.0.0.1", sctp_reply(init, b"10.0.0.2:80 10.0.0.1\n"))
     assert isinstance(reply, Packet)
-    assert (reply.sport, reply.dport, reply.opens, sctp_answer(reply)) == (80, 4000, False, b"10.0.0.2:80 10.0.0.1\n")
+    assert (reply.sport, reply.dport, reply.opens, sctp_answer(reply)) == (
+        80,
+        4000,
+        False,
+        b"10.0.0.2:80 10.0.0.1\n",
+    )
     assert isinstance(sctp_sockets(), bool)
     assert parse(b"") is None
 
@@ -369,17 +452,27 @@ def test_leftovers_are_seen(tmp_path: Path, usable_mode: str):
     with Lab(case(tmp_path, flow("accept"))) as lab:
         node = lab.topology.node
         assert ours(node, usable_mode) == []
-        if one := {"nftables": "nft add table ip kcompile", "xdp": "tc qdisc add dev eth0 clsact"}.get(usable_mode):
+        if one := {"nftables": "nft add table ip kcompile", "xdp": "tc qdisc add dev eth0 clsact"}.get(
+            usable_mode
+        ):
             netns.run(node, one.split())
         elif usable_mode == "ipvs":
-            for made in (f"ipvsadm -A -t {VIP}:80", "ipset create KCOMPILE hash:ip", "ip link add kcompile type dummy"):
+            for made in (
+                f"ipvsadm -A -t {VIP}:80",
+                "ipset create KCOMPILE hash:ip",
+                "ip link add kcompile type dummy",
+            ):
                 netns.run(node, made.split())
             assert len(ours(node, usable_mode)) == 3
         else:
             flavour = usable_mode.removeprefix("iptables-")
             netns.run(node, [f"iptables-{flavour}-restore"], text="*nat\nCOMMIT\n")
             assert ours(node, usable_mode) == []
-            netns.run(node, [f"iptables-{flavour}-restore"], text="*nat\n:KCOMPILE-X - [0:0]\n-A PREROUTING -j KCOMPILE-X\nCOMMIT\n")
+            netns.run(
+                node,
+                [f"iptables-{flavour}-restore"],
+                text="*nat\n:KCOMPILE-X - [0:0]\n-A PREROUTING -j KCOMPILE-X\nCOMMIT\n",
+            )
         assert ours(node, usable_mode)
 
 
@@ -389,7 +482,9 @@ def test_processes_left_behind_are_found_and_ended(tmp_path: Path):
         assert kcompile.processes() == []
         with netns.enter(lab.topology.node):
             inside = subprocess.Popen(["sleep", "60"])
-        outside = subprocess.Popen(["sleep", "60"], env={"PATH": "/usr/bin:/bin", "KCOMPILE_RUN_DIR": str(tmp_path / "run")})
+        outside = subprocess.Popen(
+            ["sleep", "60"], env={"PATH": "/usr/bin:/bin", "KCOMPILE_RUN_DIR": str(tmp_path / "run")}
+        )
         try:
             assert kcompile.settle(0.1) == sorted([inside.pid, outside.pid])
         finally:

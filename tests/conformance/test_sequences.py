@@ -1,4 +1,6 @@
-"""Each sequence of applies, through the command line, with connections open between them: `pytest tests/conformance [--mode MODE]`."""
+"""Each sequence of applies, through the command line, with connections open between them: `pytest
+tests/conformance [--mode MODE]`.
+"""
 
 from pathlib import Path
 
@@ -13,4 +15,6 @@ pytestmark = pytest.mark.kernel
 def test_sequence(sequence_case: SequenceCase, usable_mode: str, tmp_path: Path):
     failures = run_sequence(sequence_case, usable_mode, tmp_path)
     name = sequence_case.case.name
-    assert not failures, f"{name} in mode {usable_mode}:\n" + "\n".join(f"- {failure}" for failure in failures)
+    assert not failures, f"{name} in mode {usable_mode}:\n" + "\n".join(
+        f"- {failure}" for failure in failures
+    )

@@ -16,7 +16,17 @@ from harness.nameserver import CLUSTER, serving
 
 
 def render(*options: str, manifests: Path = CLUSTER, code: int = 0) -> str:
-    command = [sys.executable, "-m", "kcompile", "dns", "render", "-f", str(manifests), "--state", str(manifests.parent / "none.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "kcompile",
+        "dns",
+        "render",
+        "-f",
+        str(manifests),
+        "--state",
+        str(manifests.parent / "none.json"),
+    ]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -72,7 +82,10 @@ def test_the_corefile_names_the_zone_files():
     [
         (["--cluster-domain", "a..b"], "--cluster-domain a..b: not a domain name"),
         (["--address", "ns1"], "--address ns1: not an IP address"),
-        (["--zone", "example.com"], "--zone example.com: the zones are cluster.local, in-addr.arpa, ip6.arpa"),
+        (
+            ["--zone", "example.com"],
+            "--zone example.com: the zones are cluster.local, in-addr.arpa, ip6.arpa",
+        ),
     ],
 )
 def test_bad_options(options: list[str], says: str):
@@ -114,7 +127,9 @@ def test_changes_are_followed_and_bad_ones_survived(tmp_path: Path):
         assert server.wait(timeout=5) == 0
         complaints = server.stderr.read().splitlines()
     assert len(complaints) == 2
-    assert all(line.startswith("kcompile: warning: still serving what was there before: ") for line in complaints)
+    assert all(
+        line.startswith("kcompile: warning: still serving what was there before: ") for line in complaints
+    )
 
 
 def test_a_directory_is_followed(tmp_path: Path):
@@ -141,6 +156,21 @@ def test_an_empty_directory(tmp_path: Path):
 
 
 def test_a_port_that_is_taken_is_one_line(port: int):
-    command = [sys.executable, "-m", "kcompile", "dns", "serve", "-f", str(CLUSTER), "--port", str(port), "--state", "/nonexistent/x"]
+    command = [
+        sys.executable,
+        "-m",
+        "kcompile",
+        "dns",
+        "serve",
+        "-f",
+        str(CLUSTER),
+        "--port",
+        str(port),
+        "--state",
+        "/nonexistent/x",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, f"kcompile: can't listen on 127.0.0.1 port {port}: Address already in use\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"kcompile: can't listen on 127.0.0.1 port {port}: Address already in use\n",
+    )

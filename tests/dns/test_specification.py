@@ -1,4 +1,6 @@
-"""Every kind of record of the Kubernetes DNS specification, asked for by dnspython and by dig, over UDP and TCP."""
+"""Every kind of record of the Kubernetes DNS specification, asked for by dnspython and by dig, over UDP and
+TCP.
+"""
 
 import subprocess
 
@@ -12,7 +14,8 @@ import pytest
 
 from harness.nameserver import serving
 
-# (section of the specification, name below the domain or absolute, type, what the answer section must hold: "type data")
+# (section of the specification, name below the domain or absolute, type, what the answer section must hold:
+# "type data")
 CASES = [
     ("2.2 schema version", "dns-version", "TXT", {'TXT "1.1.0"'}),
     ("2.3.1 address", "web.shop.svc", "A", {"A 10.96.0.80"}),
@@ -87,7 +90,9 @@ def by_dig(name: str, kind: str, port: int, tcp: bool, dig: str) -> tuple[str, s
         "+tries=1",
         "+norecurse",
     ]
-    text = subprocess.run([dig, "@127.0.0.1", "-p", str(port), *options, name, kind], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [dig, "@127.0.0.1", "-p", str(port), *options, name, kind], capture_output=True, text=True, check=True
+    ).stdout
     rcode = text.partition("status: ")[2].partition(",")[0]
     flags = text.partition("flags: ")[2].partition(";")[0].split()
     records = [line.split(maxsplit=4) for line in text.splitlines() if line and not line.startswith(";")]
@@ -104,14 +109,18 @@ def ask(request: pytest.FixtureRequest, port: int):
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
-@pytest.mark.parametrize(("what", "name", "kind", "expected"), CASES, ids=[f"{c[1] or 'apex'}-{c[2]}" for c in CASES])
+@pytest.mark.parametrize(
+    ("what", "name", "kind", "expected"), CASES, ids=[f"{c[1] or 'apex'}-{c[2]}" for c in CASES]
+)
 def test_records(ask, tcp: bool, what: str, name: str, kind: str, expected: set[str]):
     rcode, answers, _, authoritative = ask(absolute(name), kind, tcp)
     assert (rcode, authoritative) == ("NOERROR", True), what
     assert answers == {text.format(domain="cluster.local") for text in expected}, what
 
 
-@pytest.mark.parametrize(("what", "name", "kind", "rcode"), NEGATIVE, ids=[f"{c[1]}-{c[2]}" for c in NEGATIVE])
+@pytest.mark.parametrize(
+    ("what", "name", "kind", "rcode"), NEGATIVE, ids=[f"{c[1]}-{c[2]}" for c in NEGATIVE]
+)
 def test_what_is_not_there(ask, what: str, name: str, kind: str, rcode: str):
     assert ask(absolute(name), kind, False) == (rcode, set(), {"SOA"}, True), what
 
@@ -139,7 +148,10 @@ def test_several_questions_on_one_connection(port: int):
     import socket
 
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        queries = [dns.message.make_query(f"{name}.shop.svc.cluster.local.", "A") for name in ("web", "unnamed", "nothing")]
+        queries = [
+            dns.message.make_query(f"{name}.shop.svc.cluster.local.", "A")
+            for name in ("web", "unnamed", "nothing")
+        ]
         for query in queries:
             wire = query.to_wire()
             connection.sendall(len(wire).to_bytes(2) + wire)

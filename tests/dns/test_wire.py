@@ -35,7 +35,9 @@ def ask(query: dns.message.Message, tcp: bool = False) -> tuple[bytes, dns.messa
     return wire, reply
 
 
-@pytest.mark.parametrize(("edns", "limit"), [(None, 512), (512, 512), (900, 900), (4096, MAX_UDP), (100, 512)])
+@pytest.mark.parametrize(
+    ("edns", "limit"), [(None, 512), (512, 512), (900, 900), (4096, MAX_UDP), (100, 512)]
+)
 def test_too_long_for_udp_is_truncated(edns: int | None, limit: int):
     query = dns.message.make_query(BIG, "A", use_edns=edns is not None and 0, payload=edns or 0)
     wire, reply = ask(query)
@@ -69,7 +71,9 @@ def test_an_edns_version_to_come():
 
 def test_options_of_the_client_change_nothing():
     plain = dns.message.make_query("one." + BIG, "A", use_edns=0)
-    with_cookie = dns.message.make_query("one." + BIG, "A", use_edns=0, options=[dns.edns.GenericOption(10, b"12345678")])
+    with_cookie = dns.message.make_query(
+        "one." + BIG, "A", use_edns=0, options=[dns.edns.GenericOption(10, b"12345678")]
+    )
     assert ask(plain)[1].rcode() == ask(with_cookie)[1].rcode() == dns.rcode.NXDOMAIN
 
 
@@ -144,4 +148,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch):
     for number in range(120):
         server.answer(dns.message.make_query(f"n{number}.{DOMAIN}", "A").to_wire())
     assert len(server._kept) <= 50
-    assert dns.message.from_wire(server.answer(dns.message.make_query(BIG, "A").to_wire())).rcode() == dns.rcode.NOERROR
+    assert (
+        dns.message.from_wire(server.answer(dns.message.make_query(BIG, "A").to_wire())).rcode()
+        == dns.rcode.NOERROR
+    )

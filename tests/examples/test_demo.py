@@ -19,7 +19,10 @@ def services(*files: Path) -> dict[str, dict]:
 
 
 def test_the_second_file_differs_in_nothing_but_the_node_port():
-    open_, closed = services(SAMPLE / "tomcat-service.yaml"), services(SAMPLE / "clusterip" / "tomcat-service.yaml")
+    open_, closed = (
+        services(SAMPLE / "tomcat-service.yaml"),
+        services(SAMPLE / "clusterip" / "tomcat-service.yaml"),
+    )
     before, after = open_["tomcat-service"], closed["tomcat-service"]
     assert before["spec"].pop("type") == "NodePort"
     assert after["spec"].pop("type") == "ClusterIP"
@@ -31,7 +34,9 @@ def test_the_second_file_differs_in_nothing_but_the_node_port():
 @pytest.mark.parametrize("node", ["node-a", "node-b"])
 def test_the_sample_compiles(mode: str, node: str, tmp_path: Path):
     command = [sys.executable, "-m", "kcompile", "compile", "-f", str(SAMPLE), "--node", node, "--mode", mode]
-    done = subprocess.run([*command, "--state", str(tmp_path / "state.json")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--state", str(tmp_path / "state.json")], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     pods = [d["status"]["podIP"] for d in yaml.safe_load_all((SAMPLE / "pods.yaml").read_text())]
@@ -43,7 +48,11 @@ def test_the_sample_compiles(mode: str, node: str, tmp_path: Path):
 
 
 def played(*chosen: str, patience: int) -> str:
-    command = [sys.executable, str(SAMPLE / "demo.py"), *(word for mode in chosen for word in ("--mode", mode))]
+    command = [
+        sys.executable,
+        str(SAMPLE / "demo.py"),
+        *(word for mode in chosen for word in ("--mode", mode)),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -56,11 +65,25 @@ def check(text: str, mode: str) -> None:
     for node in ("192.0.2.10", "192.0.2.11"):
         for port in (30004, 30443):
             assert re.search(
-                rf"✓ nginx, HTTPS? +NodePort +client outside +{re.escape(node)}:{port}/ .* {re.escape(node)}$", story, re.MULTILINE
+                rf"✓ nginx, HTTPS? +NodePort +client outside +{re.escape(node)}:{port}/ .* {re.escape(node)}$",
+                story,
+                re.MULTILINE,
             )
         assert re.search(rf"✓ tomcat +NodePort +client outside +{re.escape(node)}:30005/myapp/ +\d\d ", story)
-        assert re.search(rf"✓ tomcat +NodePort +client outside +{re.escape(node)}:30005/myapp/ +1  refused$", story, re.MULTILINE)
-        assert len(re.findall(rf"✓ tomcat by nginx +NodePort +client outside +{re.escape(node)}:30004/myapp/ +\d\d ", story)) >= 2
+        assert re.search(
+            rf"✓ tomcat +NodePort +client outside +{re.escape(node)}:30005/myapp/ +1  refused$",
+            story,
+            re.MULTILINE,
+        )
+        assert (
+            len(
+                re.findall(
+                    rf"✓ tomcat by nginx +NodePort +client outside +{re.escape(node)}:30004/myapp/ +\d\d ",
+                    story,
+                )
+            )
+            >= 2
+        )
     assert len(re.findall(r"✓ tomcat +ClusterIP +nginx on node-[ab] ", story)) >= 4
     for line in (
         "deployment.apps/tomcat-deployment unchanged",

@@ -1,6 +1,8 @@
-"""The sessions in the documents (```console blocks) are what really happens: every command is run, its output compared.
+"""The sessions in the documents (```console blocks) are what really happens: every command is run, its output
+compared.
 
-UPDATE_DOCUMENTS=1 writes what was printed into the documents instead, but for outputs with a line of dots in them.
+UPDATE_DOCUMENTS=1 writes what was printed into the documents instead, but for outputs with a line of dots in
+them.
 """
 
 import os
@@ -32,7 +34,9 @@ def steps(block: str) -> list[tuple[str, list[str]]]:
 
 
 def agrees(said: list[str], printed: list[str]) -> bool:
-    """Whether `printed` is `said`, in which a line of dots stands for any number of lines, and seconds for any seconds."""
+    """Whether `printed` is `said`, in which a line of dots stands for any number of lines, and seconds for
+    any seconds.
+    """
     said, printed = ([SECONDS.sub("(0.00 s)", line) for line in lines] for lines in (said, printed))
     pattern = "".join(r"(?:.*\n)*?" if line.strip() == "..." else re.escape(line) + r"\n" for line in said)
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
@@ -47,7 +51,9 @@ def test_dots_stand_for_lines():
 
 
 class Session:
-    """A shell in a folder of its own, with the examples in it; the namespace `first` gets a name of its own too."""
+    """A shell in a folder of its own, with the examples in it; the namespace `first` gets a name of its own
+    too.
+    """
 
     def __init__(self, folder: Path, namespace: str) -> None:
         self.folder, self.namespace = folder, namespace
@@ -69,7 +75,9 @@ class Session:
             check=False,
         )
         if command.startswith("ip netns add"):
-            netns.sysctl(self.namespace, {"ipv4/ip_forward": 0})  # a new namespace may have this machine's value
+            netns.sysctl(
+                self.namespace, {"ipv4/ip_forward": 0}
+            )  # a new namespace may have this machine's value
         return done.stdout.replace(self.namespace, "first").splitlines()
 
 
@@ -91,7 +99,9 @@ def test_the_session_is_what_happens(document: str, tmp_path: Path):
             commands += 1
             if not agrees(said, printed):
                 written = UPDATE and not any(line.strip() == "..." for line in said)
-                assert written, "\n".join([f"{document} does not say what is printed by", f"$ {command}", *printed])
+                assert written, "\n".join(
+                    [f"{document} does not say what is printed by", f"$ {command}", *printed]
+                )
                 said = printed
             text += "".join(f"{line}\n" for line in (f"$ {command}", *said))
         return text

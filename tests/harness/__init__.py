@@ -13,6 +13,6 @@
     command    the kcompile command line on a lab's node, and what it leaves behind
     runner     a flow case from manifests to verdicts
 
-A socket stays in the namespace it was created in, so one process holds them all: `with netns.enter(name)` around the
-creation is enough. Everything here needs root and writes only inside namespaces that it made.
+A socket stays in the namespace it was created in, so one process holds them all: `with netns.enter(name)`
+around the creation is enough. Everything here needs root and writes only inside namespaces that it made.
 """

@@ -2,9 +2,10 @@
 
     python -m harness.changed [--beside main] [--list | --run PYTEST'S OPTIONS...]
 
-Changed is what differs from where this branch left `main`, committed or not, and what git doesn't know yet. A test file reaches a
-module that it imports, directly or not, or names as a command does (``python -m NAME``), and so does each conftest.py above it.
-What else there is reaches tests by rules of thumb (`_others`): rather one test more than one less.
+Changed is what differs from where this branch left `main`, committed or not, and what git doesn't know yet. A
+test file reaches a module that it imports, directly or not, or names as a command does (``python -m NAME``),
+and so does each conftest.py above it. What else there is reaches tests by rules of thumb (`_others`): rather
+one test more than one less.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def changed_files(beside: str, root: Path = ROOT) -> set[str]:
     """Paths, from `root`, of what is not as on the branch `beside` when this one left it."""
 
     def git(*arguments: str) -> list[str]:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.exit(f"error: git {arguments[0]}: {done.stderr.strip()}")
         return [name for name in done.stdout.split("\0") if name]
@@ -48,7 +51,9 @@ def _graph(root: Path) -> dict[str, set[str]]:
     for name, path in known.items():
         source = path.read_text()
         named = names_in(source, known)
-        used = imports(source, name, path.name == "__init__.py") | named | {f"{one}.__main__" for one in named}
+        used = (
+            imports(source, name, path.name == "__init__.py") | named | {f"{one}.__main__" for one in named}
+        )
         graph[name] = {one for one in _with_packages(used) if one in known}
     return graph
 
@@ -106,14 +111,22 @@ def chosen_for(changed: set[str], root: Path = ROOT) -> list[str]:
 
 
 def _others(name: str, reach: dict[str, set[str]], root: Path) -> set[str]:
-    """Tests for a file that is no module: those in or below its folder, those that name it, and for C those that compile it."""
+    """Tests for a file that is no module: those in or below its folder, those that name it, and for C those
+    that compile it.
+    """
     path = Path(name)
     near = [folder.as_posix() for folder in path.parents if folder.as_posix().startswith("tests/")][:1]
-    words = {path.name, path.parts[0]} if len(path.parts) > 1 and path.parts[0] not in ("tests", "compiler", "bench") else {path.name}
+    words = (
+        {path.name, path.parts[0]}
+        if len(path.parts) > 1 and path.parts[0] not in ("tests", "compiler", "bench")
+        else {path.name}
+    )
     chosen: set[str] = set()
     for test, files in reach.items():
         text = (root / test).read_text()
-        if any(test.startswith(f"{folder}/") for folder in near) or any(f'"{word}"' in text or f"/{word}" in text for word in words):
+        if any(test.startswith(f"{folder}/") for folder in near) or any(
+            f'"{word}"' in text or f"/{word}" in text for word in words
+        ):
             chosen.add(test)
         if path.parts[0] == "bpf" and modules(root)[_BPF_READER].relative_to(root).as_posix() in files:
             chosen.add(test)
@@ -133,7 +146,9 @@ def main() -> int:
     if not chosen:
         print(f"Nothing is changed beside {given.beside}.")
         return 0
-    return subprocess.run([sys.executable, "-m", "pytest", *options, *chosen], cwd=ROOT, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *chosen], cwd=ROOT, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""A lab (``kcompile lab``) for a test: brought up and used by the command line, asked over sockets, gone at the end."""
+"""A lab (``kcompile lab``) for a test: brought up and used by the command line, asked over sockets, gone at
+the end.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.name = f"t{os.getpid()}-{next(_count)}"
         self.run_directory = folder / "run"
-        self.environment = os.environ | {"KCOMPILE_RUN_DIR": str(self.run_directory), "KCOMPILE_LAB": self.name}
+        self.environment = os.environ | {
+            "KCOMPILE_RUN_DIR": str(self.run_directory),
+            "KCOMPILE_LAB": self.name,
+        }
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "kcompile", "lab", *words]
@@ -34,9 +39,16 @@ class Cluster:
     def run(self, *words: str, code: int = 0) -> str:
         """``kcompile lab WORDS``; what it printed, on both outputs."""
         done = subprocess.run(
-            self.command(*words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            self.command(*words),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
-        assert done.returncode == code, f"kcompile lab {' '.join(words)}: exit {done.returncode}\n{done.stdout}"
+        assert done.returncode == code, (
+            f"kcompile lab {' '.join(words)}: exit {done.returncode}\n{done.stdout}"
+        )
         return done.stdout
 
     def status(self) -> dict[str, Any]:
@@ -45,15 +57,34 @@ class Cluster:
     def pods(self, start: str = "") -> list[dict[str, Any]]:
         """The pods whose name starts so, each with its node's name."""
         nodes = self.status()["nodes"]
-        return [pod | {"node": node["name"]} for node in nodes for pod in node["pods"] if pod["name"].startswith(start)]
+        return [
+            pod | {"node": node["name"]}
+            for node in nodes
+            for pod in node["pods"]
+            if pod["name"].startswith(start)
+        ]
 
     def service(self, name: str) -> dict[str, Any]:
         return next(service for service in self.status()["services"] if service["name"] == name)
 
     def services_of(self, node: str) -> list[dict[str, Any]]:
         """``kcompile get services`` on a node, told nothing but its namespace."""
-        command = [sys.executable, "-m", "kcompile", "get", "services", "-o", "json", "--netns", self.space("node", node)]
-        return json.loads(subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        command = [
+            sys.executable,
+            "-m",
+            "kcompile",
+            "get",
+            "services",
+            "-o",
+            "json",
+            "--netns",
+            self.space("node", node),
+        ]
+        return json.loads(
+            subprocess.run(
+                command, env=self.environment, stdout=subprocess.PIPE, text=True, check=True
+            ).stdout
+        )
 
     def space(self, *role: str) -> str:
         return ".".join(("kclab", self.name, *role))
@@ -85,7 +116,11 @@ class Cluster:
         """Namespaces, processes, mounts and files of this lab that there are."""
         mark = self.space("")
         found = [path.name for path in NETNS_DIR.glob(f"{mark}*")]
-        found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line or str(self.run_directory) in line]
+        found += [
+            line
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if mark in line or str(self.run_directory) in line
+        ]
         found += [str(path) for path in self.run_directory.rglob("*")]
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):

@@ -20,7 +20,14 @@ from .flowcase import FlowCase, Node
 
 __all__ = ["Kcompile", "Result", "configuration", "node_object", "ours", "rules"]
 
-_OWN = {"detectLocal", "nodePortRange", "serviceCIDRs", "masqueradeAll", "masqueradeBit", "localhostNodePorts"}
+_OWN = {
+    "detectLocal",
+    "nodePortRange",
+    "serviceCIDRs",
+    "masqueradeAll",
+    "masqueradeBit",
+    "localhostNodePorts",
+}
 _DETECTOR = {"mode", "cidrs"}
 _LEGACY = ("iptables-legacy", "ipvs")
 _IPVS = {
@@ -33,7 +40,11 @@ _IPVS = {
 
 def node_object(node: Node) -> dict[str, Any]:
     """The v1 Node that a cluster would hold for `node`."""
-    labels = {"kubernetes.io/hostname": node.name, **({"topology.kubernetes.io/zone": node.zone} if node.zone else {}), **node.labels}
+    labels = {
+        "kubernetes.io/hostname": node.name,
+        **({"topology.kubernetes.io/zone": node.zone} if node.zone else {}),
+        **node.labels,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -44,8 +55,14 @@ def node_object(node: Node) -> dict[str, Any]:
 
 
 def configuration(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A case's `config` as the two documents that kcompile reads. Keys that aren't the cases' own are passed through."""
-    proxy: dict[str, Any] = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
+    """A case's `config` as the two documents that kcompile reads.
+
+    Keys that aren't the cases' own are passed through.
+    """
+    proxy: dict[str, Any] = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+    }
     proxy |= {key: value for key, value in config.items() if key not in _OWN}
     detector = config.get("detectLocal") or {}
     mode = detector.get("mode") or "None"
@@ -60,7 +77,10 @@ def configuration(config: Mapping[str, Any]) -> list[dict[str, Any]]:
             for section in ("iptables", "nftables"):
                 proxy[section] = {key: config[key], **(proxy.get(section) or {})}
     if "localhostNodePorts" in config:
-        proxy["iptables"] = {"localhostNodePorts": config["localhostNodePorts"], **(proxy.get("iptables") or {})}
+        proxy["iptables"] = {
+            "localhostNodePorts": config["localhostNodePorts"],
+            **(proxy.get("iptables") or {}),
+        }
     own: dict[str, Any] = {"apiVersion": "kcompile.dev/v1alpha1", "kind": "CompilerConfiguration"}
     own |= {key: config[key] for key in ("nodePortRange", "serviceCIDRs") if key in config}
     return [proxy, own]
@@ -75,7 +95,8 @@ class Result:
 
 
 class Kcompile:
-    """kcompile in mode `mode` on the node namespace `namespace`; its files, state and run directories are under `folder`.
+    """kcompile in mode `mode` on the node namespace `namespace`; its files, state and run directories are
+    under `folder`.
 
     `options` are apply's.
     """
@@ -98,14 +119,19 @@ class Kcompile:
         return ["-f", str(manifests), "--node", case.node.name, "--config", str(config)]
 
     def run(self, *arguments: str, timeout: float = 60.0) -> Result:
-        """Run one command. Its output goes through a file: a server left in the background may keep it open."""
+        """Run one command.
+
+        Its output goes through a file: a server left in the background may keep it open.
+        """
         log = self.folder / f"{arguments[0]}.log"
         code = prefork.run(arguments, self._environment, self.folder, log, timeout)
         return Result(code, log.read_text())
 
     def apply(self, case: FlowCase, *more: str) -> Result:
         """Apply the case's manifests. `more`: further options."""
-        return self.run("apply", "--mode", self._mode, *self.options, *more, *self.write(case), "--netns", self.namespace)
+        return self.run(
+            "apply", "--mode", self._mode, *self.options, *more, *self.write(case), "--netns", self.namespace
+        )
 
     def delete(self, every_mode: bool = False) -> Result:
         """Delete what is there of this mode, or of every mode."""
@@ -122,13 +148,17 @@ class Kcompile:
         return "xdp" if self.mode.startswith("xdp-") else self.mode
 
     def processes(self) -> list[int]:
-        """Live processes of this node's kcompile: those in its namespace, in its folder, or with its run directory for a variable."""
+        """Live processes of this node's kcompile: those in its namespace, in its folder, or with its run
+        directory for a variable.
+        """
         mark = f"KCOMPILE_RUN_DIR={self.folder / 'run'}".encode()
         found = set(netns.pids(self.namespace))
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if (entry / "cwd").readlink() == self.folder or mark in (entry / "environ").read_bytes().split(b"\0"):
+                    if (entry / "cwd").readlink() == self.folder or mark in (
+                        entry / "environ"
+                    ).read_bytes().split(b"\0"):
                         found.add(int(entry.name))
         return sorted(found - {os.getpid()})
 
@@ -162,20 +192,35 @@ def _legacy(namespace: str) -> str:
 
 
 def ours(namespace: str, mode: str) -> list[str]:
-    """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones. The lab itself makes none."""
+    """Rules, chains, sets and tables in a lab's node namespace that aren't empty built-in ones.
+
+    The lab itself makes none.
+    """
     if mode.startswith("xdp"):
         return programs(namespace)
     if mode in _LEGACY:
         lines = _legacy(namespace).splitlines()
-        left = [line for line in lines if line.startswith("-A ") or (line.startswith(":") and line.split()[1] == "-")]
+        left = [
+            line
+            for line in lines
+            if line.startswith("-A ") or (line.startswith(":") and line.split()[1] == "-")
+        ]
         if mode == "ipvs":
             for what, command in _IPVS.items():
                 left += [f"{what}: {line}" for line in netns.run(namespace, command).stdout.splitlines()]
         return left
     left = []
-    for item in json.loads(netns.run(namespace, ["nft", "-j", "list", "ruleset"]).stdout or '{"nftables": []}')["nftables"]:
+    for item in json.loads(
+        netns.run(namespace, ["nft", "-j", "list", "ruleset"]).stdout or '{"nftables": []}'
+    )["nftables"]:
         ((kind, value),) = item.items()
-        built_in = kind == "metainfo" or (kind == "table" and value["name"] != "kcompile") or (kind == "chain" and "hook" in value)
+        built_in = (
+            kind == "metainfo"
+            or (kind == "table" and value["name"] != "kcompile")
+            or (kind == "chain" and "hook" in value)
+        )
         if not built_in or value.get("table") == "kcompile":
-            left.append(f"{kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}")
+            left.append(
+                f"{kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}"
+            )
     return left

@@ -1,4 +1,6 @@
-"""The `kcompile` script on a namespace, as an administrator calls it: from any folder, with any environment, entered in any way."""
+"""The `kcompile` script on a namespace, as an administrator calls it: from any folder, with any environment,
+entered in any way.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ SCRIPT = str(Path(sys.executable).with_name("kcompile"))
 def services(count: int, **spec: Any) -> list[dict[str, Any]]:
     """Services with an endpoint each, and the Node that they are compiled for; `spec` is added to each."""
     status = {"addresses": [{"type": "InternalIP", "address": "192.0.2.10"}]}
-    items: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}, "status": status}]
+    items: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}, "status": status}
+    ]
     for number in range(count):
         name = f"svc-{number}"
         items += [
@@ -33,7 +37,11 @@ def services(count: int, **spec: Any) -> list[dict[str, Any]]:
             {
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
-                "metadata": {"name": f"{name}-1", "namespace": "demo", "labels": {"kubernetes.io/service-name": name}},
+                "metadata": {
+                    "name": f"{name}-1",
+                    "namespace": "demo",
+                    "labels": {"kubernetes.io/service-name": name},
+                },
                 "addressType": "IPv4",
                 "endpoints": [{"addresses": ["10.244.0.21"], "nodeName": "node-a"}],
                 "ports": [{"name": "p", "port": 8080}],
@@ -49,7 +57,9 @@ class Console:
         self.namespace, self.folder = namespace, folder
         self.run_folder = folder / "run"
         own = {"KCOMPILE_RUN_DIR": str(self.run_folder), "KCOMPILE_STATE_DIR": str(folder / "state")}
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | own
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+        } | own
         self.cwd = folder
 
     @property
@@ -71,7 +81,10 @@ class Console:
         env: Mapping[str, str | None] | None = None,
         before: Callable[[], None] | None = None,
     ) -> str:
-        """``kcompile WORDS``, into the namespace with --netns or by the words `into`; both outputs. `env`: None removes a variable."""
+        """``kcompile WORDS``, into the namespace with --netns or by the words `into`; both outputs.
+
+        `env`: None removes a variable.
+        """
         changed = self.environment | dict(env or {})
         environment = {name: value for name, value in changed.items() if value is not None}
         place = () if into is not None else ("--netns", self.namespace)

@@ -64,18 +64,24 @@ class Servers:
 
 
 class Conversation:
-    """One TCP connection, or one UDP flow (the same socket all along), from `src` to `dst`. `loop` serves the servers meanwhile.
+    """One TCP connection, or one UDP flow (the same socket all along), from `src` to `dst`.
+
+    `loop` serves the servers meanwhile.
 
     Its methods say what became of it: ``ip:port`` of who answered, or ``silence``, or the error in words.
     """
 
-    def __init__(self, loop: Loop, namespace: str, src: str, dst: str, dport: int, proto: str, sport: int) -> None:
+    def __init__(
+        self, loop: Loop, namespace: str, src: str, dst: str, dport: int, proto: str, sport: int
+    ) -> None:
         self._loop, self.datagrams, self._to = loop, proto == "UDP", (dst, dport)
         self._said = b""
         self._trouble = 0
         self._over = False
         with netns.enter(namespace):
-            self._socket = socket.socket(family(src), socket.SOCK_DGRAM if self.datagrams else socket.SOCK_STREAM)
+            self._socket = socket.socket(
+                family(src), socket.SOCK_DGRAM if self.datagrams else socket.SOCK_STREAM
+            )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if not self.datagrams:  # closed by a reset: no TIME_WAIT
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,6 @@
-"""A node that somebody changes behind kcompile's back: the command line on one namespace, and two dual-stack Services."""
+"""A node that somebody changes behind kcompile's back: the command line on one namespace, and two dual-stack
+Services.
+"""
 
 from __future__ import annotations
 
@@ -90,5 +92,7 @@ def services() -> list[dict[str, Any]]:
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}, "status": status}
     ports = [{"name": "p", "port": 80, "nodePort": 30080}]
     sticky = {"clientIP": {"timeoutSeconds": 600}}
-    first = service("one", 1, type="NodePort", ports=ports, sessionAffinity="ClientIP", sessionAffinityConfig=sticky)
+    first = service(
+        "one", 1, type="NodePort", ports=ports, sessionAffinity="ClientIP", sessionAffinityConfig=sticky
+    )
     return [node, *first, *service("two", 2)]

@@ -1,4 +1,6 @@
-"""What mode xdp needs of a machine besides namespaces: a bpffs and a cgroup of the test's own, and a cache of compiled programs."""
+"""What mode xdp needs of a machine besides namespaces: a bpffs and a cgroup of the test's own, and a cache of
+compiled programs.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,17 @@ from kcompile.targets.xdp.layout import SCHEMA
 
 from . import netns
 
-__all__ = ["RUN", "bpffs", "cgroup", "leftovers", "objects", "programs", "remove_cgroup", "room", "surroundings"]
+__all__ = [
+    "RUN",
+    "bpffs",
+    "cgroup",
+    "leftovers",
+    "objects",
+    "programs",
+    "remove_cgroup",
+    "room",
+    "surroundings",
+]
 
 RUN = "KCOMPILE_TESTS_RUN"
 """The variable that names the folder of this run, which plugins/parallel.py makes."""
@@ -31,7 +43,9 @@ _TCX = {"tcx/ingress": 46, "tcx/egress": 47}
 
 @functools.cache
 def objects() -> Path:
-    """Compiled programs, named by the hash of their source, shared by all tests of a run: its workers have one folder."""
+    """Compiled programs, named by the hash of their source, shared by all tests of a run: its workers have
+    one folder.
+    """
     if run := os.environ.get(RUN):
         folder = Path(run) / "objects"
         folder.mkdir(exist_ok=True)
@@ -73,14 +87,19 @@ def bpffs(folder: Path) -> Iterator[Path]:
 def cgroup() -> Iterator[Path]:
     """A cgroup of its own that this process is in, so that hooks there see its sockets and nobody else's."""
     root = cgroup_root()
-    home = root / next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))[3:].lstrip("/")
+    home = root / next(
+        line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")
+    )[3:].lstrip("/")
     own = root / f"kctest-{os.getpid()}-{os.urandom(3).hex()}"
     own.mkdir()
     try:
         (own / "cgroup.procs").write_text(str(os.getpid()))
         yield own
     finally:
-        for pid in {str(os.getpid()), *(own / "cgroup.procs").read_text().split()}:  # what runs commands for tests stays alive (prefork.py)
+        for pid in {
+            str(os.getpid()),
+            *(own / "cgroup.procs").read_text().split(),
+        }:  # what runs commands for tests stays alive (prefork.py)
             with contextlib.suppress(ProcessLookupError):
                 (home / "cgroup.procs").write_text(pid)
         remove_cgroup(own)
@@ -88,7 +107,9 @@ def cgroup() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def surroundings() -> Iterator[None]:
-    """For commands of mode xdp that say no more than that: a bpffs, a cgroup with nobody in it, a cache, by the environment."""
+    """For commands of mode xdp that say no more than that: a bpffs, a cgroup with nobody in it, a cache, by
+    the environment.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kctest-")))
         place, own = folder / "bpf", cgroup_root() / f"kctest-{os.getpid()}"
@@ -98,7 +119,11 @@ def surroundings() -> Iterator[None]:
         own.mkdir()
         stack.callback(remove_cgroup, own)
         before = dict(os.environ)
-        os.environ |= {"KCOMPILE_BPF_DIR": str(place), "KCOMPILE_CGROUP": str(own), "KCOMPILE_CACHE_DIR": str(objects())}
+        os.environ |= {
+            "KCOMPILE_BPF_DIR": str(place),
+            "KCOMPILE_CGROUP": str(own),
+            "KCOMPILE_CACHE_DIR": str(objects()),
+        }
         try:
             yield
         finally:
@@ -133,10 +158,16 @@ def programs(namespace: str) -> list[str]:
                 found += [f"{name}: {hook}: program {number}" for number in library.query(index, kind)]
     for link in json.loads(netns.run(namespace, ["ip", "-json", "-details", "link"]).stdout):
         found += [f"{link['ifname']}: xdp"] if "xdp" in link else []
-    found += [f"{q['dev']}: clsact" for q in json.loads(netns.run(namespace, ["tc", "-json", "qdisc"]).stdout) if q["kind"] == "clsact"]
+    found += [
+        f"{q['dev']}: clsact"
+        for q in json.loads(netns.run(namespace, ["tc", "-json", "qdisc"]).stdout)
+        if q["kind"] == "clsact"
+    ]
     return found
 
 
 def leftovers(mode: str, folder: Path) -> list[str]:
     """What is still pinned."""
-    return [f"pin {path}" for path in pins.pins(folder / "bpf" / f"v{SCHEMA}")] if mode.startswith("xdp") else []
+    return (
+        [f"pin {path}" for path in pins.pins(folder / "bpf" / f"v{SCHEMA}")] if mode.startswith("xdp") else []
+    )

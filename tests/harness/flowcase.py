@@ -3,14 +3,17 @@
     name, summary     what is tested
     node              name, ips, podCIDRs; zone and labels where the node has them
     config            detectLocal {mode, cidrs, interfaceNamePrefix, bridgeInterface}, nodePortRange, serviceCIDRs,
-                      nodePortAddresses, masqueradeAll, masqueradeBit, localhostNodePorts; any other KubeProxyConfiguration field
+                      nodePortAddresses, masqueradeAll, masqueradeBit, localhostNodePorts; any other
+                      KubeProxyConfiguration field
     manifests         Kubernetes objects
     flows             each: src, dst, dport, proto (TCP), sport, iif, http {path, status}, repeat, sticky, why, and
       expect          verdict dnat (backends, masq, sticky) | reject | drop | accept; repeat
-      expect_by_mode  the same by mode: a mode's name, or `iptables` for both of its flavours; it replaces `expect`
+      expect_by_mode  the same by mode: a mode's name, or `iptables` for both of its flavours; it replaces
+      `expect`
 
-src, dst, dport and proto may be lists: one flow for each combination. `sticky: true` wants all connections of the flow on one
-backend; flows with the same name there (`sticky: shop`) want the same one. A key that isn't listed is an error.
+src, dst, dport and proto may be lists: one flow for each combination. `sticky: true` wants all connections of
+the flow on one backend; flows with the same name there (`sticky: shop`) want the same one. A key that isn't
+listed is an error.
 """
 
 from __future__ import annotations
@@ -32,7 +35,22 @@ __all__ = ["CaseError", "Expect", "Flow", "FlowCase", "Node", "Verdict", "load"]
 _INFORMATION = frozenset({"description", "id", "note", "notes", "refs", "summary", "tags"})
 
 _FLOW = frozenset(
-    ["src", "dst", "dport", "proto", "protocol", "sport", "iif", "http", "repeat", "sticky", "expect", "expect_by_mode", "why", "name"]
+    [
+        "src",
+        "dst",
+        "dport",
+        "proto",
+        "protocol",
+        "sport",
+        "iif",
+        "http",
+        "repeat",
+        "sticky",
+        "expect",
+        "expect_by_mode",
+        "why",
+        "name",
+    ]
 )
 
 
@@ -62,7 +80,10 @@ class Expect:
 
 @dataclass(frozen=True)
 class Flow:
-    """Connections from `src` to `dst`:`dport`. `status`: the HTTP status that GET `path` must give (0: no HTTP)."""
+    """Connections from `src` to `dst`:`dport`.
+
+    `status`: the HTTP status that GET `path` must give (0: no HTTP).
+    """
 
     src: str
     dst: str
@@ -77,7 +98,12 @@ class Flow:
 
     def expect(self, mode: str) -> Expect:
         """What kernel mode `mode` must do. ipvs and xdp follow nftables where kube-proxy's modes differ."""
-        for name in (mode, mode.partition("-")[0], *(("nftables",) if mode.partition("-")[0] in ("ipvs", "xdp") else ()), ""):
+        for name in (
+            mode,
+            mode.partition("-")[0],
+            *(("nftables",) if mode.partition("-")[0] in ("ipvs", "xdp") else ()),
+            "",
+        ):
             if name in self.expects:
                 return self.expects[name]
         raise CaseError(f"flow {self}: no expectation for mode {mode}")
@@ -98,7 +124,9 @@ class Node:
 
     def has_pod(self, ip: str) -> bool:
         """Whether `ip` is in one of the node's pod CIDRs."""
-        return any(ipaddress.ip_address(ip) in ipaddress.ip_network(cidr, strict=False) for cidr in self.pod_cidrs)
+        return any(
+            ipaddress.ip_address(ip) in ipaddress.ip_network(cidr, strict=False) for cidr in self.pod_cidrs
+        )
 
 
 @dataclass(frozen=True)
@@ -118,15 +146,25 @@ class FlowCase:
                 groups = [(item.get("endpoints") or [], item.get("ports") or [])]
             elif item.get("kind") == "Endpoints":
                 groups = [
-                    ([*(subset.get("addresses") or []), *(subset.get("notReadyAddresses") or [])], subset.get("ports") or [])
+                    (
+                        [*(subset.get("addresses") or []), *(subset.get("notReadyAddresses") or [])],
+                        subset.get("ports") or [],
+                    )
                     for subset in item.get("subsets") or []
                 ]
             else:
                 continue
-            for endpoint, port in itertools.chain.from_iterable(itertools.product(*group) for group in groups):
+            for endpoint, port in itertools.chain.from_iterable(
+                itertools.product(*group) for group in groups
+            ):
                 for ip in endpoint.get("addresses") or [endpoint.get("ip")]:
                     if port.get("port") and _is_ip(ip):
-                        yield canonical(ip), int(port["port"]), port.get("protocol") or "TCP", endpoint.get("nodeName") or ""
+                        yield (
+                            canonical(ip),
+                            int(port["port"]),
+                            port.get("protocol") or "TCP",
+                            endpoint.get("nodeName") or "",
+                        )
 
 
 def load(path: Path) -> FlowCase:
@@ -138,12 +176,18 @@ def load(path: Path) -> FlowCase:
     _known(data, {"name", "node", "config", "manifests", "flows"} | _INFORMATION, where)
     node = data.get("node") or {}
     _known(node, {"name", "ips", "zone", "podCIDRs", "labels"}, f"{where}: node")
-    flows = [flow for index, item in enumerate(data.get("flows") or [], 1) for flow in _flows(item, f"{where}: flow {index}")]
+    flows = [
+        flow
+        for index, item in enumerate(data.get("flows") or [], 1)
+        for flow in _flows(item, f"{where}: flow {index}")
+    ]
     if not flows:
         raise CaseError(f"{where}: no flows")
     manifests: list[Mapping[str, Any]] = []
     for item in data.get("manifests") or []:
-        manifests += item["items"] if str(item.get("kind", "")).endswith("List") and "items" in item else [item]
+        manifests += (
+            item["items"] if str(item.get("kind", "")).endswith("List") and "items" in item else [item]
+        )
     return FlowCase(
         name=str(data.get("name") or where),
         node=Node(
@@ -187,7 +231,9 @@ def _flows(item: Mapping[str, Any], where: str) -> Iterator[Flow]:
     if not expects:
         raise CaseError(f"{where}: no expectation")
     proto = item.get("proto", item.get("protocol")) or "TCP"
-    for src, dst, dport, name in itertools.product(*map(_list, (item.get("src"), item.get("dst"), item.get("dport"), proto))):
+    for src, dst, dport, name in itertools.product(
+        *map(_list, (item.get("src"), item.get("dst"), item.get("dport"), proto))
+    ):
         try:
             flow = Flow(
                 src=canonical(str(src)),
@@ -221,7 +267,10 @@ def _expect(value: Any, flow: Mapping[str, Any], where: str) -> Expect:
         raise CaseError(f"{where}: {error}") from error
     if (verdict is Verdict.DNAT) != bool(backends):
         raise CaseError(f"{where}: backends belong to dnat, and dnat needs some")
-    sticky, repeat = value.get("sticky", flow.get("sticky")) or False, value.get("repeat", flow.get("repeat")) or 0
+    sticky, repeat = (
+        value.get("sticky", flow.get("sticky")) or False,
+        value.get("repeat", flow.get("repeat")) or 0,
+    )
     return Expect(verdict, backends, value.get("masq"), sticky, int(repeat))
 
 

@@ -1,4 +1,6 @@
-"""Who imports whom: the syntax trees of this project's modules, for the layers' test and for ``make test-changed``."""
+"""Who imports whom: the syntax trees of this project's modules, for the layers' test and for ``make
+test-changed``.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def module_name(path: Path, source: Path) -> str:
 
 
 def imports(source: str, module: str, is_package: bool, top_level_only: bool = False) -> set[str]:
-    """Every dotted name that `source` imports, relative ones resolved. `from a import b` gives both `a` and `a.b`."""
+    """Every dotted name that `source` imports, relative ones resolved.
+
+    `from a import b` gives both `a` and `a.b`.
+    """
     package = module.split(".") if is_package else module.split(".")[:-1]
     found: set[str] = set()
     pending: list[ast.AST] = [ast.parse(source)]
@@ -37,7 +42,11 @@ def imports(source: str, module: str, is_package: bool, top_level_only: bool = F
             found.add(origin)
             found.update(f"{origin}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in _DYNAMIC:
-            found.update(arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+            found.update(
+                arg.value
+                for arg in node.args[:1]
+                if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+            )
         if top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
         if top_level_only and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -49,7 +58,11 @@ def imports(source: str, module: str, is_package: bool, top_level_only: bool = F
 
 def names_in(source: str, known: Iterable[str]) -> set[str]:
     """Which of the modules `known` stand in `source` as a string, as in a command ``python -m NAME``."""
-    strings = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    strings = {
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     return strings & set(known)
 
 

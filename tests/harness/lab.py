@@ -19,8 +19,9 @@ __all__ = ["Lab"]
 class Lab(contextlib.ExitStack):
     """Everything that the flows of `case` need, a context manager.
 
-    Every endpoint has a listener, and so has every flow's destination where it would land untouched: a pod, the node, or the world
-    behind its uplink. So whatever the rules do with a packet, somebody answers, unless it is dropped or rejected.
+    Every endpoint has a listener, and so has every flow's destination where it would land untouched: a pod,
+    the node, or the world behind its uplink. So whatever the rules do with a packet, somebody answers, unless
+    it is dropped or rejected.
     """
 
     def __init__(self, case: FlowCase) -> None:
@@ -52,7 +53,9 @@ class Lab(contextlib.ExitStack):
     def probe(self, flow: Flow, timeout: float = 3.0) -> Outcome:
         """One connection of `flow`."""
         source = self.topology.home(flow.src)
-        return self._probe(source, flow.src, flow.dst, flow.dport, flow.proto, sport=flow.sport, timeout=timeout)
+        return self._probe(
+            source, flow.src, flow.dst, flow.dport, flow.proto, sport=flow.sport, timeout=timeout
+        )
 
     @property
     def backends(self) -> int:
@@ -60,7 +63,9 @@ class Lab(contextlib.ExitStack):
         return len({(ip, port) for ip, port, _, _ in self.case.endpoints()})
 
     def _place(self) -> dict[str, str]:
-        """Where each address of the case lives: ``pod``, ``node`` or ``world``; an endpoint's node name wins over its address."""
+        """Where each address of the case lives: ``pod``, ``node`` or ``world``; an endpoint's node name wins
+        over its address.
+        """
         node, homes = self.case.node, dict[str, str]()
 
         def put(ip: str, home: str = "") -> None:
@@ -88,7 +93,10 @@ class Lab(contextlib.ExitStack):
         self.taps.open(topology.node, "the node", "lo", arrivals=False)
         wanted = {(ip, port, proto) for ip, port, proto, _ in self.case.endpoints()}
         wanted |= {
-            (*split(backend), flow.proto) for flow in self.case.flows for expect in flow.expects.values() for backend in expect.backends
+            (*split(backend), flow.proto)
+            for flow in self.case.flows
+            for expect in flow.expects.values()
+            for backend in expect.backends
         }
         served = {(flow.dst, flow.dport, flow.proto) for flow in self.case.flows if flow.status}
         wanted |= {(flow.dst, flow.dport, flow.proto) for flow in self.case.flows} - served

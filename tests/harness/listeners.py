@@ -1,4 +1,6 @@
-"""Servers that answer each connection with ``LISTENER PEER``: their own ip:port and the peer's address as they saw it."""
+"""Servers that answer each connection with ``LISTENER PEER``: their own ip:port and the peer's address as
+they saw it.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ class Listeners:
     def _answer_sctp(self, namespace: str, sock: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             data, ancillary, _, peer = sock.recvmsg(2048, 64)
-            packet = _with_destination(data, ancillary, peer[0]) if sock.family == socket.AF_INET6 else parse(data)
+            packet = (
+                _with_destination(data, ancillary, peer[0]) if sock.family == socket.AF_INET6 else parse(data)
+            )
             if not isinstance(packet, Packet) or not packet.opens:
                 return
             if (namespace, packet.dst, packet.dport, "SCTP") in self._open:
@@ -113,5 +117,7 @@ def _answer(name: str, peer: str) -> bytes:
 def _with_destination(data: bytes, ancillary: list[tuple[int, int, bytes]], peer: str) -> Packet | None:
     for level, kind, value in ancillary:
         if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
-            return transport(SCTP, peer, socket.inet_ntop(socket.AF_INET6, struct.unpack("16sI", value)[0]), data)
+            return transport(
+                SCTP, peer, socket.inet_ntop(socket.AF_INET6, struct.unpack("16sI", value)[0]), data
+            )
     return None

@@ -13,7 +13,10 @@ __all__ = ["Loop"]
 
 
 class Loop:
-    """Calls a socket's callback when it can be read (or has an error). Owns the sockets: `close` closes them all."""
+    """Calls a socket's callback when it can be read (or has an error).
+
+    Owns the sockets: `close` closes them all.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()

@@ -1,6 +1,8 @@
-"""Which modes this machine can test: asked of its kernel by loading rules into a throw-away namespace, never of its version.
+"""Which modes this machine can test: asked of its kernel by loading rules into a throw-away namespace, never
+of its version.
 
-Tests of mode ipvs run in a machine of their own where this kernel has no IPVS (plugins/machines.py); then `missing` is asked in there.
+Tests of mode ipvs run in a machine of their own where this kernel has no IPVS (plugins/machines.py); then
+`missing` is asked in there.
 """
 
 from __future__ import annotations

@@ -23,9 +23,23 @@ def free_port() -> int:
 def serving(*options: str, manifests: Path = CLUSTER) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """``kcompile dns serve`` with `options`; its port and process."""
     port = free_port()
-    command = [sys.executable, "-m", "kcompile", "dns", "serve", "-f", str(manifests), "--state", str(manifests.parent / "none.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "kcompile",
+        "dns",
+        "serve",
+        "-f",
+        str(manifests),
+        "--state",
+        str(manifests.parent / "none.json"),
+    ]
     server = subprocess.Popen(
-        [*command, "--port", str(port), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        [*command, "--port", str(port), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
     )
     with server:
         try:

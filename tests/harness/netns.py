@@ -1,6 +1,7 @@
 """Network namespaces by name (the ones `ip netns` knows).
 
-Names carry this process's id, so parallel runs don't collide and `sweep` can tell what a killed run left behind.
+Names carry this process's id, so parallel runs don't collide and `sweep` can tell what a killed run left
+behind.
 """
 
 from __future__ import annotations
@@ -50,25 +51,39 @@ def enter(name: str) -> Iterator[None]:
         os.close(home)
 
 
-def run(name: str, args: Sequence[str], *, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command in namespace `name`, `text` on its stdin; what it printed is in the result and in the error."""
+def run(
+    name: str, args: Sequence[str], *, text: str | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in namespace `name`, `text` on its stdin; what it printed is in the result and in the
+    error.
+    """
     with enter(name):
         done = subprocess.run(args, input=text, text=True, capture_output=True, check=False)
     if check and done.returncode:
-        raise RuntimeError(f"{' '.join(args)} in {name}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        raise RuntimeError(
+            f"{' '.join(args)} in {name}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return done
 
 
 def batch(lines: Iterable[str], name: str = "", *options: str) -> None:
-    """Run `ip` commands in one process (in namespace `name`): 20-120 us each instead of 1-2 ms. With ``-force`` it goes on after errors."""
+    """Run `ip` commands in one process (in namespace `name`): 20-120 us each instead of 1-2 ms.
+
+    With ``-force`` it goes on after errors.
+    """
     args = ["ip", *(["-n", name] if name else []), *options, "-batch", "-"]
-    done = subprocess.run(args, input="".join(f"{line}\n" for line in lines), text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        args, input="".join(f"{line}\n" for line in lines), text=True, capture_output=True, check=False
+    )
     if done.returncode and "-force" not in options:
         raise RuntimeError(f"{' '.join(args)}: {done.stderr.strip()}")
 
 
 def sysctl(name: str, values: Mapping[str, int]) -> None:
-    """Write sysctls of namespace `name`: paths below net/, ``*`` for every interface. A path that isn't there is skipped."""
+    """Write sysctls of namespace `name`: paths below net/, ``*`` for every interface.
+
+    A path that isn't there is skipped.
+    """
     root = Path("/proc/sys/net")
     with enter(name):
         for pattern, value in values.items():
@@ -79,7 +94,10 @@ def sysctl(name: str, values: Mapping[str, int]) -> None:
 
 @contextlib.contextmanager
 def group(roles: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Make one namespace a role, loopback up; yields role -> name. All are removed at the end, whatever happened."""
+    """Make one namespace a role, loopback up; yields role -> name.
+
+    All are removed at the end, whatever happened.
+    """
     prefix = f"{PREFIX}-{os.getpid()}-{_token}-{next(_count)}-"
     names = {role: prefix + role for role in roles}
     try:

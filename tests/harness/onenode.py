@@ -19,7 +19,12 @@ KCOMPILE = (sys.executable, "-m", "kcompile")
 
 def service(name: str, ip: str | None) -> dict:
     spec = {"ports": [{"name": "p", "port": 80}], **({"clusterIP": ip} if ip else {})}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "demo"}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "demo"},
+        "spec": spec,
+    }
 
 
 def services(count: int) -> list[dict]:
@@ -37,14 +42,26 @@ class Node:
         self.name, self.folder = name, folder
         self.lock = netns.run_directory(folder / "run", name)
         self.options = ["--netns", name, "--node", "node-a"]
-        self.env = os.environ | {"KCOMPILE_RUN_DIR": str(folder / "run"), "KCOMPILE_STATE_DIR": str(folder / "state")}
+        self.env = os.environ | {
+            "KCOMPILE_RUN_DIR": str(folder / "run"),
+            "KCOMPILE_STATE_DIR": str(folder / "state"),
+        }
 
     def command(self, verb: str, *arguments: str) -> list[str]:
         return [*KCOMPILE, verb, *arguments, *self.options]
 
     def run(self, verb: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         command = self.command(verb, *arguments)
-        return subprocess.run(command, input=given, env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command,
+            input=given,
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def apply(self, *objects: dict, extra: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         done = self.run("apply", "-f", "-", *extra, given=text(*objects))
@@ -54,7 +71,9 @@ class Node:
     def start(self, verb: str, *arguments: str) -> subprocess.Popen[str]:
         """The command with its stdin open, as behind a pipe whose other side takes its time."""
         command, pipe = self.command(verb, *arguments), subprocess.PIPE
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=self.env, cwd=self.folder, text=True)
+        return subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, env=self.env, cwd=self.folder, text=True
+        )
 
     def shell(self, script: str) -> subprocess.CompletedProcess[str]:
         """A script of bash in which `kcompile` is ours, with the options for this node last."""

@@ -1,7 +1,8 @@
 """The few packet formats that the harness reads and writes itself: IP headers, ICMP errors, SCTP.
 
-SCTP is spoken over raw sockets where the kernel has no SCTP sockets: an INIT out, an INIT ACK back whose state cookie
-carries the listener's answer. Connection tracking and NAT treat that as any association's first half (RFC 9260).
+SCTP is spoken over raw sockets where the kernel has no SCTP sockets: an INIT out, an INIT ACK back whose
+state cookie carries the listener's answer. Connection tracking and NAT treat that as any association's first
+half (RFC 9260).
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ import secrets
 import struct
 from dataclasses import dataclass
 
-__all__ = ["PROTOCOLS", "IcmpError", "Packet", "canonical", "join", "parse", "sctp_answer", "sctp_init", "sctp_reply", "split", "transport"]
+__all__ = [
+    "PROTOCOLS",
+    "IcmpError",
+    "Packet",
+    "canonical",
+    "join",
+    "parse",
+    "sctp_answer",
+    "sctp_init",
+    "sctp_reply",
+    "split",
+    "transport",
+]
 
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
@@ -39,7 +52,10 @@ def split(text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Packet:
-    """A TCP, UDP or SCTP packet. `opens`: it begins a connection (SYN, INIT; any datagram). `payload`: what follows the ports."""
+    """A TCP, UDP or SCTP packet.
+
+    `opens`: it begins a connection (SYN, INIT; any datagram). `payload`: what follows the ports.
+    """
 
     proto: str
     src: str
@@ -82,7 +98,9 @@ def transport(proto: int, src: str, dst: str, data: bytes) -> Packet | None:
 
 
 def parse(data: bytes) -> Packet | IcmpError | None:
-    """What an IP packet is, or None where it doesn't matter here (other protocols, echo, neighbour discovery, fragments)."""
+    """What an IP packet is, or None where it doesn't matter here (other protocols, echo, neighbour discovery,
+    fragments).
+    """
     if len(data) < 20:
         return None
     if data[0] >> 4 == 4:
@@ -140,8 +158,12 @@ def sctp_init(sport: int, dport: int) -> bytes:
 
 def sctp_reply(init: Packet, answer: bytes) -> bytes:
     """The INIT ACK to `init`, `answer` in its state cookie."""
-    tag = struct.unpack_from("!I", init.payload, 8)[0]  # payload begins at the checksum: 4, then the chunk header: 4
-    return _chunk(init.dport, init.sport, tag, _INIT_ACK, struct.pack("!HH", _COOKIE, 4 + len(answer)) + answer)
+    tag = struct.unpack_from("!I", init.payload, 8)[
+        0
+    ]  # payload begins at the checksum: 4, then the chunk header: 4
+    return _chunk(
+        init.dport, init.sport, tag, _INIT_ACK, struct.pack("!HH", _COOKIE, 4 + len(answer)) + answer
+    )
 
 
 def sctp_answer(packet: Packet) -> bytes | None:

@@ -1,8 +1,9 @@
-"""kcompile's command line without the start of an interpreter: a process that has imported everything forks for each command.
+"""kcompile's command line without the start of an interpreter: a process that has imported everything forks
+for each command.
 
-A start is most of a small command's time, the more so in User-mode Linux (tests/uml). What runs is the same from ``main`` on, in a
-process of its own, with the environment, the folder and the output file that it was given. `python -m kcompile` itself is what
-tests/kernel and tests/examples start.
+A start is most of a small command's time, the more so in User-mode Linux (tests/uml). What runs is the same
+from ``main`` on, in a process of its own, with the environment, the folder and the output file that it was
+given. `python -m kcompile` itself is what tests/kernel and tests/examples start.
 """
 
 from __future__ import annotations
@@ -48,8 +49,20 @@ class _Forker:
         self._process.wait()
         self._answers.close()
 
-    def run(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, output: Path, timeout: float) -> int:
-        request = {"arguments": list(arguments), "environment": dict(environment), "folder": str(folder), "output": str(output)}
+    def run(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        output: Path,
+        timeout: float,
+    ) -> int:
+        request = {
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "folder": str(folder),
+            "output": str(output),
+        }
         self._requests.write(json.dumps(request).encode() + b"\n")
         pid = int(self._answers.readline())
         if not select.select([self._answers], [], [], timeout)[0]:
@@ -65,7 +78,13 @@ def _forker(pid: int) -> _Forker:  # noqa: ARG001 (one for each process that ask
     return _Forker()
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], folder: Path, output: Path, timeout: float = 60.0) -> int:
+def run(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    output: Path,
+    timeout: float = 60.0,
+) -> int:
     """The exit status of ``kcompile ARGUMENTS`` in `folder`; what it prints goes to the file `output`.
 
     subprocess.TimeoutExpired where it took longer than `timeout` seconds; it is killed then.
@@ -101,7 +120,9 @@ def _command(arguments: list[str], environment: dict[str, str], folder: str, out
     for source, target in ((streams[0], 0), (streams[1], 1), (streams[1], 2)):
         os.dup2(source, target)
     os.closerange(3, max(streams) + 1)
-    sys.stdin, sys.stdout, sys.stderr = (open(fd, mode, closefd=False) for fd, mode in ((0, "r"), (1, "w"), (2, "w")))  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(fd, mode, closefd=False) for fd, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )  # noqa: SIM115
     sys.argv = ["kcompile", *arguments]
     code = 1
     try:

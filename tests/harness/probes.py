@@ -62,7 +62,15 @@ class Probe:
         self._taps = taps
 
     def __call__(
-        self, namespace: str, src: str, dst: str, dport: int, proto: str = "TCP", *, sport: int = 0, timeout: float = 3.0
+        self,
+        namespace: str,
+        src: str,
+        dst: str,
+        dport: int,
+        proto: str = "TCP",
+        *,
+        sport: int = 0,
+        timeout: float = 3.0,
     ) -> Outcome:
         """Connect (or send and wait) once, from a new socket bound to `src`:`sport`."""
         self._taps.clear()
@@ -95,7 +103,9 @@ class Probe:
             listener, _, peer = attempt.answer.decode().strip().partition(" ")
             return Outcome(Fate.ANSWERED, listener, peer, arrivals=arrivals)
         if error:
-            what = "port unreachable" if error.port_unreachable else f"ICMP type {error.kind} code {error.code}"
+            what = (
+                "port unreachable" if error.port_unreachable else f"ICMP type {error.kind} code {error.code}"
+            )
             fate = Fate.REJECTED if error.port_unreachable else Fate.REFUSED
             return Outcome(fate, detail=f"{what} from {error.sender}", arrivals=arrivals)
         if attempt.error:
@@ -144,13 +154,19 @@ class _Stream(_Attempt):
     def __init__(self, src: str, dst: str, sport: int, dport: int, proto: int) -> None:
         super().__init__()
         self.sock = socket.socket(family(dst), socket.SOCK_STREAM, proto)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by RST: no TIME_WAIT
+        self.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )  # close by RST: no TIME_WAIT
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.setblocking(False)
         self.sock.bind((src, sport))
         self.sport = self.sock.getsockname()[1]
         code = self.sock.connect_ex((dst, dport))
-        if code not in (0, errno.EINPROGRESS, errno.EPERM):  # EPERM: a rule in the output path, seen by its ICMP error or silence
+        if code not in (
+            0,
+            errno.EINPROGRESS,
+            errno.EPERM,
+        ):  # EPERM: a rule in the output path, seen by its ICMP error or silence
             self.error, self.finished = code, True
 
 
@@ -169,7 +185,10 @@ class _Datagram(_Attempt):
 
 
 class _RawSctp(_Attempt):
-    """An INIT over a raw socket. Whoever has no listener stays silent: only the kernel's own SCTP would send an ABORT."""
+    """An INIT over a raw socket.
+
+    Whoever has no listener stays silent: only the kernel's own SCTP would send an ABORT.
+    """
 
     def __init__(self, src: str, dst: str, sport: int, dport: int) -> None:
         super().__init__()
@@ -187,7 +206,13 @@ class _RawSctp(_Attempt):
 
     def receive(self) -> bytes | None:
         data = self.sock.recv(2048)
-        packet = parse(data) if self.sock.family == socket.AF_INET else transport(SCTP, self.dst, self.src, data)
-        if not isinstance(packet, Packet) or (packet.src, packet.sport, packet.dport) != (self.dst, self.dport, self.sport):
+        packet = (
+            parse(data) if self.sock.family == socket.AF_INET else transport(SCTP, self.dst, self.src, data)
+        )
+        if not isinstance(packet, Packet) or (packet.src, packet.sport, packet.dport) != (
+            self.dst,
+            self.dport,
+            self.sport,
+        ):
             return None
         return sctp_answer(packet)

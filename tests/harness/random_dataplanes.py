@@ -12,7 +12,9 @@ __all__ = ["random_dataplane", "random_node", "random_ports", "random_settings"]
 
 
 def random_ports(rng: random.Random, services: int = 12) -> list[ServicePort]:
-    """Service ports of about `services` Services, both families, all protocols, no two with the same ClusterIP or NodePort."""
+    """Service ports of about `services` Services, both families, all protocols, no two with the same
+    ClusterIP or NodePort.
+    """
     return [port for i in rng.sample(range(4 * services), services) for port in _service(rng, i)]
 
 
@@ -44,7 +46,9 @@ def _service(rng: random.Random, i: int) -> list[ServicePort]:
                     if external and rng.random() < 0.5
                     else (),
                     source_ranges=() if six else ranges,
-                    endpoints=tuple(_endpoint(rng, six, e) for e in rng.sample(range(40), rng.choice((0, 1, 2, 3, 7)))),
+                    endpoints=tuple(
+                        _endpoint(rng, six, e) for e in rng.sample(range(40), rng.choice((0, 1, 2, 3, 7)))
+                    ),
                     **options,
                 )
             )

@@ -11,7 +11,9 @@ Manifest = dict[str, Any]
 
 
 def random_manifests(rng: random.Random, services: int = 8) -> list[Manifest]:
-    """Services of every type with slices, Endpoints or Pods behind them, and two Nodes; in no particular order."""
+    """Services of every type with slices, Endpoints or Pods behind them, and two Nodes; in no particular
+    order.
+    """
     objects = [_node("node-a", "zone-a", 0), _node("node-b", "zone-b", 1)]
     for i in rng.sample(range(3 * services), services):
         objects += _service(rng, i)
@@ -37,7 +39,11 @@ def _service(rng: random.Random, i: int) -> list[Manifest]:
     kind = rng.choice(("ClusterIP", "ClusterIP", "NodePort", "LoadBalancer"))
     meta = {"name": f"svc-{i}", "namespace": rng.choice(("default", "shop"))}
     ports = [_port(rng, p) for p in range(rng.choice((1, 1, 2, 3)))]
-    spec: Manifest = {"type": kind, "ports": ports, "ipFamilyPolicy": rng.choice(("SingleStack", "PreferDualStack"))}
+    spec: Manifest = {
+        "type": kind,
+        "ports": ports,
+        "ipFamilyPolicy": rng.choice(("SingleStack", "PreferDualStack")),
+    }
     if rng.random() < 0.2:
         spec["sessionAffinity"] = "ClientIP"
     if rng.random() < 0.3:
@@ -56,7 +62,12 @@ def _service(rng: random.Random, i: int) -> list[Manifest]:
 
 
 def _port(rng: random.Random, p: int) -> Manifest:
-    return {"name": f"p{p}", "port": 80 + p, "targetPort": 8080 + p, "protocol": rng.choice(("TCP", "TCP", "UDP", "SCTP"))}
+    return {
+        "name": f"p{p}",
+        "port": 80 + p,
+        "targetPort": 8080 + p,
+        "protocol": rng.choice(("TCP", "TCP", "UDP", "SCTP")),
+    }
 
 
 def _slices(rng: random.Random, i: int, meta: Manifest, spec: Manifest) -> list[Manifest]:
@@ -67,7 +78,11 @@ def _slices(rng: random.Random, i: int, meta: Manifest, spec: Manifest) -> list[
         for e in range(rng.choice((0, 1, 2, 4))):
             node = rng.choice((0, 1))
             ready = rng.random() < 0.8
-            conditions = {"ready": ready, "serving": ready or rng.random() < 0.5, "terminating": not ready and rng.random() < 0.5}
+            conditions = {
+                "ready": ready,
+                "serving": ready or rng.random() < 0.5,
+                "terminating": not ready and rng.random() < 0.5,
+            }
             endpoint: Manifest = {
                 "addresses": [prefix.format(node, i * 5 + e + 1)],
                 "conditions": conditions,

@@ -15,7 +15,10 @@ __all__ = ["delete_all", "run_case"]
 
 
 def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
-    """Everything that is wrong with kcompile in `mode` under `case`, a message each. `folder` is for its files."""
+    """Everything that is wrong with kcompile in `mode` under `case`, a message each.
+
+    `folder` is for its files.
+    """
     with Lab(case) as lab, room(mode, folder) as options:
         kcompile = Kcompile(mode, lab.topology.node, folder, options)
         try:
@@ -30,7 +33,10 @@ def run_case(case: FlowCase, mode: str, folder: Path) -> list[str]:
 
 
 def delete_all(kcompile: Kcompile, others: Iterable[str] = ()) -> list[str]:
-    """Delete what is applied; a message for each thing that is left. `others`: modes that the node has had before."""
+    """Delete what is applied; a message for each thing that is left.
+
+    `others`: modes that the node has had before.
+    """
     others = tuple(others)
     deleted = kcompile.delete(every_mode=bool(others))
     if deleted.code:

@@ -17,9 +17,9 @@
                       `nobody`: no connection comes about; `later`: it isn't waited for
 
 A connection `lives` when the server that it began with answers on it again, and `ends` when it is reset or
-closed; a UDP flow ends when nobody answers it any more. What `waits` has no answer yet. BACKEND is ip:port. What
-must become of a flow may be a mapping from a mode's name (`iptables` for both of its flavours, `xdp` for all of
-its) to that, with `else` for the others. A key that isn't listed is an error.
+closed; a UDP flow ends when nobody answers it any more. What `waits` has no answer yet. BACKEND is ip:port.
+What must become of a flow may be a mapping from a mode's name (`iptables` for both of its flavours, `xdp` for
+all of its) to that, with `else` for the others. A key that isn't listed is an error.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ _NOBODY, _LATER, _LIKE = "nobody", "later", "as "
 
 @dataclass(frozen=True)
 class Fate:
-    """What must become of an open flow: `verb` is ``lives``, ``moves``, ``ends``, ``waits`` or ``gets through``."""
+    """What must become of an open flow: `verb` is ``lives``, ``moves``, ``ends``, ``waits`` or ``gets
+    through``.
+    """
 
     verb: str
     backend: str = ""
@@ -166,7 +168,9 @@ def _fate(text: str, where: str) -> Fate:
         return Fate(verb)
     if verb in ("moves", "gets through") and backend:
         return Fate(verb, join(*split(backend)))
-    raise CaseError(f"{where}: {text!r} is not lives, moves to BACKEND, ends, waits or gets through to BACKEND")
+    raise CaseError(
+        f"{where}: {text!r} is not lives, moves to BACKEND, ends, waits or gets through to BACKEND"
+    )
 
 
 def _opening(name: str, item: Any, where: str) -> Opening:

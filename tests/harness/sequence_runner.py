@@ -1,4 +1,6 @@
-"""A sequence from its first apply to its last: what open connections did, held against what they should have done."""
+"""A sequence from its first apply to its last: what open connections did, held against what they should have
+done.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _NOBODY = 0.6
 
 
 class _Place(contextlib.ExitStack):
-    """The node, its pods and the world of a sequence, with a server at every endpoint and the flows that are open."""
+    """The node, its pods and the world of a sequence, with a server at every endpoint and the flows that are
+    open.
+    """
 
     def __init__(self, sequence: SequenceCase) -> None:
         super().__init__()
@@ -48,7 +52,9 @@ class _Place(contextlib.ExitStack):
             servers = Servers(self.loop)
             for ip, port, proto in sorted({endpoint[:3] for endpoint in self._endpoints}):
                 servers.open(self.topology.home(ip), ip, port, proto)
-            netns.batch([f"route add blackhole {ip} table local" for ip in self._sequence.silent], self.topology.world)
+            netns.batch(
+                [f"route add blackhole {ip} table local" for ip in self._sequence.silent], self.topology.world
+            )
         except BaseException:
             self.close()
             raise
@@ -57,7 +63,9 @@ class _Place(contextlib.ExitStack):
     def begin(self, opening: Opening) -> str:
         """Open a flow; says what is wrong, or nothing."""
         home = self.topology.home(opening.src)
-        flow = Conversation(self.loop, home, opening.src, opening.dst, opening.dport, opening.proto, opening.sport)
+        flow = Conversation(
+            self.loop, home, opening.src, opening.dst, opening.dport, opening.proto, opening.sport
+        )
         flow.start()
         if opening.waiting:
             self.open[opening.name] = flow, ""
@@ -69,10 +77,14 @@ class _Place(contextlib.ExitStack):
             return f"{opening.name}: nobody should answer, but {answer} does" if reached else ""
         wanted = opening.answer
         if opening.like:
-            wanted = {self.open[opening.like][1]} if opening.like in self.open else {f"who answers {opening.like}"}
+            wanted = (
+                {self.open[opening.like][1]} if opening.like in self.open else {f"who answers {opening.like}"}
+            )
         if not reached or (wanted and answer not in wanted):
             flow.close()
-            return f"{opening.name}: {' or '.join(sorted(wanted)) or 'a backend'} should answer, but: {answer}"
+            return (
+                f"{opening.name}: {' or '.join(sorted(wanted)) or 'a backend'} should answer, but: {answer}"
+            )
         self.open[opening.name] = flow, answer
         return ""
 

@@ -1,4 +1,5 @@
-"""kcompile's command line, killed at a counted step of its work: when that is does not depend on how busy the machine is.
+"""kcompile's command line, killed at a counted step of its work: when that is does not depend on how busy the
+machine is.
 
     python -m harness.steps WHOSE STEP FILE ARGUMENTS of kcompile...
 
@@ -28,7 +29,12 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 def start(
-    whose: str, step: int, file: Path, arguments: Sequence[str], environment: Mapping[str, str], **options: Any
+    whose: str,
+    step: int,
+    file: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    **options: Any,
 ) -> subprocess.Popen[str]:
     """``kcompile ARGUMENTS``, to be killed at `step`; what it prints comes through a pipe."""
     command = [sys.executable, "-m", "harness.steps", whose, str(step), str(file), *arguments]
@@ -64,7 +70,9 @@ class Steps:
             self._one()
 
     def _called(self, _frame: object, event: str, function: object) -> None:
-        if event != "c_call" or os.getsid(0) != os.getpid():  # the writer leads a session; no other child does
+        if (
+            event != "c_call" or os.getsid(0) != os.getpid()
+        ):  # the writer leads a session; no other child does
             return
         if function is os._exit:
             self._say()

@@ -1,4 +1,6 @@
-"""Packet sockets that see what arrives in a namespace, so that a dropped packet and a misdelivered one can be told apart."""
+"""Packet sockets that see what arrives in a namespace, so that a dropped packet and a misdelivered one can be
+told apart.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Taps:
     def open(self, namespace: str, place: str, interface: str = "", *, arrivals: bool = True) -> None:
         """Watch `interface` (default: all) of `namespace`; `place` is what to call it in messages."""
         with netns.enter(namespace):
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0 if interface else socket.htons(_ETH_P_ALL))
+            sock = socket.socket(
+                socket.AF_PACKET, socket.SOCK_DGRAM, 0 if interface else socket.htons(_ETH_P_ALL)
+            )
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             if interface:
                 sock.bind((interface, _ETH_P_ALL))
@@ -55,7 +59,12 @@ class Taps:
                 packet = parse(data)
                 if isinstance(packet, IcmpError):
                     self.errors.append(packet)
-                elif packet and arrivals and packet.opens and (packet.proto != "UDP" or packet.payload == REQUEST):
+                elif (
+                    packet
+                    and arrivals
+                    and packet.opens
+                    and (packet.proto != "UDP" or packet.payload == REQUEST)
+                ):
                     self.arrivals.append(Arrival(place, packet))
 
     def clear(self) -> None:

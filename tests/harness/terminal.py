@@ -17,7 +17,9 @@ __all__ = ["Terminal"]
 
 
 class Terminal:
-    """A command whose controlling terminal, and stderr, is a pseudo terminal; stdin too, unless `given` is to be read there."""
+    """A command whose controlling terminal, and stderr, is a pseudo terminal; stdin too, unless `given` is to
+    be read there.
+    """
 
     def __init__(self, node: Node, verb: str, *arguments: str, given: str | None = None) -> None:
         self.screen, side = pty.openpty()
@@ -63,7 +65,9 @@ class Terminal:
         return self.seen
 
     def said(self) -> str:
-        """What stays on the screen: all but the line that shows what is going on where a command takes its time."""
+        """What stays on the screen: all but the line that shows what is going on where a command takes its
+        time.
+        """
         return re.sub(r"\r\x1b\[K([^\r\n]* \.\.\. \d+ s)?", "", self.seen).replace("\r\n", "\n")
 
     def answer(self, line: str) -> tuple[int, str]:

@@ -7,7 +7,8 @@
 - A pod has its address as a host route and the node as its gateway; the node has one route a pod. With `bridge`, the
   pods hang on a Linux bridge of that name instead (hairpin on, br_netfilter off).
 - The world accepts every address as its own and sends everything that it originates to the node: remote pods, other nodes,
-  outside clients, load balancer addresses are all just `bind()`. What leaves the node unchanged arrives there.
+  outside clients, load balancer addresses are all just `bind()`. What leaves the node unchanged arrives
+  there.
 - Neighbours are permanent entries and no interface has an automatic address: no ARP, no duplicate address detection.
 - No interface ever exists in the root namespace. Building takes about 30 ms, so each test has its own.
 """
@@ -49,12 +50,16 @@ def _mac(side: int, index: int) -> str:
 
 
 class Topology(contextlib.ExitStack):
-    """Namespaces `node`, `world` and one a pod (`pods`: address -> name), wired up; a context manager that removes them all.
+    """Namespaces `node`, `world` and one a pod (`pods`: address -> name), wired up; a context manager that
+    removes them all.
 
-    `pod_interface` is what the host side of pod veths is called, followed by a number; `uplink` the node's way out.
+    `pod_interface` is what the host side of pod veths is called, followed by a number; `uplink` the node's
+    way out.
     """
 
-    def __init__(self, node_ips: Sequence[str], pod_ips: Iterable[str], *, pod_interface: str = "pod", bridge: str = "") -> None:
+    def __init__(
+        self, node_ips: Sequence[str], pod_ips: Iterable[str], *, pod_interface: str = "pod", bridge: str = ""
+    ) -> None:
         super().__init__()
         self.node_ips = tuple(node_ips)
         self.pod_ips = tuple(sorted(set(pod_ips)))
@@ -106,7 +111,10 @@ class Topology(contextlib.ExitStack):
         self._build_world()
         for index, (ip, pod) in enumerate(self.pods.items(), 1):
             gateway = _mac(0, 0xFFFF) if self._bridge else _mac(0, index)
-            netns.batch(["link set lo up", "link set eth0 up", _address(ip, "eth0"), *_default("eth0", gateway, ip)], pod)
+            netns.batch(
+                ["link set lo up", "link set eth0 up", _address(ip, "eth0"), *_default("eth0", gateway, ip)],
+                pod,
+            )
         for name in (self.node, self.world, *self.pods.values()):
             netns.sysctl(name, _SYSCTLS)
         netns.sysctl(self.node, _NODE)
@@ -132,9 +140,22 @@ class Topology(contextlib.ExitStack):
 
     def _build_world(self) -> None:
         links = ["link set lo up", "link set eth0 up", *_default("eth0", _mac(0, 0), table=" table 100")]
-        netns.batch([*links, *(f"route add local {everything} dev lo table local" for everything in ("0.0.0.0/0", "::/0"))], self.world)
-        for flag in ("-4", "-6"):  # what the world says goes to the node, even between two of its own addresses
-            netns.batch(["rule add pref 10 iif lo lookup 100", "rule add pref 20 lookup local", "rule del pref 0"], self.world, flag)
+        netns.batch(
+            [
+                *links,
+                *(f"route add local {everything} dev lo table local" for everything in ("0.0.0.0/0", "::/0")),
+            ],
+            self.world,
+        )
+        for flag in (
+            "-4",
+            "-6",
+        ):  # what the world says goes to the node, even between two of its own addresses
+            netns.batch(
+                ["rule add pref 10 iif lo lookup 100", "rule add pref 20 lookup local", "rule del pref 0"],
+                self.world,
+                flag,
+            )
 
 
 def _veth(node: str, port: str, port_mac: str, peer: str, peer_mac: str) -> str:

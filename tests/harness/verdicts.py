@@ -20,23 +20,33 @@ from .probes import Fate, Outcome
 __all__ = ["Judge", "beyond", "check_flows", "tries"]
 
 PATIENCE = 4.0
-"""Seconds to wait for an answer that should come: a loaded machine must not fail a test, and TCP sends a lost SYN again after one."""
+"""Seconds to wait for an answer that should come: a loaded machine must not fail a test, and TCP sends a lost
+SYN again after one.
+"""
 
 SILENCE = 0.3
-"""Seconds of silence that make a drop. Whatever isn't dropped would arrive at a tap or be answered in under a millisecond."""
+"""Seconds of silence that make a drop.
+
+Whatever isn't dropped would arrive at a tap or be answered in under a millisecond.
+"""
 
 FALSE_ALARM = 1e-7
 
 
 def tries(backends: int) -> int:
-    """How many connections leave one of `backends` unseen with a chance under `FALSE_ALARM`: n with K (1 - 1/K)^n below it."""
+    """How many connections leave one of `backends` unseen with a chance under `FALSE_ALARM`: n with K (1 -
+    1/K)^n below it.
+    """
     if backends < 2:
         return 1
     return math.ceil(math.log(FALSE_ALARM / backends) / math.log1p(-1 / backends))
 
 
 def check_flows(lab: Lab, case: FlowCase, mode: str, patience: float = PATIENCE) -> list[str]:
-    """Run every flow of `case`; one message for each that fails. `patience`: seconds to wait for an answer that should come."""
+    """Run every flow of `case`; one message for each that fails.
+
+    `patience`: seconds to wait for an answer that should come.
+    """
     judge = Judge(lab, patience)
     failures = []
     for index, flow in enumerate(case.flows, 1):
@@ -48,7 +58,9 @@ def check_flows(lab: Lab, case: FlowCase, mode: str, patience: float = PATIENCE)
 
 
 def beyond(flow: Flow, mode: str) -> bool:
-    """Whether docs/reference/modes.md says that `mode` can't do this: SCTP in mode xdp, whose checksum covers the whole packet."""
+    """Whether docs/reference/modes.md says that `mode` can't do this: SCTP in mode xdp, whose checksum covers
+    the whole packet.
+    """
     return mode.startswith("xdp") and flow.proto == "SCTP"
 
 
@@ -57,7 +69,9 @@ def _describe(flow: Flow, expect: Expect) -> str:
         return f"HTTP {flow.status} for {flow.path}"
     if expect.verdict is not Verdict.DNAT:
         return str(expect.verdict.value)
-    extra = {None: "", True: ", masqueraded", False: ", source kept"}[expect.masq] + (", sticky" if expect.sticky else "")
+    extra = {None: "", True: ", masqueraded", False: ", source kept"}[expect.masq] + (
+        ", sticky" if expect.sticky else ""
+    )
     return f"dnat to {', '.join(sorted(expect.backends))}{extra}"
 
 
@@ -87,7 +101,9 @@ class Judge:
         return f"was {outcome}, beyond the mode's limits" if outcome.listener in expect.backends else ""
 
     def _probe(self, flow: Flow, timeout: float, again: bool) -> Outcome:
-        if again and flow.sport:  # the same ports again: forget the last connection, or it would be found established
+        if (
+            again and flow.sport
+        ):  # the same ports again: forget the last connection, or it would be found established
             netns.run(self.lab.topology.node, ["conntrack", "-F"])
         return self.lab.probe(flow, timeout)
 
@@ -105,18 +121,27 @@ class Judge:
             if len(seen) > 1:
                 return f"{count} connections went to {_counts(seen)}"
             first = self._groups.setdefault(expect.sticky, *seen) if isinstance(expect.sticky, str) else ""
-            return "" if first in ("", *seen) else f"went to {_counts(seen)}, but the group {expect.sticky} sticks to {first}"
+            return (
+                ""
+                if first in ("", *seen)
+                else f"went to {_counts(seen)}, but the group {expect.sticky} sticks to {first}"
+            )
         if missing := expect.backends - set(seen):
             return f"none of {count} connections went to {', '.join(sorted(missing))}"
         return ""
 
     def _source(self, flow: Flow, expect: Expect, outcome: Outcome) -> str:
-        """What is wrong with the peer that a backend saw. Masquerading takes the node's first address: a flow from there looks the same."""
+        """What is wrong with the peer that a backend saw.
+
+        Masquerading takes the node's first address: a flow from there looks the same.
+        """
         topology = self.lab.topology
         first = next((ip for ip in topology.node_ips if (":" in ip) == (":" in flow.src)), "")
         unchanged = outcome.peer == flow.src
         if expect.masq is True and (not topology.on_node(outcome.peer) or (unchanged and flow.src != first)):
-            return f"saw the source {outcome.peer}, not one of the node's addresses" + (" that masquerading takes" if unchanged else "")
+            return f"saw the source {outcome.peer}, not one of the node's addresses" + (
+                " that masquerading takes" if unchanged else ""
+            )
         if expect.masq is False and not unchanged:
             return f"saw the source {outcome.peer} instead of {flow.src}"
         return ""

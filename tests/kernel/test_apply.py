@@ -1,4 +1,6 @@
-"""What an apply does beside the rules: sysctls, UDP flows, the health check responder, a change of mode; on real packets."""
+"""What an apply does beside the rules: sysctls, UDP flows, the health check responder, a change of mode; on
+real packets.
+"""
 
 import contextlib
 import json
@@ -27,7 +29,11 @@ class Machine:
 
     def __init__(self, topology: Topology, loop: Loop, folder: Path) -> None:
         self.topology, self.loop, self.folder = topology, loop, folder
-        self.env = {**os.environ, "KCOMPILE_RUN_DIR": str(folder / "run"), "KCOMPILE_STATE_DIR": str(folder / "state")}
+        self.env = {
+            **os.environ,
+            "KCOMPILE_RUN_DIR": str(folder / "run"),
+            "KCOMPILE_STATE_DIR": str(folder / "state"),
+        }
 
     def run(self, *args: str, code: int = 0) -> str:
         command = [sys.executable, "-m", "kcompile", *args, "--netns", self.topology.node]
@@ -61,7 +67,12 @@ def node() -> dict:
 def service(name: str, ip: str, protocol: str = "TCP", **spec) -> dict:
     ports = [{"name": "p", "port": 53, "protocol": protocol, **spec.pop("port", {})}]
     meta = {"name": name, "namespace": "demo"}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"clusterIP": ip, "ports": ports, **spec}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": meta,
+        "spec": {"clusterIP": ip, "ports": ports, **spec},
+    }
 
 
 def endpoints(name: str, *ips: str, protocol: str = "TCP") -> dict:
@@ -170,12 +181,21 @@ def health(machine: Machine, port: int) -> tuple[int, dict, str]:
 
 def test_the_health_check_port_answers_after_apply_and_is_gone_after_delete(machine):
     lb = service(
-        "lb", "10.96.0.12", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30900, port={"nodePort": 30012}
+        "lb",
+        "10.96.0.12",
+        type="LoadBalancer",
+        externalTrafficPolicy="Local",
+        healthCheckNodePort=30900,
+        port={"nodePort": 30012},
     )
     machine.apply(node(), lb, endpoints("lb", ONE, TWO))
     status, body, weight = health(machine, 30900)
     assert (status, weight) == (200, "2")
-    assert body == {"service": {"namespace": "demo", "name": "lb"}, "localEndpoints": 2, "serviceProxyHealthy": True}
+    assert body == {
+        "service": {"namespace": "demo", "name": "lb"},
+        "localEndpoints": 2,
+        "serviceProxyHealthy": True,
+    }
     machine.apply(node(), lb)
     assert health(machine, 30900)[0] == 503
     assert "No changes" in machine.apply(node(), lb)
@@ -208,12 +228,22 @@ def test_delete_takes_out_the_named_services_only(machine):
     path.write_text(json.dumps(web))
     out = machine.run("delete", "-f", str(path))
     assert "Deleted" in out
-    assert {item["service"] for item in json.loads(machine.run("get", "services", "-o", "json"))} == {"demo/dns:p"}
+    assert {item["service"] for item in json.loads(machine.run("get", "services", "-o", "json"))} == {
+        "demo/dns:p"
+    }
 
 
 def test_exit_codes_of_plan_and_diff(machine):
     path = machine.folder / "web.json"
-    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [service("web", "10.96.0.11"), endpoints("web", ONE)]}))
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "List",
+                "items": [service("web", "10.96.0.11"), endpoints("web", ONE)],
+            }
+        )
+    )
     args = ("-f", str(path), "--mode", "nftables")
     machine.run("plan", *args)
     machine.run("plan", "--detailed-exitcode", *args, code=2)
@@ -230,7 +260,9 @@ def test_exit_codes_of_plan_and_diff(machine):
 def test_a_dry_run_against_the_kernel_writes_nothing(machine):
     for mode in modes.MODES:
         if not modes.missing(mode):
-            machine.apply(service("web", "10.96.0.11"), endpoints("web", ONE), mode=mode, extra=("--dry-run=kernel",))
+            machine.apply(
+                service("web", "10.96.0.11"), endpoints("web", ONE), mode=mode, extra=("--dry-run=kernel",)
+            )
     assert "No resources found" in machine.run("get", "services")
 
 
@@ -240,20 +272,51 @@ def test_two_applies_at_once_take_turns(machine):
         paths.append(machine.folder / f"{i}.json")
         items = [service("web", f"10.96.0.{20 + i}"), endpoints("web", ONE)]
         paths[-1].write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    command = [sys.executable, "-m", "kcompile", "apply", "--mode", "nftables", "--netns", machine.topology.node, "-f"]
-    running = [subprocess.Popen([*command, str(path)], env=machine.env, stdout=subprocess.PIPE) for path in paths for _ in range(3)]
+    command = [
+        sys.executable,
+        "-m",
+        "kcompile",
+        "apply",
+        "--mode",
+        "nftables",
+        "--netns",
+        machine.topology.node,
+        "-f",
+    ]
+    running = [
+        subprocess.Popen([*command, str(path)], env=machine.env, stdout=subprocess.PIPE)
+        for path in paths
+        for _ in range(3)
+    ]
     assert [(p.communicate(timeout=60), p.returncode)[1] for p in running] == [0] * 6
     (item,) = json.loads(machine.run("get", "services", "-o", "json"))
     assert item["address"] in ("10.96.0.20", "10.96.0.21")
 
 
 def test_the_health_responder_ends_with_its_namespace(tmp_path):
-    env = {**os.environ, "KCOMPILE_RUN_DIR": str(tmp_path / "run"), "KCOMPILE_STATE_DIR": str(tmp_path / "state")}
-    lb = service("lb", "10.96.0.12", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30900)
+    env = {
+        **os.environ,
+        "KCOMPILE_RUN_DIR": str(tmp_path / "run"),
+        "KCOMPILE_STATE_DIR": str(tmp_path / "state"),
+    }
+    lb = service(
+        "lb", "10.96.0.12", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30900
+    )
     path = tmp_path / "lb.json"
     path.write_text(json.dumps(lb))
     with netns.group(["gone"]) as names:
-        command = [sys.executable, "-m", "kcompile", "apply", "--mode", "nftables", "-f", str(path), "--netns", names["gone"]]
+        command = [
+            sys.executable,
+            "-m",
+            "kcompile",
+            "apply",
+            "--mode",
+            "nftables",
+            "-f",
+            str(path),
+            "--netns",
+            names["gone"],
+        ]
         subprocess.run(command, env=env, check=True, capture_output=True)
         (pid,) = netns.pids(names["gone"])
     deadline = time.monotonic() + 20
@@ -268,8 +331,17 @@ def test_get_shows_every_backend(machine, mode, count):
     if reason := modes.missing(mode):
         pytest.skip(reason)
     ips = [f"10.244.1.{i}" for i in range(1, count + 1)]
-    open_, sticky = service("web", "10.96.0.11", type="NodePort"), service("sticky", "10.96.0.12", sessionAffinity="ClientIP")
-    machine.apply(open_, sticky, service("only", "10.96.0.13"), *(endpoints(n, *ips) for n in ("web", "sticky", "only")), mode=mode)
+    open_, sticky = (
+        service("web", "10.96.0.11", type="NodePort"),
+        service("sticky", "10.96.0.12", sessionAffinity="ClientIP"),
+    )
+    machine.apply(
+        open_,
+        sticky,
+        service("only", "10.96.0.13"),
+        *(endpoints(n, *ips) for n in ("web", "sticky", "only")),
+        mode=mode,
+    )
     shown = json.loads(machine.run("get", "services", "-o", "json"))
     wanted = [f"{ip}:5353" for ip in ips]
     assert [(s["service"], s["kind"], sorted(s["backends"])) for s in shown] == [

@@ -1,4 +1,6 @@
-"""kcompile bench over an inventory: machines that are reached by a command each, with one set of them for all modes."""
+"""kcompile bench over an inventory: machines that are reached by a command each, with one set of them for all
+modes.
+"""
 
 import json
 import subprocess
@@ -28,12 +30,18 @@ def inventory(tmp_path: Path):
         for role, name in cluster.namespaces.items():
             own = [f"KCOMPILE_{kind}_DIR={tmp_path / role / kind}" for kind in ("RUN", "STATE")]
             run = ["nsenter", f"--net=/run/netns/{name}", "env", *own, "sh", "-c"]
-            if role == "pod-a":  # as over ssh, where a shell at the other end reads the whole line, and sudo is the first word in it
+            if (
+                role == "pod-a"
+            ):  # as over ssh, where a shell at the other end reads the whole line, and sudo is the first word in it
                 run = ["sh", "-c", f'eval "nsenter --net=/run/netns/{name} $*"', "sh"]
             if role != "wire":
-                roles[role] = {"run": run} | ({"addresses": SERVERS} if role == "server" else {"address": ADDRESSES[role]})
+                roles[role] = {"run": run} | (
+                    {"addresses": SERVERS} if role == "server" else {"address": ADDRESSES[role]}
+                )
         file = tmp_path / "inventory.yaml"
-        file.write_text(yaml.safe_dump({"name": "a rack", "kcompile": [sys.executable, "-m", "kcompile"], "roles": roles}))
+        file.write_text(
+            yaml.safe_dump({"name": "a rack", "kcompile": [sys.executable, "-m", "kcompile"], "roles": roles})
+        )
         yield file, cluster
 
 
@@ -43,8 +51,23 @@ def test_modes_take_turns_on_the_machines_of_an_inventory(inventory, tmp_path: P
     present = [mode for mode in modes.MODES if not modes.missing(mode)][:2]
     chosen = [option for mode in [*present, "linear"] for option in ("--mode", mode)]
     kinds = ("--measure", "connect", "--measure", "handshake", "--measure", "crr")
-    command = [sys.executable, "-m", "kcompile", "bench", "run", "--place", str(file), "--output", str(tmp_path / "out")]
-    done = subprocess.run([*command, *chosen, *kinds, "--rounds", "2", "--services", "1"], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "kcompile",
+        "bench",
+        "run",
+        "--place",
+        str(file),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [*command, *chosen, *kinds, "--rounds", "2", "--services", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     results = Results.read(tmp_path / "out")
     assert results.environment["place"] == "hosts: a rack"
@@ -79,8 +102,14 @@ WHOLE = {
     [
         ({"roles": {}}, "roles: node-a is missing"),
         ({"nodes": 1}, "unknown field `nodes`"),
-        ({"roles": WHOLE["roles"] | {"outside": {"run": [], "address": "1.2.3.4"}}}, "roles.outside: run and address are needed"),
-        ({"roles": WHOLE["roles"] | {"server": {"run": ["ssh"], "address": "1.2.3.4"}}}, "roles.server: run and addresses are needed"),
+        (
+            {"roles": WHOLE["roles"] | {"outside": {"run": [], "address": "1.2.3.4"}}},
+            "roles.outside: run and address are needed",
+        ),
+        (
+            {"roles": WHOLE["roles"] | {"server": {"run": ["ssh"], "address": "1.2.3.4"}}},
+            "roles.server: run and addresses are needed",
+        ),
         ({"roles": WHOLE["roles"] | {"outside": {"run": "ssh"}}}, "$.roles[...].run"),
     ],
 )
@@ -96,4 +125,9 @@ def test_a_wrong_inventory_is_refused_with_file_and_field(tmp_path: Path, change
 def test_roles_that_are_left_out_take_their_paths_with_them(tmp_path: Path):
     file = tmp_path / "hosts.yaml"
     file.write_text(yaml.safe_dump(WHOLE))
-    assert set(HostsPlace(read_inventory(file), "x").paths) == {"node-direct", "node-clusterip", "node-nodeport", "hairpin"}
+    assert set(HostsPlace(read_inventory(file), "x").paths) == {
+        "node-direct",
+        "node-clusterip",
+        "node-nodeport",
+        "hairpin",
+    }

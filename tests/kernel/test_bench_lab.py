@@ -21,19 +21,42 @@ pytestmark = [pytest.mark.kernel, pytest.mark.together("bench")]
 
 def left() -> set[str]:
     folders = ("/run/netns", "/run/kcompile", "/var/lib", tempfile.gettempdir())
-    return {str(path) for folder in folders for name in ("*kcbench-*", "kcompile-bench-*") for path in Path(folder).glob(name)}
+    return {
+        str(path)
+        for folder in folders
+        for name in ("*kcbench-*", "kcompile-bench-*")
+        for path in Path(folder).glob(name)
+    }
 
 
 def bench(folder: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "kcompile", "bench", "run", "--place", "lab", "--output", str(folder), "--services", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "kcompile",
+        "bench",
+        "run",
+        "--place",
+        "lab",
+        "--output",
+        str(folder),
+        "--services",
+        "1",
+    ]
     command += ["--measure", "connect", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def test_modes_take_turns_in_a_lab(tmp_path: Path):
     before = left()
-    present = [mode for mode in ("nftables", "iptables-legacy", "xdp") if mode == "xdp" or not modes.missing(mode)]
-    process = bench(tmp_path, "--rounds", "2", *(word for mode in (*present, "linear") for word in ("--mode", mode)))
+    present = [
+        mode for mode in ("nftables", "iptables-legacy", "xdp") if mode == "xdp" or not modes.missing(mode)
+    ]
+    process = bench(
+        tmp_path, "--rounds", "2", *(word for mode in (*present, "linear") for word in ("--mode", mode))
+    )
     said = process.communicate()[0]
     assert process.returncode == 0, said
     assert left() <= before

@@ -1,4 +1,6 @@
-"""The benchmarks still run: every suite and the latency command at twenty Services, and the report reads what they write."""
+"""The benchmarks still run: every suite and the latency command at twenty Services, and the report reads what
+they write.
+"""
 
 import os
 import subprocess
@@ -15,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "bench")}
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

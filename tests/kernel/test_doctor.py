@@ -84,7 +84,11 @@ class Node:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.env = {**os.environ, "KCOMPILE_RUN_DIR": str(folder / "run"), "KCOMPILE_STATE_DIR": str(folder / "state")}
+        self.env = {
+            **os.environ,
+            "KCOMPILE_RUN_DIR": str(folder / "run"),
+            "KCOMPILE_STATE_DIR": str(folder / "state"),
+        }
         self.run_directory = netns.run_directory(folder / "run", name)
         self.manifests = folder / "lb.json"
         self.manifests.write_text(json.dumps(SERVICE))
@@ -102,7 +106,11 @@ class Node:
         self.kcompile("apply", "-f", str(self.manifests), "--netns", self.name, *args)
 
     def report(self, *args: str) -> dict:
-        report = json.loads(self.kcompile("doctor", "--netns", self.name, "-o", "json", *(args or ("--mode", "nftables")), code=None))
+        report = json.loads(
+            self.kcompile(
+                "doctor", "--netns", self.name, "-o", "json", *(args or ("--mode", "nftables")), code=None
+            )
+        )
         assert report["healthy"] is not any(f["severity"] == "error" for f in report["findings"])
         return report
 
@@ -113,11 +121,19 @@ class Node:
         return [f for f in found if f["severity"] != "ok"]
 
     def mend(self, finding: dict) -> None:
-        """Run the commands as they are, but for the two that only the reader knows: the manifests, and where kcompile is."""
+        """Run the commands as they are, but for the two that only the reader knows: the manifests, and where
+        kcompile is.
+        """
         for command in finding["mend"]:
-            inside = command.startswith(f"ip netns exec {self.name} ") or command.endswith(f" --netns {self.name}")
-            assert inside or command.startswith(("kill ", f"rm {self.folder}")), f"not in the test's own namespace: {command}"
-            command = command.replace("MANIFESTS", str(self.manifests)).replace("kcompile ", f"{sys.executable} -m kcompile ", 1)
+            inside = command.startswith(f"ip netns exec {self.name} ") or command.endswith(
+                f" --netns {self.name}"
+            )
+            assert inside or command.startswith(("kill ", f"rm {self.folder}")), (
+                f"not in the test's own namespace: {command}"
+            )
+            command = command.replace("MANIFESTS", str(self.manifests)).replace(
+                "kcompile ", f"{sys.executable} -m kcompile ", 1
+            )
             subprocess.run(["sh", "-c", command], env=self.env, check=True, capture_output=True, timeout=60)
 
 
@@ -127,7 +143,10 @@ def node(tmp_path):
         pytest.skip(reason)
     with netns.group(["node"]) as names:
         made = Node(names["node"], tmp_path)
-        netns.sysctl(made.name, {"ipv4/ip_forward": 1, "netfilter/nf_conntrack_tcp_be_liberal": 1, "ipv4/conf/*/rp_filter": 0})
+        netns.sysctl(
+            made.name,
+            {"ipv4/ip_forward": 1, "netfilter/nf_conntrack_tcp_be_liberal": 1, "ipv4/conf/*/rp_filter": 0},
+        )
         yield made
         for pid in netns.pids(made.name):
             with contextlib.suppress(ProcessLookupError):
@@ -144,7 +163,9 @@ def test_modes_are_what_the_harness_finds_and_nothing_is_left(node):
     assert report["healthy"]
     after = node.sh("nft", "list", "ruleset"), Path("/proc/net/ip_tables_names").read_text()
     assert after == before
-    assert node.sh("cat", "/proc/thread-self/net/ip_tables_names") == "", "a legacy table was brought to life by looking"
+    assert node.sh("cat", "/proc/thread-self/net/ip_tables_names") == "", (
+        "a legacy table was brought to life by looking"
+    )
     assert not node.run_directory.exists()
 
 
@@ -162,7 +183,9 @@ def test_text_and_yaml(node):
     assert text.startswith("MODE       STATUS      FAMILIES     WHY\nnftables   supported   IPv4, IPv6\n")
     assert f"\n    ip netns exec {node.name} sysctl -w net.ipv4.ip_forward=1\n" in text
     assert "\nFine: tools, " in text
-    assert "\n- check: forwarding\n  severity: note\n" in node.kcompile("doctor", "--netns", node.name, "--mode", "nftables", "-o", "yaml")
+    assert "\n- check: forwarding\n  severity: note\n" in node.kcompile(
+        "doctor", "--netns", node.name, "--mode", "nftables", "-o", "yaml"
+    )
 
 
 @pytest.mark.parametrize("tool", ["iptables-legacy", "ip6tables-legacy", "iptables-nft", "ip6tables-nft"])
@@ -215,20 +238,31 @@ def test_a_kube_proxy_that_runs(node):
             one.wait()
 
 
-@pytest.mark.parametrize(("few", "many"), [("iptables-legacy", "iptables-nft"), ("ip6tables-nft", "ip6tables-legacy")])
+@pytest.mark.parametrize(
+    ("few", "many"), [("iptables-legacy", "iptables-nft"), ("ip6tables-nft", "ip6tables-legacy")]
+)
 def test_both_variants_of_iptables(node, few, many):
     need(few)
     need(many)
     node.sh(f"{few}-restore", text=FEW)
-    node.sh(f"{many}-restore", text="*nat\n-A PREROUTING -j ACCEPT\n-A OUTPUT -j ACCEPT\n-A POSTROUTING -j ACCEPT\nCOMMIT\n")
+    node.sh(
+        f"{many}-restore",
+        text="*nat\n-A PREROUTING -j ACCEPT\n-A OUTPUT -j ACCEPT\n-A POSTROUTING -j ACCEPT\nCOMMIT\n",
+    )
     (finding,) = node.findings("iptables-variants")
     assert f"{few} has 2 rules and {many} has 3" in finding["message"]
     node.mend(finding)
     assert node.findings("iptables-variants") == []
     left = [line for line in node.sh(f"{few}-save").splitlines() if not line.startswith(("#", "*", "COMMIT"))]
-    assert [line for line in left if " ACCEPT [" not in line] == [":KUBE-FIREWALL - [0:0]", "-A INPUT -j KUBE-FIREWALL"]
+    assert [line for line in left if " ACCEPT [" not in line] == [
+        ":KUBE-FIREWALL - [0:0]",
+        "-A INPUT -j KUBE-FIREWALL",
+    ]
     moved = node.sh(f"{many}-save")
-    assert all(line in moved for line in ("-A MINE -j ACCEPT", "-A INPUT -j MINE", ":INPUT DROP", "-A PREROUTING -j ACCEPT"))
+    assert all(
+        line in moved
+        for line in ("-A MINE -j ACCEPT", "-A INPUT -j MINE", ":INPUT DROP", "-A PREROUTING -j ACCEPT")
+    )
     assert "KUBE-" not in moved
 
 
@@ -264,7 +298,12 @@ def test_a_foreign_chain_that_drops(node):
 def test_rules_of_another_mode(node):
     need("iptables-legacy")
     node.apply("--mode", "iptables-legacy")
-    node.sh("nft", "-f", "-", text=node.kcompile("compile", "-f", str(node.manifests), "--mode", "nftables", "--node", "node-a"))
+    node.sh(
+        "nft",
+        "-f",
+        "-",
+        text=node.kcompile("compile", "-f", str(node.manifests), "--mode", "nftables", "--node", "node-a"),
+    )
     (finding,) = node.findings("other-modes")
     assert "mode iptables-legacy is in use, and rules of nftables are still here" in finding["message"]
     node.mend(finding)
@@ -372,7 +411,9 @@ def test_without_root_it_cannot_tell(tmp_path, monkeypatch):
         os.setresuid(65534, 65534, 65534)
         os._exit(0 if judge(gather(["nftables"])).modes[0].status == "unknown" else 1)
 
-    assert judge(gather(["nftables"])).modes[0].status == "supported"  # and all is imported: nobody may not read the project
+    assert (
+        judge(gather(["nftables"])).modes[0].status == "supported"
+    )  # and all is imported: nobody may not read the project
     process = multiprocessing.get_context("fork").Process(target=as_nobody)
     process.start()
     process.join()

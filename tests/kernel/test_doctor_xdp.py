@@ -25,7 +25,9 @@ def _possible() -> None:
 
 
 def findings(xdp: XdpFacts, own: tuple[str, ...] = (), works: bool = True) -> list[Finding]:
-    probe = ModeProbe("xdp") if works else ModeProbe("xdp", tool="/usr/lib/python3/dist-packages/bcc/__init__.py")
+    probe = (
+        ModeProbe("xdp") if works else ModeProbe("xdp", tool="/usr/lib/python3/dist-packages/bcc/__init__.py")
+    )
     return list(look(Facts(probes=(probe,), rules=RuleFacts(own_modes=own), xdp=xdp)))
 
 
@@ -66,10 +68,16 @@ def test_somebody_elses_programs_are_found(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("KCOMPILE_BPF_DIR", str(bpf))
         netns.batch(["link add one type veth peer name two", "link set one up"], names["doctor"])
         assert gather(["xdp"], names["doctor"]).xdp.others == ()
-        xdp = programs.load(programs.compile_text("int theirs(struct xdp_md *frame) { return 2; }"), {}, {"theirs": programs.KINDS["xdp"]})
+        xdp = programs.load(
+            programs.compile_text("int theirs(struct xdp_md *frame) { return 2; }"),
+            {},
+            {"theirs": programs.KINDS["xdp"]},
+        )
         with netns.enter(names["doctor"]):
             index = socket.if_nametoindex("one")
-            link = library.link_create(xdp["theirs"], index, programs.KINDS["xdp"][1], attach.XdpMode.NATIVE.value)
+            link = library.link_create(
+                xdp["theirs"], index, programs.KINDS["xdp"][1], attach.XdpMode.NATIVE.value
+            )
         with link:
             found = gather(["xdp"], names["doctor"]).xdp
             assert len(found.others) == 1

@@ -1,4 +1,6 @@
-"""What somebody changes behind kcompile's back: a plan shows it, an apply puts it right, and then there is nothing to do."""
+"""What somebody changes behind kcompile's back: a plan shows it, an apply puts it right, and then there is
+nothing to do.
+"""
 
 import json
 
@@ -97,7 +99,13 @@ def test_nftables(node, case):
 
 def test_nftables_much_at_once(node):
     """A sleeping table takes no change of a base chain in the transaction that wakes it."""
-    for case in ("another policy", "another priority", "a base chain", "a map to counters, and a rule that asks it", "the table sleeps"):
+    for case in (
+        "another policy",
+        "another priority",
+        "a base chain",
+        "a map to counters, and a rule that asks it",
+        "the table sleeps",
+    ):
         node.tool("nft", NFT[case][0])
     node.apply()
     assert node.changes() == []
@@ -105,14 +113,20 @@ def test_nftables_much_at_once(node):
 
 def test_a_changed_policy_is_put_back_in_place(node):
     """The clients of session affinity are not forgotten for it."""
-    (name,) = [line.split()[1] for line in node.tool("nft", "list", "table", "ip", "kcompile").splitlines() if "set affinity-" in line]
+    (name,) = [
+        line.split()[1]
+        for line in node.tool("nft", "list", "table", "ip", "kcompile").splitlines()
+        if "set affinity-" in line
+    ]
     node.tool("nft", f"add element ip kcompile {name} {{ 192.0.2.99 }}")
     node.tool("nft", NFT["another policy"][0])
     node.apply()
     assert "192.0.2.99" in node.tool("nft", "list", "set", "ip", "kcompile", name)
 
 
-@pytest.mark.parametrize("script", ["flush chain ip kcompile prerouting", NFT["the table sleeps"][0], NFT["a counter"][0]])
+@pytest.mark.parametrize(
+    "script", ["flush chain ip kcompile prerouting", NFT["the table sleeps"][0], NFT["a counter"][0]]
+)
 def test_the_doctor_names_rules_that_were_changed(node, script):
     def found():
         report = json.loads(node.run("doctor", "--mode", "nftables", "-o", "json").stdout)
@@ -128,11 +142,25 @@ def test_the_doctor_names_rules_that_were_changed(node, script):
 
 
 IPTABLES = {
-    "a rule in our chain": (["-t", "nat", "-I", "KCOMPILE-SERVICES", "-s", "198.51.100.1", "-j", "RETURN"], "KCOMPILE-SERVICES"),
+    "a rule in our chain": (
+        ["-t", "nat", "-I", "KCOMPILE-SERVICES", "-s", "198.51.100.1", "-j", "RETURN"],
+        "KCOMPILE-SERVICES",
+    ),
     "a rule is gone": (["-t", "nat", "-F", "KCOMPILE-SERVICES"], "KCOMPILE-SERVICES"),
     "a jump is gone": (["-t", "nat", "-D", "PREROUTING", "1"], "create iptables -t nat -I PREROUTING"),
     "a jump is there twice": (
-        ["-t", "nat", "-A", "OUTPUT", "-m", "comment", "--comment", "kcompile: services", "-j", "KCOMPILE-SERVICES"],
+        [
+            "-t",
+            "nat",
+            "-A",
+            "OUTPUT",
+            "-m",
+            "comment",
+            "--comment",
+            "kcompile: services",
+            "-j",
+            "KCOMPILE-SERVICES",
+        ],
         "OUTPUT",
     ),
     "another jump to our chain": (
@@ -157,10 +185,15 @@ def test_iptables(node):
 
 @pytest.mark.parametrize("node", ["iptables-nft"], indirect=True)
 def test_a_rule_that_iptables_cannot_read_is_an_error(node):
-    """Taken for nothing, everything would be written again with each apply, and a delete would leave it all there."""
+    """Taken for nothing, everything would be written again with each apply, and a delete would leave it all
+    there.
+    """
     before = node.tool("nft", "list", "ruleset")
     node.tool("nft", "add chain ip nat mine; add rule ip nat mine numgen random mod 2 0 accept")
-    for command in (["delete"], ["plan", "-f", str(node.folder / "specs.json"), "--mode", node.mode, "--node", "node-a"]):
+    for command in (
+        ["delete"],
+        ["plan", "-f", str(node.folder / "specs.json"), "--mode", node.mode, "--node", "node-a"],
+    ):
         done = node.run(*command)
         assert done.exit_code == 1
         assert "iptables-nft-save can't read table ip nat" in done.stderr
@@ -169,9 +202,13 @@ def test_a_rule_that_iptables_cannot_read_is_an_error(node):
 
 
 def test_beside_a_rule_that_iptables_cannot_read_iptables_nft_is_refused(node):
-    node.tool("nft", "add table ip nat; add chain ip nat mine; add rule ip nat mine numgen random mod 2 0 accept")
+    node.tool(
+        "nft", "add table ip nat; add chain ip nat mine; add rule ip nat mine numgen random mod 2 0 accept"
+    )
     before = node.tool("nft", "list", "ruleset")
-    done = node.run("apply", "-f", str(node.folder / "specs.json"), "--mode", "iptables-nft", "--node", "node-a")
+    done = node.run(
+        "apply", "-f", str(node.folder / "specs.json"), "--mode", "iptables-nft", "--node", "node-a"
+    )
     assert done.exit_code == 1
     assert "iptables-nft-save can't read table ip nat" in done.stderr
     assert node.tool("nft", "list", "ruleset") == before

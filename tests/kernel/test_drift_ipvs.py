@@ -1,4 +1,5 @@
-"""What somebody changes behind kcompile's back in mode ipvs: a plan shows it, an apply puts it right, and then there is nothing to do.
+"""What somebody changes behind kcompile's back in mode ipvs: a plan shows it, an apply puts it right, and
+then there is nothing to do.
 
 Many changes are made at once: a command takes seconds in User-mode Linux.
 """
@@ -17,7 +18,10 @@ CHANGED = [
     (f"ipvsadm -e -t {TWO} -r 10.244.0.2:8080 -m -w 7", f"update ipvsadm -a -t {TWO}"),
     (f"ipvsadm -e -t {THREE} -r 10.244.0.3:80 -i -w 1", f"update ipvsadm -a -t {THREE}"),
     (f"ipvsadm -e -t {FOUR} -r 10.244.0.4:8080 -m -w 1 -x 5 -y 2", f"update ipvsadm -a -t {FOUR}"),
-    ("ipvsadm -e -t [fd00:10:96::2]:80 -r [fd00:10:244::2]:8080 -m -w 0", "update ipvsadm -a -t [fd00:10:96::2]:80"),
+    (
+        "ipvsadm -e -t [fd00:10:96::2]:80 -r [fd00:10:244::2]:8080 -m -w 0",
+        "update ipvsadm -a -t [fd00:10:96::2]:80",
+    ),
     ("ipvsadm -d -t [fd00:10:96::3]:80 -r [fd00:10:244::3]:80", "create ipvsadm -a -t [fd00:10:96::3]:80"),
     (f"ipvsadm -a -t {TWO} -r 10.9.9.9:8080 -m", f"delete ipvsadm -a -t {TWO} -r 10.9.9.9:8080"),
     (f"ipvsadm -E -t {TWO} -s wlc", f"update ipvsadm -A -t {TWO}"),
@@ -47,7 +51,11 @@ def node(tmp_path_factory):
     with netns.group(["drift"]) as names:
         netns.run(names["drift"], ["ip", "link", "set", "lo", "up"])
         made = Node(names["drift"], tmp_path_factory.mktemp("drift"), "ipvs")
-        made.apply([*services(), *service("three", 3, target=80), *service("four", 4)], "--iptables-backend", "legacy")
+        made.apply(
+            [*services(), *service("three", 3, target=80), *service("four", 4)],
+            "--iptables-backend",
+            "legacy",
+        )
         yield made
         assert made.run("delete").exit_code == 0
         assert made.tool("ipvsadm", "-S", "-n") == ""
@@ -74,7 +82,11 @@ def held(node: Node) -> list[list[str]]:
     limits = [line for line in node.tool("ipvsadm", "-L", "-n", "--thresholds").splitlines() if "->" in line]
     shown = node.tool("ip", "-oneline", "address", "show").splitlines()
     addresses = [line.split()[3] for line in shown if "kcompile-ipvs0" in line]
-    routes = [line for line in node.tool("ip", "route", "show", "table", "local").splitlines() if "kcompile-ipvs0" in line]
+    routes = [
+        line
+        for line in node.tool("ip", "route", "show", "table", "local").splitlines()
+        if "kcompile-ipvs0" in line
+    ]
     sets = node.tool("ipset", "save").splitlines()
     rules = [line for line in node.tool("iptables-legacy-save").splitlines() if line.startswith("-A")]
     return [sorted(servers), sorted(limits), sorted(addresses), sorted(routes), sorted(sets), rules]

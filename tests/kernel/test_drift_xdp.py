@@ -1,4 +1,6 @@
-"""What somebody changes behind kcompile's back in mode xdp, programs and map entries: a plan shows it, an apply puts it right."""
+"""What somebody changes behind kcompile's back in mode xdp, programs and map entries: a plan shows it, an
+apply puts it right.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,7 +30,11 @@ class Place(NamedTuple):
         return self.kernel.maps()
 
     def link(self, name: str) -> library.Fd:
-        found = [pins.open_pin(path) for path in pins.pins(self.kernel.links) if path.name.partition("-")[0] == name]
+        found = [
+            pins.open_pin(path)
+            for path in pins.pins(self.kernel.links)
+            if path.name.partition("-")[0] == name
+        ]
         assert found[0] is not None
         return found[0]
 
@@ -40,7 +46,10 @@ def place(tmp_path, monkeypatch):
     with netns.group(["drift", "peer"]) as names:
         name = names["drift"]
         netns.run(name, ["ip", "link", "set", "lo", "up"])
-        netns.run(name, ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", names["peer"]])
+        netns.run(
+            name,
+            ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", names["peer"]],
+        )
         netns.run(name, ["ip", "address", "add", "192.0.2.10/24", "dev", "eth0"])
         netns.run(name, ["ip", "link", "set", "eth0", "up"])
         node = Node(name, tmp_path, "xdp")
@@ -96,7 +105,9 @@ def added(place: Place, name: str, key: bytes, value: bytes) -> None:
     library.update(place.maps()[name], key, value)
 
 
-def frontend(protocol: int, kind: str = "KIND_CLUSTER_IP", address: bytes = b"\x0a\x60\0\x63", port: int = 80) -> tuple[bytes, bytes]:
+def frontend(
+    protocol: int, kind: str = "KIND_CLUSTER_IP", address: bytes = b"\x0a\x60\0\x63", port: int = 80
+) -> tuple[bytes, bytes]:
     key = layout.FRONTEND_KEY4.pack(address, port.to_bytes(2), protocol)
     return key, layout.FRONTEND.pack(1, 1, 1, 1, 0, 0, C[kind])
 
@@ -127,8 +138,14 @@ CASES: dict[str, tuple[Callable[[Place], None], str]] = {
     "another config": (lambda p: another_value(p, "config"), "create config"),
     "a slot": (slot_of_another, "update pool"),
     "a foreign frontend": (lambda p: added(p, "frontends4", *frontend(6)), "delete frontend"),
-    "a frontend of no protocol that there is": (lambda p: added(p, "frontends4", *frontend(99)), "delete stray frontends4"),
-    "an address with a port": (lambda p: added(p, "frontends4", *frontend(6, "KIND_ADDRESS")), "delete stray frontends4"),
+    "a frontend of no protocol that there is": (
+        lambda p: added(p, "frontends4", *frontend(99)),
+        "delete stray frontends4",
+    ),
+    "an address with a port": (
+        lambda p: added(p, "frontends4", *frontend(6, "KIND_ADDRESS")),
+        "delete stray frontends4",
+    ),
     "a key with something in its padding": (
         lambda p: added(p, "frontends4", pad(frontend(6)[0]), frontend(6)[1]),
         "delete stray frontends4",
@@ -138,7 +155,12 @@ CASES: dict[str, tuple[Callable[[Place], None], str]] = {
         "delete stray ranges4",
     ),
     "a range of the other family": (
-        lambda p: added(p, "ranges6", layout.RANGE_KEY6.pack(64, min(p.kernel.state().services.values()), bytes(16)), b"\1"),
+        lambda p: added(
+            p,
+            "ranges6",
+            layout.RANGE_KEY6.pack(64, min(p.kernel.state().services.values()), bytes(16)),
+            b"\1",
+        ),
         "delete",
     ),
     "a name that no Service has": (
@@ -146,7 +168,9 @@ CASES: dict[str, tuple[Callable[[Place], None], str]] = {
         "delete stray names",
     ),
     "an interface that isn't there": (
-        lambda p: added(p, "interfaces", layout.INDEX.pack(9999), entries.interface(entries.read_interface(bytes(24)))),
+        lambda p: added(
+            p, "interfaces", layout.INDEX.pack(9999), entries.interface(entries.read_interface(bytes(24)))
+        ),
         "delete stray interfaces",
     ),
 }

@@ -19,7 +19,9 @@ def full(tmp_path_factory):
     with fresh(folder) as node:
         node.apply(*services(COUNT))
         (folder / "good.json").write_text(text(*services(COUNT)))
-        (folder / "ingress.yaml").write_text("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: front}\n")
+        (folder / "ingress.yaml").write_text(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: front}\n"
+        )
         (folder / "lower.yaml").write_text("apiVersion: v1\nkind: service\nmetadata: {name: web-0}\n")
         (folder / "folder").mkdir()
         (folder / "folder/readme.yaml").write_text("# nothing yet\n")
@@ -68,26 +70,47 @@ def test_the_error_names_what_was_read_and_skipped(full):
     assert done.stderr == f"{NO_SERVICE} ({read}; {skipped}); --allow-empty, if that is meant\n"
     assert full.run("apply", "-f", "-", given="").stderr.startswith(f"{NO_SERVICE} (read <stdin>)")
     lower = full.run("apply", "-f", "good.json", "-f", "lower.yaml")
-    assert lower.stderr == 'kcompile: lower.yaml: document 1: web-0: kind "service" of v1: did you mean Service?\n'
+    assert (
+        lower.stderr
+        == 'kcompile: lower.yaml: document 1: web-0: kind "service" of v1: did you mean Service?\n'
+    )
     exact = full.run("plan", "--detailed-exitcode", "-f", "folder")
     assert (exact.returncode, exact.stderr.startswith(NO_SERVICE)) == (1, True)
 
 
 def test_a_substitution_and_a_fifo_with_a_writer_are_read(full):
-    for script in ("kcompile plan -f <(cat good.json)", "mkfifo queue; cat good.json > queue & kcompile plan -f queue"):
+    for script in (
+        "kcompile plan -f <(cat good.json)",
+        "mkfifo queue; cat good.json > queue & kcompile plan -f queue",
+    ):
         done = full.shell(script)
         assert (done.returncode, done.stderr) == (0, "")
         assert "No changes" in done.stdout
 
 
 def test_a_file_whose_read_waits_is_refused(full):
-    """tracefs's trace_pipe: a regular file, of which a read waits for the next event. In a mount namespace of its own."""
-    mounted = ["unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs none && shift 0 && exec "$@"', "sh"]
+    """tracefs's trace_pipe: a regular file, of which a read waits for the next event.
+
+    In a mount namespace of its own.
+    """
+    mounted = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tracefs tracefs none && shift 0 && exec "$@"',
+        "sh",
+    ]
     command = [*mounted, *full.command("apply", "-f", "none/trace_pipe")]
-    done = subprocess.run(command, env=full.env, cwd=full.folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=full.env, cwd=full.folder, capture_output=True, text=True, timeout=60, check=False
+    )
     if "unknown filesystem type" in done.stderr:
         pytest.skip("this kernel has no tracefs")
-    assert (done.returncode, done.stderr) == (2, "kcompile: none/trace_pipe: reading it would wait for more\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "kcompile: none/trace_pipe: reading it would wait for more\n",
+    )
 
 
 def test_an_empty_delete_that_is_meant_deletes_nothing(full):

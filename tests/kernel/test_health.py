@@ -1,4 +1,6 @@
-"""The health check responder against clients that say nothing, too much, or the same again; real sockets in a namespace of its own."""
+"""The health check responder against clients that say nothing, too much, or the same again; real sockets in a
+namespace of its own.
+"""
 
 import contextlib
 import resource
@@ -96,7 +98,9 @@ def test_answers(serving):
     told = ask()
     assert told.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"X-Load-Balancing-Endpoint-Weight: 3\r\n" in told
-    assert told.endswith(b'{"service": {"namespace": "demo", "name": "lb"}, "localEndpoints": 3, "serviceProxyHealthy": true}')
+    assert told.endswith(
+        b'{"service": {"namespace": "demo", "name": "lb"}, "localEndpoints": 3, "serviceProxyHealthy": true}'
+    )
     assert ask(b"GET / HTTP/1.0\n\n").startswith(b"HTTP/1.1 200 ")
     assert ask(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n").endswith(b"\r\n\r\n")
     assert ask(b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody").startswith(b"HTTP/1.1 200 ")
@@ -158,12 +162,20 @@ def test_the_longest_silent_makes_room(monkeypatch):
         last = stack.enter_context(client())
         last.sendall(ASK)
         assert answer(last).startswith(b"HTTP/1.1 200 ")
-        assert [closed(one) for one in (silent[0], silent[1], silent[2], first, last)] == [True, False, False, False, False]
+        assert [closed(one) for one in (silent[0], silent[1], silent[2], first, last)] == [
+            True,
+            False,
+            False,
+            False,
+            False,
+        ]
 
 
 def lb() -> list[dict]:
     ports = [{"name": "p", "port": 80, "nodePort": 30080}]
-    return service("lb", 1, type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=PORT, ports=ports)
+    return service(
+        "lb", 1, type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=PORT, ports=ports
+    )
 
 
 @pytest.mark.usefixtures("many_files")
@@ -176,7 +188,9 @@ def test_1100_silent_clients_of_the_process_that_apply_leaves(place, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     try:
-        (pid,) = [pid for pid in netns.pids(place) if b"kcompile" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        (pid,) = [
+            pid for pid in netns.pids(place) if b"kcompile" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
         with netns.enter(place), contextlib.ExitStack() as stack:
             assert node.tool("ss", "-ltnH", f"sport = :{PORT}").split()[2] == str(responder.BACKLOG)
             silent = [stack.enter_context(client()) for _ in range(1100)]

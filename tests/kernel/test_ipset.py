@@ -30,7 +30,9 @@ def here():
 
 
 def tool(*arguments: str, text: str = "") -> str:
-    return subprocess.run(["ipset", *arguments], input=text, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["ipset", *arguments], input=text, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def become(program):
@@ -97,7 +99,9 @@ def test_any_element_comes_back_and_goes(name, entry, options):
     assert ipset.observe() == held
 
 
-@pytest.mark.parametrize("more", ["", " timeout 600", " counters", " comment", " skbinfo", " counters comment skbinfo"])
+@pytest.mark.parametrize(
+    "more", ["", " timeout 600", " counters", " comment", " skbinfo", " counters comment skbinfo"]
+)
 def test_definitions_are_the_tool_s(more):
     for version, family in ((4, "inet"), (6, "inet6")):
         definition = f"hash:ip family {family} maxelem 77{more}"
@@ -118,7 +122,9 @@ def test_twenty_thousand_elements_need_several_messages():
     program = VIPS | addresses(20_000)
     become(program)
     assert ipset.observe() == program
-    assert "hashsize 16384 " in tool("save", "KCOMPILE-4-VIPS").partition("\n")[0], "the table was made large enough at once"
+    assert "hashsize 16384 " in tool("save", "KCOMPILE-4-VIPS").partition("\n")[0], (
+        "the table was made large enough at once"
+    )
     some = VIPS | addresses(50)
     become(some)
     assert ipset.observe() == some
@@ -129,7 +135,9 @@ def test_a_refused_element_is_named(room):
     program = {SetKey(4, "VIPS"): f"hash:ip family inet maxelem {room}"}
     become(program)
     wanted = list(addresses(room + 1))
-    with pytest.raises(KernelError, match=re.escape(f"ipset: add KCOMPILE-4-VIPS {wanted[-1].entry}: the set is full")):
+    with pytest.raises(
+        KernelError, match=re.escape(f"ipset: add KCOMPILE-4-VIPS {wanted[-1].entry}: the set is full")
+    ):
         ipset.change([Change(key, None, "") for key in wanted])
     assert len(ipset.observe()) == 1 + room
 
@@ -137,10 +145,22 @@ def test_a_refused_element_is_named(room):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (Change(ElementKey(4, "NONE", "10.0.0.1"), None, ""), "add KCOMPILE-4-NONE 10.0.0.1: No such file or directory"),
-        (Change(ElementKey(4, "VIPS", "nonsense"), None, ""), "add KCOMPILE-4-VIPS nonsense: no element of this set"),
-        (Change(SetKey(4, "OTHER"), None, "hash:moon family inet"), "create KCOMPILE-4-OTHER hash:moon family inet: what is hash:moon?"),
-        (Change(SetKey(4, "VIPS"), None, "hash:net family inet maxelem 9"), "there is another set of this name"),
+        (
+            Change(ElementKey(4, "NONE", "10.0.0.1"), None, ""),
+            "add KCOMPILE-4-NONE 10.0.0.1: No such file or directory",
+        ),
+        (
+            Change(ElementKey(4, "VIPS", "nonsense"), None, ""),
+            "add KCOMPILE-4-VIPS nonsense: no element of this set",
+        ),
+        (
+            Change(SetKey(4, "OTHER"), None, "hash:moon family inet"),
+            "create KCOMPILE-4-OTHER hash:moon family inet: what is hash:moon?",
+        ),
+        (
+            Change(SetKey(4, "VIPS"), None, "hash:net family inet maxelem 9"),
+            "there is another set of this name",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -153,7 +173,10 @@ def test_a_refusal_is_one_line(change, said):
 
 def test_what_is_gone_already_needs_no_removal():
     become(VIPS)
-    gone = [Change(ElementKey(4, "VIPS", "10.0.0.1"), "", None), Change(ElementKey(4, "NONE", "10.0.0.1"), "", None)]
+    gone = [
+        Change(ElementKey(4, "VIPS", "10.0.0.1"), "", None),
+        Change(ElementKey(4, "NONE", "10.0.0.1"), "", None),
+    ]
     ipset.change([*gone, Change(SetKey(4, "NONE"), "hash:ip family inet", None)])
     assert ipset.observe() == VIPS
 
@@ -167,7 +190,10 @@ def rule(*arguments: str) -> str:
     [
         ("hash:ip family inet maxelem 1048576", "hash:ip family inet maxelem 2097152"),
         ("hash:ip family inet maxelem 1048576", "hash:ip family inet maxelem 1048576 comment skbinfo"),
-        ("hash:ip family inet maxelem 1048576 timeout 600 counters comment", "hash:ip family inet maxelem 1048576"),
+        (
+            "hash:ip family inet maxelem 1048576 timeout 600 counters comment",
+            "hash:ip family inet maxelem 1048576",
+        ),
     ],
 )
 def test_a_set_of_another_definition_is_rebuilt_under_the_rules_that_ask_for_it(old, new):
@@ -188,7 +214,9 @@ def test_a_set_of_another_definition_is_rebuilt_under_the_rules_that_ask_for_it(
 def test_a_set_of_another_type_is_refused_and_left():
     other = {SetKey(4, "VIPS"): "hash:net family inet maxelem 1048576"}
     become(other | addresses(5))
-    with pytest.raises(KernelError, match=r"KCOMPILE-4-VIPS is a hash:net .*, not a hash:ip .*: kcompile delete, then apply"):
+    with pytest.raises(
+        KernelError, match=r"KCOMPILE-4-VIPS is a hash:net .*, not a hash:ip .*: kcompile delete, then apply"
+    ):
         become(VIPS | addresses(5))
     assert ipset.observe() == other | addresses(5)
 

@@ -1,4 +1,6 @@
-"""The iptables target against a real kernel, both variants: what is written is what is read back, and a diff does what it says."""
+"""The iptables target against a real kernel, both variants: what is written is what is read back, and a diff
+does what it says.
+"""
 
 import json
 import random
@@ -21,7 +23,9 @@ from unit.iptables.expectations import with_any_policies
 pytestmark = pytest.mark.kernel
 TARGET = IptablesTarget()
 seeds = st.integers(0, 2**32)
-random_kernel = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_kernel = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def program_of(seed: int):
@@ -81,7 +85,9 @@ def test_an_empty_namespace_holds_nothing_and_stays_so(here):
 
 
 def test_foreign_rules_and_order(here):
-    """Ours come first in each hook; others' rules, also ones that look a bit like ours, are neither seen nor touched."""
+    """Ours come first in each hook; others' rules, also ones that look a bit like ours, are neither seen nor
+    touched.
+    """
     netns_rules = "*filter\n:OTHER - [0:0]\n-A FORWARD -j OTHER\n-A OTHER -s 10.9.9.9/32 -j DROP\nCOMMIT\n"
     iptables.apply({"ip4": netns_rules}, here)
     assert iptables.observe(here) == {}
@@ -119,7 +125,9 @@ def test_a_refused_script_names_its_line_and_changes_nothing(here):
     program = program_of(6)
     become(here, program)
     with pytest.raises(KernelError, match=r"iptables-.*restore: .*: -A KCOMPILE-SERVICES --nonsense"):
-        iptables.apply({"ip4": "*nat\n:KCOMPILE-SERVICES - [0:0]\n-A KCOMPILE-SERVICES --nonsense\nCOMMIT\n"}, here)
+        iptables.apply(
+            {"ip4": "*nat\n:KCOMPILE-SERVICES - [0:0]\n-A KCOMPILE-SERVICES --nonsense\nCOMMIT\n"}, here
+        )
     with pytest.raises(KernelError):
         iptables.check({"ip4": "*nat\n-A KCOMPILE-SERVICES -p nonsense\nCOMMIT\n"}, here)
     assert iptables.observe(here) == program
@@ -164,7 +172,10 @@ json.dump(held, sys.stdout)
 
 
 def test_python_iptables_sees_the_same_chains():
-    """A second reader of the kernel's legacy tables: libiptc's own. Its tables are one a process, hence the child."""
+    """A second reader of the kernel's legacy tables: libiptc's own.
+
+    Its tables are one a process, hence the child.
+    """
     pytest.importorskip("iptc")
     if reason := modes.missing("iptables-legacy"):
         pytest.skip(reason)
@@ -176,4 +187,6 @@ def test_python_iptables_sees_the_same_chains():
     held = json.loads(done.stdout)
     chains = {f"{k.table} {k.name}": v for k, v in program.items() if k.kind == "chain"}
     assert held.keys() == chains.keys()
-    assert {name: len(rules) for name, rules in held.items()} == {name: len(rules) for name, rules in chains.items()}
+    assert {name: len(rules) for name, rules in held.items()} == {
+        name: len(rules) for name, rules in chains.items()
+    }

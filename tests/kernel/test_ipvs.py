@@ -1,4 +1,6 @@
-"""The ipvs target against a real kernel: what is written is what is read back, a diff does what it says, others' is left alone."""
+"""The ipvs target against a real kernel: what is written is what is read back, a diff does what it says,
+others' is left alone.
+"""
 
 import random
 import socket
@@ -30,7 +32,9 @@ from kcompile.targets.ipvs.resources import (
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs_kernel]
 TARGET = IpvsTarget()
 seeds = st.integers(0, 2**32)
-random_kernel = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_kernel = settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def real_server(server: VirtualServerKey, ip: str, port: int) -> RealServerKey:
@@ -80,7 +84,9 @@ def test_an_empty_namespace_holds_nothing_and_stays_so(here):
     assert here.families() == (4, 6)
 
 
-@pytest.mark.parametrize("scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf"])
+@pytest.mark.parametrize(
+    "scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf"]
+)
 def test_every_scheduler(here, scheduler):
     flags = 0x10 if scheduler == "mh" else 0
     server = VirtualServerKey(4, "tcp", "10.96.0.1", 80)
@@ -97,7 +103,11 @@ def test_every_scheduler(here, scheduler):
 
 def test_an_update_of_a_virtual_server_keeps_its_real_servers(here):
     server = VirtualServerKey(6, "sctp", "fd00:10:96::1", 80)
-    rest = {DeviceKey(): "", real_server(server, "fd00:10:244::5", 8080): RealServer(1), AddressKey(6, "fd00:10:96::1"): ""}
+    rest = {
+        DeviceKey(): "",
+        real_server(server, "fd00:10:244::5", 8080): RealServer(1),
+        AddressKey(6, "fd00:10:96::1"): "",
+    }
     become(here, {**rest, server: VirtualServer("rr")})
     become(here, {**rest, server: VirtualServer("wlc", 1, 60)})
     become(here, {**rest, server: VirtualServer("rr")})
@@ -115,7 +125,12 @@ def test_pyroute2_reads_the_same(here):
             if service.get("fwmark"):
                 name = (version, "fwmark", f"{service['fwmark']:#x}", 0)
             else:
-                name = (version, {6: "tcp", 17: "udp", 132: "sctp"}[service["protocol"]], service["addr"], service["port"])
+                name = (
+                    version,
+                    {6: "tcp", 17: "udp", 132: "sctp"}[service["protocol"]],
+                    service["addr"],
+                    service["port"],
+                )
             seen.add(VirtualServerKey(*name))
             for answer in reader.dest("dump", service=service):
                 dest = IPVSDest.from_message(answer)
@@ -160,13 +175,19 @@ def test_damage_is_seen_and_repaired(here, damage):
 
 
 @pytest.mark.parametrize(
-    "other", ["hash:ip,port family inet maxelem 2048 timeout 600 counters", "hash:ip,port family inet maxelem 1048576"]
+    "other",
+    [
+        "hash:ip,port family inet maxelem 2048 timeout 600 counters",
+        "hash:ip,port family inet maxelem 1048576",
+    ],
 )
 def test_a_set_of_another_definition_is_rebuilt(here, other):
     """Under the rules that ask for it, with its elements."""
     program = program_of(11)
     become(here, program)
-    entries = [line for line in tool("ipset", "save", "KCOMPILE-4-FRONTENDS").splitlines() if line.startswith("add ")]
+    entries = [
+        line for line in tool("ipset", "save", "KCOMPILE-4-FRONTENDS").splitlines() if line.startswith("add ")
+    ]
     tool("ipset", "create", "other", *other.split())
     for line in entries[1:]:
         tool("ipset", "add", "other", line.split()[2])
@@ -189,21 +210,32 @@ def test_a_refused_change_names_its_resource_and_puts_back_what_was(here):
         AddressKey(4, "10.96.9.1"): "",
     }
     changes = TARGET.diff(program, more)
-    with pytest.raises(KernelError, match=r"-A -t 10\.96\.9\.2:80 -s nonsense: this kernel has no scheduler nonsense"):
+    with pytest.raises(
+        KernelError, match=r"-A -t 10\.96\.9\.2:80 -s nonsense: this kernel has no scheduler nonsense"
+    ):
         here.apply(changes)
     assert here.observe() == program
     taken = {**program, VirtualServerKey(4, "tcp", "198.51.100.1", 80): VirtualServer("rr")}
     tool("ipvsadm", "-A", "-t", "198.51.100.1:80", "-s", "wlc")
-    with pytest.raises(KernelError, match=r"-A -t 198\.51\.100\.1:80 -s rr: somebody else has this virtual server"):
+    with pytest.raises(
+        KernelError, match=r"-A -t 198\.51\.100\.1:80 -s rr: somebody else has this virtual server"
+    ):
         here.apply(TARGET.diff(program, taken))
     assert here.observe() == program
 
 
 def test_a_namespace_without_any_address_is_explained(here):
     server = VirtualServerKey(4, "tcp", "10.96.0.1", 80)
-    program = {DeviceKey(): "", server: VirtualServer("rr"), real_server(server, "10.244.0.5", 80): RealServer(1)}
+    program = {
+        DeviceKey(): "",
+        server: VirtualServer("rr"),
+        real_server(server, "10.244.0.5", 80): RealServer(1),
+    }
     with netns.group(["bare"]) as names, netns.enter(names["bare"]):
-        with pytest.raises(KernelError, match=r"-r 10\.244\.0\.5:80 -m -w 1: not the address of a host, or .* \(ip link set lo up\)"):
+        with pytest.raises(
+            KernelError,
+            match=r"-r 10\.244\.0\.5:80 -m -w 1: not the address of a host, or .* \(ip link set lo up\)",
+        ):
             here.apply(TARGET.diff({}, program))
         assert here.observe() == {}
 
@@ -221,7 +253,9 @@ def test_three_thousand_addresses_and_servers_in_batches(here):
     for i in range(3000):
         address = f"10.96.{i // 250}.{i % 250 + 1}"
         program[VirtualServerKey(4, "tcp", address, 80)] = VirtualServer("rr")
-        program[RealServerKey(4, "tcp", address, 80, f"10.244.{i // 250}.{i % 250 + 1}", 8080)] = RealServer(1)
+        program[RealServerKey(4, "tcp", address, 80, f"10.244.{i // 250}.{i % 250 + 1}", 8080)] = RealServer(
+            1
+        )
         program[AddressKey(4, address)] = ""
     become(here, program)
     become(here, {})

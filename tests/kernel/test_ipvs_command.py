@@ -1,4 +1,6 @@
-"""``kcompile apply`` in mode ipvs: the notice, every scheduler by every way to ask for one, and IPVS's timeouts."""
+"""``kcompile apply`` in mode ipvs: the notice, every scheduler by every way to ask for one, and IPVS's
+timeouts.
+"""
 
 import json
 import re
@@ -32,12 +34,21 @@ class Node:
         return str(path)
 
     def apply(self, *extra: str, services=("web",), **annotations: str):
-        items = [one for number, service in enumerate(services, 1) for one in objects(service, number, annotations.get(service))]
+        items = [
+            one
+            for number, service in enumerate(services, 1)
+            for one in objects(service, number, annotations.get(service))
+        ]
         specs = self.write("specs.json", {"apiVersion": "v1", "kind": "List", "items": items})
         return self.run("apply", "-f", specs, "--node", "node-a", *extra)
 
     def config(self, **ipvs) -> str:
-        proxy = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "ipvs", "ipvs": ipvs}
+        proxy = {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": "ipvs",
+            "ipvs": ipvs,
+        }
         return self.write("config.json", proxy)
 
     def ipvsadm(self, *arguments: str) -> str:
@@ -45,7 +56,9 @@ class Node:
 
     def schedulers(self) -> dict[str, str]:
         found = re.findall(r"^-A -t (\S+) -s (\S+)", self.ipvsadm("--save", "--numeric"), re.MULTILINE)
-        assert len(self.ipvsadm("--save", "--numeric").splitlines()) == 2 * len(found), "each has its real server"
+        assert len(self.ipvsadm("--save", "--numeric").splitlines()) == 2 * len(found), (
+            "each has its real server"
+        )
         return dict(found)
 
 
@@ -122,7 +135,11 @@ def test_a_name_that_is_no_scheduler_is_refused_and_nothing_changes(node):
     by_option = node.apply("--mode", "ipvs", "--ipvs-scheduler", "best")
     by_file = node.apply("--config", node.config(scheduler="best"))
     by_annotation = node.apply("--mode", "ipvs", web="best")
-    for refused, named in ((by_option, "--ipvs-scheduler"), (by_file, "ipvs.scheduler"), (by_annotation, ANNOTATION)):
+    for refused, named in (
+        (by_option, "--ipvs-scheduler"),
+        (by_file, "ipvs.scheduler"),
+        (by_annotation, ANNOTATION),
+    ):
         assert refused.exit_code == 2
         assert refused.stdout == ""
         (line,) = [line for line in refused.stderr.splitlines() if "best" in line]
@@ -142,7 +159,15 @@ def test_timeouts_are_set_and_put_back(node):
     assert len(before) == 3
     netns.run(node.name, ["ipvsadm", "--set", "0", "0", "77"])
     config = node.config(tcpTimeout="10m", tcpFinTimeout="30s")
-    planned = node.run("plan", "-f", node.write("none.json", objects("web", 1, None)[0]), "--node", "node-a", "--config", config)
+    planned = node.run(
+        "plan",
+        "-f",
+        node.write("none.json", objects("web", 1, None)[0]),
+        "--node",
+        "node-a",
+        "--config",
+        config,
+    )
     assert "ipvs timeout tcp = 600" in planned.output
     assert timeouts(node) == [*before[:2], 77]
     first = node.apply("--config", config)

@@ -49,7 +49,9 @@ def version(ip: str) -> int:
 def echoes(ip: str) -> bool:
     """Whether `ip` answers a ping."""
     six = ":" in ip
-    protocol, kind, answer, skip = (socket.IPPROTO_ICMPV6, 128, 129, 0) if six else (socket.IPPROTO_ICMP, 8, 0, 20)
+    protocol, kind, answer, skip = (
+        (socket.IPPROTO_ICMPV6, 128, 129, 0) if six else (socket.IPPROTO_ICMP, 8, 0, 20)
+    )
     with socket.socket(version(ip), socket.SOCK_RAW, protocol) as raw:
         raw.settimeout(2)
         head = struct.pack("!BBHHH", kind, 0, 0, 7, 1)
@@ -100,7 +102,9 @@ def test_an_external_address_that_is_another_hosts_is_left_out(topology, node):
     listeners += [listen(topology, POD, 8080), listen(topology, POD6, 8080)]
     try:
         told = node.apply([*nodes, gone, pod_object("web-1", POD), *objects, *remote])
-        warned = [line.partition("Service demo/web: ")[2] for line in told.splitlines() if "left out here" in line]
+        warned = [
+            line.partition("Service demo/web: ")[2] for line in told.splitlines() if "left out here" in line
+        ]
         assert [line.partition(",")[0] for line in warned] == [
             f"externalIP {OTHER} is the address of Node node-b",
             f"externalIP {POD} is the address of Pod demo/web-1",
@@ -131,18 +135,27 @@ def test_affinity_that_outlives_its_timeout_is_said_once_for_each_service(node):
     dns = sticky("dns", 3, 300, ports=udp)
     for one in dns[1:]:
         one["ports"] = [{"name": "p", "port": 53, "protocol": "UDP"}]
-    told = node.apply([node_object("node-a", NODE, NODE6), *sticky("short", 1, 3), *sticky("long", 2, 600), *dns])
+    told = node.apply(
+        [node_object("node-a", NODE, NODE6), *sticky("short", 1, 3), *sticky("long", 2, 600), *dns]
+    )
     said = [line for line in told.splitlines() if "session affinity" in line]
     assert [line.partition("Service ")[2].partition(",")[0].partition(" in mode")[0] for line in said] == [
         "demo/dns: session affinity of 300 s may last 360 s",
         "demo/short: session affinity of 3 s may last 180 s",
     ]
-    assert [line for line in told.splitlines() if "datagrams" in line and "demo/dns" in line and "demo/short" not in line]
+    assert [
+        line
+        for line in told.splitlines()
+        if "datagrams" in line and "demo/dns" in line and "demo/short" not in line
+    ]
 
 
 @pytest.mark.parametrize(("ip", "pod", "most"), [("10.96.0.3", POD, 1472), ("fd00:10:96::3", POD6, 1452)])
 def test_datagrams_of_the_node_that_need_two_packets_are_lost(topology, node, ip, pod, most):
-    """As docs/reference/modes.md has it. Where a kernel no longer does that, the page and the warning can go."""
+    """As docs/reference/modes.md has it.
+
+    Where a kernel no longer does that, the page and the warning can go.
+    """
     dns = service("dns", 3, ports=[{"name": "p", "port": 53, "protocol": "UDP"}])
     for one, address in zip(dns[1:], (POD, POD6), strict=True):
         one["endpoints"] = [{"addresses": [address]}]

@@ -1,7 +1,8 @@
 """kill -9 in the middle of an apply: the kernel holds all old or all new, and the next apply repairs.
 
-Ten kills a mode, at random steps of the command and of the process in which it writes (harness/steps.py). They are counted, so
-that the test needs no apply that takes long: 2,000 Services are many netlink messages in one transaction, and two seconds.
+Ten kills a mode, at random steps of the command and of the process in which it writes (harness/steps.py).
+They are counted, so that the test needs no apply that takes long: 2,000 Services are many netlink messages in
+one transaction, and two seconds.
 """
 
 import json
@@ -56,7 +57,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize("mode", ["nftables", "iptables-legacy"])
 def test_a_killed_apply_leaves_the_old_state_or_the_new(mode, inputs, tmp_path):
     rng = random.Random(42)
-    env = {**os.environ, "KCOMPILE_RUN_DIR": str(tmp_path / "run"), "KCOMPILE_STATE_DIR": str(tmp_path / "state")}
+    env = {
+        **os.environ,
+        "KCOMPILE_RUN_DIR": str(tmp_path / "run"),
+        "KCOMPILE_STATE_DIR": str(tmp_path / "state"),
+    }
     with netns.group(["kill"]) as names:
         netns_name = names["kill"]
 

@@ -1,8 +1,9 @@
-"""Everything of an apply killed, in mode ipvs: a client never finds a live VIP without a real server, and the next apply repairs.
+"""Everything of an apply killed, in mode ipvs: a client never finds a live VIP without a real server, and the
+next apply repairs.
 
-An apply writes in a process of its own, which outlives the command (ADR 0005, test_kill.py). Here that process and all that it has
-started are killed too, ten times, at random steps of its work (harness/steps.py counts them), which nothing but the order of those
-makes harmless.
+An apply writes in a process of its own, which outlives the command (ADR 0005, test_kill.py). Here that
+process and all that it has started are killed too, ten times, at random steps of its work (harness/steps.py
+counts them), which nothing but the order of those makes harmless.
 """
 
 import contextlib
@@ -59,15 +60,22 @@ def manifests(first: int, target_port: int) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 
-# Both have Services STEP to SERVICES - 1, with other real servers; STEP of the first are not in the second, and the other way round.
+# Both have Services STEP to SERVICES - 1, with other real servers; STEP of the first are not in the second,
+# and the other way round.
 INPUTS = (manifests(0, 8080), manifests(STEP, 9090))
 ALWAYS = [vip(number) for number in range(STEP, SERVICES, 16)]
-EDGES = ([vip(number) for number in range(0, STEP, 8)], [vip(number) for number in range(SERVICES, SERVICES + STEP, 8)])
+EDGES = (
+    [vip(number) for number in range(0, STEP, 8)],
+    [vip(number) for number in range(SERVICES, SERVICES + STEP, 8)],
+)
 
 
 def missing(held: Program, program: Program) -> tuple[Change, ...]:
     """What `held` lacks to be `program`, which real servers that drain may be beside."""
-    busy = {key: RealServer(0, 1) if key.kind == "rs" and not value.weight else value for key, value in held.items()}
+    busy = {
+        key: RealServer(0, 1) if key.kind == "rs" and not value.weight else value
+        for key, value in held.items()
+    }
     return TARGET.diff(busy, program)
 
 
@@ -76,13 +84,19 @@ class Node:
 
     def __init__(self, topology: Topology, folder: Path) -> None:
         self.topology, self.folder = topology, folder
-        self.environment = {**os.environ, "KCOMPILE_RUN_DIR": str(folder / "run"), "KCOMPILE_STATE_DIR": str(folder / "state")}
+        self.environment = {
+            **os.environ,
+            "KCOMPILE_RUN_DIR": str(folder / "run"),
+            "KCOMPILE_STATE_DIR": str(folder / "state"),
+        }
         for number, text in enumerate(INPUTS):
             (folder / f"{number}.json").write_text(text)
 
     def start(self, goal: int, step: int = 0) -> subprocess.Popen[str]:
         files = ["-f", str(self.folder / f"{goal}.json"), "--node", "node-a", "--netns", self.topology.node]
-        return steps.start("everything", step, self.folder / "steps", ["apply", "--mode", "ipvs", *files], self.environment)
+        return steps.start(
+            "everything", step, self.folder / "steps", ["apply", "--mode", "ipvs", *files], self.environment
+        )
 
     def apply(self, goal: int) -> str:
         process = self.start(goal)
@@ -92,7 +106,9 @@ class Node:
 
     def observe(self) -> dict:
         with netns.enter(self.topology.node):
-            return driver_for("ipvs", None, netns.run_directory(self.folder / "run", self.topology.node)).observe()
+            return driver_for(
+                "ipvs", None, netns.run_directory(self.folder / "run", self.topology.node)
+            ).observe()
 
 
 @contextlib.contextmanager
@@ -118,7 +134,10 @@ def serving(topology: Topology) -> Iterator[None]:
 
 
 class Watch:
-    """Connects to VIPs from the client, and reads IPVS, as long as the context lasts. `trouble`: what should not have been."""
+    """Connects to VIPs from the client, and reads IPVS, as long as the context lasts.
+
+    `trouble`: what should not have been.
+    """
 
     def __init__(self, topology: Topology) -> None:
         self.coming: list[str] = []
@@ -169,8 +188,12 @@ class Watch:
         servers = read.real_servers([VirtualServerKey(4, "tcp", address, 80) for address in live])
         able = {key.address for key, server in servers.items() if server.weight}
         if coming is self.coming:
-            self.trouble += [f"read {self.reads}: {address} has no real server" for address in live if address not in able]
-        self.trouble += [f"read {self.reads}: {address} is not bound" for address in ALWAYS if address not in bound]
+            self.trouble += [
+                f"read {self.reads}: {address} has no real server" for address in live if address not in able
+            ]
+        self.trouble += [
+            f"read {self.reads}: {address} is not bound" for address in ALWAYS if address not in bound
+        ]
 
 
 def test_everything_killed_leaves_live_vips_served_and_is_repaired(tmp_path):
@@ -199,7 +222,9 @@ def test_everything_killed_leaves_live_vips_served_and_is_repaired(tmp_path):
                 node.apply(goal)
                 assert missing(node.observe(), programs[goal]) == ()
                 now = goal
-        print(f"{watch.connections} connections, {watch.reads} reads, {halfway} kills halfway, an apply takes {total} steps")
+        print(
+            f"{watch.connections} connections, {watch.reads} reads, {halfway} kills halfway, an apply takes {total} steps"
+        )
         assert watch.trouble == []
         assert halfway > 1, "the steps of a write are not where the kills were"
         assert watch.connections > KILLS

@@ -1,4 +1,6 @@
-"""A live node changes to mode ipvs and away from it: no open connection ends, no new one fails; counted on real packets."""
+"""A live node changes to mode ipvs and away from it: no open connection ends, no new one fails; counted on
+real packets.
+"""
 
 import contextlib
 import itertools
@@ -37,7 +39,8 @@ WAYS = {
 }
 PAUSE = 0.08
 ROUNDS = 5
-"""How many more times every open connection must answer, and every way must be taken anew, after each change."""
+"""How many more times every open connection must answer, and every way must be taken anew, after each change.
+"""
 
 
 def manifests() -> str:
@@ -52,10 +55,19 @@ def manifests() -> str:
     port = {"name": "p", "port": 80, "protocol": "TCP"}
     udp = {"name": "p", "port": 53, "protocol": "UDP"}
     for name, spec, target in (
-        ("web", {"clusterIP": "10.96.0.10", "type": "NodePort", "ports": [{**port, "nodePort": NODE_PORT}]}, {"port": 8080}),
+        (
+            "web",
+            {"clusterIP": "10.96.0.10", "type": "NodePort", "ports": [{**port, "nodePort": NODE_PORT}]},
+            {"port": 8080},
+        ),
         (
             "sticky",
-            {"clusterIP": "10.96.0.11", "externalIPs": ["198.51.100.9"], "sessionAffinity": "ClientIP", "ports": [port]},
+            {
+                "clusterIP": "10.96.0.11",
+                "externalIPs": ["198.51.100.9"],
+                "sessionAffinity": "ClientIP",
+                "ports": [port],
+            },
             {"port": 8080},
         ),
         ("web6", {"clusterIP": "fd00:10:96::10", "ports": [port]}, {"port": 8080}),
@@ -82,19 +94,27 @@ class Node:
 
     def __init__(self, namespace: str, folder: Path) -> None:
         self.namespace, self.folder = namespace, folder
-        self.environment = {**os.environ, "KCOMPILE_RUN_DIR": str(folder / "run"), "KCOMPILE_STATE_DIR": str(folder / "state")}
+        self.environment = {
+            **os.environ,
+            "KCOMPILE_RUN_DIR": str(folder / "run"),
+            "KCOMPILE_STATE_DIR": str(folder / "state"),
+        }
         (folder / "specs.json").write_text(manifests())
 
     def run(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "kcompile", *arguments, "--netns", self.namespace]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def apply(self, mode: str) -> str:
         name, _, backend = mode.partition("/")
         choice = ["--iptables-backend", backend] if backend else []
-        return self.run("apply", "--mode", name, *choice, "-f", str(self.folder / "specs.json"), "--node", "node-a")
+        return self.run(
+            "apply", "--mode", name, *choice, "-f", str(self.folder / "specs.json"), "--node", "node-a"
+        )
 
     def let_time_pass(self) -> None:
         """As long as real servers may drain."""
@@ -151,7 +171,9 @@ class Traffic:
         self.fresh: Counter[str] = Counter()
         self.lost: list[str] = []
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._loop, args=(work,)) for work in (self._talk, self._connect)]
+        self._threads = [
+            threading.Thread(target=self._loop, args=(work,)) for work in (self._talk, self._connect)
+        ]
         with netns.enter(topology.home(CLIENT)):
             self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._udp.bind((CLIENT, 0))
@@ -191,10 +213,15 @@ class Traffic:
 
     def settle(self) -> None:
         """Wait until everything has worked ROUNDS times more."""
-        goals = {name: self.answers[name] + ROUNDS for name in self.open}, {way: self.fresh[way] + ROUNDS for way in WAYS}
+        goals = (
+            {name: self.answers[name] + ROUNDS for name in self.open},
+            {way: self.fresh[way] + ROUNDS for way in WAYS},
+        )
         end = time.monotonic() + 60
         while any(
-            counts[name] < goal for counts, wanted in zip((self.answers, self.fresh), goals, strict=True) for name, goal in wanted.items()
+            counts[name] < goal
+            for counts, wanted in zip((self.answers, self.fresh), goals, strict=True)
+            for name, goal in wanted.items()
         ):
             assert self.lost == []
             assert time.monotonic() < end, "no traffic"
@@ -256,7 +283,9 @@ def exchange(connection: socket.socket) -> None:
 
 
 def run(sequence: tuple[str, ...], folder: Path) -> None:
-    """Change through the modes of `sequence`; in the end nothing of ipvs is left once its connections have had their time."""
+    """Change through the modes of `sequence`; in the end nothing of ipvs is left once its connections have
+    had their time.
+    """
     for mode in sequence:
         if reason := modes.missing(mode.partition("/")[0]):
             pytest.skip(reason)
@@ -281,7 +310,9 @@ def run(sequence: tuple[str, ...], folder: Path) -> None:
                 if before.startswith("ipvs"):
                     assert "mode ipvs still carries" in said
                     assert {frontend["mode"] for frontend in shown} == {name, "ipvs"}
-                    assert {frontend["verdict"] for frontend in shown if frontend["mode"] == "ipvs"} == {"draining"}
+                    assert {frontend["verdict"] for frontend in shown if frontend["mode"] == "ipvs"} == {
+                        "draining"
+                    }
                 else:
                     assert {frontend["mode"] for frontend in shown} == {name}
             print(
@@ -294,7 +325,11 @@ def run(sequence: tuple[str, ...], folder: Path) -> None:
             node.let_time_pass()
             node.apply(sequence[-1])
             assert {frontend["mode"] for frontend in node.frontends()} == {sequence[-1]}
-            left = [line for line in ours(topology.node, "ipvs") if "IPVS" in line or not line.startswith(("-A", ":"))]
+            left = [
+                line
+                for line in ours(topology.node, "ipvs")
+                if "IPVS" in line or not line.startswith(("-A", ":"))
+            ]
             assert left == []
             traffic.settle()
             assert traffic.lost == []

@@ -1,4 +1,6 @@
-"""The nftables target against a real kernel: what is written is what is read back, and a diff does what it says."""
+"""The nftables target against a real kernel: what is written is what is read back, and a diff does what it
+says.
+"""
 
 import random
 

@@ -1,4 +1,6 @@
-"""A run or state folder that is full or read-only: one line, and the kernel as it was; delete finishes all the same."""
+"""A run or state folder that is full or read-only: one line, and the kernel as it was; delete finishes all
+the same.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ MANY = 2000
 def small(folder: Path, *options: str) -> Iterator[None]:
     """A file system of 64 KB at `folder`."""
     folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(("size=64k", "mode=700", *options)), "kctest", str(folder)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", ",".join(("size=64k", "mode=700", *options)), "kctest", str(folder)],
+        check=True,
+    )
     try:
         yield
     finally:
@@ -42,11 +47,24 @@ class Node(Console):
     def __init__(self, namespace: str, folder: Path, mode: str) -> None:
         super().__init__(namespace, folder)
         self.mode = mode
-        self.environment |= {"KCOMPILE_BPF_DIR": str(folder / "bpf"), "KCOMPILE_CACHE_DIR": str(folder / "cache")}
+        self.environment |= {
+            "KCOMPILE_BPF_DIR": str(folder / "bpf"),
+            "KCOMPILE_CACHE_DIR": str(folder / "cache"),
+        }
 
     def apply(self, count: int, code: int = 0) -> str:
         options = ("--socket-lb", "off") if self.mode == "xdp" else ()
-        return self.run("apply", "-f", self.write(services(count)), "--node", "node-a", "--mode", self.mode, *options, code=code)
+        return self.run(
+            "apply",
+            "-f",
+            self.write(services(count)),
+            "--node",
+            "node-a",
+            "--mode",
+            self.mode,
+            *options,
+            code=code,
+        )
 
     def kernel(self) -> tuple[object, ...]:
         """All that an apply touches. Empty built-in chains of iptables-nft, which stay, count as nothing."""
@@ -54,7 +72,13 @@ class Node(Console):
         if self.mode == "iptables-nft" and "KCOMPILE-" not in rules:
             rules = ""
         pins = sorted(ebpf.leftovers(self.mode, self.folder))
-        return rules, ebpf.programs(self.namespace), pins, self.sysctl("net.ipv4.ip_forward"), self.sysctl("net.ipv4.conf.lo.accept_local")
+        return (
+            rules,
+            ebpf.programs(self.namespace),
+            pins,
+            self.sysctl("net.ipv4.ip_forward"),
+            self.sysctl("net.ipv4.conf.lo.accept_local"),
+        )
 
 
 @pytest.fixture(params=MODES)
@@ -122,7 +146,9 @@ def test_a_lab_without_room_is_one_line(tmp_path: Path):
     run = tmp_path / "run"
     with small(run):
         fill(run)
-        said = Console("none", tmp_path).run("lab", "up", "--name", "kctest-full", "--nodes", "1", into=(), code=1)
+        said = Console("none", tmp_path).run(
+            "lab", "up", "--name", "kctest-full", "--nodes", "1", into=(), code=1
+        )
         assert said.splitlines()[-1].startswith("kcompile: ")
         assert "No space left on device" in said
         assert "Traceback" not in said

@@ -24,7 +24,12 @@ def node(request, tmp_path):
 
 def everything(node: Node) -> str:
     """All rules, queueing disciplines and links; of iptables-legacy what isn't an empty built-in chain."""
-    lines = [line for tool in SAVE for line in legacy(node, tool).splitlines() if line.startswith("-A") or " - [" in line]
+    lines = [
+        line
+        for tool in SAVE
+        for line in legacy(node, tool).splitlines()
+        if line.startswith("-A") or " - [" in line
+    ]
     commands = (("nft", "list", "ruleset"), ("tc", "qdisc", "show"), ("ip", "-brief", "link", "show"))
     return "\n".join([*lines, *(node.tool(*command) for command in commands)])
 
@@ -79,7 +84,12 @@ def test_a_change_of_mode_leaves_nothing_either(node):
 def test_an_apply_without_services_keeps_the_tables(node):
     """Without its chains the kernel would unhook NAT, and end what is open."""
     node.apply(services())
-    headless = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "none", "namespace": "demo"}, "spec": {"clusterIP": "None"}}
+    headless = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "none", "namespace": "demo"},
+        "spec": {"clusterIP": "None"},
+    }
     node.apply([headless])
     assert "table ip nat" in everything(node)
     assert node.run("delete").exit_code == 0
@@ -105,12 +115,29 @@ def test_looking_brings_no_legacy_table_to_life(node):
 @pytest.mark.parametrize("node", ["ipvs"], indirect=True)
 def test_nothing_is_left_by_ipvs(node):
     """But for the legacy tables of iptables, which are empty."""
-    sysctls = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.vs.conntrack", "net.ipv4.vs.expire_nodest_conn")
+    sysctls = (
+        "net.ipv4.ip_forward",
+        "net.ipv6.conf.all.forwarding",
+        "net.ipv4.vs.conntrack",
+        "net.ipv4.vs.expire_nodest_conn",
+    )
 
     def everything() -> str:
-        lines = [line for tool in SAVE for line in legacy(node, tool).splitlines() if line.startswith("-A") or " - [" in line]
-        commands = (("ipvsadm", "-S", "-n"), ("ipvsadm", "-l", "--timeout"), ("ipset", "save"), ("ip", "-brief", "link", "show"))
-        return "\n".join([*lines, *(node.tool(*command) for command in commands), node.tool("sysctl", *sysctls)])
+        lines = [
+            line
+            for tool in SAVE
+            for line in legacy(node, tool).splitlines()
+            if line.startswith("-A") or " - [" in line
+        ]
+        commands = (
+            ("ipvsadm", "-S", "-n"),
+            ("ipvsadm", "-l", "--timeout"),
+            ("ipset", "save"),
+            ("ip", "-brief", "link", "show"),
+        )
+        return "\n".join(
+            [*lines, *(node.tool(*command) for command in commands), node.tool("sysctl", *sysctls)]
+        )
 
     before = everything()
     node.apply(services(), "--iptables-backend", "legacy")

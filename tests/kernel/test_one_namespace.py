@@ -1,4 +1,6 @@
-"""Lock, state and pins belong to the network namespace and its life, not to the way that a command comes into it."""
+"""Lock, state and pins belong to the network namespace and its life, not to the way that a command comes into
+it.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,21 @@ def console(tmp_path: Path) -> Iterator[Console]:
 WAYS = {
     "ip netns exec": lambda name: ["ip", "netns", "exec", name],
     "nsenter": lambda name: ["nsenter", f"--net=/run/netns/{name}"],
-    "another PID namespace": lambda name: ["nsenter", f"--net=/run/netns/{name}", "unshare", "--pid", "--fork", "--mount-proc"],
-    "another PID namespace, without its /proc": lambda name: ["nsenter", f"--net=/run/netns/{name}", "unshare", "--pid", "--fork"],
+    "another PID namespace": lambda name: [
+        "nsenter",
+        f"--net=/run/netns/{name}",
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+    ],
+    "another PID namespace, without its /proc": lambda name: [
+        "nsenter",
+        f"--net=/run/netns/{name}",
+        "unshare",
+        "--pid",
+        "--fork",
+    ],
 }
 
 
@@ -63,11 +78,17 @@ def test_every_way_in_waits_for_one_lock(right: bool, console: Console):
     with netns.enter(console.namespace), locked(console.directory):
         into = WAYS["ip netns exec"](console.namespace)
         command = [*into, SCRIPT, "apply", "-f", specs, "--node", "node-a"]
-        with subprocess.Popen(command, env=console.environment, preexec_fn=None if right else without_right) as waiting:
+        with subprocess.Popen(
+            command, env=console.environment, preexec_fn=None if right else without_right
+        ) as waiting:
             time.sleep(0.1)
             deadline = time.monotonic() + 60
             lock = str(console.directory / "lock")
-            while not any(lock == str(fd.readlink()) for fd in Path(f"/proc/{waiting.pid}/fd").iterdir() if fd.is_symlink()):
+            while not any(
+                lock == str(fd.readlink())
+                for fd in Path(f"/proc/{waiting.pid}/fd").iterdir()
+                if fd.is_symlink()
+            ):
                 assert waiting.poll() is None, "it didn't wait"
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
@@ -88,7 +109,12 @@ def test_two_namespaces_without_the_right_to_see_the_first_process(tmp_path: Pat
         for console in both:
             into = WAYS["nsenter"](console.namespace)
             apply = ("apply", "-f", specs, "--node", "node-a", "--mode", "xdp", "--socket-lb", "off")
-            denied = subprocess.run([*into, "stat", "-L", "/proc/1/ns/net"], preexec_fn=without_right, capture_output=True, check=False)
+            denied = subprocess.run(
+                [*into, "stat", "-L", "/proc/1/ns/net"],
+                preexec_fn=without_right,
+                capture_output=True,
+                check=False,
+            )
             assert denied.returncode, "this process may look at the first one all the same"
             console.run(*apply, into=into, before=without_right, env=env)
         assert all(ebpf.programs(console.namespace) for console in both)
@@ -120,7 +146,9 @@ def test_what_an_earlier_namespace_of_the_name_had_is_not_used(mode: str, consol
 
 def test_the_address_of_a_service_lives_longer_than_the_namespace(console: Console):
     specs = ("-f", console.write(services(3)), "--node", "node-a")
-    first = console.write([each for each in services(3) if each["metadata"]["name"] not in ("svc-0", "svc-0-1")], "fewer.json")
+    first = console.write(
+        [each for each in services(3) if each["metadata"]["name"] not in ("svc-0", "svc-0-1")], "fewer.json"
+    )
     console.run("apply", "-f", first, "--node", "node-a")
     given = {s["service"]: s["address"] for s in json.loads(console.run("get", "services", "-o", "json"))}
     netns.batch([f"netns del {console.namespace}", f"netns add {console.namespace}"])
@@ -141,7 +169,9 @@ def test_commands_find_the_bpffs_that_apply_used(tmp_path: Path):
         assert "demo/svc-1" in console.run("get", "services")
         assert "No changes" in console.run("plan", *apply)
         report = json.loads(console.run("doctor", "--mode", "xdp", "-o", "json"))
-        assert not [f for f in report["findings"] if f["check"] in ("bpffs", "bpf-programs") and f["severity"] != "ok"]
+        assert not [
+            f for f in report["findings"] if f["check"] in ("bpffs", "bpf-programs") and f["severity"] != "ok"
+        ]
         console.run("delete", "-f", console.write(services(1), "one.json"))
         assert "demo/svc-0" not in console.run("get", "services")
         console.run("delete")

@@ -1,4 +1,6 @@
-"""Nothing of the current folder runs: modules named as kcompile's, programs named as the system's, in the cwd of every verb."""
+"""Nothing of the current folder runs: modules named as kcompile's, programs named as the system's, in the cwd
+of every verb.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ PROGRAMS = (
     *(f"{tool}-{backend}-{verb}" for tool in ("iptables", "ip6tables") for backend in ("nft", "legacy") for verb in ("save", "restore")),
 )  # fmt: skip
 EXPOSED = (None, "", ".", ":/usr/bin:/usr/sbin")
-"""$PATH as it must not be: not there at all (then execvp takes the current folder too, in some libcs), or with the current folder in it."""
+"""$PATH as it must not be: not there at all (then execvp takes the current folder too, in some libcs), or
+with the current folder in it.
+"""
 
 
 class Trap:
@@ -82,7 +86,12 @@ def console(tmp_path: Path, trap: Trap) -> Iterator[Console]:
 def manifest(console: Console) -> str:
     """A Service with a health check port, so that there is a responder to start."""
     ports = [{"name": "p", "port": 80, "nodePort": 30012}]
-    health = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30900, "ports": ports}
+    health = {
+        "type": "LoadBalancer",
+        "externalTrafficPolicy": "Local",
+        "healthCheckNodePort": 30900,
+        "ports": ports,
+    }
     return console.write(services(1, **health))
 
 
@@ -106,8 +115,23 @@ def test_xdp_with_an_empty_cache(path: str | None, console: Console, tmp_path: P
     if reason := modes.missing("xdp"):
         pytest.skip(reason)
     with ebpf.room("xdp-tc", tmp_path):
-        env = {"PATH": path, "KCOMPILE_BPF_DIR": str(tmp_path / "bpf"), "KCOMPILE_CACHE_DIR": str(tmp_path / "cache")}
-        console.run("apply", "-f", manifest(console), "--node", "node-a", "--mode", "xdp", "--socket-lb", "off", env=env)
+        env = {
+            "PATH": path,
+            "KCOMPILE_BPF_DIR": str(tmp_path / "bpf"),
+            "KCOMPILE_CACHE_DIR": str(tmp_path / "cache"),
+        }
+        console.run(
+            "apply",
+            "-f",
+            manifest(console),
+            "--node",
+            "node-a",
+            "--mode",
+            "xdp",
+            "--socket-lb",
+            "off",
+            env=env,
+        )
         assert list((tmp_path / "cache").iterdir())
         assert "demo/svc-0" in console.run("get", "services", env=env)
         console.run("delete", env=env)
@@ -116,18 +140,30 @@ def test_xdp_with_an_empty_cache(path: str | None, console: Console, tmp_path: P
 @pytest.mark.parametrize("path", [None, "."])
 def test_doctor(path: str | None, console: Console):
     done = subprocess.run(
-        [SCRIPT, "doctor"], cwd=console.cwd, env={"PATH": path} if path else {}, capture_output=True, text=True, check=False
+        [SCRIPT, "doctor"],
+        cwd=console.cwd,
+        env={"PATH": path} if path else {},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "nftables" in done.stdout, done.stderr
 
 
 def test_dns(console: Console):
-    words = ("-f", console.write(services(3, clusterIP="10.96.0.7")[:3]), "--state", str(console.folder / "none"))
+    words = (
+        "-f",
+        console.write(services(3, clusterIP="10.96.0.7")[:3]),
+        "--state",
+        str(console.folder / "none"),
+    )
     assert "svc-0" in console.run("dns", "render", *words, into=(), env={"PATH": "."})
     with netns.enter(console.namespace):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         command = [SCRIPT, "dns", "serve", *words]
-        with subprocess.Popen(command, cwd=console.cwd, env={"PATH": "."}, stdout=subprocess.PIPE, text=True) as server:
+        with subprocess.Popen(
+            command, cwd=console.cwd, env={"PATH": "."}, stdout=subprocess.PIPE, text=True
+        ) as server:
             try:
                 assert select.select([server.stdout], [], [], 60)[0]
                 assert server.stdout.readline().startswith("Serving")
@@ -145,10 +181,19 @@ def test_a_lab(trap: Trap, tmp_path: Path):
     specs = tmp_path / "pod.json"
     specs.write_text(json.dumps(pod))
     cluster = clusters.Cluster(tmp_path)
-    environment = {name: value for name, value in cluster.environment.items() if not name.startswith("PYTHON")} | {"PATH": "."}
+    environment = {
+        name: value for name, value in cluster.environment.items() if not name.startswith("PYTHON")
+    } | {"PATH": "."}
 
     def run(*words: str) -> str:
-        done = subprocess.run([SCRIPT, "lab", *words], cwd=trap.folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [SCRIPT, "lab", *words],
+            cwd=trap.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -194,7 +239,9 @@ def test_what_the_bench_starts(trap: Trap, monkeypatch: pytest.MonkeyPatch, tmp_
         handshake._python.cache_clear()
         handshake._python()
         with NetnsPlace().cluster("nftables", ["10.244.0.10"]) as cluster:
-            process = cluster.start("node-a", [*cluster.kcompile, "doctor", "--mode", "nftables"], **cluster.environment("node-a"))
+            process = cluster.start(
+                "node-a", [*cluster.kcompile, "doctor", "--mode", "nftables"], **cluster.environment("node-a")
+            )
             assert "nftables" in drive.finish(process, 120, "doctor")
     drive.program.cache_clear()
 

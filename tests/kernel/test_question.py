@@ -44,7 +44,9 @@ def test_most_services_go_only_after_a_yes(busy, verb, file, answer):
     assert rules(busy.name, "nftables") == before
 
 
-@pytest.mark.parametrize(("verb", "file", "answer"), [("apply", "three.json", "y\n"), ("delete", "nine.json", "YES\n")])
+@pytest.mark.parametrize(
+    ("verb", "file", "answer"), [("apply", "three.json", "y\n"), ("delete", "nine.json", "YES\n")]
+)
 def test_a_yes_goes_on(busy, verb, file, answer):
     with Terminal(busy, verb, "-f", file) as terminal:
         terminal.read(QUESTION)
@@ -90,7 +92,12 @@ def test_yes_beforehand_is_said_and_not_asked(busy):
 
 @pytest.mark.parametrize(
     ("verb", "arguments"),
-    [("apply", ("-f", "three.json", "--dry-run")), ("plan", ("-f", "three.json")), ("delete", ()), ("delete", ("--mode", "nftables"))],
+    [
+        ("apply", ("-f", "three.json", "--dry-run")),
+        ("plan", ("-f", "three.json")),
+        ("delete", ()),
+        ("delete", ("--mode", "nftables")),
+    ],
 )
 def test_what_changes_nothing_or_is_meant_asks_nothing(busy, verb, arguments):
     with Terminal(busy, verb, *arguments) as terminal:

@@ -1,4 +1,6 @@
-"""Input that takes its time: it is read and checked before the node's lock is taken, and what needs the lock is read under it."""
+"""Input that takes its time: it is read and checked before the node's lock is taken, and what needs the lock
+is read under it.
+"""
 
 import contextlib
 import fcntl
@@ -54,13 +56,19 @@ def test_whoever_is_still_reading_holds_no_lock(node, verb):
         assert "Applied" in node.apply(*services(4)).stdout
         output, errors = waiting.communicate(given[20:], timeout=60)
     assert waiting.returncode == (1 if verb == "diff" else 0), errors
-    assert "Deleted" in output if verb == "delete" else "10.96.0.4" in output, "what was applied meanwhile goes"
+    assert "Deleted" in output if verb == "delete" else "10.96.0.4" in output, (
+        "what was applied meanwhile goes"
+    )
 
 
 def test_bad_input_is_said_while_another_holds_the_lock(node):
     with locked(node.lock):
         started = time.monotonic()
-        for given, words in (("kind: [", "bad YAML"), ("", "no Service"), ("kind: service\napiVersion: v1", "did you mean")):
+        for given, words in (
+            ("kind: [", "bad YAML"),
+            ("", "no Service"),
+            ("kind: service\napiVersion: v1", "did you mean"),
+        ):
             done = node.run("apply", "-f", "-", given=given)
             assert (done.returncode, done.stdout) == (2, "")
             assert words in done.stderr

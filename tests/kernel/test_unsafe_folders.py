@@ -50,21 +50,34 @@ def test_nobody_else_can_read_or_write_what_is_kept(mode: str, umask: int, conso
     if reason := modes.missing(mode):
         pytest.skip(reason)
     with ebpf.room("xdp-tc", tmp_path) if mode == "xdp" else ebpf.room(mode, tmp_path):
-        env = {"KCOMPILE_BPF_DIR": str(tmp_path / "bpf"), "KCOMPILE_CACHE_DIR": str(tmp_path / "run/deep/cache")}
+        env = {
+            "KCOMPILE_BPF_DIR": str(tmp_path / "bpf"),
+            "KCOMPILE_CACHE_DIR": str(tmp_path / "run/deep/cache"),
+        }
         console.run("apply", *specs(console), "--mode", mode, *(("--socket-lb", "off") if mode == "xdp" else ()), env=env,
                     before=lambda: os.umask(umask) and None)  # fmt: skip
         for folder in (tmp_path / "run", tmp_path / "state"):
             objects = folder / "objects"  # the harness's own
-            found = {name: bits for name, bits in modes_of(folder).items() if not objects.is_symlink() or name != "objects"}
+            found = {
+                name: bits
+                for name, bits in modes_of(folder).items()
+                if not objects.is_symlink() or name != "objects"
+            }
             assert found == {}
-            assert folder.stat().st_mode & 0o7777 == 0o700 or folder == tmp_path / "run"  # which the harness may have made
+            assert (
+                folder.stat().st_mode & 0o7777 == 0o700 or folder == tmp_path / "run"
+            )  # which the harness may have made
         console.run("delete")
 
 
 @pytest.mark.parametrize("verb", ["apply", "plan", "delete", "get", "doctor"])
 @pytest.mark.parametrize("which", ["base", "own"])
 def test_a_run_folder_that_others_can_write(which: str, verb: str, console: Console):
-    words = {"apply": ["apply", *specs(console)], "plan": ["plan", *specs(console)], "get": ["get", "services"]}.get(verb, [verb])
+    words = {
+        "apply": ["apply", *specs(console)],
+        "plan": ["plan", *specs(console)],
+        "get": ["get", "services"],
+    }.get(verb, [verb])
     console.run("apply", *specs(console))
     folder = console.run_folder if which == "base" else console.directory
     folder.chmod(0o777)
@@ -82,7 +95,9 @@ def test_a_state_folder_that_others_can_write(which: str, console: Console, tmp_
     console.run("apply", *specs(console))
     folder = tmp_path / "state" if which == "base" else tmp_path / "state" / f"netns-{console.namespace}"
     folder.chmod(0o777)
-    assert console.run("apply", *specs(console), code=1).endswith(f"others can write to the folder {folder}: chmod go-w {folder}\n")
+    assert console.run("apply", *specs(console), code=1).endswith(
+        f"others can write to the folder {folder}: chmod go-w {folder}\n"
+    )
     folder.chmod(0o755)
     console.run("apply", *specs(console))
 
@@ -127,7 +142,9 @@ def test_state_that_names_what_kcompile_never_sets(verb: str, field: str, consol
     assert console.sysctl("net.ipv4.ip_forward") == "0"
 
 
-@pytest.mark.parametrize("name", ["rel/../../../etc/x", "..", "net.ipv4.../x", "net/ipv4/ip_forward", "net.ipv4.ip_forward\n", ""])
+@pytest.mark.parametrize(
+    "name", ["rel/../../../etc/x", "..", "net.ipv4.../x", "net/ipv4/ip_forward", "net.ipv4.ip_forward\n", ""]
+)
 def test_a_name_that_is_no_sysctl_is_no_path(name: str):
     with pytest.raises(KernelError, match="no such name"):
         sysctl.write(name, "0")
@@ -154,7 +171,13 @@ def test_a_cached_object_that_was_replaced_is_not_loaded(cache: Path):
     (other,) = set(cache.iterdir()) - {path}
     assert right != wrong
     good = path.read_bytes()
-    for bad in (other.read_bytes(), good[:-1], good + b"x", b"", good[: len(good) // 2] + bytes(8) + good[len(good) // 2 + 8 :]):
+    for bad in (
+        other.read_bytes(),
+        good[:-1],
+        good + b"x",
+        b"",
+        good[: len(good) // 2] + bytes(8) + good[len(good) // 2 + 8 :],
+    ):
         path.write_bytes(bad)
         assert programs.compile_text(TEXT, (), cache) == right
         assert path.read_bytes() == good

@@ -1,4 +1,6 @@
-"""Mode xdp on real packets: what must survive changes and re-applies, and what must not be mistaken for something else."""
+"""Mode xdp on real packets: what must survive changes and re-applies, and what must not be mistaken for
+something else.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ class Echo(threading.Thread):
         self.selector.register(self.woken, selectors.EVENT_READ, None)
         for pod in pods:
             with netns.enter(topology.pods[pod]):
-                tcp, udp = socket.create_server((pod, 8080), backlog=512), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                tcp, udp = (
+                    socket.create_server((pod, 8080), backlog=512),
+                    socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+                )
                 udp.bind((pod, 8080))
             self.selector.register(tcp, selectors.EVENT_READ, lambda s=tcp, p=pod: self.accept(s, p))
             self.selector.register(udp, selectors.EVENT_READ, lambda s=udp, p=pod: self.datagram(s, p))
@@ -95,11 +100,21 @@ class Machine:
 
     def dataplane(self, pods: Sequence[str], protocol: Protocol = Protocol.TCP) -> Dataplane:
         with netns.enter(self.topology.node):
-            about = NodeFacts(name="node-a", addresses=(NODE,), interfaces=facts.interface_addresses(), links=facts.links())
+            about = NodeFacts(
+                name="node-a", addresses=(NODE,), interfaces=facts.interface_addresses(), links=facts.links()
+            )
         detector = Detector(DetectMode.CLUSTER_CIDR, "10.244.0.0/16")
-        how = Settings(compat=Compat.of("nftables"), detector=detector, service_cidrs=("10.96.0.0/12",), xdp=self.xdp)
+        how = Settings(
+            compat=Compat.of("nftables"), detector=detector, service_cidrs=("10.96.0.0/12",), xdp=self.xdp
+        )
         endpoints = tuple(Endpoint(ip, 8080, "node-a") for ip in pods)
-        fields = {"family": Family.IPV4, "protocol": protocol, "port": 80, "endpoints": endpoints, "node_port": NODE_PORT}
+        fields = {
+            "family": Family.IPV4,
+            "protocol": protocol,
+            "port": 80,
+            "endpoints": endpoints,
+            "node_port": NODE_PORT,
+        }
         return resolve([ServicePort(name="demo/web:http", cluster_ip=VIP, **fields)], about, how)
 
     def apply(self, pods: Sequence[str], protocol: Protocol = Protocol.TCP) -> XdpKernel:
@@ -109,7 +124,9 @@ class Machine:
             assert kernel.apply(diff(kernel.observe(), TARGET.lower(self.dataplane(pods, protocol)))) == []
             return kernel
 
-    def connect(self, source: str, destination: tuple[str, int], kind: int = socket.SOCK_STREAM, port: int = 0) -> socket.socket:
+    def connect(
+        self, source: str, destination: tuple[str, int], kind: int = socket.SOCK_STREAM, port: int = 0
+    ) -> socket.socket:
         with netns.enter(self.topology.home(source)):
             sock = socket.socket(socket.AF_INET, kind)
         sock.settimeout(5)
@@ -129,7 +146,9 @@ def ask(sock: socket.socket, word: str = "hello") -> str:
 
 
 @pytest.fixture(params=["tcp", "off"])
-def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def machine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Machine]:
     if reason := modes.missing("xdp"):
         pytest.skip(reason)
     with contextlib.ExitStack() as stack:
@@ -152,7 +171,9 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_rolling_changes_break_no_connection_to_a_survivor(machine: Machine):
-    """A hundred changes of endpoints, two of four pods always staying; connections from a pod, from the node and from outside."""
+    """A hundred changes of endpoints, two of four pods always staying; connections from a pod, from the node
+    and from outside.
+    """
     rng = random.Random(1)
     survivors = PODS[:2]
     machine.apply(PODS)
@@ -180,7 +201,9 @@ def test_rolling_changes_break_no_connection_to_a_survivor(machine: Machine):
 def test_applying_again_breaks_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch):
     """Twenty times, half of them with programs of another build: links get new programs, and stay."""
     kernel = machine.apply(PODS)
-    held = [machine.connect(CLIENT, (VIP, 80)) for _ in range(8)] + [machine.connect(OUTSIDER, (NODE, NODE_PORT)) for _ in range(8)]
+    held = [machine.connect(CLIENT, (VIP, 80)) for _ in range(8)] + [
+        machine.connect(OUTSIDER, (NODE, NODE_PORT)) for _ in range(8)
+    ]
     pods = [ask(sock) for sock in held]
     with netns.enter(machine.topology.node):
         before = dict(attach.attached(kernel.links))
@@ -199,10 +222,14 @@ def test_applying_again_breaks_nothing(machine: Machine, monkeypatch: pytest.Mon
 
 
 def test_a_direct_connection_with_the_ports_of_a_translated_one(machine: Machine):
-    """The same client port to the pod's own address: its packets and the answers are told apart from the Service's."""
+    """The same client port to the pod's own address: its packets and the answers are told apart from the
+    Service's.
+    """
     machine.apply(PODS[:1])
     for source, port in ((CLIENT, 40001), (OUTSIDER, 40002)):
-        translated = machine.connect(source, (VIP if source == CLIENT else NODE, 80 if source == CLIENT else NODE_PORT), port=port)
+        translated = machine.connect(
+            source, (VIP if source == CLIENT else NODE, 80 if source == CLIENT else NODE_PORT), port=port
+        )
         assert ask(translated, "one") == PODS[0]
         direct = machine.connect(source, (PODS[0], 8080), port=port)
         for word in ("two", "three"):
@@ -215,7 +242,10 @@ def test_a_direct_connection_with_the_ports_of_a_translated_one(machine: Machine
 
 def test_udp_flows_leave_a_backend_that_is_gone(machine: Machine):
     machine.apply(PODS[:1], Protocol.UDP)
-    clients = [machine.connect(CLIENT, (VIP, 80), socket.SOCK_DGRAM), machine.connect(OUTSIDER, (NODE, NODE_PORT), socket.SOCK_DGRAM)]
+    clients = [
+        machine.connect(CLIENT, (VIP, 80), socket.SOCK_DGRAM),
+        machine.connect(OUTSIDER, (NODE, NODE_PORT), socket.SOCK_DGRAM),
+    ]
     assert [ask(sock) for sock in clients] == [PODS[0], PODS[0]]
     machine.apply(PODS[:2], Protocol.UDP)
     assert [ask(sock) for sock in clients] == [PODS[0], PODS[0]]
@@ -227,7 +257,9 @@ def test_udp_flows_leave_a_backend_that_is_gone(machine: Machine):
 
 @pytest.mark.parametrize("how", ["generic", "native"])
 def test_xdp_before_tc(machine: Machine, how: str):
-    """On the uplink too: packets for this node's pods are left to tc, and nothing is lost when XDP comes or goes."""
+    """On the uplink too: packets for this node's pods are left to tc, and nothing is lost when XDP comes or
+    goes.
+    """
     machine.xdp = msgspec.structs.replace(machine.xdp, attach=how)
     with machine.connect(OUTSIDER, (PODS[0], 8080)) as before:
         kernel = machine.apply(PODS)
@@ -254,7 +286,9 @@ def test_filters_of_clsact_where_there_is_no_tcx(machine: Machine, monkeypatch: 
         pod = ask(sock)
         with netns.enter(machine.topology.node):
             assert kernel.observe() == TARGET.lower(machine.dataplane(PODS))
-            assert not [path for path in pins.pins(kernel.links) if path.name.startswith(("ingress", "egress"))]
+            assert not [
+                path for path in pins.pins(kernel.links) if path.name.startswith(("ingress", "egress"))
+            ]
         monkeypatch.setattr(node, "build", lambda: "another")
         machine.apply(PODS)
         assert ask(sock) == pod
@@ -264,15 +298,21 @@ def test_filters_of_clsact_where_there_is_no_tcx(machine: Machine, monkeypatch: 
             foreign.setattr(attach, "_PRIORITY", 7)
             attach.attach(kernel.links, theirs, pins.open_pin(kernel.programs / "another" / "egress"))
         kernel.remove()
-        left = subprocess.run(["tc", "filter", "show", "dev", "pod0", "ingress"], capture_output=True, text=True, check=True).stdout
+        left = subprocess.run(
+            ["tc", "filter", "show", "dev", "pod0", "ingress"], capture_output=True, text=True, check=True
+        ).stdout
         assert "bpf" not in left
         queues = subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True, check=True).stdout
-        assert [line.split()[4] for line in queues.splitlines() if "clsact" in line] == ["pod0"], "what others have stays"
+        assert [line.split()[4] for line in queues.splitlines() if "clsact" in line] == ["pod0"], (
+            "what others have stays"
+        )
         subprocess.run(["tc", "qdisc", "del", "dev", "pod0", "clsact"], check=True)
 
 
 def test_attachments_that_are_wrong_are_put_right(machine: Machine):
-    """A link that somebody detached, an interface that is new, one that is gone: the next apply sees and mends it."""
+    """A link that somebody detached, an interface that is new, one that is gone: the next apply sees and
+    mends it.
+    """
     kernel = machine.apply(PODS)
     topology = machine.topology
     netns.batch(["link add extra type veth peer name extra-peer", "link set extra up"], topology.node)
@@ -285,7 +325,11 @@ def test_attachments_that_are_wrong_are_put_right(machine: Machine):
     machine.apply(PODS)
     with netns.enter(topology.node):
         mended = kernel.observe()
-    assert {AttachKey("ingress", "pod0"), AttachKey("ingress", "extra"), AttachKey("egress", "extra-peer")} <= set(mended)
+    assert {
+        AttachKey("ingress", "pod0"),
+        AttachKey("ingress", "extra"),
+        AttachKey("egress", "extra-peer"),
+    } <= set(mended)
     with machine.connect(CLIENT, (VIP, 80)) as sock:
         assert ask(sock) in PODS
     netns.batch(["link del extra"], topology.node)
@@ -298,7 +342,10 @@ def test_the_command_line(tmp_path: Path):
     """apply, get, a change of mode there and back, delete."""
     if reason := modes.missing("xdp"):
         pytest.skip(reason)
-    ports = [{"name": "http", "port": 80, "nodePort": NODE_PORT, "protocol": "TCP"}, {"name": "assoc", "port": 90, "protocol": "SCTP"}]
+    ports = [
+        {"name": "http", "port": 80, "nodePort": NODE_PORT, "protocol": "TCP"},
+        {"name": "assoc", "port": 90, "protocol": "SCTP"},
+    ]
     meta = {"name": "web", "namespace": "demo"}
     items = [
         {
@@ -307,14 +354,22 @@ def test_the_command_line(tmp_path: Path):
             "metadata": {"name": "node-a"},
             "status": {"addresses": [{"type": "InternalIP", "address": NODE}]},
         },
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"type": "NodePort", "clusterIP": VIP, "ports": ports}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            "spec": {"type": "NodePort", "clusterIP": VIP, "ports": ports},
+        },
         {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {**meta, "labels": {"kubernetes.io/service-name": "web"}},
             "addressType": "IPv4",
             "endpoints": [{"addresses": [ip], "nodeName": "node-a"} for ip in PODS[:2]],
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "assoc", "port": 9090, "protocol": "SCTP"}],
+            "ports": [
+                {"name": "http", "port": 8080, "protocol": "TCP"},
+                {"name": "assoc", "port": 9090, "protocol": "SCTP"},
+            ],
         },
     ]
     specs = tmp_path / "specs.json"
@@ -339,7 +394,10 @@ def test_the_command_line(tmp_path: Path):
         apply = ("apply", "-f", str(specs))
         said = run(*apply, "--mode", "xdp", "--socket-lb", "off")
         assert "warning: Service demo/web:assoc: mode xdp has no SCTP" in said
-        assert "warning: eth0: native XDP on a veth costs its segmentation offload; Services are served there by tc alone" in said
+        assert (
+            "warning: eth0: native XDP on a veth costs its segmentation offload; Services are served there by tc alone"
+            in said
+        )
         assert "No changes" in run(*apply, "--mode", "xdp", "--socket-lb", "off")
         with machine.connect(CLIENT, (VIP, 80), port=41000) as sock:
             pod = ask(sock)

@@ -1,4 +1,6 @@
-"""What the eBPF programs make of a packet, in the kernel, against what the specs promise it (unit/iptables/expectations.py)."""
+"""What the eBPF programs make of a packet, in the kernel, against what the specs promise it
+(unit/iptables/expectations.py).
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Node:
         self.port = self.port % 60_000 + 1
         source, destination = f"[{packet.source}]:{1024 + self.port}", f"[{packet.destination}]:{packet.port}"
         version = ipaddress.ip_address(packet.source).version
-        data = frame(f"{packet.protocol} {source} > {destination}{' S' if packet.protocol == 'tcp' else ''}", version)
+        data = frame(
+            f"{packet.protocol} {source} > {destination}{' S' if packet.protocol == 'tcp' else ''}", version
+        )
         context = bytearray(192)  # struct __sk_buff
         struct.pack_into("=I", context, 40, self.index[packet.interface or "eth0"])
         program = self.programs["ingress" if packet.interface else "egress"]
@@ -95,9 +99,17 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         names = stack.enter_context(netns.group(["node", "far"]))
         lines = ["link set lo up"]
         for name in INTERFACES:
-            lines += [f"link add {name} type veth peer name {name} netns {names['far']}", f"link set {name} up"]
-        own = sorted((ip for ip in LOCAL if not ipaddress.ip_address(ip).is_loopback), key=lambda ip: ip not in OWN.values())
-        lines += [f"addr add {ip}/128 dev eth0 nodad" if ":" in ip else f"addr add {ip}/32 dev eth0" for ip in own]
+            lines += [
+                f"link add {name} type veth peer name {name} netns {names['far']}",
+                f"link set {name} up",
+            ]
+        own = sorted(
+            (ip for ip in LOCAL if not ipaddress.ip_address(ip).is_loopback),
+            key=lambda ip: ip not in OWN.values(),
+        )
+        lines += [
+            f"addr add {ip}/128 dev eth0 nodad" if ":" in ip else f"addr add {ip}/32 dev eth0" for ip in own
+        ]
         for gateway in ("169.254.1.1", "fe80::1"):
             lines.append(f"neigh add {gateway} lladdr 02:00:00:00:00:01 dev eth0 nud permanent")
             lines.append(f"route add default via {gateway} dev eth0 onlink")
@@ -112,23 +124,32 @@ def check(node: Node, dataplane: Dataplane, rng: random.Random) -> None:
     facts = msgspec.structs.replace(dataplane.node, interfaces=tuple(sorted(LOCAL)), links=node.links)
     dataplane = msgspec.structs.replace(dataplane, node=facts)
     node.hold(dataplane)
-    served = msgspec.structs.replace(dataplane, ports=tuple(p for p in dataplane.ports if p.protocol.lower != "sctp"))
+    served = msgspec.structs.replace(
+        dataplane, ports=tuple(p for p in dataplane.ports if p.protocol.lower != "sctp")
+    )
     for packet in packets(rng, dataplane, 200) if dataplane.ports else ():
         if packet.protocol == "sctp" or ipaddress.ip_address(packet.destination).is_loopback:
             continue
         allowed = expected(served if _served(served, packet) else dataplane, packet)
         outcome = node.run(packet)
-        assert any(_agree(outcome, one, packet) for one in allowed), f"{packet}: {outcome}, not one of {allowed}"
+        assert any(_agree(outcome, one, packet) for one in allowed), (
+            f"{packet}: {outcome}, not one of {allowed}"
+        )
 
 
 def _served(dataplane: Dataplane, packet: Packet) -> bool:
-    return any(f.address == packet.destination and f.port == packet.port for p in dataplane.ports for f in p.frontends)
+    return any(
+        f.address == packet.destination and f.port == packet.port
+        for p in dataplane.ports
+        for f in p.frontends
+    )
 
 
 def _agree(outcome: Outcome, wanted: Outcome, packet: Packet) -> bool:
     if (outcome.verdict, outcome.backend) != (wanted.verdict, wanted.backend):
         return False
-    # its source may be what masquerading puts already; and a pod that one Service doesn't know to be here may hairpin by another
+    # its source may be what masquerading puts already; and a pod that one Service doesn't know to be here may
+    # hairpin by another
     unclear = packet.source in OWN.values() or outcome.backend.rpartition(":")[0] == packet.source
     return unclear or outcome.masquerade == wanted.masquerade
 

@@ -1,4 +1,6 @@
-"""Mode xdp's maps: any Program turns into any other, what stays keeps its numbers, and what a kill leaves is repaired."""
+"""Mode xdp's maps: any Program turns into any other, what stays keeps its numbers, and what a kill leaves is
+repaired.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,16 @@ def test_what_stays_keeps_its_numbers(place: Path):
         key = rng.choice(pools)
         old = wanted[key]
         members = tuple(
-            sorted((*old.members[1:], Member(f"10.250.0.{round_number + 1}" if key.version == 4 else f"fd00::{round_number + 1:x}", 1, 1)))
+            sorted(
+                (
+                    *old.members[1:],
+                    Member(
+                        f"10.250.0.{round_number + 1}" if key.version == 4 else f"fd00::{round_number + 1:x}",
+                        1,
+                        1,
+                    ),
+                )
+            )
         )
         wanted = {**wanted, key: Pool(old.size, members)}
         kernel.apply(diff(kernel.state().program, wanted))
@@ -114,7 +125,9 @@ def test_tables_in_the_kernel_are_maglevs(place: Path):
             ends = [(m.ip, m.port) for m in pool.members]
             hashed = maglev.hashes([entries.place(service[0], end) for end in ends])
             made = maglev.table([int(h) for h in hashed], size)
-            assert [state.backends[number][ends[member]] for member in made] == view[first : first + size].tolist()
+            assert [state.backends[number][ends[member]] for member in made] == view[
+                first : first + size
+            ].tolist()
             assert not taken[first : first + size].any()
             taken[first : first + size] = True
 
@@ -135,7 +148,10 @@ def dies_at(write: int, place: Path, wanted: Program) -> bool:
 
             return call
 
-        library.update_batch, library.delete_batch = counting(library.update_batch), counting(library.delete_batch)
+        library.update_batch, library.delete_batch = (
+            counting(library.update_batch),
+            counting(library.delete_batch),
+        )
         becomes(place, wanted)
         os._exit(0)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
@@ -175,7 +191,9 @@ def test_a_map_that_is_too_small_is_named_before_anything_is_written(place: Path
     kernel = XdpKernel(place, {name: {"slots": 3000, "backends": 40, "names": 12, "frontends4": 20}[name]})
     kernel.observe()
     kernel.apply(diff({}, few))
-    with pytest.raises(KernelError, match=rf"map {name} holds \d+ entries, and \d+ are needed: .*--xdp-capacity {name}=\d+"):
+    with pytest.raises(
+        KernelError, match=rf"map {name} holds \d+ entries, and \d+ are needed: .*--xdp-capacity {name}=\d+"
+    ):
         kernel.apply(diff(kernel.observe(), many))
     assert XdpKernel(place).observe() == few
 

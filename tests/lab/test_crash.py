@@ -25,7 +25,9 @@ def _possible():
 def killed(lab: Cluster, web: str, after: float) -> bool:
     """Start ``lab up``, kill it `after` so many seconds; whether it was still at it."""
     command = lab.command("up", "-f", web)
-    process = subprocess.Popen(command, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         process.wait(timeout=after)
     except subprocess.TimeoutExpired:
@@ -50,14 +52,18 @@ def test_killed_anywhere(web: str, tmp_path: Path):
 def test_a_lab_that_was_killed_is_not_taken_for_one(web: str, tmp_path: Path):
     with cluster(tmp_path) as lab:
         deadline = time.monotonic() + 20
-        process = subprocess.Popen(lab.command("up", "-f", web), env=lab.environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            lab.command("up", "-f", web), env=lab.environment, stdout=subprocess.DEVNULL
+        )
         while len([1 for line in lab.left() if line.startswith("kclab.")]) < 4:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.kill()
         process.wait()
         assert "is up already" in lab.run("up", "-f", web, code=2)
-        assert f"lab {lab.name} didn't come up, or is gone: kcompile lab down" in lab.run("scale", "web", "2", code=2)
+        assert f"lab {lab.name} didn't come up, or is gone: kcompile lab down" in lab.run(
+            "scale", "web", "2", code=2
+        )
         lab.run("down")
         lab.run("up", "-f", web)
         assert len(lab.pods("web-")) == 3
@@ -76,19 +82,31 @@ def test_down_of_a_working_lab_whose_files_are_gone(web: str, tmp_path: Path):
 def test_an_apply_that_was_killed_is_mended_by_the_next(web: str, tmp_path: Path):
     with cluster(tmp_path, "-f", web) as lab:
         for step in range(3):
-            process = subprocess.Popen(lab.command("scale", "web", str(6 + step)), env=lab.environment, stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                lab.command("scale", "web", str(6 + step)), env=lab.environment, stdout=subprocess.DEVNULL
+            )
             time.sleep(0.35 + 0.1 * step)
             process.kill()
             process.wait()
         lab.run("scale", "web", "7")
         pods = lab.pods("web-")
         assert [pod["state"] for pod in pods] == ["ready"] * 7
-        lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, {pod["name"] for pod in pods})
+        lab.answered_by(
+            lab.space("client"),
+            lab.status()["nodes"][0]["addresses"][0],
+            30080,
+            {pod["name"] for pod in pods},
+        )
 
 
 def test_interrupted_up_leaves_nothing(web: str, tmp_path: Path):
     with cluster(tmp_path) as lab:
-        process = subprocess.Popen(lab.command("up", "-f", web), env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            lab.command("up", "-f", web),
+            env=lab.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         while not [1 for line in lab.left() if line.startswith("kclab.")]:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)

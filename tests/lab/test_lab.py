@@ -1,4 +1,6 @@
-"""What a lab does beside rules: containers, files, environment, logs, other wires, another domain, and refusing."""
+"""What a lab does beside rules: containers, files, environment, logs, other wires, another domain, and
+refusing.
+"""
 
 import json
 import time
@@ -46,7 +48,10 @@ def test_the_cluster_as_its_nodes_see_it(lab: Cluster):
     piece = objects["EndpointSlice", "web-ipv4-1"]
     assert piece["metadata"]["labels"]["kubernetes.io/service-name"] == "web"
     assert [port["port"] for port in piece["ports"]] == [8080]
-    found = {e["targetRef"]["name"]: (e["addresses"], e["nodeName"], e["conditions"]["ready"]) for e in piece["endpoints"]}
+    found = {
+        e["targetRef"]["name"]: (e["addresses"], e["nodeName"], e["conditions"]["ready"])
+        for e in piece["endpoints"]
+    }
     assert found == {name: (pod["addresses"], pod["node"], True) for name, pod in pods.items()}
     assert "service.kubernetes.io/headless" in objects["EndpointSlice", "each-ipv4-1"]["metadata"]["labels"]
     service = objects["Service", "web"]["spec"]
@@ -64,10 +69,15 @@ def test_environment(lab: Cluster):
 
 def test_a_changed_config_map_reaches_the_files(lab: Cluster, tmp_path: Path):
     pod = lab.pods("web-")[0]["name"]
-    assert lab.run("exec", pod, "sh", "-c", "cd /etc/words; cat greeting; ls").split() == ["hellofarewell", "greeting"]
+    assert lab.run("exec", pod, "sh", "-c", "cd /etc/words; cat greeting; ls").split() == [
+        "hellofarewell",
+        "greeting",
+    ]
     lab.run("exec", pod, "sh", "-c", "echo x >/etc/words/greeting", code=2)  # read-only
     changed = tmp_path / "words.yaml"
-    changed.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words, namespace: shop}\ndata: {greeting: good day}\n")
+    changed.write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words, namespace: shop}\ndata: {greeting: good day}\n"
+    )
     assert lab.run("apply", "-f", str(changed)) == "configmap/words configured\n"
     assert lab.run("exec", pod, "sh", "-c", "cd /etc/words; cat greeting; ls") == "good daygreeting\n"
     assert lab.pods("web-")[0]["name"] == pod
@@ -113,17 +123,26 @@ spec:
   - {{name: shared, hostPath: {{path: {tmp_path}/shared}}}}
 """)
     lab.run("apply", "-f", str(tmp_path / "pod.yaml"))
-    assert lab.run("exec", "files", "sh", "-c", "cat /keys/deep/token /keys/plain; find /keys -type f | wc -l") == "secretas it is2\n"
+    assert (
+        lab.run("exec", "files", "sh", "-c", "cat /keys/deep/token /keys/plain; find /keys -type f | wc -l")
+        == "secretas it is2\n"
+    )
     assert lab.run("exec", "files", "cat", "/etc/one-word") == "goodbye"
     assert lab.run("exec", "files", "sh", "-c", "echo $W_farewell $token") == "goodbye secret\n"
     deadline = time.monotonic() + 5
-    while lab.run("exec", "files", "sh", "-c", "pwd; cat second || true").splitlines() != ["/scratch", "files"]:
+    while lab.run("exec", "files", "sh", "-c", "pwd; cat second || true").splitlines() != [
+        "/scratch",
+        "files",
+    ]:
         assert time.monotonic() < deadline
     lab.run("exec", "-c", "second", "files", "sh", "-c", "echo there >/scratch/x")
     assert lab.run("exec", "files", "cat", "x") == "there\n"
     lab.run("exec", "files", "sh", "-c", "echo out >/shared/x")
     assert (tmp_path / "shared" / "x").read_text() == "out\n"
-    assert lab.run("logs", "-c", "third", "files", code=2) == "kcompile: there is no container third: the pod has first, second\n"
+    assert (
+        lab.run("logs", "-c", "third", "files", code=2)
+        == "kcompile: there is no container third: the pod has first, second\n"
+    )
     lab.run("delete", "-f", str(tmp_path / "pod.yaml"))
     assert not lab.pods("files")
 
@@ -152,13 +171,19 @@ def test_logs(lab: Cluster):
 
 def test_what_ends_is_started_again(lab: Cluster):
     pod = next(pod for pod in lab.pods("web-") if not pod["restarts"])
-    lab.run("exec", pod["name"], "sh", "-c", "kill -9 1; kill 1")  # a namespace's first process has no way to be killed from inside
-    pid = json.loads(next(lab.run_directory.glob(f"lab-*/pods/shop.{pod['name']}/echo.status")).read_text())["pid"]
+    lab.run(
+        "exec", pod["name"], "sh", "-c", "kill -9 1; kill 1"
+    )  # a namespace's first process has no way to be killed from inside
+    pid = json.loads(next(lab.run_directory.glob(f"lab-*/pods/shop.{pod['name']}/echo.status")).read_text())[
+        "pid"
+    ]
     from os import kill
 
     kill(pid, 9)
     deadline = time.monotonic() + 10
-    while (again := next(p for p in lab.pods("web-") if p["name"] == pod["name"]))["state"] != "ready" or not again["restarts"]:
+    while (again := next(p for p in lab.pods("web-") if p["name"] == pod["name"]))[
+        "state"
+    ] != "ready" or not again["restarts"]:
         assert time.monotonic() < deadline, again
         time.sleep(0.1)
     assert (again["restarts"], again["addresses"]) == (1, pod["addresses"])
@@ -187,7 +212,10 @@ def test_a_pod_that_does_not_start_says_why(lab: Cluster, tmp_path: Path):
         "  - {name: c, image: busybox, args: [sh, -c, 'echo no such luck; exit 3'], ports: [{containerPort: 80}]}\n"
     )
     said = lab.run("apply", "-f", str(tmp_path / "bad.yaml"), code=1)
-    assert said.splitlines()[-1] == "kcompile: Pod default/bad isn't ready; its log ends with: no such luck (kcompile lab logs bad)"
+    assert (
+        said.splitlines()[-1]
+        == "kcompile: Pod default/bad isn't ready; its log ends with: no such luck (kcompile lab logs bad)"
+    )
     assert lab.pods("bad")[0]["state"] == "ended (3)"
     lab.run("scale", "web", "4")  # the others don't wait for it
     assert len(lab.service("web")["endpoints"]) == 4
@@ -212,11 +240,19 @@ def test_a_rollout_that_fails_leaves_the_old_pods_at_work(lab: Cluster, tmp_path
     before = {pod["name"] for pod in lab.pods("web-")}
     bad = tmp_path / "web.yaml"
     text = (Path(__file__).parent / "web.yaml").read_text()
-    bad.write_text(text.replace("image: docker.io/kcompile/echo:1.0", "image: busybox\n        command: [sh, -c, echo broken]"))
+    bad.write_text(
+        text.replace(
+            "image: docker.io/kcompile/echo:1.0", "image: busybox\n        command: [sh, -c, echo broken]"
+        )
+    )
     assert "its log ends with: broken" in lab.run("apply", "-f", str(bad), code=1)
     lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, before)
-    (tmp_path / "extra.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: extra}\nspec: {ports: [{port: 80}]}\n")
-    lab.run("apply", "-f", str(tmp_path / "extra.yaml"))  # nor is the rollout taken for done by the next command
+    (tmp_path / "extra.yaml").write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: extra}\nspec: {ports: [{port: 80}]}\n"
+    )
+    lab.run(
+        "apply", "-f", str(tmp_path / "extra.yaml")
+    )  # nor is the rollout taken for done by the next command
     lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, before)
     bad.write_text(text)
     lab.run("apply", "-f", str(bad))
@@ -258,7 +294,11 @@ def test_the_name_server_is_not_deleted(lab: Cluster):
 def test_a_changed_template_replaces_the_pods(lab: Cluster, tmp_path: Path):
     before = {pod["name"] for pod in lab.pods("web-")}
     changed = tmp_path / "web.yaml"
-    changed.write_text((Path(__file__).parent / "web.yaml").read_text().replace("labels: {app: web}", "labels: {app: web, version: two}"))
+    changed.write_text(
+        (Path(__file__).parent / "web.yaml")
+        .read_text()
+        .replace("labels: {app: web}", "labels: {app: web, version: two}")
+    )
     said = lab.run("apply", "-f", str(changed)).splitlines()
     assert "deployment.apps/web configured" in said
     assert "service/web unchanged" in said
@@ -271,14 +311,22 @@ def test_a_changed_template_replaces_the_pods(lab: Cluster, tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("image: busybox", "image: example.org/team/app:3"), "image example.org/team/app:3: no command of this machine stands for it"),
-        (("image: busybox,", "image: busybox, volumeMounts: [{name: none, mountPath: /x}],"), "there is no volume 'none'"),
+        (
+            ("image: busybox", "image: example.org/team/app:3"),
+            "image example.org/team/app:3: no command of this machine stands for it",
+        ),
+        (
+            ("image: busybox,", "image: busybox, volumeMounts: [{name: none, mountPath: /x}],"),
+            "there is no volume 'none'",
+        ),
         (("name: words, key: greeting", "name: words, key: nothing"), "has no key 'nothing'"),
         (("port: 80,", "port: 80000,"), "spec.ports[0].port: 80000 is not a port"),
         (("command: [sleep, infinity]", "command: sleep"), "spec.containers[0].command: must be a list"),
     ],
 )
-def test_what_is_wrong_is_refused_before_anything_happens(lab: Cluster, tmp_path: Path, change: tuple[str, str], says: str):
+def test_what_is_wrong_is_refused_before_anything_happens(
+    lab: Cluster, tmp_path: Path, change: tuple[str, str], says: str
+):
     before = lab.status()
     text = (Path(__file__).parent / "web.yaml").read_text()
     assert change[0] in text
@@ -291,21 +339,38 @@ def test_what_is_wrong_is_refused_before_anything_happens(lab: Cluster, tmp_path
 
 
 def test_a_second_lab_of_that_name_is_refused(lab: Cluster):
-    assert lab.run("up", code=2) == f"kcompile: lab {lab.name} is up already: kcompile lab apply changes it, kcompile lab down removes it\n"
+    assert (
+        lab.run("up", code=2)
+        == f"kcompile: lab {lab.name} is up already: kcompile lab apply changes it, kcompile lab down removes it\n"
+    )
 
 
 def test_the_rules_can_be_looked_at_with_the_other_verbs(lab: Cluster):
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "kcompile", "get", "services", "--netns", lab.space("node", "node-a"), "-o", "json"]
-    shown = json.loads(subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=True).stdout)
+    command = [
+        sys.executable,
+        "-m",
+        "kcompile",
+        "get",
+        "services",
+        "--netns",
+        lab.space("node", "node-a"),
+        "-o",
+        "json",
+    ]
+    shown = json.loads(
+        subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=True).stdout
+    )
     assert {"shop/web:http", "kube-system/kube-dns:dns"} <= {one["service"] for one in shown}
 
 
 def test_vxlan_both_families_and_another_domain(web: str, tmp_path: Path):
     """Everything beside the defaults at once."""
-    text = Path(web).read_text().replace("type: NodePort", "type: NodePort\n  ipFamilyPolicy: RequireDualStack")
+    text = (
+        Path(web).read_text().replace("type: NodePort", "type: NodePort\n  ipFamilyPolicy: RequireDualStack")
+    )
     (tmp_path / "web.yaml").write_text(text)
     options = ["--network", "vxlan", "--dual-stack", "--cluster-domain", "lab.example", "--nodes", "3"]
     with cluster(tmp_path, "-f", str(tmp_path / "web.yaml"), *options) as lab:
@@ -320,8 +385,16 @@ def test_vxlan_both_families_and_another_domain(web: str, tmp_path: Path):
             for pod in pods:
                 lab.answered_by(lab.space_of(pod), service["clusterIPs"][family], 80, names)
                 for target in pods:
-                    assert lab.get(lab.space_of(pod), target["addresses"][family], 8080)["client"] == pod["addresses"][family]
-        found = {line.split()[0] for line in lab.run("exec", "visitor", "getent", "ahosts", "web.shop.svc.lab.example").splitlines()}
+                    assert (
+                        lab.get(lab.space_of(pod), target["addresses"][family], 8080)["client"]
+                        == pod["addresses"][family]
+                    )
+        found = {
+            line.split()[0]
+            for line in lab.run(
+                "exec", "visitor", "getent", "ahosts", "web.shop.svc.lab.example"
+            ).splitlines()
+        }
         assert found == set(service["clusterIPs"])
         assert "domain lab.example" in lab.run("status").splitlines()[0]
         fabric = lab.run("exec", "node-a", "ip", "route", "get", pods[-1]["addresses"][0])
@@ -333,7 +406,10 @@ def test_nodes_of_the_manifests(tmp_path: Path):
         "".join(
             f"---\napiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{disk: {disk}}}}}\n"
             f"spec: {{podCIDR: {cidr}}}\nstatus: {{addresses: [{{type: InternalIP, address: {ip}}}]}}\n"
-            for name, disk, cidr, ip in (("left", "ssd", "10.1.0.0/28", "172.20.0.5"), ("right", "hdd", "10.2.0.0/24", "172.21.9.9"))
+            for name, disk, cidr, ip in (
+                ("left", "ssd", "10.1.0.0/28", "172.20.0.5"),
+                ("right", "hdd", "10.2.0.0/24", "172.21.9.9"),
+            )
         )
         + "---\napiVersion: v1\nkind: Pod\nmetadata: {name: here}\n"
         "spec: {nodeSelector: {disk: hdd}, containers: [{name: c, image: kcompile/echo, ports: [{containerPort: 80}]}]}\n"

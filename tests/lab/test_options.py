@@ -32,10 +32,19 @@ def test_two_nodes_with_one_address(tmp_path: Path):
     node = "---\napiVersion: v1\nkind: Node\nmetadata: {name: %s}\nstatus: {addresses: [{type: InternalIP, address: 10.0.0.1}]}\n"
     (tmp_path / "nodes.yaml").write_text(node % "a" + node % "b")
     with cluster(tmp_path) as lab:
-        assert lab.run("up", "-f", str(tmp_path / "nodes.yaml"), code=2) == "kcompile: two nodes have the InternalIP 10.0.0.1\n"
+        assert (
+            lab.run("up", "-f", str(tmp_path / "nodes.yaml"), code=2)
+            == "kcompile: two nodes have the InternalIP 10.0.0.1\n"
+        )
 
 
-@pytest.mark.parametrize("verb", [["status"], ["scale", "web", "2"], ["curl", "http://x"], ["logs", "x"], ["apply", "--mode", "nftables"]])
+@pytest.mark.parametrize(
+    "verb",
+    [["status"], ["scale", "web", "2"], ["curl", "http://x"], ["logs", "x"], ["apply", "--mode", "nftables"]],
+)
 def test_without_a_lab(tmp_path: Path, verb: list[str]):
     with cluster(tmp_path) as lab:
-        assert lab.run(*verb, code=2) == f"kcompile: there is no lab '{lab.name}' (kcompile lab up --name {lab.name} -f ...)\n"
+        assert (
+            lab.run(*verb, code=2)
+            == f"kcompile: there is no lab '{lab.name}' (kcompile lab up --name {lab.name} -f ...)\n"
+        )

@@ -1,4 +1,6 @@
-"""A lab has the addresses, ports and domain of its cluster from kubeadm's configuration: nodes, pods, rules and names."""
+"""A lab has the addresses, ports and domain of its cluster from kubeadm's configuration: nodes, pods, rules
+and names.
+"""
 
 import ipaddress
 from pathlib import Path

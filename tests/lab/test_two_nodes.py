@@ -52,7 +52,9 @@ def rules_and_names_follow(lab: Cluster, web: str) -> None:
     assert gone["name"] not in {pod["name"] for pod in new}
     assert not {*gone["addresses"]} & {ip for pod in new for ip in pod["addresses"]}
     lab.answered_by(lab.space("client"), node, 30080, {pod["name"] for pod in new})
-    addresses = {line.split()[0] for line in lab.run("exec", "visitor", "getent", "ahostsv4", "each.shop").splitlines()}
+    addresses = {
+        line.split()[0] for line in lab.run("exec", "visitor", "getent", "ahostsv4", "each.shop").splitlines()
+    }
     assert addresses == {ip for pod in new for ip in pod["addresses"]}
 
     before = lab.service("web")["clusterIPs"]

@@ -1,6 +1,8 @@
-"""At the end of a run: the seconds that each folder's tests took, beside the budget that CONTRIBUTING.md gives it. Fails nothing.
+"""At the end of a run: the seconds that each folder's tests took, beside the budget that CONTRIBUTING.md
+gives it. Fails nothing.
 
-Seconds of set-up, call and tear-down, added up over all workers and machines. A folder without a budget shows none.
+Seconds of set-up, call and tear-down, added up over all workers and machines. A folder without a budget shows
+none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The inner pytest of a test machine (uml/remote.py): runs the selected tests and writes each report where the outer one reads it."""
+"""The inner pytest of a test machine (uml/remote.py): runs the selected tests and writes each report where
+the outer one reads it.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Runs tests where their kernel is: those that need IPVS in a machine of their own (tests/uml), if this kernel hasn't got it.
+"""Runs tests where their kernel is: those that need IPVS in a machine of their own (tests/uml), if this
+kernel hasn't got it.
 
-A test is one of them that is marked ``ipvs_kernel``, or marked ``kernel`` with a parameter ``ipvs`` (a mode). They are collected
-here, run there, and reported here, with -x, -q, the summary and the exit status as usual. ``ipvs_kernel(machine="tcg")`` asks for a
-machine that has the other modes too; such tests are slow, get the marker ``tcg`` and are left out unless ``-m`` names it.
+A test is one of them that is marked ``ipvs_kernel``, or marked ``kernel`` with a parameter ``ipvs`` (a mode).
+They are collected here, run there, and reported here, with -x, -q, the summary and the exit status as usual.
+``ipvs_kernel(machine="tcg")`` asks for a machine that has the other modes too; such tests are slow, get the
+marker ``tcg`` and are left out unless ``-m`` names it.
 
     --machine auto   that (the default)
     --machine here   every test on this kernel
@@ -33,7 +35,10 @@ PATIENCE = {"uml": 300.0, "tcg": 1200.0}
 
 @functools.cache
 def ipvs_here() -> bool:
-    """Whether this process could use IPVS on this kernel. Loads the module where that is all that is missing; that changes no rule."""
+    """Whether this process could use IPVS on this kernel.
+
+    Loads the module where that is all that is missing; that changes no rule.
+    """
     if os.geteuid() != 0:
         return False
     table = Path("/proc/net/ip_vs")
@@ -48,7 +53,10 @@ def ipvs_here() -> bool:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("machines", "tests in machines of their own")
     group.addoption(
-        "--machine", choices=("auto", "here", *KINDS), default="auto", help="where tests run (auto: in uml if they need its IPVS)"
+        "--machine",
+        choices=("auto", "here", *KINDS),
+        default="auto",
+        help="where tests run (auto: in uml if they need its IPVS)",
     )
     group.addoption(
         "--machine-patience",
@@ -105,20 +113,28 @@ class Outside:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tests of machines come last: by then most have been run, for the machine works beside. Those of tcg only with ``-m tcg``."""
+        """Tests of machines come last: by then most have been run, for the machine works beside.
+
+        Those of tcg only with ``-m tcg``.
+        """
         if self._where == "auto" and "tcg" not in self._config.option.markexpr:
-            slow = [item for item in items if item.get_closest_marker("tcg") and self.machine_of(item) == "tcg"]
+            slow = [
+                item for item in items if item.get_closest_marker("tcg") and self.machine_of(item) == "tcg"
+            ]
             self._config.hook.pytest_deselected(items=slow)
             items[:] = [item for item in items if item not in slow]
         items.sort(key=self.machine_of)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Start machines now, if there is a CPU for them beside the one that is busy here; the others start with their first test.
+        """Start machines now, if there is a CPU for them beside the one that is busy here; the others start
+        with their first test.
 
         A worker of pytest-xdist learns only then which tests are its own (plugins/parallel.py).
         """
-        if session.config.option.collectonly or (session.testsfailed and not session.config.option.continue_on_collection_errors):
+        if session.config.option.collectonly or (
+            session.testsfailed and not session.config.option.continue_on_collection_errors
+        ):
             return
         self._items = session.items
         if hasattr(session.config, "workerinput"):

@@ -1,6 +1,7 @@
 """In CI (the variable CI is set) a test that skips itself fails: a green run means that everything ran.
 
-What some kernels can never do is marked ``kernel_lacks(reason=...)`` on the test or the parameter: only such a test may skip.
+What some kernels can never do is marked ``kernel_lacks(reason=...)`` on the test or the parameter: only such
+a test may skip.
 """
 
 import os
@@ -31,7 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item):
     report = yield
     expected_failure = hasattr(report, "wasxfail")
-    if in_ci() and report.skipped and not expected_failure and item.get_closest_marker("kernel_lacks") is None:
+    if (
+        in_ci()
+        and report.skipped
+        and not expected_failure
+        and item.get_closest_marker("kernel_lacks") is None
+    ):
         refuse(report)
     return report
 

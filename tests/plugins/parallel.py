@@ -1,4 +1,5 @@
-"""Tests on several CPUs (pytest-xdist, ``-n auto``): what stays together, in which order it goes out, and what runs alone.
+"""Tests on several CPUs (pytest-xdist, ``-n auto``): what stays together, in which order it goes out, and
+what runs alone.
 
 A unit is what one worker runs in a row. They go out in the order of the collection, which is
 
@@ -7,7 +8,8 @@ A unit is what one worker runs in a row. They go out in the order of the collect
        other, as they look for what is left of any, are one: ``together("bench")``
     3. tests marked ``alone``, which measure or flood: nothing else runs meanwhile, on whatever worker
 
-A run's folder, which the workers share, holds the units that they found, the locks, and eBPF objects (harness/ebpf.py).
+A run's folder, which the workers share, holds the units that they found, the locks, and eBPF objects
+(harness/ebpf.py).
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def workers() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{ALONE}: measures or floods; runs last, while no other test runs")
-    config.addinivalue_line("markers", f"{TOGETHER}(name): runs on the same worker as all others of that name, never beside them")
+    config.addinivalue_line(
+        "markers", f"{TOGETHER}(name): runs on the same worker as all others of that name, never beside them"
+    )
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(Worker(config))
         return
@@ -91,11 +95,15 @@ def _set_up_together(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """After every other plugin has chosen and sorted: put what runs alone last, and let the controller know the units."""
+    """After every other plugin has chosen and sorted: put what runs alone last, and let the controller know
+    the units.
+    """
     yield
     spread = hasattr(config, "workerinput")
     # in one process, machines work beside the other tests, and their results are asked for at the end
-    items.sort(key=lambda item: (alone(item), not kind_of_machine(item) if spread else bool(kind_of_machine(item))))
+    items.sort(
+        key=lambda item: (alone(item), not kind_of_machine(item) if spread else bool(kind_of_machine(item)))
+    )
     if spread:
         temporary = folder_of_run() / f"units-{os.environ['PYTEST_XDIST_WORKER']}"
         temporary.write_text(json.dumps({item.nodeid: unit_of(item) for item in items}))
@@ -127,18 +135,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A run that -x or --maxfail ended has failed, status 1 as in one process; pytest-xdist calls it interrupted."""
+    """A run that -x or --maxfail ended has failed, status 1 as in one process; pytest-xdist calls it
+    interrupted.
+    """
     limit = session.config.option.maxfail
     if limit and session.testsfailed >= limit and session.exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 class Turns:
-    """Who may run: several tests beside each other, or one alone. Fair to the one: from when it waits, no other test begins."""
+    """Who may run: several tests beside each other, or one alone.
+
+    Fair to the one: from when it waits, no other test begins.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._files = contextlib.ExitStack()
-        self._door, self._room = (self._files.enter_context((folder / name).open("wb")) for name in ("door.lock", "room.lock"))
+        self._door, self._room = (
+            self._files.enter_context((folder / name).open("wb")) for name in ("door.lock", "room.lock")
+        )
 
     def close(self) -> None:
         self._files.close()

@@ -17,9 +17,12 @@ from uml.kernels import KINDS
 
 pytestmark = pytest.mark.kernel
 seeds = st.integers(0, 2**32)
-# an apply is dozens of processes and a fork of this one, which take a machine of the tests' (docs/howto/ipvs-kernel.md) seconds
+# an apply is dozens of processes and a fork of this one, which take a machine of the tests'
+# (docs/howto/ipvs-kernel.md) seconds
 EXAMPLES = 3 if os.uname().nodename in KINDS else 12
-slow = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 class Node:
@@ -38,11 +41,15 @@ class Node:
     def apply(self, objects: list, seed: int) -> str:
         """Apply `objects`; specs of one `seed` share their allocations, whatever was applied between."""
         self.path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-        return self.run("apply", "-f", str(self.path), "--node", "node-a", "--state", str(self.folder / f"{seed}.json"))
+        return self.run(
+            "apply", "-f", str(self.path), "--node", "node-a", "--state", str(self.folder / f"{seed}.json")
+        )
 
     def held(self) -> dict:
         with netns.enter(self.name):
-            return driver_for(self.mode, directory=netns.run_directory(self.folder / "run", self.name)).observe()
+            return driver_for(
+                self.mode, directory=netns.run_directory(self.folder / "run", self.name)
+            ).observe()
 
 
 @pytest.fixture(scope="module", params=list(modes.MODES))

@@ -1,4 +1,6 @@
-"""Golden files of what is said of published manifests: ``pytest --update-golden tests/published`` writes them."""
+"""Golden files of what is said of published manifests: ``pytest --update-golden tests/published`` writes
+them.
+"""
 
 import contextlib
 
@@ -7,4 +9,6 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     with contextlib.suppress(ValueError):  # another folder with golden files has added it
-        parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing with them")
+        parser.addoption(
+            "--update-golden", action="store_true", help="write golden files instead of comparing with them"
+        )

@@ -1,4 +1,6 @@
-"""Manifests in the manner of what projects publish: what ``plan`` says of them, as a file. ``pytest --update-golden`` writes it.
+"""Manifests in the manner of what projects publish: what ``plan`` says of them, as a file.
+
+``pytest --update-golden`` writes it.
 
 Who gives such a file to kcompile must learn of every Service that leads nowhere, and of nothing twice.
 """
@@ -48,7 +50,9 @@ def planned(node, *args):
 def services(path: Path) -> set[str]:
     """Every Service with a selector, by ``namespace/name``."""
     texts = [path.read_text()] if path.is_file() else [each.read_text() for each in path.iterdir()]
-    found = [document for text in texts for document in yaml.safe_load_all(text) if document["kind"] == "Service"]
+    found = [
+        document for text in texts for document in yaml.safe_load_all(text) if document["kind"] == "Service"
+    ]
     assert found
     return {f"{each['metadata'].get('namespace', 'default')}/{each['metadata']['name']}" for each in found}
 
@@ -89,7 +93,9 @@ def test_json_has_the_same_warnings_with_their_ids(node):
     warnings = json.loads(done.stdout)["warnings"]
     assert {each["id"] for each in warnings} == {"skipped", "no-effect", "no-endpoints"} <= set(WARNINGS)
     printed = done.stderr.splitlines()
-    assert sorted(f"kcompile: warning: {each['message']} [{each['id']}]" for each in warnings) == sorted(printed)
+    assert sorted(f"kcompile: warning: {each['message']} [{each['id']}]" for each in warnings) == sorted(
+        printed
+    )
     (effect,) = [each for each in warnings if each["id"] == "no-effect"]
     assert effect["source"] == "ingress.yaml"
     assert effect["object"] == "Service ingress/ingress-controller"
@@ -97,7 +103,17 @@ def test_json_has_the_same_warnings_with_their_ids(node):
 
 
 def test_quiet_warnings_are_in_neither(node):
-    done = planned(node, "-f", "ingress.yaml", "-o", "json", "--quiet-warning", "no-endpoints", "--quiet-warning", "skipped")
+    done = planned(
+        node,
+        "-f",
+        "ingress.yaml",
+        "-o",
+        "json",
+        "--quiet-warning",
+        "no-endpoints",
+        "--quiet-warning",
+        "skipped",
+    )
     assert [each["id"] for each in json.loads(done.stdout)["warnings"]] == ["no-effect"]
     assert len(done.stderr.splitlines()) == 1
 

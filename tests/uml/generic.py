@@ -1,6 +1,8 @@
-"""Debian's generic kernel for qemu, installed or unpacked into the user's cache, and a first file system for it.
+"""Debian's generic kernel for qemu, installed or unpacked into the user's cache, and a first file system for
+it.
 
-The first file system holds what mounts the host's files, no more: Debian's perl with its libraries, a script, and a few modules.
+The first file system holds what mounts the host's files, no more: Debian's perl with its libraries, a script,
+and a few modules.
 """
 
 from __future__ import annotations
@@ -41,11 +43,18 @@ def cache() -> Path:
 
 
 def find() -> tuple[Path, Path]:
-    """(image, folder of modules) of a generic kernel: an installed one, one unpacked before, or now. The cloud kernel has no 9p."""
+    """(image, folder of modules) of a generic kernel: an installed one, one unpacked before, or now.
+
+    The cloud kernel has no 9p.
+    """
     for top in (Path("/"), *sorted(cache().glob("linux-image-*"), reverse=True)):
         for modules in sorted((top / "lib/modules").glob("*-amd64"), reverse=True):
             image = top / "boot" / f"vmlinuz-{modules.name}"
-            if os.access(image, os.R_OK) and (modules / "modules.dep").exists() and list(modules.glob("kernel/fs/9p/9p.ko*")):
+            if (
+                os.access(image, os.R_OK)
+                and (modules / "modules.dep").exists()
+                and list(modules.glob("kernel/fs/9p/9p.ko*"))
+            ):
                 return image, modules
     unpack()
     return find()
@@ -105,7 +114,9 @@ def _insertion_order(modules: Path) -> list[Path]:
     top = modules.parents[2]
     found: dict[Path, None] = {}
     for name in _MODULES:
-        shown = _output("/sbin/modprobe", "--dirname", str(top), "--set-version", modules.name, "--show-depends", name)
+        shown = _output(
+            "/sbin/modprobe", "--dirname", str(top), "--set-version", modules.name, "--show-depends", name
+        )
         found |= dict.fromkeys(Path(path) for path in re.findall(r"^insmod (\S+)", shown, re.MULTILINE))
     return list(found)
 

@@ -24,7 +24,9 @@ class MachineError(Exception):
     """A machine can't be started here, or ended without saying how its command did."""
 
 
-def uml(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[int], terminal: bool) -> list[str]:  # noqa: ARG001
+def uml(
+    folder: Path, writable: Sequence[Path], memory: int, output: Sequence[int], terminal: bool
+) -> list[str]:  # noqa: ARG001
     """User-mode Linux. Serial line n goes to host file descriptor ``output[n]``, the kernel log to stderr."""
     program = shutil.which("linux.uml") or shutil.which("linux")
     if not program or not UML_MODULES.is_dir():
@@ -35,12 +37,22 @@ def uml(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[in
         preload = xstate.build(folder)
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", "") or error
-        raise MachineError(f"User-mode Linux needs a preload library on this processor, and cc can't build it: {said}") from error
+        raise MachineError(
+            f"User-mode Linux needs a preload library on this processor, and cc can't build it: {said}"
+        ) from error
     return [
         *preload,
         *_temporary_memory(memory),
         program,
-        *("umid=machine", f"uml_dir={folder}/", f"mem={memory}M", "noreboot", "quiet", "loglevel=4", "lpj=16715776"),
+        *(
+            "umid=machine",
+            f"uml_dir={folder}/",
+            f"mem={memory}M",
+            "noreboot",
+            "quiet",
+            "loglevel=4",
+            "lpj=16715776",
+        ),
         *("root=/dev/root", "rootfstype=hostfs", "ro", f"init={INIT}", f"initcall_blacklist={_SLOW_AT_BOOT}"),
         *(f"machine_request={folder}", f"machine_modules={UML_MODULES / release}", "machine_files=hostfs"),
         *("con=null", "con0=null,fd:2", "ssl=null", *lines, *(["con1=fd:0,fd:1"] if terminal else [])),
@@ -48,8 +60,8 @@ def uml(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[in
 
 
 def _temporary_memory(memory: int) -> list[str]:
-    """User-mode Linux keeps its memory, which it executes too, in a file in /dev/shm; where that is small or noexec, as containers have
-    it, in /tmp.
+    """User-mode Linux keeps its memory, which it executes too, in a file in /dev/shm; where that is small or
+    noexec, as containers have it, in /tmp.
     """
     try:
         free = os.statvfs("/dev/shm")
@@ -59,7 +71,9 @@ def _temporary_memory(memory: int) -> list[str]:
     return [] if fits else ["env", "TMPDIR=/tmp"]
 
 
-def tcg(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[int], terminal: bool) -> list[str]:
+def tcg(
+    folder: Path, writable: Sequence[Path], memory: int, output: Sequence[int], terminal: bool
+) -> list[str]:
     """Qemu, emulating; never KVM, so that it is the same everywhere."""
     program = shutil.which("qemu-system-x86_64")
     if not program:
@@ -81,9 +95,7 @@ def tcg(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[in
         lines.append(f"stdio,id=line{len(lines)},signal=off")
     for number, line in enumerate(lines):
         devices += ["-chardev", line, "-serial", f"chardev:line{number}"]
-    append = (
-        "quiet loglevel=4 console=ttyS2 panic=-1 reboot=t mitigations=off tsc=reliable no_timer_check initcall_blacklist=raid6_select_algo"
-    )
+    append = "quiet loglevel=4 console=ttyS2 panic=-1 reboot=t mitigations=off tsc=reliable no_timer_check initcall_blacklist=raid6_select_algo"
     return [
         *(program, "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "1", "-m", str(memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-no-reboot"),
@@ -93,12 +105,17 @@ def tcg(folder: Path, writable: Sequence[Path], memory: int, output: Sequence[in
     ]
 
 
-KINDS: dict[str, Callable[[Path, Sequence[Path], int, Sequence[int], bool], list[str]]] = {"uml": uml, "tcg": tcg}
+KINDS: dict[str, Callable[[Path, Sequence[Path], int, Sequence[int], bool], list[str]]] = {
+    "uml": uml,
+    "tcg": tcg,
+}
 """Name -> the command line that starts such a machine."""
 
 
 def bootable(kind: str) -> tuple[str, str]:
-    """The kind of machine that boots here where `kind` was asked for, and why it is another one (empty where it is the same)."""
+    """The kind of machine that boots here where `kind` was asked for, and why it is another one (empty where
+    it is the same).
+    """
     if kind == "uml" and (reason := xstate.trouble()):
         return "tcg", reason
     return kind, ""

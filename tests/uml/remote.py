@@ -1,8 +1,11 @@
-"""pytest's tests in a machine: the outer half. The inner half is `plugins/inside.py`; between them is a folder with
+"""pytest's tests in a machine: the outer half.
+
+The inner half is `plugins/inside.py`; between them is a folder with
 
 selection.json  node ids to run, written before the start
 events.jsonl    one JSON object a line, appended as things happen:
-                {"begin": NODEID}, {"report": SERIALISED}, {"end": NODEID}, {"collect": TEXT OF A COLLECTION ERROR}
+                {"begin": NODEID}, {"report": SERIALISED}, {"end": NODEID}, {"collect": TEXT OF A COLLECTION
+                ERROR}
 output          what the inner pytest printed
 """
 
@@ -55,7 +58,13 @@ class Remote:
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
         }  # a machine's file is soon gone
         self._machine = Machine(
-            [sys.executable, "-m", "pytest", *map(str, config.invocation_params.args), *_in_one_process(config)],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                *map(str, config.invocation_params.args),
+                *_in_one_process(config),
+            ],
             kind=kind,
             writable=[self._folder],
             directory=config.invocation_params.dir,
@@ -63,7 +72,10 @@ class Remote:
         )
 
     def start(self) -> None:
-        """Boot, unless that has been done. A machine that can't be had fails its tests, when they are asked for."""
+        """Boot, unless that has been done.
+
+        A machine that can't be had fails its tests, when they are asked for.
+        """
         if self._started:
             return
         self._started, self._heard = True, time.monotonic()
@@ -73,7 +85,9 @@ class Remote:
             self._trouble = str(error)
 
     def reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
-        """The reports of `item`: those of the inner pytest, and a failure of our own where the machine didn't get to its end."""
+        """The reports of `item`: those of the inner pytest, and a failure of our own where the machine didn't
+        get to its end.
+        """
         self.start()
         while item.nodeid not in self._ended:
             yield from self._reports.pop(item.nodeid, [])
@@ -117,15 +131,21 @@ class Remote:
         elif "collect" in event:
             self._trouble += f"\ncollection in the machine failed:\n{event['collect']}"
         else:
-            report = self._config.hook.pytest_report_from_serializable(config=self._config, data=event["report"])
-            if isinstance(report.longrepr, list):  # JSON knows no tuples, and a skip's place and reason is one
+            report = self._config.hook.pytest_report_from_serializable(
+                config=self._config, data=event["report"]
+            )
+            if isinstance(
+                report.longrepr, list
+            ):  # JSON knows no tuples, and a skip's place and reason is one
                 report.longrepr = tuple(report.longrepr)
             self._reports[report.nodeid].append(report)
 
     def _failure(self, item: pytest.Item) -> pytest.TestReport:
         what = "was running in" if item.nodeid == self._running else "was not run by"
         text = f"{item.nodeid} {what} a machine ({self.kind}) that ended. {self._why()}"
-        return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "call")
+        return pytest.TestReport(
+            item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "call"
+        )
 
     def _why(self) -> str:
         """What is known of the machine's end; at length once, for the first test that it failed."""

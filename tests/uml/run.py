@@ -1,7 +1,8 @@
 """Runs a command in a test machine: ``python -m uml [options] -- CMD...``, and `Machine` for programs.
 
-The command is root there, in a fresh /run, with `lo` up and no other network; stdin is empty, stdout and stderr go to the caller's.
-The exit status is the command's; 124 when the time ran out, 125 when the machine did not come up or died.
+The command is root there, in a fresh /run, with `lo` up and no other network; stdin is empty, stdout and
+stderr go to the caller's. The exit status is the command's; 124 when the time ran out, 125 when the machine
+did not come up or died.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ GRACE = 5.0
 
 
 class Machine:
-    """A command in a machine of its own, a context manager: the machine is gone at the end, whatever happened.
+    """A command in a machine of its own, a context manager: the machine is gone at the end, whatever
+    happened.
 
-    `writable` folders are the host's own; everything else that the command writes is lost. `memory` is in MiB. The machine is pinned
-    to `cpu` (default: one that this process may use): User-mode Linux is several times faster when it does not wander.
+    `writable` folders are the host's own; everything else that the command writes is lost. `memory` is in
+    MiB. The machine is pinned to `cpu` (default: one that this process may use): User-mode Linux is several
+    times faster when it does not wander.
     """
 
     def __init__(
@@ -54,9 +57,15 @@ class Machine:
         self.kind, self.memory, self.terminal = kind, memory, terminal
         self.writable = [path.resolve(strict=True) for path in writable]
         self._request = [("argument", argument) for argument in command]
-        self._request += [("variable", f"{name}={value}") for name, value in (environment or os.environ).items()]
+        self._request += [
+            ("variable", f"{name}={value}") for name, value in (environment or os.environ).items()
+        ]
         self._request += [("write", str(path)) for path in self.writable]
-        self._request += [("directory", str(directory or Path.cwd())), ("name", kind), ("modules", " ".join(modules))]
+        self._request += [
+            ("directory", str(directory or Path.cwd())),
+            ("name", kind),
+            ("modules", " ".join(modules)),
+        ]
         if terminal:
             size = shutil.get_terminal_size()
             self._request.append(("terminal", f"{TERMINALS[kind]} {size.lines} {size.columns}"))
@@ -70,7 +79,9 @@ class Machine:
     def start(self, stdout: IO[bytes] | int = 1, stderr: IO[bytes] | int = 2) -> Self:
         """Boot it, the command's output going to these two files."""
         self._folder = folder = Path(tempfile.mkdtemp(prefix="machine-"))
-        (folder / "request").write_bytes(b"".join(os.fsencode(f"{key}={value}") + b"\0" for key, value in self._request))
+        (folder / "request").write_bytes(
+            b"".join(os.fsencode(f"{key}={value}") + b"\0" for key, value in self._request)
+        )
         self._console = _Console() if self.terminal else None
         lines = [self._relay(stream) for stream in (stdout, stderr)]
         try:
@@ -90,7 +101,9 @@ class Machine:
         return self
 
     def _relay(self, stream: IO[bytes] | int) -> int:
-        """The end of a pipe into `stream`: a machine may make what it gets non-blocking, or open it a second time."""
+        """The end of a pipe into `stream`: a machine may make what it gets non-blocking, or open it a second
+        time.
+        """
         out, line = os.pipe()
         self._relays.append(subprocess.Popen(["cat"], stdin=out, stdout=stream, start_new_session=True))
         os.close(out)
@@ -101,7 +114,10 @@ class Machine:
         return self._process is not None and self._process.poll() is None
 
     def wait(self, timeout: float) -> int:
-        """The command's exit status. TimeoutError after `timeout` seconds; MachineError for a machine that ended otherwise."""
+        """The command's exit status.
+
+        TimeoutError after `timeout` seconds; MachineError for a machine that ended otherwise.
+        """
         assert self._process
         assert self._folder
         try:
@@ -113,7 +129,9 @@ class Machine:
         status = self._folder / "status"
         if status.exists() and (text := status.read_text().strip()):
             return int(text)
-        raise MachineError(f"the machine ended without the command's exit status (its own: {code}):\n{self.log()}")
+        raise MachineError(
+            f"the machine ended without the command's exit status (its own: {code}):\n{self.log()}"
+        )
 
     def log(self, lines: int = 25) -> str:
         """The end of the kernel's log."""
@@ -169,7 +187,9 @@ class _Console:
 
 
 def _kill_session(session: int) -> None:
-    """End what a killed User-mode Linux leaves: each of its programs is a process of the host's, in its session."""
+    """End what a killed User-mode Linux leaves: each of its programs is a process of the host's, in its
+    session.
+    """
     for _ in range(3):
         try:
             os.killpg(session, signal.SIGKILL)
@@ -179,16 +199,46 @@ def _kill_session(session: int) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m uml", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--machine", choices=list(KINDS), default="uml", help="uml: User-mode Linux; tcg: qemu, slow, has every mode")
-    parser.add_argument("-t", "--time", type=float, default=600, metavar="SECONDS", help="stop it then, with exit status 124 (%(default)g)")
-    parser.add_argument("-m", "--memory", type=int, default=1024, metavar="MIB", help="the machine's memory (%(default)s)")
-    parser.add_argument("-w", "--write", type=Path, action="append", default=[], metavar="DIR", help="a folder that stays writable")
-    parser.add_argument("-C", "--directory", type=Path, metavar="DIR", help="the working directory (this one)")
-    parser.add_argument("--module", action="append", default=[], metavar="NAME", help="load this kernel module first")
+    parser = argparse.ArgumentParser(
+        prog="python -m uml", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument(
+        "--machine",
+        choices=list(KINDS),
+        default="uml",
+        help="uml: User-mode Linux; tcg: qemu, slow, has every mode",
+    )
+    parser.add_argument(
+        "-t",
+        "--time",
+        type=float,
+        default=600,
+        metavar="SECONDS",
+        help="stop it then, with exit status 124 (%(default)g)",
+    )
+    parser.add_argument(
+        "-m", "--memory", type=int, default=1024, metavar="MIB", help="the machine's memory (%(default)s)"
+    )
+    parser.add_argument(
+        "-w",
+        "--write",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder that stays writable",
+    )
+    parser.add_argument(
+        "-C", "--directory", type=Path, metavar="DIR", help="the working directory (this one)"
+    )
+    parser.add_argument(
+        "--module", action="append", default=[], metavar="NAME", help="load this kernel module first"
+    )
     parser.add_argument("--cpu", type=int, metavar="N", help="the host's CPU to pin it to")
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep the kernel's log")
-    parser.add_argument("--terminal", action="store_true", help="the command gets this terminal, and all the time it wants")
+    parser.add_argument(
+        "--terminal", action="store_true", help="the command gets this terminal, and all the time it wants"
+    )
     parser.add_argument("command", nargs="+", metavar="CMD")
     return parser
 

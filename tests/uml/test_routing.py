@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")}
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")
+}
 
 SETTINGS = f"""\
 [pytest]
@@ -92,7 +94,9 @@ def lines(text: str, *words: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(words)]
 
 
-needs_a_machine = pytest.mark.skipif(Path("/proc/net/ip_vs").exists(), reason="this kernel has IPVS: nothing goes elsewhere")
+needs_a_machine = pytest.mark.skipif(
+    Path("/proc/net/ip_vs").exists(), reason="this kernel has IPVS: nothing goes elsewhere"
+)
 
 
 on_workers = pytest.mark.parametrize("workers", ["-n0", "-n2"])

@@ -21,7 +21,12 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CI"
 
 def launch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "uml", *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "uml", *map(str, arguments)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
@@ -52,7 +57,9 @@ def test_the_kernel_has_what_ipvs_needs():
     assert mounts == ["cgroup2fs", "bpf_fs", "proc", "devpts"]
 
 
-if shutil.which("qemu-system-x86_64"):  # `make setup-test` doesn't install it: it is large, and only --machine tcg needs it
+if shutil.which(
+    "qemu-system-x86_64"
+):  # `make setup-test` doesn't install it: it is large, and only --machine tcg needs it
 
     def test_emulation_keeps_the_same_promises(tmp_path: Path):
         look = "uname -n; modprobe ip_vs; head -c 5 /proc/net/ip_vs"
@@ -95,9 +102,21 @@ def test_the_time_is_limited():
 
 
 def test_a_launcher_that_is_told_to_stop_takes_its_machine_along(tmp_path: Path):
-    command = [sys.executable, "-m", "uml", "--write", str(tmp_path), "--", "bash", "-c", f"touch {tmp_path}/up; sleep 1000"]
+    command = [
+        sys.executable,
+        "-m",
+        "uml",
+        "--write",
+        str(tmp_path),
+        "--",
+        "bash",
+        "-c",
+        f"touch {tmp_path}/up; sleep 1000",
+    ]
     for number in (signal.SIGTERM, signal.SIGKILL):
-        launcher = subprocess.Popen(command, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}, start_new_session=True)
+        launcher = subprocess.Popen(
+            command, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}, start_new_session=True
+        )
         deadline = time.monotonic() + 60
         while not (tmp_path / "up").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -132,12 +151,17 @@ def test_a_kernel_that_dies_is_told_with_its_log():
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     assert launch("--", "no-such-command").returncode == 127
     monkeypatch.setattr(kernels, "UML_MODULES", Path("/nowhere"))
-    with Machine(["true"]) as machine, pytest.raises(kernels.MachineError, match="apt-get install user-mode-linux"):
+    with (
+        Machine(["true"]) as machine,
+        pytest.raises(kernels.MachineError, match="apt-get install user-mode-linux"),
+    ):
         machine.start()
     assert not capfd.readouterr().err
 
 
-def test_the_preload_library_is_for_processors_with_a_large_xsave_area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_preload_library_is_for_processors_with_a_large_xsave_area(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Built always, so that a machine without such a processor tests that it builds and does no harm."""
     for size, wanted in ((3632, False), (3640, False), (11952, True)):
         monkeypatch.setattr(xstate, "signal_frame", lambda size=size: size)
@@ -159,7 +183,9 @@ def test_without_a_compiler_the_emulated_machine_stands_in(tmp_path: Path, monke
     assert kernels.bootable("tcg") == ("tcg", "")
 
 
-def test_a_machine_that_never_started_fails_its_tests_with_the_reason(pytestconfig: pytest.Config, request: pytest.FixtureRequest):
+def test_a_machine_that_never_started_fails_its_tests_with_the_reason(
+    pytestconfig: pytest.Config, request: pytest.FixtureRequest
+):
     """Not an error inside of pytest."""
     held = remote.Remote("uml", [request.node], pytestconfig, patience=10)
     try:
@@ -195,7 +221,5 @@ def as_nobody(folder: Path) -> None:
         os.setresuid(65534, 65534, 65534)
     os.environ["HOME"] = str(folder)
     kernels.INIT = folder / "init"
-    script = (
-        f"(id -u; ip netns add node; ip netns list) >{folder}/made; touch /etc/shadow; modprobe ip_vs; test -e /proc/net/ip_vs && exit 5"
-    )
+    script = f"(id -u; ip netns add node; ip netns list) >{folder}/made; touch /etc/shadow; modprobe ip_vs; test -e /proc/net/ip_vs && exit 5"
     sys.exit(main(["--directory", "/", "--write", str(folder), "--", "bash", "-c", script]))

@@ -9,14 +9,19 @@ from pathlib import Path
 
 __all__ = ["build", "trouble"]
 
-_SOURCE = Path(__file__).with_name("xstate.c").read_text()  # now: a process that gives up its rights may not read it later
+_SOURCE = (
+    Path(__file__).with_name("xstate.c").read_text()
+)  # now: a process that gives up its rights may not read it later
 _AT_MINSIGSTKSZ = 51  # linux/auxvec.h: bytes of the largest signal frame, which holds the XSAVE area
 _UML_AREA = 2696  # FP_SIZE in User-mode Linux 6.1: bytes of the XSAVE area that it keeps for a process
 _REST_OF_FRAME = 1024  # at most: ucontext, siginfo and alignment take 944 bytes of a frame
 
 
 def signal_frame() -> int:
-    """Bytes that the kernel may need for a signal frame here, 0 where it doesn't say. (/proc/self/auxv is closed to one that was root.)"""
+    """Bytes that the kernel may need for a signal frame here, 0 where it doesn't say.
+
+    (/proc/self/auxv is closed to one that was root.)
+    """
     ask = ctypes.CDLL(None).getauxval
     ask.restype = ctypes.c_ulong
     return int(ask(ctypes.c_ulong(_AT_MINSIGSTKSZ)))
@@ -35,7 +40,8 @@ def trouble() -> str:
 
 
 def build(folder: Path) -> list[str]:
-    """The words before a command of User-mode Linux, which preload the library built into `folder`; none where it isn't needed.
+    """The words before a command of User-mode Linux, which preload the library built into `folder`; none
+    where it isn't needed.
 
     Raises CalledProcessError, with the compiler's words in `stderr`, and FileNotFoundError without one.
     """

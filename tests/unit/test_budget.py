@@ -13,7 +13,9 @@ def test_every_folder_with_tests_has_a_budget():
 
 
 def test_the_longest_comes_first_and_who_is_over_is_marked():
-    lines = table({"tests/unit": 12.34, "tests/new": 1.0, "tests/lab": 99.0}, {"tests/unit": 10, "tests/lab": 100})
+    lines = table(
+        {"tests/unit": 12.34, "tests/new": 1.0, "tests/lab": 99.0}, {"tests/unit": 10, "tests/lab": 100}
+    )
     assert [line.split() for line in lines] == [
         ["seconds", "budget"],
         ["99.0", "100", "tests/lab"],

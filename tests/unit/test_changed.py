@@ -51,7 +51,11 @@ def test_changed_is_what_was_committed_since_edited_or_made(project: Path):
     git(project, "commit", "-qam", "one")
     (project / "bpf/sock.c").write_text("/* edited */\n")
     (project / "tests/unit/test_new.py").write_text("")
-    assert changed_files("main", project) == {"compiler/kcompile/cli.py", "bpf/sock.c", "tests/unit/test_new.py"}
+    assert changed_files("main", project) == {
+        "compiler/kcompile/cli.py",
+        "bpf/sock.c",
+        "tests/unit/test_new.py",
+    }
 
 
 @pytest.mark.parametrize(

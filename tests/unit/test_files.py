@@ -1,4 +1,6 @@
-"""Files that decide what root does: whole or not at all, through no link, in folders that nobody else can write."""
+"""Files that decide what root does: whole or not at all, through no link, in folders that nobody else can
+write.
+"""
 
 import ast
 import os
@@ -37,7 +39,12 @@ def test_a_folder_that_others_can_write_is_refused_until_it_is_mended(bits: int,
     folder.mkdir()
     (folder / "file").write_bytes(b"data")
     folder.chmod(bits)
-    for act in (check_folder, private_folder, lambda f: read_private(f / "file"), lambda f: write_whole(f / "file", b"", private=True)):
+    for act in (
+        check_folder,
+        private_folder,
+        lambda f: read_private(f / "file"),
+        lambda f: write_whole(f / "file", b"", private=True),
+    ):
         with pytest.raises(UnsafeError, match=f"chmod go-w {folder}$"):
             act(folder)
     subprocess.run(["chmod", "go-w", str(folder)], check=True)
@@ -114,7 +121,8 @@ def test_a_full_file_system_leaves_what_was(tmp_path: Path):
 WRITERS = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / "compiler/kcompile").rglob("*.py"))
-    if path.name not in ("files.py", "container.py")  # the second is a program of its own, of the standard library alone
+    if path.name
+    not in ("files.py", "container.py")  # the second is a program of its own, of the standard library alone
 ]
 
 
@@ -122,5 +130,9 @@ WRITERS = [
 def test_nobody_else_replaces_files(source: Path):
     text = (ROOT / source).read_text()
     calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
-    assert not [ast.unparse(call) for call in calls if re.search(r"(mkstemp|os\.replace|os\.rename)$", ast.unparse(call.func))]
+    assert not [
+        ast.unparse(call)
+        for call in calls
+        if re.search(r"(mkstemp|os\.replace|os\.rename)$", ast.unparse(call.func))
+    ]
     assert not re.search(r"\b(new|temporary)\.(replace|rename)\(", text)

@@ -1,4 +1,6 @@
-"""Who may import whom: the layers, checked on the syntax tree of every module, and what a bare start of the program loads."""
+"""Who may import whom: the layers, checked on the syntax tree of every module, and what a bare start of the
+program loads.
+"""
 
 import ast
 import subprocess
@@ -26,7 +28,9 @@ def reaches(names: set[str], *forbidden: str) -> set[str]:
 
 
 def layer(*packages: str) -> list[str]:
-    return [m for m in MODULES if any(m == f"kcompile.{p}" or m.startswith(f"kcompile.{p}.") for p in packages)]
+    return [
+        m for m in MODULES if any(m == f"kcompile.{p}" or m.startswith(f"kcompile.{p}.") for p in packages)
+    ]
 
 
 def test_the_checker_sees_every_spelling():
@@ -64,7 +68,10 @@ FLOORS = (
     ("cli",),
     ("__main__",),
 )
-"""The rooms of the package, from the ground up. A room may import from lower floors, and from those of its own floor in ROOMS_BESIDE."""
+"""The rooms of the package, from the ground up.
+
+A room may import from lower floors, and from those of its own floor in ROOMS_BESIDE.
+"""
 
 ROOMS_BESIDE = {("files", "errors")}
 
@@ -74,14 +81,18 @@ def room(module: str) -> str:
 
 
 def test_every_room_has_its_floor():
-    assert {room(module) for module in MODULES} - {"", "isolated"} == {name for floor in FLOORS for name in floor}
+    assert {room(module) for module in MODULES} - {"", "isolated"} == {
+        name for floor in FLOORS for name in floor
+    }
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) not in ("", "isolated")])
 def test_no_arrow_goes_up_and_there_is_no_circle(module: str):
     height = {name: level for level, floor in enumerate(FLOORS) for name in floor}
     own = room(module)
-    others = {room(name) for name in imported_by(module) if name.startswith("kcompile.") and room(name) in height} - {own}
+    others = {
+        room(name) for name in imported_by(module) if name.startswith("kcompile.") and room(name) in height
+    } - {own}
     up = {name for name in others if height[name] >= height[own] and (own, name) not in ROOMS_BESIDE}
     assert not up
 
@@ -99,7 +110,9 @@ def test_the_kernel_layer_knows_nothing_of_specs(module: str):
 @pytest.mark.parametrize("module", layer(*(f"targets.{t}" for t in TARGETS)))
 def test_one_target_never_imports_another(module: str):
     own = module.split(".")[2]
-    assert not reaches(imported_by(module), *(f"kcompile.targets.{other}" for other in TARGETS if other != own))
+    assert not reaches(
+        imported_by(module), *(f"kcompile.targets.{other}" for other in TARGETS if other != own)
+    )
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m != "kcompile.__main__" and m not in layer("cli")])
@@ -109,7 +122,11 @@ def test_nothing_imports_the_command_line(module: str):
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m not in layer("cli")])
 def test_only_the_command_line_prints_or_exits(module: str):
-    calls = {ast.unparse(n.func) for n in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(n, ast.Call)}
+    calls = {
+        ast.unparse(n.func)
+        for n in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(n, ast.Call)
+    }
     assert not calls & {"print", "exit", "sys.exit", "sys.stdout.write", "click.echo"}
 
 
@@ -129,7 +146,10 @@ def test_slow_modules_and_the_bench_kit_stay_out(module: str):
     [
         ["--help"],
         ["--version"],
-        *([*verb, "--help"] for verb in (["apply"], ["doctor"], ["dns", "serve"], ["lab", "up"], ["bench", "run"])),
+        *(
+            [*verb, "--help"]
+            for verb in (["apply"], ["doctor"], ["dns", "serve"], ["lab", "up"], ["bench", "run"])
+        ),
     ],
 )
 def test_help_loads_nothing_slow(arguments: list[str]):
@@ -140,7 +160,9 @@ def test_help_loads_nothing_slow(arguments: list[str]):
         "except SystemExit as end:\n    assert not end.code, end.code\n"
         "print(' '.join(sorted(sys.modules)), file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", probe, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", probe, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout
     loaded = set(done.stderr.split())

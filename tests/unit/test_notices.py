@@ -40,7 +40,9 @@ def test_the_reference_lists_the_table():
 
 
 def test_a_notice_is_one_line_and_data():
-    notice = Notice("no-effect", "has no effect", source="web.yaml", object="Service demo/web", field="spec.x")
+    notice = Notice(
+        "no-effect", "has no effect", source="web.yaml", object="Service demo/web", field="spec.x"
+    )
     assert str(notice) == "web.yaml: Service demo/web: spec.x: has no effect"
     assert str(Notice("no-effect", "that's all")) == "that's all"
     assert notice.data() == {

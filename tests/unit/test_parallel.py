@@ -1,4 +1,6 @@
-"""The suite on several CPUs (plugins/parallel.py): each test reported once, units kept together, one that wants to be alone left alone."""
+"""The suite on several CPUs (plugins/parallel.py): each test reported once, units kept together, one that
+wants to be alone left alone.
+"""
 
 import contextlib
 import fcntl

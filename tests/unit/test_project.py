@@ -1,4 +1,6 @@
-"""The project about itself: the README's commands exist, the changelog keeps up, modules stay small, nothing points outside."""
+"""The project about itself: the README's commands exist, the changelog keeps up, modules stay small, nothing
+points outside.
+"""
 
 import re
 import shutil
@@ -19,7 +21,9 @@ MAX_LINES = 400
 def project_files() -> list[Path]:
     """What git holds, or in an unpacked archive everything but what tools leave behind."""
     if shutil.which("git"):
-        listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
+        listed = subprocess.run(
+            ["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False
+        )
         if listed.returncode == 0:
             return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
     leftovers = re.compile(r"(\.(venv|git|nox|[a-z]+_cache|hypothesis|benchmarks)|build|__pycache__)/")
@@ -37,7 +41,9 @@ def documents() -> list[Path]:
 
 def test_every_make_command_that_the_documents_name_exists():
     named = {
-        (p.name, t) for p in documents() for t in re.findall(r"(?:^\s*|[`$;]\s*|sudo )make ([a-z][a-z-]*)", p.read_text(), re.MULTILINE)
+        (p.name, t)
+        for p in documents()
+        for t in re.findall(r"(?:^\s*|[`$;]\s*|sudo )make ([a-z][a-z-]*)", p.read_text(), re.MULTILINE)
     }
     assert {"demo", "test"} <= {target for name, target in named if name == "README.md"}
     assert {(name, target) for name, target in named if target not in make_targets()} == set()
@@ -45,11 +51,15 @@ def test_every_make_command_that_the_documents_name_exists():
 
 def test_make_alone_lists_every_target():
     shown = subprocess.run(["make", "-s", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
-    assert {f"make {t}" for t in make_targets() - {"help"}} <= {" ".join(line.split()[:2]) for line in shown.splitlines()}
+    assert {f"make {t}" for t in make_targets() - {"help"}} <= {
+        " ".join(line.split()[:2]) for line in shown.splitlines()
+    }
 
 
 def test_ci_runs_the_test_command_of_the_readme():
-    commands = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines() if not line.startswith("#")]
+    commands = [
+        line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines() if not line.startswith("#")
+    ]
     assert commands[-1] == "make test"
     assert "make test" in (ROOT / "README.md").read_text()
 
@@ -73,12 +83,20 @@ def test_the_changelog_has_an_entry_for_this_version():
 
 
 def test_nothing_points_outside_of_the_project():
-    outside = re.compile(rb"(?<![\w.])/(?:work|home/[a-z]+|tmp/kv)/(?!\s)|\.\./\.\./shared/|(?<![\w/])\.\./shared/")
-    guilty = [str(p.relative_to(ROOT)) for p in project_files() if p != Path(__file__).resolve() and outside.search(p.read_bytes())]
+    outside = re.compile(
+        rb"(?<![\w.])/(?:work|home/[a-z]+|tmp/kv)/(?!\s)|\.\./\.\./shared/|(?<![\w/])\.\./shared/"
+    )
+    guilty = [
+        str(p.relative_to(ROOT))
+        for p in project_files()
+        if p != Path(__file__).resolve() and outside.search(p.read_bytes())
+    ]
     assert guilty == []
 
 
-@pytest.mark.parametrize("path", [p for p in project_files() if p.suffix == ".py"], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in project_files() if p.suffix == ".py"], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_modules_stay_small(path: Path):
     if str(path.relative_to(ROOT)) not in LONG_MODULES:
         assert len(path.read_text().splitlines()) < MAX_LINES
@@ -99,7 +117,9 @@ def test_a_skip_fails_in_ci_only(tmp_path: Path, ci: str, code: int):
         "@pytest.mark.xfail(strict=True)\ndef test_known(): raise AssertionError\n"
         "@pytest.mark.kernel_lacks(reason='never')\ndef test_may(): pytest.skip('not in this kernel')\n"
     )
-    (tmp_path / "test_module.py").write_text("import pytest\npytest.importorskip('no_such_module_anywhere')\n")
+    (tmp_path / "test_module.py").write_text(
+        "import pytest\npytest.importorskip('no_such_module_anywhere')\n"
+    )
     command = [
         sys.executable,
         "-m",

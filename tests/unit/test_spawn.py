@@ -1,4 +1,6 @@
-"""What kcompile starts: nobody starts a program but by kernel/spawn.py, which looks neither into $PATH nor into the current folder."""
+"""What kcompile starts: nobody starts a program but by kernel/spawn.py, which looks neither into $PATH nor
+into the current folder.
+"""
 
 import ast
 import sys
@@ -27,7 +29,8 @@ STARTS = {
 FINDS = {"os.execvp", "os.execvpe", "os.execlp", "os.posix_spawnp", "shutil.which"}
 ALLOWED = {
     "compiler/kcompile/kernel/spawn.py": STARTS,
-    # a program of its own, started by spawn.popen with a $PATH of the system's folders; inside of the container it is the container's
+    # a program of its own, started by spawn.popen with a $PATH of the system's folders; inside of the
+    # container it is the container's
     "compiler/kcompile/lab/container.py": {"subprocess.run", "os.execvpe"},
     # the user's own command, with a $PATH that has no relative folder
     "compiler/kcompile/cli/lab.py": {"os.execvpe"},
@@ -36,7 +39,11 @@ ALLOWED = {
 
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 def test_only_one_module_starts_programs(source: Path):
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse((ROOT / source).read_text())) if isinstance(node, ast.Call)}
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse((ROOT / source).read_text()))
+        if isinstance(node, ast.Call)
+    }
     assert calls & (STARTS | FINDS) <= ALLOWED.get(str(source), set())
 
 
@@ -49,7 +56,9 @@ def program(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("path", [None, "", ".", ":/usr/bin", "/usr/bin:", "/usr/bin:."])
-def test_the_current_folder_and_path_have_no_say(path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_current_folder_and_path_have_no_say(
+    path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     for name in ("ip", "kctest-program"):
         program(tmp_path, name)
     monkeypatch.chdir(tmp_path)
@@ -79,11 +88,15 @@ def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("KCOMPILE_PROGRAMS", "/nowhere")
     with pytest.raises(UnsupportedError, match=r"^ip is missing: apt-get install iproute2$"):
         spawn.run(["ip"])
-    with pytest.raises(UnsupportedError, match=r"^iptables-nft-restore is missing: apt-get install iptables$"):
+    with pytest.raises(
+        UnsupportedError, match=r"^iptables-nft-restore is missing: apt-get install iptables$"
+    ):
         spawn.run(["iptables-nft-restore"])
 
 
-def test_a_python_child_imports_nothing_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_python_child_imports_nothing_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     mark = tmp_path / "ran"
     for name in ("msgspec.py", "click.py", "runpy.py", "kcompile/__init__.py", "sitecustomize.py"):
         path = tmp_path / name
@@ -100,10 +113,17 @@ def test_a_python_child_imports_nothing_of_the_current_folder(tmp_path: Path, mo
 
 
 def test_a_python_child_has_the_package_that_this_process_has(tmp_path: Path):
-    (tmp_path / "kctest_module.py").write_text("import sys, kcompile\nprint(sys.argv, kcompile.__file__, __name__)\n")
+    (tmp_path / "kctest_module.py").write_text(
+        "import sys, kcompile\nprint(sys.argv, kcompile.__file__, __name__)\n"
+    )
     done = spawn.run(spawn.python("kctest_module", "one", path=tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [f"['{tmp_path / 'kctest_module.py'}',", "'one']", sys.modules["kcompile"].__file__, "__main__"]
+    assert done.stdout.split() == [
+        f"['{tmp_path / 'kctest_module.py'}',",
+        "'one']",
+        sys.modules["kcompile"].__file__,
+        "__main__",
+    ]
     done = spawn.run(spawn.python("kcompile_bench.spawned", "/bin/true"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Path(spawn.python("kcompile")[2]).is_absolute()

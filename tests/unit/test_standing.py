@@ -51,4 +51,6 @@ def test_a_node_without_connections_keeps_nothing(target):
 
 def test_forwarding_goes_on_where_connections_do():
     idle = replace(plane(1), ports=(), standing=(4,))
-    assert lower_node(idle) == {SysctlKey("net.ipv4.ip_forward"): "1"} | {HealthKey(check.port): check for check in idle.health_checks}
+    assert lower_node(idle) == {SysctlKey("net.ipv4.ip_forward"): "1"} | {
+        HealthKey(check.port): check for check in idle.health_checks
+    }

@@ -30,7 +30,9 @@ def everything(tmp_path) -> Dataplane:
     path.write_text(yaml.safe_dump(EVERYTHING))
     common = {"name": "a/b:c", "protocol": Protocol.TCP, "port": 80}
     ports = [
-        ServicePort(family=Family.IPV4, cluster_ip="10.96.0.1", endpoints=(Endpoint("10.0.0.5", 80),), **common),
+        ServicePort(
+            family=Family.IPV4, cluster_ip="10.96.0.1", endpoints=(Endpoint("10.0.0.5", 80),), **common
+        ),
         ServicePort(family=Family.IPV6, cluster_ip="fd00::1", endpoints=(Endpoint("fd00::5", 80),), **common),
     ]
     made = resolve(ports, NodeFacts(name="n"), settings(load_config(str(path))))

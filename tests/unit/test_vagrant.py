@@ -40,12 +40,19 @@ def test_shellcheck_finds_nothing(script: Path):
 
 
 def test_every_script_of_the_folder_is_checked():
-    others = {name(p) for p in [*FOLDER.iterdir(), *FOLDER.glob("provision/*")] if p.is_file() and p not in SCRIPTS}
+    others = {
+        name(p) for p in [*FOLDER.iterdir(), *FOLDER.glob("provision/*")] if p.is_file() and p not in SCRIPTS
+    }
     assert others == {"vagrant/Vagrantfile", "vagrant/provision/packages.txt", "vagrant/provision/pods.py"}
 
 
-def validate(folder: Path, scratch: Path, provider: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """`vagrant validate` with nothing of the user's. It wants to hear VirtualBox's version before it checks the settings for it."""
+def validate(
+    folder: Path, scratch: Path, provider: str, settings: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """`vagrant validate` with nothing of the user's.
+
+    It wants to hear VirtualBox's version before it checks the settings for it.
+    """
     (scratch / "VBoxManage").write_text("#!/bin/sh\necho 7.0.8r156879\n")
     (scratch / "VBoxManage").chmod(0o755)
     environment = {
@@ -59,7 +66,12 @@ def validate(folder: Path, scratch: Path, provider: str, settings: dict[str, str
         "VAGRANT_DEFAULT_PROVIDER": provider,
     }
     return subprocess.run(
-        ["vagrant", "validate", "--no-color"], env=environment | settings, capture_output=True, text=True, check=False, cwd=scratch
+        ["vagrant", "validate", "--no-color"],
+        env=environment | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=scratch,
     )
 
 
@@ -68,8 +80,19 @@ def validate(folder: Path, scratch: Path, provider: str, settings: dict[str, str
     "settings",
     [
         {},
-        {"KCOMPILE_BOX": "kcompile", "KCOMPILE_NODES": "1", "KCOMPILE_CLIENT": "no", "KCOMPILE_DRIVER": "qemu", "KCOMPILE_POOL": "/srv"},
-        {"KCOMPILE_NODES": "16", "KCOMPILE_MEMORY": "2048", "KCOMPILE_CPUS": "2", "KCOMPILE_MODE": "nftables"},
+        {
+            "KCOMPILE_BOX": "kcompile",
+            "KCOMPILE_NODES": "1",
+            "KCOMPILE_CLIENT": "no",
+            "KCOMPILE_DRIVER": "qemu",
+            "KCOMPILE_POOL": "/srv",
+        },
+        {
+            "KCOMPILE_NODES": "16",
+            "KCOMPILE_MEMORY": "2048",
+            "KCOMPILE_CPUS": "2",
+            "KCOMPILE_MODE": "nftables",
+        },
     ],
     ids=["defaults", "small", "large"],
 )
@@ -87,13 +110,17 @@ def test_vagrant_validate_would_find_a_wrong_setting_of_a_provider(tmp_path: Pat
     wrong = tmp_path / "checkout" / "vagrant"
     wrong.mkdir(parents=True)
     (wrong.parent / "examples").symlink_to(ROOT / "examples")
-    (wrong / "Vagrantfile").write_text((FOLDER / "Vagrantfile").read_text().replace(f"{provider}.cpus =", f"{provider}.cpuss ="))
+    (wrong / "Vagrantfile").write_text(
+        (FOLDER / "Vagrantfile").read_text().replace(f"{provider}.cpus =", f"{provider}.cpuss =")
+    )
     done = validate(wrong, tmp_path, provider, {})
     assert done.returncode != 0
     assert "cpuss" in done.stderr
 
 
-@pytest.mark.parametrize(("setting", "value"), [("NODES", "0"), ("NODES", "17"), ("MEMORY", "lots"), ("CPUS", "-1")])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("NODES", "0"), ("NODES", "17"), ("MEMORY", "lots"), ("CPUS", "-1")]
+)
 def test_a_setting_that_cannot_be_is_refused(tmp_path: Path, setting: str, value: str):
     need("vagrant")
     done = validate(FOLDER, tmp_path, "libvirt", {f"KCOMPILE_{setting}": value})
@@ -129,6 +156,10 @@ def test_nodes_beyond_the_samples_are_nodes_to_kcompile(tmp_path: Path):
 def test_nodes_get_the_packages_that_the_install_page_names():
     page = (ROOT / "docs" / "howto" / "install.md").read_text()
     named = re.findall(r"^    apt-get install (.*)$", page, re.MULTILINE)
-    given = [line for line in (FOLDER / "provision" / "packages.txt").read_text().splitlines() if not line.startswith("#")]
+    given = [
+        line
+        for line in (FOLDER / "provision" / "packages.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     assert given == sorted(given)
     assert set(named[0].split()) <= set(given)

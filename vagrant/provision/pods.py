@@ -1,7 +1,8 @@
 """What kubelet and a network plugin do on a node, for the sample: python pods.py MANIFESTS NODE PEM.
 
-Each pod of NODE is a network namespace on a routed veth pair, and a server on each of its container ports, 443 with TLS, that answers
-with one line: ``node/pod peer``. Routes lead to the pods of other nodes. Tells systemd when all is up, then serves until it is ended.
+Each pod of NODE is a network namespace on a routed veth pair, and a server on each of its container ports,
+443 with TLS, that answers with one line: ``node/pod peer``. Routes lead to the pods of other nodes. Tells
+systemd when all is up, then serves until it is ended.
 """
 
 import ctypes
@@ -95,7 +96,10 @@ def listen(namespace: str, ports: list[int], who: str, tls: ssl.SSLContext) -> N
 def lay(pod: dict, number: int, node_ip: str) -> None:
     """The pod's namespace, in the place of an earlier one."""
     name, address = pod["metadata"]["name"], pod["status"]["podIP"]
-    for earlier in (["link", "delete", f"pod{number}"], ["netns", "delete", name]):  # a namespace's own links go later than it does
+    for earlier in (
+        ["link", "delete", f"pod{number}"],
+        ["netns", "delete", name],
+    ):  # a namespace's own links go later than it does
         subprocess.run(["ip", *earlier], check=False, stderr=subprocess.DEVNULL)
     ip(
         f"netns add {name}",
@@ -117,7 +121,9 @@ def lay(pod: dict, number: int, node_ip: str) -> None:
 def main() -> None:
     folder, name, pem = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     address = {
-        n["metadata"]["name"]: next(a["address"] for a in n["status"]["addresses"] if a["type"] == "InternalIP")
+        n["metadata"]["name"]: next(
+            a["address"] for a in n["status"]["addresses"] if a["type"] == "InternalIP"
+        )
         for n in objects(folder, "Node")
     }
     if name not in address:
@@ -129,7 +135,9 @@ def main() -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
     for number, pod in enumerate(p for p in objects(folder, "Pod") if p["spec"]["nodeName"] == name):
         lay(pod, number, address[name])
-        ports = [port["containerPort"] for container in pod["spec"]["containers"] for port in container["ports"]]
+        ports = [
+            port["containerPort"] for container in pod["spec"]["containers"] for port in container["ports"]
+        ]
         listen(pod["metadata"]["name"], ports, f"{name}/{pod['metadata']['name']}", tls)
     if ready := os.environ.get("NOTIFY_SOCKET"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:

@@ -1,4 +1,5 @@
-"""The questions that someone choosing a mode has, each answered in one sentence, with no more claimed than the noise allows.
+"""The questions that someone choosing a mode has, each answered in one sentence, with no more claimed than
+the noise allows.
 
 `details` are what the sentence rests on, mode by mode.
 """
@@ -67,9 +68,15 @@ def _cells(stage: StageFindings | None, path: str, figure: str) -> list[Cell]:
     found = []
     for cell in stage.cells.values() if stage else ():
         condition = cell.condition
-        if (condition.path, cell.figure) == (path, figure) and condition.position in ("last", "") and condition.mode not in BASELINES:
+        if (
+            (condition.path, cell.figure) == (path, figure)
+            and condition.position in ("last", "")
+            and condition.mode not in BASELINES
+        ):
             found.append(cell)
-    return sorted(found, key=lambda c: c.ratio.value, reverse=figure not in LOWER)  # as ratios are taken: round by round
+    return sorted(
+        found, key=lambda c: c.ratio.value, reverse=figure not in LOWER
+    )  # as ratios are taken: round by round
 
 
 def _noise(stage: StageFindings, figure: str) -> str:
@@ -82,7 +89,9 @@ def _doubt(claimed: int) -> str:
 
 
 def _nothing(stage: StageFindings, figure: str) -> str:
-    """What to say where no difference may be claimed: that there is none can't be known, least of all on a noisy machine."""
+    """What to say where no difference may be claimed: that there is none can't be known, least of all on a
+    noisy machine.
+    """
     floor = stage.floors[figure]
     if floor and floor.share > _NOISY:
         return f"the noise of {percent(floor.share)} hides whatever difference there is"
@@ -120,13 +129,22 @@ def _cost(findings: Findings, question: str, path: str) -> Answer | None:
     if not any(c.claimed for c in cells):
         text = f"With {services}, no mode is slower than the direct way by more than the noise ({_noise(stage, 'p50')})."
     else:
-        long = f"{times(cells[0].ratio.value)} times as long" if cells[0].claimed else "no longer, beyond the noise, than"
+        long = (
+            f"{times(cells[0].ratio.value)} times as long"
+            if cells[0].claimed
+            else "no longer, beyond the noise, than"
+        )
         than = "as straight" if cells[0].claimed else "straight"
         text = f"With {services}, connect() takes {long} {than} to the pod's IP with {_names(best)}"
         if worst not in best:
             text += f", and up to {times(worst.ratio.value)} times with {mode_text(worst.condition.mode)}"
         text += f" ({_noise(stage, 'p50')})."
-    details = [(f"{PATHS[path].title.split(' to ')[0]} straight to the pod, no rules", figure_text("p50", base.median.value))]
+    details = [
+        (
+            f"{PATHS[path].title.split(' to ')[0]} straight to the pod, no rules",
+            figure_text("p50", base.median.value),
+        )
+    ]
     for c in cells:
         more = median(stage.more(c.condition))
         said = f"{ratio_text(c.ratio)}, {figure_text('p50', abs(more))} {'more' if more >= 0 else 'less'}{_doubt(c.claimed)}"
@@ -140,7 +158,9 @@ class _Pair(NamedTuple):
     claimed: int
 
 
-def _pairs(findings: Findings, stage: StageFindings, over: tuple[str, str], under: tuple[str, str]) -> list[_Pair]:
+def _pairs(
+    findings: Findings, stage: StageFindings, over: tuple[str, str], under: tuple[str, str]
+) -> list[_Pair]:
     """The ratio of two (path, position) in every mode that has both, smallest first."""
     found = []
     for mode in findings.modes:
@@ -164,11 +184,20 @@ def _pair_details(pairs: list[_Pair]) -> list[tuple[str, str]]:
 
 def _far_against_near(findings: Findings) -> Answer | None:
     stage = findings.main("connect")
-    pairs = _pairs(findings, stage, ("outside-nodeport-far", "last"), ("outside-nodeport", "last")) if stage else []
+    pairs = (
+        _pairs(findings, stage, ("outside-nodeport-far", "last"), ("outside-nodeport", "last"))
+        if stage
+        else []
+    )
     if not stage or not pairs:
         return None
     text = f"Through a node without the pod, connect() takes {_range(pairs)} as long as through the pod's own, the second hop included."
-    return _said(stage, "How much worse is a NodePort on the wrong node than on the right one?", text, _pair_details(pairs))
+    return _said(
+        stage,
+        "How much worse is a NodePort on the wrong node than on the right one?",
+        text,
+        _pair_details(pairs),
+    )
 
 
 def _bystanders(findings: Findings) -> Answer | None:
@@ -180,10 +209,17 @@ def _bystanders(findings: Findings) -> Answer | None:
     details = []
     for cell in cells:
         said = f"{ratio_text(cell.ratio)}{_doubt(cell.claimed)}"
-        if tracked and cell.condition.mode != CONNTRACK and not stage.differs(cell.condition, tracked.condition, "p50"):
+        if (
+            tracked
+            and cell.condition.mode != CONNTRACK
+            and not stage.differs(cell.condition, tracked.condition, "p50")
+        ):
             said += ", no more than one NAT rule"
         details.append((mode_text(cell.condition.mode), said))
-    ours, services = [c for c in cells if c.condition.mode != CONNTRACK], services_text(stage.stage.group.services)
+    ours, services = (
+        [c for c in cells if c.condition.mode != CONNTRACK],
+        services_text(stage.stage.group.services),
+    )
     if not ours or not any(c.claimed for c in ours):
         text = f"With {services} on the node, no more than the noise ({_noise(stage, 'p50')})."
     else:
@@ -192,21 +228,30 @@ def _bystanders(findings: Findings) -> Answer | None:
             text += f" and {times(ours[-1].ratio.value)} times with {mode_text(ours[-1].condition.mode)}"
         text += f"; tracking connections alone costs {times(tracked.ratio.value)}" if tracked else ""
         text += f" ({_noise(stage, 'p50')})."
-    return _said(stage, "Do connections pay that go straight to a pod's IP, past every Service?", text, details)
+    return _said(
+        stage, "Do connections pay that go straight to a pod's IP, past every Service?", text, details
+    )
 
 
 def _growth(findings: Findings) -> Answer | None:
-    slopes = sorted((s for s in findings.slopes("pod-clusterip") if s.path == "pod-clusterip"), key=lambda s: s.per_service.value)
+    slopes = sorted(
+        (s for s in findings.slopes("pod-clusterip") if s.path == "pod-clusterip"),
+        key=lambda s: s.per_service.value,
+    )
     if not slopes:
         return None
     # no less than the copies of the baseline show by chance
-    chance = max((abs(s.per_service.value) for s in findings.slopes("pod-clusterip") if s.mode in AGAIN), default=0.0)
+    chance = max(
+        (abs(s.per_service.value) for s in findings.slopes("pod-clusterip") if s.mode in AGAIN), default=0.0
+    )
     few = any(s.per_service.blocks < MIN_BLOCKS for s in slopes)
     growing = [s for s in slopes if s.per_service.low > max(0.0, chance)]
     details = []
     for slope in slopes:
         per = slope.per_service
-        details.append((mode_text(slope.mode), f"{per.value:.2f} ns a Service ({per.low:.2f} to {per.high:.2f})"))
+        details.append(
+            (mode_text(slope.mode), f"{per.value:.2f} ns a Service ({per.low:.2f} to {per.high:.2f})")
+        )
     first, last = slopes[0].points[0][0], slopes[0].points[-1][0]
     flat = [mode_text(s.mode) for s in slopes if s not in growing]
     parts = [f"by {s.per_service.value:.2f} ns for each Service with {mode_text(s.mode)}" for s in growing]
@@ -247,7 +292,12 @@ def _capacity(findings: Findings, kind: str, question: str) -> Answer | None:
     for cell in cells:
         cpu = stage.cell(cell.condition.mode, "pod-clusterip", "cpu") if "cpu" in stage.kind.figures else None
         said = f"{figure_text(figure, cell.median.value)}, {ratio_text(cell.ratio)}{_doubt(cell.claimed)}"
-        details.append((mode_text(cell.condition.mode), f"{said}; CPU {ratio_text(cpu.ratio)}{_doubt(cpu.claimed)}" if cpu else said))
+        details.append(
+            (
+                mode_text(cell.condition.mode),
+                f"{said}; CPU {ratio_text(cpu.ratio)}{_doubt(cpu.claimed)}" if cpu else said,
+            )
+        )
     start = f"Straight to the pod {figure_text(figure, base.median.value)}{_WHAT[kind]}; through a ClusterIP"
     best = _leaders(stage, cells, figure)
     slower = [c for c in cells if c.claimed < 0]
@@ -273,7 +323,11 @@ def _open_loop(findings: Findings) -> Answer | None:
         return None
     details = [("straight to the pod, no rules", figure_text("p99", base.median.value))]
     details += [
-        (mode_text(c.condition.mode), f"{figure_text('p99', c.median.value)}, {ratio_text(c.ratio)}{_doubt(c.claimed)}") for c in cells
+        (
+            mode_text(c.condition.mode),
+            f"{figure_text('p99', c.median.value)}, {ratio_text(c.ratio)}{_doubt(c.claimed)}",
+        )
+        for c in cells
     ]
     usual = figure_text("p99", base.median.value)
     start = f"At {stage.stage.measure.rate:,} new connections a second, 1 request in 100 takes longer than {usual}"
@@ -297,14 +351,21 @@ def _elsewhere(findings: Findings, mode: str) -> Answer | None:
             continue
         services, where = services_text(stage.stage.group.services), place_text(other.results.environment)
         text = f"Elsewhere ({where}) with {services}, connect() through a ClusterIP takes {times(cell.ratio.value)} times as long as "
-        text += f"straight to the pod's IP with {mode_text(mode)}{_doubt(cell.claimed)} ({_noise(stage, 'p50')})"
+        text += (
+            f"straight to the pod's IP with {mode_text(mode)}{_doubt(cell.claimed)} ({_noise(stage, 'p50')})"
+        )
         text += "; compare it with the others of that run only."
         details = [(mode_text(c.condition.mode), f"{ratio_text(c.ratio)}{_doubt(c.claimed)}") for c in cells]
         return _said(stage, f"And {mode_text(mode)}, which this kernel hasn't got?", text, details)
     return None
 
 
-_SYNC = {"cold": "all", "first": "until a first connection", "change": "one endpoint less", "again": "nothing to do"}
+_SYNC = {
+    "cold": "all",
+    "first": "until a first connection",
+    "change": "one endpoint less",
+    "again": "nothing to do",
+}
 
 
 def _sync(findings: Findings) -> Answer | None:
@@ -324,5 +385,9 @@ def _sync(findings: Findings) -> Answer | None:
     text = f"With {services_text(services)}, the whole command takes {seconds(ours[0][1].value)} with {mode_text(ours[0][0])}"
     if len(ours) > 1:
         text += f" and {seconds(ours[-1][1].value)} with {mode_text(ours[-1][0])}"
-    text += "; kube-proxy's list is only loaded here, its own work to make it comes on top." if len(ours) < len(found) else "."
+    text += (
+        "; kube-proxy's list is only loaded here, its own work to make it comes on top."
+        if len(ours) < len(found)
+        else "."
+    )
     return Answer("How long until the rules are in?", text, details)

@@ -1,4 +1,5 @@
-"""What the runner needs of a place to measure in: namespaces of this machine (netns_cluster), or anything else that can do the same.
+"""What the runner needs of a place to measure in: namespaces of this machine (netns_cluster), or anything
+else that can do the same.
 
     outside 192.168.0.100 ----+
                               |  one wire (a switch)
@@ -6,7 +7,8 @@
       |-- pod-a 10.255.0.2               `-- pod-b 10.255.0.3
       `-- server: the endpoints of the Services that are asked for
 
-A cluster is one set of these, with the rules of one mode on both nodes. Roles: the names in the picture, with node-a and node-b.
+A cluster is one set of these, with the rules of one mode on both nodes. Roles: the names in the picture, with
+node-a and node-b.
 """
 
 from __future__ import annotations
@@ -22,7 +24,13 @@ from .scenario import PATHS, Condition, Group
 __all__ = ["ADDRESSES", "DETOUR", "NODES", "OWN", "SHARED", "SITE", "Cluster", "Place", "Site", "Target", "service_of", "target_of",
            "wiring"]  # fmt: skip
 
-ADDRESSES = {"node-a": "192.168.0.1", "node-b": "192.168.0.2", "outside": "192.168.0.100", "pod-a": "10.255.0.2", "pod-b": "10.255.0.3"}
+ADDRESSES = {
+    "node-a": "192.168.0.1",
+    "node-b": "192.168.0.2",
+    "outside": "192.168.0.100",
+    "pod-a": "10.255.0.2",
+    "pod-b": "10.255.0.3",
+}
 DETOUR = "192.168.0.101"
 """A second address of the outside client, whose way to the pods and back leads through node B."""
 
@@ -33,7 +41,10 @@ _FIRST_NODE_PORT = 30001
 
 
 class Site(NamedTuple):
-    """Who has which address. `servers`: those of the server, where they are given; else they are generate.py's."""
+    """Who has which address.
+
+    `servers`: those of the server, where they are given; else they are generate.py's.
+    """
 
     addresses: Mapping[str, str] = ADDRESSES
     servers: tuple[str, ...] = ()
@@ -45,13 +56,18 @@ class Site(NamedTuple):
 
 
 class Cluster(Protocol):
-    """Two nodes, two client pods, a server and an outside client, wired as above. `cpus`: of client and server, -1 for any."""
+    """Two nodes, two client pods, a server and an outside client, wired as above.
+
+    `cpus`: of client and server, -1 for any.
+    """
 
     site: Site
     cpus: tuple[int, int]
     kcompile: Sequence[str]
 
-    def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
         """Start `command` where `role` is, with pipes for its output."""
         ...
 
@@ -79,8 +95,8 @@ OWN = "one for each mode"
 class Place(Protocol):
     """Where clusters come from; `name` is printed in the report.
 
-    `shared`: all clusters are the same machines, so that only one mode can be there at a time. `local`: they are this machine, under one
-    kernel with the runner. `paths`: those that it has.
+    `shared`: all clusters are the same machines, so that only one mode can be there at a time. `local`: they
+    are this machine, under one kernel with the runner. `paths`: those that it has.
     """
 
     name: str
@@ -90,7 +106,9 @@ class Place(Protocol):
     paths: Sequence[str]
 
     def cluster(self, name: str, pods: Sequence[str]) -> AbstractContextManager[Cluster]:
-        """A cluster without rules whose server has the addresses `pods`; gone at the end of the ``with`` block."""
+        """A cluster without rules whose server has the addresses `pods`; gone at the end of the ``with``
+        block.
+        """
         ...
 
 
@@ -123,11 +141,20 @@ def node_port(position: str) -> int:
 
 
 def target_of(condition: Condition, group: Group, site: Site = SITE) -> Target:
-    """Where `condition` connects to. Positions that are one Service (in small groups) are asked for as ``last``."""
+    """Where `condition` connects to.
+
+    Positions that are one Service (in small groups) are asked for as ``last``.
+    """
     path, scale = PATHS[condition.path], Scale(*group)
     service = service_of(condition.position or "last", group)
     pod = site.pods(group, service)[0]
-    source = pod if path.source == "server" else DETOUR if path.name == "outside-detour" else site.addresses[path.source]
+    source = (
+        pod
+        if path.source == "server"
+        else DETOUR
+        if path.name == "outside-detour"
+        else site.addresses[path.source]
+    )
     if path.target == "pod":
         return Target(path.source, source, pod, TARGET_PORT)
     if path.target == "vip":

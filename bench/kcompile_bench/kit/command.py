@@ -1,4 +1,6 @@
-"""``kcompile bench run``, ``report`` and ``compare``: kcompile's command line finds them by the entry point group ``kcompile.verbs``."""
+"""``kcompile bench run``, ``report`` and ``compare``: kcompile's command line finds them by the entry point
+group ``kcompile.verbs``.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,15 @@ _PROFILES = ("quick", "standard", "full")
 def command() -> None:
     """Measure what each way to a pod costs in each mode, and report it.
 
-    Everything runs in network namespaces of its own; no rule of this machine is touched, and nothing stays behind.
+    Everything runs in network namespaces of its own; no rule of this machine is touched, and nothing stays
+    behind.
     """
 
 
 class _Progress:
-    """One line on a terminal that says what is being done and how long it will take; now and then a line where stderr is none."""
+    """One line on a terminal that says what is being done and how long it will take; now and then a line
+    where stderr is none.
+    """
 
     def __init__(self) -> None:
         self._terminal, self._last = sys.stderr.isatty(), 0.0
@@ -69,13 +74,38 @@ def _factors(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, float]:
 
 
 @command.command("run")
-@click.option("--profile", "name", type=click.Choice(_PROFILES), default="quick", help="quick: under 3 minutes; standard; full: hours.")
+@click.option(
+    "--profile",
+    "name",
+    type=click.Choice(_PROFILES),
+    default="quick",
+    help="quick: under 3 minutes; standard; full: hours.",
+)
 @click.option("--output", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("bench-results"), show_default=True,
               help="Where the result goes. A run that was interrupted goes on from there.")  # fmt: skip
-@click.option("--mode", "modes", multiple=True, metavar="MODE", help="Only this mode, beside the baselines (may be repeated).")
-@click.option("--services", type=click.IntRange(min=1), multiple=True, help="Only groups of so many Services (may be repeated).")
-@click.option("--measure", "kinds", multiple=True, metavar="KIND", help="Only this kind of measure, or control (may be repeated).")
-@click.option("--rounds", type=click.IntRange(min=2), help="Rounds of each measure. Fewer than 20 support no claim.")
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    metavar="MODE",
+    help="Only this mode, beside the baselines (may be repeated).",
+)
+@click.option(
+    "--services",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Only groups of so many Services (may be repeated).",
+)
+@click.option(
+    "--measure",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Only this kind of measure, or control (may be repeated).",
+)
+@click.option(
+    "--rounds", type=click.IntRange(min=2), help="Rounds of each measure. Fewer than 20 support no claim."
+)
 @click.option("--place", default="netns", metavar="PLACE",
               help="Where: netns; lab; uml or tcg (a machine of its own); or an inventory of hosts, FILE.yaml.")  # fmt: skip
 @click.option("--inject", multiple=True, callback=_factors, metavar="MODE=FACTOR", hidden=True)
@@ -128,12 +158,17 @@ def run(
 @command.command("report")
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option(
-    "--output", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where the files go. Default: beside the result."
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the files go. Default: beside the result.",
 )
 @click.option("--beside", "others", multiple=True, type=click.Path(path_type=Path), metavar="RESULT",
               help="Another kernel's result, whose ratios are shown beside (may be repeated).")  # fmt: skip
 def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
-    """Write RESULT (a folder or file of `bench run`) as report.html, .md, .json and .csv, and its main chart as report.svg."""
+    """Write RESULT (a folder or file of `bench run`) as report.html, .md, .json and .csv, and its main chart
+    as report.svg.
+    """
     _needs_numpy()
     from .findings import findings_of
     from .report import write
@@ -153,7 +188,8 @@ def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
 def compare(old: Path, new: Path) -> None:
     """Say how NEW differs from OLD; exit 1 where something got worse by more than the noise of both.
 
-    What is compared is each condition's ratio to the baseline of its own run, so that a busier day cancels out.
+    What is compared is each condition's ratio to the baseline of its own run, so that a busier day cancels
+    out.
     """
     _needs_numpy()
     from .compare import compare as compared

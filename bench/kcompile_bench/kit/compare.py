@@ -1,7 +1,8 @@
-"""Two results side by side: first what differs between the machines, then what differs in the figures, beyond the noise of both.
+"""Two results side by side: first what differs between the machines, then what differs in the figures, beyond
+the noise of both.
 
-The exit status is one verdict on many figures, so the floor is as wide as their number asks for: of two runs of the same thing, 95 of
-100 pairs show no difference anywhere.
+The exit status is one verdict on many figures, so the floor is as wide as their number asks for: of two runs
+of the same thing, 95 of 100 pairs show no difference anywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ __all__ = ["Comparison", "Difference", "compare"]
 
 
 class Difference(NamedTuple):
-    """How a figure's ratio to its run's baseline changed: `ratio` above 1 where it grew. `verdict`: worse, better or empty."""
+    """How a figure's ratio to its run's baseline changed: `ratio` above 1 where it grew.
+
+    `verdict`: worse, better or empty.
+    """
 
     stage: str
     condition: Condition
@@ -31,7 +35,9 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         noise = f"noise {percent(self.floor.share)}" if self.floor else "no noise floor"
-        what = f"{self.stage}: {mode_text(self.condition.mode)}, {where(self.condition)}, {FIGURES[self.figure]}"
+        what = (
+            f"{self.stage}: {mode_text(self.condition.mode)}, {where(self.condition)}, {FIGURES[self.figure]}"
+        )
         return f"{self.verdict or 'same':6} {ratio_text(self.ratio)}  {what} ({noise})"
 
 
@@ -50,7 +56,9 @@ class Comparison(NamedTuple):
         """For people: environments, then what changed, then how much there was to compare."""
         if self.environment:
             yield "The machines differ:"
-            yield from (f"  {name}: {old or 'none'} -> {new or 'none'}" for name, old, new in self.environment)
+            yield from (
+                f"  {name}: {old or 'none'} -> {new or 'none'}" for name, old, new in self.environment
+            )
         else:
             yield "The machines agree in everything that is recorded."
         yield from (f"only in one of them: {what}" for what in self.missing)
@@ -66,9 +74,15 @@ def compare(old: Results, new: Results) -> Comparison:
     before, after = findings_of(old), findings_of(new)
     pairs = [(before.stages[name], stage) for name, stage in after.stages.items() if name in before.stages]
     comparisons = sum(len(_conditions(*pair)) for pair in pairs)
-    floors = {title: _floor(title, pairs, comparisons) for title in dict.fromkeys(_title(new) for _, new in pairs)}
-    found = [d for old_stage, new_stage in pairs for d in _stage(old_stage, new_stage, floors[_title(new_stage)])]
-    missing = sorted(set(before.stages) ^ set(after.stages)) + [f"mode {mode}" for mode in sorted(set(before.modes) ^ set(after.modes))]
+    floors = {
+        title: _floor(title, pairs, comparisons) for title in dict.fromkeys(_title(new) for _, new in pairs)
+    }
+    found = [
+        d for old_stage, new_stage in pairs for d in _stage(old_stage, new_stage, floors[_title(new_stage)])
+    ]
+    missing = sorted(set(before.stages) ^ set(after.stages)) + [
+        f"mode {mode}" for mode in sorted(set(before.modes) ^ set(after.modes))
+    ]
     return Comparison(differences(old.environment, new.environment), found, missing)
 
 
@@ -81,10 +95,17 @@ def _title(stage: StageFindings) -> str:
     return stage.stage.measure.title
 
 
-def _floor(title: str, pairs: Sequence[tuple[StageFindings, StageFindings]], comparisons: int) -> Floor | None:
-    """The noise of the measure `title`: the A/A ratios of all its groups together, since many figures need to know it well."""
+def _floor(
+    title: str, pairs: Sequence[tuple[StageFindings, StageFindings]], comparisons: int
+) -> Floor | None:
+    """The noise of the measure `title`: the A/A ratios of all its groups together, since many figures need to
+    know it well.
+    """
     runs = zip(*(pair for pair in pairs if _title(pair[1]) == title), strict=True)
-    return floor_of(*([ratio for stage in run for _, ratio in stage.again(stage.kind.primary)] for run in runs), comparisons=comparisons)
+    return floor_of(
+        *([ratio for stage in run for _, ratio in stage.again(stage.kind.primary)] for run in runs),
+        comparisons=comparisons,
+    )
 
 
 def _stage(old: StageFindings, new: StageFindings, floor: Floor | None) -> Iterator[Difference]:

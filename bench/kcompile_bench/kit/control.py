@@ -1,9 +1,11 @@
-"""The control plane: how long until rules are in, start of the command to its end, and until the first connection gets through.
+"""The control plane: how long until rules are in, start of the command to its end, and until the first
+connection gets through.
 
 cold     no rules -> all of them, on a fresh node       first    from the same start until a connection succeeds through the last VIP
 change   one endpoint of the last Service gone          again    the same specs once more, nothing to do: what a restart costs
 
-kube-proxy's list (``linear``) is text made ahead of the clock: its own work to make it comes on top, and its restart isn't measured.
+kube-proxy's list (``linear``) is text made ahead of the clock: its own work to make it comes on top, and its
+restart isn't measured.
 """
 
 from __future__ import annotations
@@ -40,9 +42,21 @@ def measure(place: Place, mode: str, services: int) -> dict[str, Any]:
     group = group_of(services, site)
     target = target_of(Condition(mode, "pod-clusterip", "last"), group, site)
     gone = site.pods(group, service_of("last", group))[-1]
-    with Rules.of(mode, group) as rules, place.cluster(f"control-{mode}", pods_of(group, site)) as cluster, Server(cluster):
+    with (
+        Rules.of(mode, group) as rules,
+        place.cluster(f"control-{mode}", pods_of(group, site)) as cluster,
+        Server(cluster),
+    ):
         rules.prepare(cluster, "node-a")
-        wait = [cluster.driver(target.role), "wait", target.address, str(target.port), target.source, str(cluster.cpus[0]), str(_PATIENCE)]
+        wait = [
+            cluster.driver(target.role),
+            "wait",
+            target.address,
+            str(target.port),
+            target.source,
+            str(cluster.cpus[0]),
+            str(_PATIENCE),
+        ]
         waiting = cluster.start(target.role, wait)
         try:
             started = time.monotonic_ns()

@@ -31,19 +31,27 @@ def program() -> str:
     """The path of the compiled driver. UnsupportedError without a C compiler, or where it fails."""
     compiler = os.environ.get("CC") or "cc"
     if not spawn.find(compiler):
-        raise UnsupportedError(f"{compiler} is missing: the driver of the bench kit is in C (apt-get install gcc libc6-dev)")
+        raise UnsupportedError(
+            f"{compiler} is missing: the driver of the bench kit is in C (apt-get install gcc libc6-dev)"
+        )
     source = _SOURCE.read_bytes()
     version = spawn.run([compiler, "-dumpfullversion", "-dumpmachine"], capture_output=True, text=True).stdout
     name = hashlib.sha256(source + version.encode() + " ".join(_FLAGS).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()).absolute() / "kcompile-bench"
+    folder = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()).absolute() / "kcompile-bench"
+    )
     built = folder / f"drive-{name}"
     if not built.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             target = Path(scratch, "drive")
-            done = spawn.run([compiler, *_FLAGS, "-o", str(target), str(_SOURCE)], capture_output=True, text=True)
+            done = spawn.run(
+                [compiler, *_FLAGS, "-o", str(target), str(_SOURCE)], capture_output=True, text=True
+            )
             if done.returncode:
-                raise UnsupportedError(f"{compiler} can't build the bench kit's driver: {done.stderr.strip()[:300]}")
+                raise UnsupportedError(
+                    f"{compiler} can't build the bench kit's driver: {done.stderr.strip()[:300]}"
+                )
             target.replace(built)
     return str(built)
 
@@ -56,7 +64,10 @@ def cpus() -> tuple[int, int]:
 
 
 def finish(process: subprocess.Popen[str], timeout: float, what: str) -> str:
-    """What `process` printed. KcompileError where it failed, or took longer than `timeout` seconds, after which it is ended."""
+    """What `process` printed.
+
+    KcompileError where it failed, or took longer than `timeout` seconds, after which it is ended.
+    """
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -68,20 +79,41 @@ def finish(process: subprocess.Popen[str], timeout: float, what: str) -> str:
     return out
 
 
-def run(cluster: Cluster, verb: str, target: Target, *arguments: object, timeout: float = 60) -> dict[str, Any]:
+def run(
+    cluster: Cluster, verb: str, target: Target, *arguments: object, timeout: float = 60
+) -> dict[str, Any]:
     """Run the driver towards `target`; what it prints, as drive.c describes it."""
-    command = [cluster.driver(target.role), verb, target.address, str(target.port), target.source, str(cluster.cpus[0])]
-    found: dict[str, Any] = json.loads(finish(cluster.start(target.role, [*command, *map(str, arguments)]), timeout, f"drive {verb}"))
+    command = [
+        cluster.driver(target.role),
+        verb,
+        target.address,
+        str(target.port),
+        target.source,
+        str(cluster.cpus[0]),
+    ]
+    found: dict[str, Any] = json.loads(
+        finish(cluster.start(target.role, [*command, *map(str, arguments)]), timeout, f"drive {verb}")
+    )
     return found
 
 
 class Server(AbstractContextManager["Server"]):
-    """Something that answers on the pods' port for as long as the ``with`` block lasts: the driver, unless `command` says otherwise."""
+    """Something that answers on the pods' port for as long as the ``with`` block lasts: the driver, unless
+    `command` says otherwise.
+    """
 
     def __init__(self, cluster: Cluster, *, lazy: bool = False, command: tuple[str, ...] = ()) -> None:
         self._own = not command
-        arguments = (cluster.driver("server"), "serve", str(TARGET_PORT), *(("lazy",) if lazy else ()), str(cluster.cpus[1]))
-        self._process = cluster.start("server", (*_UNTIL_END, *command) if command else arguments, stdin=subprocess.PIPE)
+        arguments = (
+            cluster.driver("server"),
+            "serve",
+            str(TARGET_PORT),
+            *(("lazy",) if lazy else ()),
+            str(cluster.cpus[1]),
+        )
+        self._process = cluster.start(
+            "server", (*_UNTIL_END, *command) if command else arguments, stdin=subprocess.PIPE
+        )
         if self._own and not self._process.stdout.readline():  # type: ignore[union-attr]
             raise KcompileError(f"drive serve: {self._process.communicate()[1].strip()[:300]}")
 

@@ -1,5 +1,6 @@
-"""What mode xdp needs beside a network namespace, for a node that shares its machine with others: a BPF file system to pin things in, and a
-cgroup whose sockets are this node's. Both are the node's own, and go with the ``with`` block.
+"""What mode xdp needs beside a network namespace, for a node that shares its machine with others: a BPF file
+system to pin things in, and a cgroup whose sockets are this node's. Both are the node's own, and go with the
+``with`` block.
 """
 
 from __future__ import annotations

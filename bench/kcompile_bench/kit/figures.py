@@ -64,18 +64,30 @@ def _ratios(findings: Findings, paths: Sequence[str] = _MAIN_PATHS) -> Iterator[
             rows.append(Row(PATHS[path].title))
         for cell in cells:
             r = cell.ratio
-            rows.append(Row(_short(cell.condition.mode), colour(cell.condition.mode), *r[:3], ratio_text(r), bool(cell.claimed)))
+            rows.append(
+                Row(
+                    _short(cell.condition.mode),
+                    colour(cell.condition.mode),
+                    *r[:3],
+                    ratio_text(r),
+                    bool(cell.claimed),
+                )
+            )
     floor = stage.floors["p50"]
     noise = f" ({percent(floor.share)}, shaded)" if floor else ""
     values = [row.value for row in rows if row.value]
     if values:
-        wide = max(values) / min(values) > _WIDE  # then differences between the small ones would be lost on a plain scale
+        wide = (
+            max(values) / min(values) > _WIDE
+        )  # then differences between the small ones would be lost on a plain scale
         label = f"connect(), times the direct path without rules{' (logarithmic)' * wide}"
         yield Figure(
             "Time to connect, times the direct path without rules",
             f"Medians of {stage.rounds} blocks with 95% intervals, {services_text(stage.stage.group.services)}. 1 is the same client "
             f"straight to the pod's IP on nodes without rules. Hollow: within the noise{noise}.",
-            forest("Time to connect by path and mode", label, rows, 1.0, floor.share if floor else None, log=wide),
+            forest(
+                "Time to connect by path and mode", label, rows, 1.0, floor.share if floor else None, log=wide
+            ),
         )
 
 
@@ -145,14 +157,25 @@ def _tail(findings: Findings) -> Iterator[Figure]:
     quantiles = [0.5 * (deepest / 0.5) ** (i / 40) for i in range(41)]
     low = min(h.quantile(0.5) for _, h in found) / 1000
     high = max(h.quantile(1 - deepest) for _, h in found) / 1000
-    ticks = [(q, t) for q, t in ((0.5, "50%"), (0.1, "10%"), (0.01, "1%"), (0.001, "0.1%"), (0.0001, "0.01%")) if q >= deepest * 0.99]
+    ticks = [
+        (q, t)
+        for q, t in ((0.5, "50%"), (0.1, "10%"), (0.01, "1%"), (0.001, "0.1%"), (0.0001, "0.01%"))
+        if q >= deepest * 0.99
+    ]
     chart = Chart(
         "The slowest connections",
         Axis("connect(), \u00b5s (logarithmic)", low * 0.95, high * 1.1, log=True),
         Axis("share that took longer", deepest, 0.5, log=True, ticks=ticks),
     )
     for mode, histogram in found:
-        chart.add(Series(_short(mode), colour(mode), [Point(histogram.quantile(1 - q) / 1000, q) for q in quantiles], marks=False))
+        chart.add(
+            Series(
+                _short(mode),
+                colour(mode),
+                [Point(histogram.quantile(1 - q) / 1000, q) for q in quantiles],
+                marks=False,
+            )
+        )
     yield Figure(
         "The slowest connections",
         "The same connections from the other end: how many took longer. Where a line ends ten were left.",
@@ -162,7 +185,10 @@ def _tail(findings: Findings) -> Iterator[Figure]:
 
 def _rates(findings: Findings) -> Iterator[Figure]:
     for keepalive, what in ((False, "a new connection each"), (True, "connections that stay open")):
-        stages = sorted((s for s in findings.of_kind("rate") if s.stage.measure.keepalive is keepalive), key=lambda s: s.stage.measure.rate)
+        stages = sorted(
+            (s for s in findings.of_kind("rate") if s.stage.measure.keepalive is keepalive),
+            key=lambda s: s.stage.measure.rate,
+        )
         stages = [s for s in stages if s.stage.group == findings.largest]
         lines: dict[str, list[Point]] = {}
         for stage in stages:
@@ -170,7 +196,9 @@ def _rates(findings: Findings) -> Iterator[Figure]:
                 if cell := stage.cell(mode, path, "p99"):
                     m = cell.median
                     rate = stage.stage.measure.rate
-                    lines.setdefault(mode, []).append(Point(rate, m.value / 1000, m.low / 1000, m.high / 1000))
+                    lines.setdefault(mode, []).append(
+                        Point(rate, m.value / 1000, m.low / 1000, m.high / 1000)
+                    )
         if len(stages) < 2 or not lines:
             continue
         points = [p for line in lines.values() for p in line]
@@ -209,17 +237,27 @@ def _capacity(findings: Findings) -> Iterator[Figure]:
                 rows.append(Row(_short(mode), colour(mode), *r[:3], ratio_text(r), bool(cell.claimed)))
     if any(row.value is not None for row in rows):
         text = "As fast as it goes, pod to ClusterIP, times the direct path without rules: more is better. Hollow: within the noise."
-        yield Figure("How much gets through", text, forest("How much gets through", "times the direct path", rows, 1.0))
+        yield Figure(
+            "How much gets through", text, forest("How much gets through", "times the direct path", rows, 1.0)
+        )
 
 
 def _sync(findings: Findings) -> Iterator[Figure]:
     for services, modes in findings.controlled()[-1:]:
         rows: list[Row] = []
         for figure, title in control.FIGURES.items():
-            found = [(mode, interval) for mode in modes if (interval := findings.control(services, mode, figure))]
+            found = [
+                (mode, interval) for mode in modes if (interval := findings.control(services, mode, figure))
+            ]
             if found:
                 rows.append(Row(title))
-            rows += [Row(_short(mode), colour(mode), i.value, i.low, i.high, seconds(i.value)) for mode, i in found]
+            rows += [
+                Row(_short(mode), colour(mode), i.value, i.low, i.high, seconds(i.value)) for mode, i in found
+            ]
         if rows:
             text = f"The whole command, with {services_text(services)}. kube-proxy's list is text made beforehand, only loaded here."
-            yield Figure("Rules put in and changed", text, forest("Sync times", "seconds (logarithmic)", rows, None, log=True))
+            yield Figure(
+                "Rules put in and changed",
+                text,
+                forest("Sync times", "seconds (logarithmic)", rows, None, log=True),
+            )

@@ -1,4 +1,6 @@
-"""A result in figures: medians, ratios to the baseline with their intervals, the noise floor of each stage, and what may be claimed."""
+"""A result in figures: medians, ratios to the baseline with their intervals, the noise floor of each stage,
+and what may be claimed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ _UNMEASURED = ("rtt", "lost")
 
 
 class Cell(NamedTuple):
-    """One figure of one condition. `ratio` is to the direct path without rules; `claimed` is 1 or -1 where it may be said to differ."""
+    """One figure of one condition.
+
+    `ratio` is to the direct path without rules; `claimed` is 1 or -1 where it may be said to differ.
+    """
 
     condition: Condition
     figure: str
@@ -30,7 +35,9 @@ class Cell(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """What each Service more costs a connection, in ns, by a line through `points`: (Services, median ns with its interval)."""
+    """What each Service more costs a connection, in ns, by a line through `points`: (Services, median ns with
+    its interval).
+    """
 
     mode: str
     path: str
@@ -64,7 +71,9 @@ class StageFindings:
         return [blocks.get(key, {}).get("figures", {}).get(figure) for blocks in self._rounds]
 
     def more(self, condition: Condition) -> list[float]:
-        """How much longer than its baseline's the median connect() of `condition` was, in ns, for each round that has both."""
+        """How much longer than its baseline's the median connect() of `condition` was, in ns, for each round
+        that has both.
+        """
         columns = self.column(condition, "p50"), self.column(condition.base, "p50")
         return [a - b for a, b in zip(*columns, strict=True) if a and b]
 
@@ -77,11 +86,16 @@ class StageFindings:
 
     @cached_property
     def floors(self) -> dict[str, Floor | None]:
-        """The noise floor of each figure: the copies of the baseline against the baseline, over every direct path.
+        """The noise floor of each figure: the copies of the baseline against the baseline, over every direct
+        path.
 
-        Two have none: TCP_INFO's round trip, which comes in whole microseconds, and what was lost, which mostly is nothing.
+        Two have none: TCP_INFO's round trip, which comes in whole microseconds, and what was lost, which
+        mostly is nothing.
         """
-        return {f: floor_of(interval for _, interval in self.again(f)) if f not in _UNMEASURED else None for f in self.kind.figures}
+        return {
+            f: floor_of(interval for _, interval in self.again(f)) if f not in _UNMEASURED else None
+            for f in self.kind.figures
+        }
 
     def again(self, figure: str) -> list[tuple[Condition, Interval]]:
         """The A/A ratios."""
@@ -109,7 +123,9 @@ class StageFindings:
                 ratio = self.versus(condition, condition.base, figure)
                 if ratio:
                     median = median_interval(self.column(condition, figure))
-                    found[condition, figure] = Cell(condition, figure, median, ratio, claim(ratio, self.floors[figure]))
+                    found[condition, figure] = Cell(
+                        condition, figure, median, ratio, claim(ratio, self.floors[figure])
+                    )
         return found
 
     def cell(self, mode: str, path: str, figure: str = "", position: str = "last") -> Cell | None:
@@ -122,7 +138,9 @@ class StageFindings:
         found = []
         for condition in self.conditions:
             blocks = self.blocks(condition)
-            counts = {name: sum(b.get(name, 0) for b in blocks) for name in ("failures", "retransmits", "count")}
+            counts = {
+                name: sum(b.get(name, 0) for b in blocks) for name in ("failures", "retransmits", "count")
+            }
             empty = sum(not b["figures"] for b in blocks)
             if counts["failures"] or counts["retransmits"] or empty:
                 errors = sorted({b["error"] for b in blocks if b.get("error")})
@@ -154,7 +172,9 @@ class Findings:
         return max(self.plan.each_group(), key=lambda g: (g.services, -g.endpoints))
 
     def of_kind(self, kind: str, group: Group | None = None) -> list[StageFindings]:
-        return [s for s in self.stages.values() if s.stage.measure.kind == kind and group in (None, s.stage.group)]
+        return [
+            s for s in self.stages.values() if s.stage.measure.kind == kind and group in (None, s.stage.group)
+        ]
 
     def main(self, kind: str) -> StageFindings | None:
         """The stage of `kind` in the largest group; the first where there are several."""
@@ -164,7 +184,11 @@ class Findings:
     def modes(self) -> list[str]:
         """The modes that were measured anywhere."""
         groups = [str(group) for group in self.plan.each_group()]
-        return [mode for mode in self.plan.modes if any((group, mode) not in self.results.absent_modes for group in groups)]
+        return [
+            mode
+            for mode in self.plan.modes
+            if any((group, mode) not in self.results.absent_modes for group in groups)
+        ]
 
     @property
     def absent(self) -> dict[str, str]:
@@ -187,10 +211,14 @@ class Findings:
     def slopes(self, path: str, position: str = "last") -> list[Slope]:
         """What each Service more costs, by mode: connect() over the groups that differ in nothing else.
 
-        The line goes through what a connection takes longer than the baseline's of its round, since groups run at different times.
+        The line goes through what a connection takes longer than the baseline's of its round, since groups
+        run at different times.
         """
         endpoints = self.largest.endpoints
-        stages = sorted((s for s in self.of_kind("connect") if s.stage.group.endpoints == endpoints), key=lambda s: s.stage.group.services)
+        stages = sorted(
+            (s for s in self.of_kind("connect") if s.stage.group.endpoints == endpoints),
+            key=lambda s: s.stage.group.services,
+        )
         conditions = [Condition(mode, PATHS[path].base, "") for mode in (NONE, *AGAIN)]
         conditions += [Condition(mode, path, position) for mode in self.modes]
         found = []
@@ -198,8 +226,12 @@ class Findings:
             columns = {s: more for s in stages if condition in s.conditions and (more := s.more(condition))}
             if len(columns) > 1:
                 at = [s.stage.group.services for s in columns]
-                points = [(s.stage.group.services, median_interval(s.column(condition, "p50"))) for s in columns]
-                found.append(Slope(condition.mode, condition.path, slope_of(at, list(columns.values())), points))
+                points = [
+                    (s.stage.group.services, median_interval(s.column(condition, "p50"))) for s in columns
+                ]
+                found.append(
+                    Slope(condition.mode, condition.path, slope_of(at, list(columns.values())), points)
+                )
         return found
 
     def control(self, services: int, mode: str, figure: str) -> Interval | None:

@@ -1,8 +1,10 @@
-"""How long the kernel itself took from SYN_SENT to ESTABLISHED: the tracepoint sock:inet_sock_set_state (include/trace/events/sock.h).
+"""How long the kernel itself took from SYN_SENT to ESTABLISHED: the tracepoint sock:inet_sock_set_state
+(include/trace/events/sock.h).
 
-connect()'s own time has the system call in it and, on a busy machine, the wait for a processor afterwards; this one has neither.
-bcc is Debian's python3-bpfcc. Where the running kernel has no headers, as in containers, a folder of eight tiny ones does: the
-tracepoint's format comes from the kernel itself, and the program includes nothing else.
+connect()'s own time has the system call in it and, on a busy machine, the wait for a processor afterwards;
+this one has neither. bcc is Debian's python3-bpfcc. Where the running kernel has no headers, as in
+containers, a folder of eight tiny ones does: the tracepoint's format comes from the kernel itself, and the
+program includes nothing else.
 """
 
 from __future__ import annotations
@@ -32,20 +34,30 @@ def _python() -> str:
     """A Python that has bcc: this one, or the system's."""
     if importlib.util.find_spec("bcc"):
         return sys.executable
-    if Path(_SYSTEM_PYTHON).exists() and not spawn.run([_SYSTEM_PYTHON, "-I", "-c", "import bcc"], capture_output=True).returncode:
+    if (
+        Path(_SYSTEM_PYTHON).exists()
+        and not spawn.run([_SYSTEM_PYTHON, "-I", "-c", "import bcc"], capture_output=True).returncode
+    ):
         return _SYSTEM_PYTHON
-    raise UnsupportedError("bcc is missing (apt-get install python3-bpfcc; the package of that name on PyPI is another program)")
+    raise UnsupportedError(
+        "bcc is missing (apt-get install python3-bpfcc; the package of that name on PyPI is another program)"
+    )
 
 
 class Handshakes(AbstractContextManager["Handshakes"]):
-    """Counts the handshakes of the driver's connections, on the whole machine, for as long as the ``with`` block lasts.
+    """Counts the handshakes of the driver's connections, on the whole machine, for as long as the ``with``
+    block lasts.
 
     UnsupportedError where it can't.
     """
 
     def __init__(self) -> None:
         self._counter = spawn.popen(
-            [_python(), "-I", str(_COUNTER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [_python(), "-I", str(_COUNTER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if not self._counter.stdout.readline():  # type: ignore[union-attr]
             said = self._counter.communicate()[1].strip().splitlines() or ["nothing said"]

@@ -1,7 +1,9 @@
-"""Counts handshakes in the kernel, for handshake.py: a program of its own, since bcc belongs to the system's Python, not to a venv.
+"""Counts handshakes in the kernel, for handshake.py: a program of its own, since bcc belongs to the system's
+Python, not to a venv.
 
-Prints ``{}`` once it counts, then for every line on stdin what it has counted since the last: ``[[bucket, count], ...]``, in
-histogram.py's buckets. Ends with stdin. It has a mount namespace of its own, so that it may mount tracefs where nobody has.
+Prints ``{}`` once it counts, then for every line on stdin what it has counted since the last: ``[[bucket,
+count], ...]``, in histogram.py's buckets. Ends with stdin. It has a mount namespace of its own, so that it
+may mount tracefs where nobody has.
 """
 
 import ctypes
@@ -86,11 +88,17 @@ def see_tracepoints() -> None:
 
 
 def load(headers: Path):
-    """The program, attached. Where the running kernel has no headers installed, `headers` becomes a folder of what bcc needs of them."""
+    """The program, attached.
+
+    Where the running kernel has no headers installed, `headers` becomes a folder of what bcc needs of them.
+    """
     from bcc import BPF
 
     flags = []
-    if not Path("/lib/modules", os.uname().release, "build").exists() and "BCC_KERNEL_SOURCE" not in os.environ:
+    if (
+        not Path("/lib/modules", os.uname().release, "build").exists()
+        and "BCC_KERNEL_SOURCE" not in os.environ
+    ):
         for name, text in HEADERS.items():
             path = headers / "include" / name
             path.parent.mkdir(parents=True, exist_ok=True)

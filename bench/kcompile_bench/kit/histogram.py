@@ -1,7 +1,9 @@
-"""Histograms of latencies with HdrHistogram's layout at two significant digits: 128 buckets an octave, so a value is kept to under 1%.
+"""Histograms of latencies with HdrHistogram's layout at two significant digits: 128 buckets an octave, so a
+value is kept to under 1%.
 
-drive.c counts in the same layout and prints only what isn't zero; here they are added up and asked for quantiles. PyPI's ``hdrhistogram``
-has a part in C for recording, the one thing that isn't needed here, and no wheel for every Python that kcompile runs on.
+drive.c counts in the same layout and prints only what isn't zero; here they are added up and asked for
+quantiles. PyPI's ``hdrhistogram`` has a part in C for recording, the one thing that isn't needed here, and no
+wheel for every Python that kcompile runs on.
 """
 
 from __future__ import annotations
@@ -64,7 +66,10 @@ class Histogram:
         return self.counts.total()
 
     def quantile(self, q: float) -> float:
-        """Nanoseconds below which `q` of all values lie, interpolated within its bucket. ValueError for an empty histogram."""
+        """Nanoseconds below which `q` of all values lie, interpolated within its bucket.
+
+        ValueError for an empty histogram.
+        """
         if not self.counts:
             raise ValueError("an empty histogram has no quantiles")
         wanted, seen = q * self.total, 0

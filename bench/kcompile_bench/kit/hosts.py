@@ -1,4 +1,5 @@
-"""Real machines, or virtual ones: an inventory says how to run a command on each, and which addresses they have.
+"""Real machines, or virtual ones: an inventory says how to run a command on each, and which addresses they
+have.
 
     name: rack 3
     podCIDR: 10.244.0.0/16
@@ -10,8 +11,9 @@
       pod-a:   {run: [ssh, root@a, ip, netns, exec, pod1], address: 10.244.0.5}
       server:  {run: [ssh, root@a, ip, netns, exec, pod2], addresses: [10.244.0.6, 10.244.0.7]}
 
-A command is added to `run` as one string, for a shell; it is a simple command, so `sudo` or `ip netns exec` may end `run`. Roles that
-are left out take their paths with them. There is one set of machines for all modes, so modes take turns within a round: `kcompile apply
+A command is added to `run` as one string, for a shell; it is a simple command, so `sudo` or `ip netns exec`
+may end `run`. Roles that are left out take their paths with them. There is one set of machines for all modes,
+so modes take turns within a round: `kcompile apply
 --mode`, and `kcompile delete` for the baselines. What is on the nodes of kcompile's beforehand is lost; nothing else is touched.
 """
 
@@ -72,7 +74,9 @@ def read_inventory(file: Path) -> Inventory:
             raise InputError(f"{file}: roles: {role} is missing")
     for name, role in inventory.roles.items():
         if not role.run or not (role.addresses if name == "server" else role.address):
-            raise InputError(f"{file}: roles.{name}: run and {'addresses' if name == 'server' else 'address'} are needed")
+            raise InputError(
+                f"{file}: roles.{name}: run and {'addresses' if name == 'server' else 'address'} are needed"
+            )
     return inventory
 
 
@@ -85,7 +89,11 @@ class HostsPlace:
         self._inventory, self.name, self.local = inventory, name, local
         addresses = {name: role.address for name, role in inventory.roles.items() if role.address}
         self.site = Site(addresses, tuple(inventory.roles["server"].addresses), inventory.pod_cidr)
-        self.paths = tuple(path.name for path in PATHS.values() if path.source in inventory.roles and path.name != "outside-detour")
+        self.paths = tuple(
+            path.name
+            for path in PATHS.values()
+            if path.source in inventory.roles and path.name != "outside-detour"
+        )
         self._cluster: HostsCluster | None = None
 
     @contextlib.contextmanager
@@ -109,10 +117,17 @@ class HostsCluster:
     def __init__(self, inventory: Inventory, site: Site, local: bool) -> None:
         self._roles, self.site, self.kcompile = inventory.roles, site, tuple(inventory.kcompile)
         self.cpus = cpus() if local else (-1, -1)
-        # there, and gone at the end: here by name, for netns_cluster.sweep; elsewhere not in /run, from where Debian runs no programs
-        self._folder = f"{tempfile.gettempdir()}/kcbench-{os.getpid()}-hosts" if local else f"/var/lib/kcompile-bench-{os.getpid()}"
+        # there, and gone at the end: here by name, for netns_cluster.sweep; elsewhere not in /run, from where
+        # Debian runs no programs
+        self._folder = (
+            f"{tempfile.gettempdir()}/kcbench-{os.getpid()}-hosts"
+            if local
+            else f"/var/lib/kcompile-bench-{os.getpid()}"
+        )
 
-    def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
         words = [*(["env", *(f"{k}={v}" for k, v in environment.items())] if environment else []), *command]
         if role not in self._roles:
             raise UnsupportedError(f"the inventory has no {role}")
@@ -127,8 +142,19 @@ class HostsCluster:
     def put(self, role: str, name: str, data: bytes) -> str:
         path = f"{self._folder}/{role}/{name}"
         # one simple command, as all others are: whatever stands before it, sudo say, is for all of it
-        command = shlex.join(["sh", "-c", 'mkdir -p "$1" && cat >"$1/$2" && chmod 755 "$1/$2"', "sh", f"{self._folder}/{role}", name])
-        done = spawn.run([*self._roles[role].run, command], input=data, capture_output=True, timeout=_PATIENCE)
+        command = shlex.join(
+            [
+                "sh",
+                "-c",
+                'mkdir -p "$1" && cat >"$1/$2" && chmod 755 "$1/$2"',
+                "sh",
+                f"{self._folder}/{role}",
+                name,
+            ]
+        )
+        done = spawn.run(
+            [*self._roles[role].run, command], input=data, capture_output=True, timeout=_PATIENCE
+        )
         if done.returncode:
             raise UnsupportedError(f"{role}: {done.stderr.decode(errors='replace').strip()[:200]}")
         return path

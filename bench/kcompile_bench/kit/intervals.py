@@ -1,13 +1,15 @@
 """What can be said of figures that were measured in blocks, side by side, on a machine that is never quiet.
 
-Blocks of one condition differ by half for no reason (facts of other programs, of caches, of luck), but what slows a round slows all
-conditions of it. So conditions are compared round by round, by the median of the ratios of their blocks; rounds are drawn again for the
-bootstrap interval, and a second copy of the baseline (A/A) says how far apart two equal things come out: the noise floor.
+Blocks of one condition differ by half for no reason (facts of other programs, of caches, of luck), but what
+slows a round slows all conditions of it. So conditions are compared round by round, by the median of the
+ratios of their blocks; rounds are drawn again for the bootstrap interval, and a second copy of the baseline
+(A/A) says how far apart two equal things come out: the noise floor.
 
-The rule, in `claim`: a difference is claimed where the whole interval is beyond the floor, which is as far from 1 as the next A/A
-ratio would land in 95 of 100 runs (Student's t over the logarithms of those that were measured), and no less than the farthest of them.
-An interval that excludes 1 isn't enough: two equal copies differ by more than their intervals say, since each keeps its own addresses,
-hash buckets and cache lines for a whole run.
+The rule, in `claim`: a difference is claimed where the whole interval is beyond the floor, which is as far
+from 1 as the next A/A ratio would land in 95 of 100 runs (Student's t over the logarithms of those that were
+measured), and no less than the farthest of them. An interval that excludes 1 isn't enough: two equal copies
+differ by more than their intervals say, since each keeps its own addresses, hash buckets and cache lines for
+a whole run.
 """
 
 from __future__ import annotations
@@ -75,7 +77,10 @@ def _interval(value: float, drawn: Any, blocks: int) -> Interval:
 
 
 def _paired(*columns: Sequence[float | None]) -> list[Any]:
-    """The columns as arrays, less the rounds in which one of them has no figure. ValueError where none is left."""
+    """The columns as arrays, less the rounds in which one of them has no figure.
+
+    ValueError where none is left.
+    """
     import numpy as np
 
     rows = [row for row in zip(*columns, strict=True) if all(x is not None and x > 0 for x in row)]
@@ -102,9 +107,11 @@ def median_interval(blocks: Sequence[float | None], seed: int = _SEED) -> Interv
 
 
 def ratio_of(blocks: Sequence[float | None], base: Sequence[float | None], seed: int = _SEED) -> Interval:
-    """The median over rounds of `blocks` divided by `base`: one figure a round each, None where a block failed.
+    """The median over rounds of `blocks` divided by `base`: one figure a round each, None where a block
+    failed.
 
-    By rounds, not median by median: a processor that changes its pace in the middle of a run then changes nothing.
+    By rounds, not median by median: a processor that changes its pace in the middle of a run then changes
+    nothing.
     """
     import numpy as np
 
@@ -114,9 +121,13 @@ def ratio_of(blocks: Sequence[float | None], base: Sequence[float | None], seed:
 
 
 def ratio_of_ratios(
-    new: tuple[Sequence[float | None], Sequence[float | None]], old: tuple[Sequence[float | None], Sequence[float | None]]
+    new: tuple[Sequence[float | None], Sequence[float | None]],
+    old: tuple[Sequence[float | None], Sequence[float | None]],
 ) -> Interval:
-    """How a ratio (blocks, base) of one run compares with that of another: above 1 where `new` is the larger. The runs are drawn apart."""
+    """How a ratio (blocks, base) of one run compares with that of another: above 1 where `new` is the larger.
+
+    The runs are drawn apart.
+    """
     import numpy as np
 
     ratios = [over / under for over, under in (_paired(*columns) for columns in (new, old))]
@@ -126,7 +137,8 @@ def ratio_of_ratios(
 
 
 def slope_of(at: Sequence[float], columns: Sequence[Sequence[float]], seed: int = _SEED) -> Interval:
-    """The slope of a line through the medians of `columns`, which were measured at `at` (two of them at least): least squares.
+    """The slope of a line through the medians of `columns`, which were measured at `at` (two of them at
+    least): least squares.
 
     Columns are drawn apart: they come from different groups of rounds.
     """
@@ -141,10 +153,11 @@ def slope_of(at: Sequence[float], columns: Sequence[Sequence[float]], seed: int 
 
 
 def floor_of(*runs: Iterable[Interval], comparisons: int = 1) -> Floor | None:
-    """The noise floor that the A/A ratios of a run show; for a ratio between runs give those of each: their variances add.
+    """The noise floor that the A/A ratios of a run show; for a ratio between runs give those of each: their
+    variances add.
 
-    So wide that of so many `comparisons` of equal things not even one is beyond it in 95 of 100 runs (Bonferroni). None where a run has
-    no A/A ratio: then nothing can be claimed.
+    So wide that of so many `comparisons` of equal things not even one is beyond it in 95 of 100 runs
+    (Bonferroni). None where a run has no A/A ratio: then nothing can be claimed.
     """
     logs = [[abs(math.log(interval.value)) for interval in run] for run in runs]
     if not all(logs):
@@ -152,13 +165,19 @@ def floor_of(*runs: Iterable[Interval], comparisons: int = 1) -> Floor | None:
     variances = [sum(x * x for x in run) / len(run) for run in logs]
     spread, farthest = math.sqrt(sum(variances)), math.hypot(*map(max, logs))
     # Welch and Satterthwaite: a run that is much the noisier has the say
-    freedom = spread**4 / sum(v * v / len(run) for v, run in zip(variances, logs, strict=True)) if spread else 1.0
-    return Floor(math.expm1(max(_student((1 - CONFIDENCE) / comparisons, round(freedom, 1)) * spread, farthest)), sum(map(len, logs)))
+    freedom = (
+        spread**4 / sum(v * v / len(run) for v, run in zip(variances, logs, strict=True)) if spread else 1.0
+    )
+    return Floor(
+        math.expm1(max(_student((1 - CONFIDENCE) / comparisons, round(freedom, 1)) * spread, farthest)),
+        sum(map(len, logs)),
+    )
 
 
 @cache
 def _student(share: float, freedom: float) -> float:
-    """What |t| of Student's distribution exceeds with probability `share` (scipy.stats would take 9 s to import).
+    """What |t| of Student's distribution exceeds with probability `share` (scipy.stats would take 9 s to
+    import).
 
     With t = sqrt(freedom) tan(angle), the density over angles is cos(angle) ** (freedom - 1).
     """

@@ -1,6 +1,8 @@
-"""A lab of the run's own (``kcompile lab``) as the machines to measure on: nodes that route to each other's pods, and a client outside.
+"""A lab of the run's own (``kcompile lab``) as the machines to measure on: nodes that route to each other's
+pods, and a client outside.
 
-Its pods do nothing but lend their namespaces. One lab serves all modes in turn, as real machines do (hosts.py).
+Its pods do nothing but lend their namespaces. One lab serves all modes in turn, as real machines do
+(hosts.py).
 """
 
 from __future__ import annotations
@@ -38,7 +40,12 @@ def _lab(*words: str, text: str = "") -> None:
 def _pods() -> str:
     idle = [{"name": "idle", "image": "registry.k8s.io/pause"}]
     items = [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": role}, "spec": {"nodeName": node, "containers": idle}}
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": role},
+            "spec": {"nodeName": node, "containers": idle},
+        }
         for role, node in _PODS.items()
     ]
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
@@ -94,16 +101,27 @@ def _inventory(name: str, folder: Path, rooms: dict[str, Room | None]) -> Invent
     for role in _PODS:
         address = pods[role].ips[0]
         run = _inside(kubelet.space(pods[role]))
-        roles[role] = Role(run=run, addresses=[address]) if role == "server" else Role(run=run, address=address)
+        roles[role] = (
+            Role(run=run, addresses=[address]) if role == "server" else Role(run=run, address=address)
+        )
     return Inventory(name=name, roles=roles, pod_cidr=_POD_CIDR, kcompile=_KCOMPILE)
 
 
-def _inside(space: str, environment: dict[str, str] | None = None, own: Room | None = None, folder: Path | None = None) -> list[str]:
+def _inside(
+    space: str, environment: dict[str, str] | None = None, own: Room | None = None, folder: Path | None = None
+) -> list[str]:
     """What runs the command that follows it in namespace `space`."""
     variables = dict(environment or {})
     if own:
         variables |= own.environment
     elif folder:  # mode xdp is then refused, rather than let near this machine's own
         variables |= {"KCOMPILE_BPF_DIR": str(folder / "bpf"), "KCOMPILE_CGROUP": str(folder / "cgroup")}
-    words: Sequence[str] = ("nsenter", f"--net=/run/netns/{space}", "env", *(f"{k}={v}" for k, v in variables.items()), "sh", "-c")
+    words: Sequence[str] = (
+        "nsenter",
+        f"--net=/run/netns/{space}",
+        "env",
+        *(f"{k}={v}" for k, v in variables.items()),
+        "sh",
+        "-c",
+    )
     return list(own.inside(tuple(words)) if own else words)

@@ -1,6 +1,8 @@
-"""A run inside a machine of its own, where this kernel lacks a mode: User-mode Linux (``uml``) or an emulated one (``tcg``).
+"""A run inside a machine of its own, where this kernel lacks a mode: User-mode Linux (``uml``) or an emulated
+one (``tcg``).
 
-They belong to the tests (tests/uml), so this works from a checkout. The same command runs in there, and writes into the same folder.
+They belong to the tests (tests/uml), so this works from a checkout. The same command runs in there, and
+writes into the same folder.
 """
 
 from __future__ import annotations
@@ -24,14 +26,26 @@ _SECONDS = 24 * 3600
 
 
 def run_in_machine(kind: str, folder: Path) -> int:
-    """Run this very command in a machine of `kind`, one of MACHINES; its exit status. `folder` is written to from inside."""
+    """Run this very command in a machine of `kind`, one of MACHINES; its exit status.
+
+    `folder` is written to from inside.
+    """
     if not (_TESTS / "uml").is_dir():
         raise UnsupportedError(f"--place {kind} needs a checkout of kcompile: tests/uml isn't here")
     folder.mkdir(parents=True, exist_ok=True)
     arguments = _inside(sys.argv[1:])
     variables = [f"{WITHIN}={kind}", f"XDG_CACHE_HOME={Path(program()).parent.parent}"]
     inner = [*spawn.located(["env"]), *variables, *spawn.python("kcompile", *arguments)]
-    machine = ("--machine", kind, "--time", str(_SECONDS), "--memory", "2048", "--write", str(folder.absolute()))
+    machine = (
+        "--machine",
+        kind,
+        "--time",
+        str(_SECONDS),
+        "--memory",
+        "2048",
+        "--write",
+        str(folder.absolute()),
+    )
     return spawn.run(spawn.python("uml", *machine, "--", *inner, path=_TESTS), cwd=Path.cwd()).returncode
 
 

@@ -42,7 +42,9 @@ _PATIENCE = 20.0
 
 
 class Work(NamedTuple):
-    """What one block has to do with: `first` numbers its connections through, `spin` is an injected slowdown in ns."""
+    """What one block has to do with: `first` numbers its connections through, `spin` is an injected slowdown
+    in ns.
+    """
 
     cluster: Cluster
     target: Target
@@ -54,7 +56,10 @@ class Work(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """`primary` is the figure that answers are about. `prepare` makes what a stage shares; UnsupportedError if it can't be."""
+    """`primary` is the figure that answers are about.
+
+    `prepare` makes what a stage shares; UnsupportedError if it can't be.
+    """
 
     primary: str
     figures: tuple[str, ...]
@@ -71,7 +76,9 @@ def _troubles(found: Mapping[str, Any]) -> Block:
 
 
 def _connect(work: Work) -> Block:
-    found = run(work.cluster, "connect", work.target, work.first, work.measure.count, WARMUP_CONNECTIONS, work.spin)
+    found = run(
+        work.cluster, "connect", work.target, work.first, work.measure.count, WARMUP_CONNECTIONS, work.spin
+    )
     work.server.account()
     figures = {name: found[name] for name in ("p10", "p50", "p99", "rtt")} if found["count"] else {}
     return {"figures": figures, "count": found["count"], "histogram": found["histogram"], **_troubles(found)}
@@ -91,10 +98,21 @@ def _handshake(work: Work) -> Block:
 def _load(work: Work) -> tuple[dict[str, Any], dict[str, int]]:
     measure = work.measure
     before = work.server.account()["cpu"]
-    arguments = (measure.concurrency, measure.seconds, _WARMUP, measure.rate, int(measure.keepalive), work.spin)
+    arguments = (
+        measure.concurrency,
+        measure.seconds,
+        _WARMUP,
+        measure.rate,
+        int(measure.keepalive),
+        work.spin,
+    )
     found = run(work.cluster, "load", work.target, *arguments)
     # the server's share of the warm-up goes with it
-    return found, {"server_cpu": round((work.server.account()["cpu"] - before) * measure.seconds / (measure.seconds + _WARMUP))}
+    return found, {
+        "server_cpu": round(
+            (work.server.account()["cpu"] - before) * measure.seconds / (measure.seconds + _WARMUP)
+        )
+    }
 
 
 def _closed_loop(work: Work) -> Block:
@@ -112,7 +130,9 @@ def _open_loop(work: Work) -> Block:
     if found["count"]:
         histogram = Histogram(found["histogram"])
         figures = {"p50": round(histogram.quantile(0.5)), "p99": round(histogram.quantile(0.99))}
-        figures["answered"] = round(found["count"] / max(1, found["count"] + found["failures"] + found["unanswered"]), 4)
+        figures["answered"] = round(
+            found["count"] / max(1, found["count"] + found["failures"] + found["unanswered"]), 4
+        )
     return {"figures": figures, "count": found["count"], "histogram": found["histogram"], **_troubles(found)}
 
 
@@ -129,7 +149,16 @@ def _iperf(work: Work, *options: str) -> dict[str, Any]:
     target, measure = work.target, work.measure
     to = ("-c", target.address, "-p", str(target.port), "-B", target.source)
     printed = _client(
-        work, *_pinned(work.cluster, 0), "iperf3", *to, "-J", "-n", f"{measure.megabytes}M", "-P", str(measure.streams), *options
+        work,
+        *_pinned(work.cluster, 0),
+        "iperf3",
+        *to,
+        "-J",
+        "-n",
+        f"{measure.megabytes}M",
+        "-P",
+        str(measure.streams),
+        *options,
     )
     found: dict[str, Any] = json.loads(printed)
     if "error" in found:
@@ -139,13 +168,18 @@ def _iperf(work: Work, *options: str) -> dict[str, Any]:
 
 def _stream(work: Work) -> Block:
     end = _iperf(work)
-    return {"figures": {"mbps": round(end["sum_received"]["bits_per_second"] / 1e6, 1)}, "tcp_retransmits": end["sum_sent"]["retransmits"]}
+    return {
+        "figures": {"mbps": round(end["sum_received"]["bits_per_second"] / 1e6, 1)},
+        "tcp_retransmits": end["sum_sent"]["retransmits"],
+    }
 
 
 def _udp(work: Work) -> Block:
     end = _iperf(work, "-u", "-b", "0", "-l", "1400")["sum"]
     lost = end["lost_percent"]
-    return {"figures": {"mbps": round(end["bits_per_second"] / 1e6 * (1 - lost / 100), 1), "lost": round(lost, 2)}}
+    return {
+        "figures": {"mbps": round(end["bits_per_second"] / 1e6 * (1 - lost / 100), 1), "lost": round(lost, 2)}
+    }
 
 
 _UNITS = {"us": 1e3, "ms": 1e6, "s": 1e9}
@@ -153,10 +187,23 @@ _UNITS = {"us": 1e3, "ms": 1e6, "s": 1e9}
 
 def _wrk(work: Work) -> Block:
     measure, target = work.measure, work.target
-    options = ("-t", "1", "-c", str(measure.concurrency), "-d", f"{max(1, round(measure.seconds))}s", "--latency")
-    printed = _client(work, *_pinned(work.cluster, 0), "wrk", *options, f"http://{target.address}:{target.port}/")
+    options = (
+        "-t",
+        "1",
+        "-c",
+        str(measure.concurrency),
+        "-d",
+        f"{max(1, round(measure.seconds))}s",
+        "--latency",
+    )
+    printed = _client(
+        work, *_pinned(work.cluster, 0), "wrk", *options, f"http://{target.address}:{target.port}/"
+    )
     rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
-    found = {q: float(v) * _UNITS[unit] for q, v, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", printed, re.MULTILINE)}
+    found = {
+        q: float(v) * _UNITS[unit]
+        for q, v, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", printed, re.MULTILINE)
+    }
     if not rate or len(found) < 2:
         raise KcompileError(f"wrk: {' '.join(printed.split())[:200]}")
     errors = re.search(r"Socket errors: (.*)", printed)

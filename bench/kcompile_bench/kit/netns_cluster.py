@@ -1,4 +1,6 @@
-"""Clusters out of network namespaces, linked to nothing but each other; neighbours are permanent entries, so nothing is ever looked for."""
+"""Clusters out of network namespaces, linked to nothing but each other; neighbours are permanent entries, so
+nothing is ever looked for.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def _mac(side: int, role: str) -> str:
 
 
 def sweep() -> list[str]:
-    """Remove what runs that were killed have left: namespaces, whose names are returned, cgroups, and folders with their mounts."""
+    """Remove what runs that were killed have left: namespaces, whose names are returned, cgroups, and folders
+    with their mounts.
+    """
     sweep_cgroups()
     for folder in _dead(Path(tempfile.gettempdir())):
         for mounted in folder.glob("*/bpf"):
@@ -52,7 +56,9 @@ def sweep() -> list[str]:
 def _dead(folder: Path) -> list[Path]:
     """What in `folder` carries the id of a process that is no more."""
     found = folder.glob("kcbench-*") if folder.exists() else ()
-    return [path for path in found if (ours := _OURS.match(path.name)) and not Path("/proc", ours[1]).exists()]
+    return [
+        path for path in found if (ours := _OURS.match(path.name)) and not Path("/proc", ours[1]).exists()
+    ]
 
 
 class NetnsPlace:
@@ -66,7 +72,10 @@ class NetnsPlace:
 
     @contextlib.contextmanager
     def cluster(self, name: str, pods: Sequence[str]) -> Iterator[NetnsCluster]:
-        with tempfile.TemporaryDirectory(prefix=f"kcbench-{os.getpid()}-") as folder, namespaces(*_ROLES) as names:
+        with (
+            tempfile.TemporaryDirectory(prefix=f"kcbench-{os.getpid()}-") as folder,
+            namespaces(*_ROLES) as names,
+        ):
             cluster = NetnsCluster(name, dict(zip(_ROLES, names, strict=True)), Path(folder))
             cluster.build(pods)
             with contextlib.ExitStack() as rooms:
@@ -87,7 +96,9 @@ class NetnsCluster:
         self.cpus = cpus()
         self.rooms: dict[str, Room] = {}  # of nodes, in mode xdp
 
-    def start(self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
         inside = self.rooms[role].inside(tuple(command)) if role in self.rooms else command
         with entered(self.namespaces[role]):
             return spawn.popen(
@@ -112,7 +123,11 @@ class NetnsCluster:
         own = self.rooms[role].environment if role in self.rooms else {}
         cache = str(Path(program()).parent)
         folders = {name: str(self._folder / role / name.lower()) for name in ("RUN", "STATE")}
-        return {**{f"KCOMPILE_{name}_DIR": path for name, path in folders.items()}, "KCOMPILE_CACHE_DIR": cache, **own}
+        return {
+            **{f"KCOMPILE_{name}_DIR": path for name, path in folders.items()},
+            "KCOMPILE_CACHE_DIR": cache,
+            **own,
+        }
 
     def settle(self) -> None:
         """Entries of closed connections go after a second, not ten: a run makes hundreds of thousands."""
@@ -124,7 +139,8 @@ class NetnsCluster:
         """Wire it up; the server has every address of `pods`."""
         ns = self.namespaces
         links = [
-            f"link add name {role} netns {ns['wire']} type veth peer name eth0 address {_mac(1, role)} netns {ns[role]}" for role in _WIRED
+            f"link add name {role} netns {ns['wire']} type veth peer name eth0 address {_mac(1, role)} netns {ns[role]}"
+            for role in _WIRED
         ]
         for pod, node in _PODS.items():
             peer = f"peer name eth0 address {_mac(1, pod)} netns {ns[pod]}"
@@ -139,9 +155,19 @@ class NetnsCluster:
         for pod in _PODS:
             batch(self._pod(pod, pods), ns[pod])
         for role in _ROLES:
-            sysctl(ns[role], {"ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 0, "ipv4/conf/all/send_redirects": 0})
+            sysctl(
+                ns[role],
+                {
+                    "ipv4/conf/all/rp_filter": 0,
+                    "ipv4/conf/default/rp_filter": 0,
+                    "ipv4/conf/all/send_redirects": 0,
+                },
+            )
         for role in ("node-a", "node-b"):
-            sysctl(ns[role], {"ipv4/ip_forward": 1, "ipv4/conf/eth0/rp_filter": 0, "ipv4/conf/eth0/send_redirects": 0})
+            sysctl(
+                ns[role],
+                {"ipv4/ip_forward": 1, "ipv4/conf/eth0/rp_filter": 0, "ipv4/conf/eth0/send_redirects": 0},
+            )
         for role in ("outside", *_PODS, "node-a"):
             # clients' own ports stay below those of NodePorts
             sysctl(ns[role], {"ipv4/ip_local_port_range": "1024 29999"})
@@ -182,6 +208,7 @@ class NetnsCluster:
             yield f"addr add {address}/32 dev eth0"
         yield "link set eth0 up"
         yield f"neigh add {_GATEWAY} lladdr {_mac(2, pod)} dev eth0 nud permanent"
-        # a UDP server that listens on every address answers from this one: the endpoint of the last Service, if it has one
+        # a UDP server that listens on every address answers from this one: the endpoint of the last Service,
+        # if it has one
         source = f" src {pods[-1]}" if pod == "server" else ""
         yield f"route add default via {_GATEWAY} dev eth0 onlink{source}"

@@ -50,7 +50,8 @@ def rerun(findings: Findings) -> list[str]:
 def _table(table: Table, heading: str = "h3") -> str:
     head = "".join(f"<th{_right(table, i)}>{escape(cell)}</th>" for i, cell in enumerate(table.header))
     body = "".join(
-        "<tr>" + "".join(f"<td{_right(table, i)}>{escape(cell)}</td>" for i, cell in enumerate(row)) + "</tr>" for row in table.rows
+        "<tr>" + "".join(f"<td{_right(table, i)}>{escape(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
+        for row in table.rows
     )
     title = f"<{heading}>{escape(table.title)}</{heading}>" if heading else ""
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
@@ -67,7 +68,9 @@ def _folded(found: Iterable[Table]) -> str:
 
 
 def _answer(answer: Answer) -> str:
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(said)}</td></tr>" for name, said in answer.details)
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(said)}</td></tr>" for name, said in answer.details
+    )
     text = f"<dd>{escape(answer.text)}</dd><dd><table>{rows}</table></dd>"
     return f"<div><dt>{escape(answer.question)}</dt>{text}</div>"
 
@@ -76,14 +79,13 @@ def html(findings: Findings) -> str:
     """The page."""
     answers = "".join(_answer(answer) for answer in findings.answers)
     figures = "".join(
-        f"<figure><h3>{escape(f.title)}</h3>{f.svg}<figcaption>{escape(f.text)}</figcaption></figure>" for f in figures_of(findings)
+        f"<figure><h3>{escape(f.title)}</h3>{f.svg}<figcaption>{escape(f.text)}</figcaption></figure>"
+        for f in figures_of(findings)
     )
     absent = ""
     if findings.absent or findings.results.absent_stages:
         missing = [*findings.absent, *findings.results.absent_stages]
-        absent = (
-            f'<p class="warn">Not measured on this machine: {escape(", ".join(missing))}. Why stands <a href="#measured">below</a>.</p>'
-        )
+        absent = f'<p class="warn">Not measured on this machine: {escape(", ".join(missing))}. Why stands <a href="#measured">below</a>.</p>'
     if not findings.complete:
         absent += '<p class="warn">This run is not complete: the same command goes on with it.</p>'
     check = tables.crosscheck(findings)
@@ -92,17 +94,28 @@ def html(findings: Findings) -> str:
         "answers": ("Answers", f'<dl class="answers">{answers}</dl>'),
         "topology": ("Who stands where", _topology(findings)),
         "figures": ("Pictures", f'<div class="figures">{figures}</div>'),
-        "measured": ("What was measured", _table(tables.modes(findings), "") + (_table(other) if other else "")),
+        "measured": (
+            "What was measured",
+            _table(tables.modes(findings), "") + (_table(other) if other else ""),
+        ),
         "tables": ("All figures", _folded(tables.stage_table(s) for s in findings.stages.values())),
-        "sync": ("Rules put in and changed", "".join(_table(t) for t in tables.sync(findings)) or "<p>Not measured.</p>"),
+        "sync": (
+            "Rules put in and changed",
+            "".join(_table(t) for t in tables.sync(findings)) or "<p>Not measured.</p>",
+        ),
         "noise": ("Noise", _table(tables.noise(findings), "") + (_table(check) if check else "")),
         "failures": ("Failures", _table(tables.failures(findings), "")),
-        "limits": ("What this does not show", "<ul>" + "".join(f"<li>{escape(limit)}</li>" for limit in tables.limits(findings)) + "</ul>"),
+        "limits": (
+            "What this does not show",
+            "<ul>" + "".join(f"<li>{escape(limit)}</li>" for limit in tables.limits(findings)) + "</ul>",
+        ),
         "environment": ("The machine", _folded(tables.environment(findings))),
         "again": ("How to run it again", f"<pre>{escape(chr(10).join(rerun(findings)))}</pre>"),
     }
     links = "".join(f'<a href="#{key}">{title}</a>' for key, (title, _) in sections.items())
-    body = "".join(f'<section id="{key}"><h2>{title}</h2>{text}</section>' for key, (title, text) in sections.items())
+    body = "".join(
+        f'<section id="{key}"><h2>{title}</h2>{text}</section>' for key, (title, text) in sections.items()
+    )
     title = f"Ways to a pod: {services_text(findings.largest.services)}, {len(findings.modes)} modes"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'

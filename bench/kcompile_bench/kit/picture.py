@@ -32,13 +32,16 @@ _WAYS = (
 
 
 def topology(paths: Iterable[str], addresses: Mapping[str, str]) -> str:
-    """The picture, with the ways of those `paths` that were measured, numbered, and a list of what the numbers are.
+    """The picture, with the ways of those `paths` that were measured, numbered, and a list of what the
+    numbers are.
 
     Who has none of the `addresses` isn't there.
     """
     measured = set(paths)
     ways = [way for way in _WAYS if way[0] in measured]
-    parts = [f'<path class="wire" d="{_WIRES}"/><text class="small" x="290" y="96">one wire (a switch)</text>']
+    parts = [
+        f'<path class="wire" d="{_WIRES}"/><text class="small" x="290" y="96">one wire (a switch)</text>'
+    ]
     for x, y, width, height, kind, title, who in _BOXES:
         if who and who not in addresses:
             continue
@@ -49,11 +52,15 @@ def topology(paths: Iterable[str], addresses: Mapping[str, str]) -> str:
     marks = []
     for number, (_, arrow, (x, y)) in enumerate(ways, 1):
         parts.append(f'<path class="way w{number}" d="{arrow}"/>')
-        marks.append(f'<circle class="number w{number}" cx="{x}" cy="{y}" r="9"/><text class="in" x="{x}" y="{y + 4.5}">{number}</text>')
+        marks.append(
+            f'<circle class="number w{number}" cx="{x}" cy="{y}" r="9"/><text class="in" x="{x}" y="{y + 4.5}">{number}</text>'
+        )
     parts += marks
     height = 376
     for number, (name, _, _) in enumerate(ways, 1):
-        parts.append(f'<text x="20" y="{height + 20 * number - 20}">{number}  {escape(PATHS[name].title)}</text>')
+        parts.append(
+            f'<text x="20" y="{height + 20 * number - 20}">{number}  {escape(PATHS[name].title)}</text>'
+        )
     height += 20 * len(ways)
     title = "Topology: an outside client and two nodes on one wire, pods behind each node"
     return f'<svg viewBox="0 0 560 {height}" role="img" aria-label="{title}"><title>{title}</title>{"".join(parts)}</svg>'

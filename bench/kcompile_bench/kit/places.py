@@ -23,12 +23,17 @@ _FILES = (".yaml", ".yml")
 def check(name: str) -> None:
     """InputError where there is no place called `name`."""
     if name not in (*_HERE, *MACHINES) and not name.endswith(_FILES):
-        raise InputError(f"--place {name!r} is not one of {', '.join((*_HERE, *MACHINES))} or a file of hosts, FILE.yaml")
+        raise InputError(
+            f"--place {name!r} is not one of {', '.join((*_HERE, *MACHINES))} or a file of hosts, FILE.yaml"
+        )
 
 
 @contextmanager
 def place_of(name: str) -> Iterator[Place]:
-    """The place called `name`, which is here or reached from here: not one of MACHINES. InputError where its file is wrong."""
+    """The place called `name`, which is here or reached from here: not one of MACHINES.
+
+    InputError where its file is wrong.
+    """
     if name.endswith(_FILES):
         inventory = read_inventory(Path(name))
         yield HostsPlace(inventory, f"hosts: {inventory.name}")

@@ -1,4 +1,6 @@
-"""The profiles of ``kcompile bench run``: quick for a look (minutes), standard for a result to publish, full for the whole matrix."""
+"""The profiles of ``kcompile bench run``: quick for a look (minutes), standard for a result to publish, full
+for the whole matrix.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,27 @@ def _quick() -> Plan:
         measures=(
             Measure(kind="connect", paths=_MAIN, count=60),
             Measure(kind="handshake", paths=_IN, count=40, groups="largest"),
-            Measure(kind="crr", paths=_MAIN, seconds=0.03, concurrency=8, groups="largest", direct_with_rules=False),
-            Measure(kind="rr", paths=_IN, seconds=0.02, keepalive=True, groups="largest", direct_with_rules=False),
+            Measure(
+                kind="crr",
+                paths=_MAIN,
+                seconds=0.03,
+                concurrency=8,
+                groups="largest",
+                direct_with_rules=False,
+            ),
+            Measure(
+                kind="rr", paths=_IN, seconds=0.02, keepalive=True, groups="largest", direct_with_rules=False
+            ),
             *(
-                Measure(kind="rate", paths=_IN, seconds=0.05, concurrency=512, rate=rate, groups="largest", direct_with_rules=False)
+                Measure(
+                    kind="rate",
+                    paths=_IN,
+                    seconds=0.05,
+                    concurrency=512,
+                    rate=rate,
+                    groups="largest",
+                    direct_with_rules=False,
+                )
                 for rate in (2000, 8000)
             ),
             Measure(kind="stream", paths=_IN, megabytes=24, groups="largest", direct_with_rules=False),
@@ -126,14 +145,26 @@ def narrowed(
     for name, known in [*((m, MODES) for m in modes), *((k, (*KINDS, "control")) for k in kinds)]:
         if name not in known:
             raise InputError(f"{name!r} is not one of {', '.join(known)}")
-    groups = tuple(dict.fromkeys((s, min(e, endpoints or e)) for s, e in plan.groups if not services or s in services))
+    groups = tuple(
+        dict.fromkeys((s, min(e, endpoints or e)) for s, e in plan.groups if not services or s in services)
+    )
     if not groups:
-        raise InputError(f"profile {plan.profile} has no group of {services[0]} Services: {', '.join(str(g[0]) for g in plan.groups)}")
+        raise InputError(
+            f"profile {plan.profile} has no group of {services[0]} Services: {', '.join(str(g[0]) for g in plan.groups)}"
+        )
     measures = tuple(m for m in plan.measures if not kinds or m.kind in kinds)
-    measures = tuple(msgspec.structs.replace(m, paths=tuple(p for p in m.paths if p in paths)) for m in measures)
+    measures = tuple(
+        msgspec.structs.replace(m, paths=tuple(p for p in m.paths if p in paths)) for m in measures
+    )
     measures = tuple(m for m in measures if m.paths)
     if rounds:
         measures = tuple(msgspec.structs.replace(m, rounds=rounds) for m in measures)
-    control = () if kinds and "control" not in kinds else tuple(s for s in plan.control_services if not services or s in services)
+    control = (
+        ()
+        if kinds and "control" not in kinds
+        else tuple(s for s in plan.control_services if not services or s in services)
+    )
     chosen = tuple(m for m in plan.modes if not modes or m in modes)
-    return msgspec.structs.replace(plan, modes=chosen, groups=groups, measures=measures, control_services=control)
+    return msgspec.structs.replace(
+        plan, modes=chosen, groups=groups, measures=measures, control_services=control
+    )

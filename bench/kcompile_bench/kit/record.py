@@ -1,4 +1,6 @@
-"""What a result depends on beside the code: enough to tell two machines apart, and to judge whether one was fit to measure on."""
+"""What a result depends on beside the code: enough to tell two machines apart, and to judge whether one was
+fit to measure on.
+"""
 
 from __future__ import annotations
 
@@ -55,14 +57,18 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 def _commit() -> str:
-    """The commit that kcompile is at, where it runs from a checkout; with a plus where files have been changed."""
+    """The commit that kcompile is at, where it runs from a checkout; with a plus where files have been
+    changed.
+    """
     here = str(Path(__file__).parent)
     if not spawn.find("git"):
         return ""
     commit = spawn.run(["git", "-C", here, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
     if commit.returncode:
         return ""
-    changed = spawn.run(["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout
+    changed = spawn.run(
+        ["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True
+    ).stdout
     return commit.stdout.strip() + ("+" if changed.strip() else "")
 
 
@@ -90,11 +96,20 @@ def environment(place: str, command: list[str] | None = None) -> dict[str, Any]:
             "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
             "system": _system(),
             "kernel": f"{platform.release()} {platform.version()}",
-            "kernel command line": " ".join(w for w in _read("/proc/cmdline").split() if re.match(r"(mitigations|isolcpus|nohz|rcu)", w)),
+            "kernel command line": " ".join(
+                w for w in _read("/proc/cmdline").split() if re.match(r"(mitigations|isolcpus|nohz|rcu)", w)
+            ),
         },
         "mitigations": {path.name: _read(path) for path in sorted(vulnerabilities.glob("*"))},
-        "sysctls": {name.replace("/", "."): value for name in _SYSCTLS if (value := _read(Path("/proc/sys", name)).replace("\t", " "))},
-        "tools": {"python": platform.python_version(), **{name: _version(command) for name, command in _TOOLS.items()}},
+        "sysctls": {
+            name.replace("/", "."): value
+            for name in _SYSCTLS
+            if (value := _read(Path("/proc/sys", name)).replace("\t", " "))
+        },
+        "tools": {
+            "python": platform.python_version(),
+            **{name: _version(command) for name, command in _TOOLS.items()},
+        },
         "kcompile": {"version": kcompile.__version__, "commit": _commit()},
         "command": " ".join(command or ["kcompile", *sys.argv[1:]]),
         **moment(),
@@ -102,12 +117,18 @@ def environment(place: str, command: list[str] | None = None) -> dict[str, Any]:
 
 
 def moment() -> dict[str, Any]:
-    """How busy the machine is, and the ticks that it has spent on others since it booted (steal time, /proc/stat)."""
+    """How busy the machine is, and the ticks that it has spent on others since it booted (steal time,
+    /proc/stat).
+    """
     fields = _read("/proc/stat").split("\n", 1)[0].split()[1:]
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "load": "{:.2f} {:.2f} {:.2f}".format(*os.getloadavg()),
-        "ticks": {"all": sum(map(int, fields[:8])), "idle": int(fields[3]), "stolen": int(fields[7]) if len(fields) > 7 else 0},
+        "ticks": {
+            "all": sum(map(int, fields[:8])),
+            "idle": int(fields[3]),
+            "stolen": int(fields[7]) if len(fields) > 7 else 0,
+        },
     }
 
 
@@ -119,7 +140,11 @@ def _system() -> str:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What two records disagree on: (name, in `a`, in `b`). Times, loads and commands aside."""
     one, two = _flat(a), _flat(b)
-    return [(name, one.get(name, ""), two.get(name, "")) for name in {**one, **two} if one.get(name, "") != two.get(name, "")]
+    return [
+        (name, one.get(name, ""), two.get(name, ""))
+        for name in {**one, **two}
+        if one.get(name, "") != two.get(name, "")
+    ]
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -15,7 +15,13 @@ def write(findings: Findings, folder: Path) -> list[Path]:
     """report.html, .md, .json, .csv and .svg into `folder`; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for name, make in (("html", html), ("md", markdown), ("json", as_json), ("csv", as_csv), ("svg", picture)):
+    for name, make in (
+        ("html", html),
+        ("md", markdown),
+        ("json", as_json),
+        ("csv", as_csv),
+        ("svg", picture),
+    ):
         path = folder / f"report.{name}"
         path.write_text(make(findings))
         found.append(path)

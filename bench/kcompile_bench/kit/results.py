@@ -1,4 +1,5 @@
-"""A run on disk: one JSON object a line, each written whole and at once, so that a run that was stopped anywhere can go on.
+"""A run on disk: one JSON object a line, each written whole and at once, so that a run that was stopped
+anywhere can go on.
 
     {"run": FORMAT, "plan": {...}, "environment": {...}}          first; `resumed` for every later start
     {"group": "1000x2", "mode": "ipvs", "absent": "why"}          a mode that isn't there is said so
@@ -41,15 +42,22 @@ class Results:
         self.absent_modes: dict[tuple[str, str], str] = {}  # (group, mode) -> why
         self.absent_stages: dict[str, str] = {}
         self.ready: dict[tuple[str, str], dict[str, Any]] = {}
-        self.rounds: dict[str, dict[int, dict[str, dict[str, Any]]]] = defaultdict(dict)  # stage -> round -> condition -> block
-        self.control: dict[int, dict[int, dict[str, dict[str, Any]]]] = defaultdict(dict)  # Services -> round -> mode -> figures
+        self.rounds: dict[str, dict[int, dict[str, dict[str, Any]]]] = defaultdict(
+            dict
+        )  # stage -> round -> condition -> block
+        self.control: dict[int, dict[int, dict[str, dict[str, Any]]]] = defaultdict(
+            dict
+        )  # Services -> round -> mode -> figures
         self.end: dict[str, Any] | None = None
         self.seconds = 0.0
         self.starts = 1
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Results from a file, or from the one in folder `path`; ``.gz`` too. InputError where it isn't one."""
+        """Results from a file, or from the one in folder `path`; ``.gz`` too.
+
+        InputError where it isn't one.
+        """
         file = path
         if path.is_dir():
             file = path / FILE if (path / FILE).exists() else path / f"{FILE}.gz"
@@ -81,15 +89,22 @@ class Results:
 
     @classmethod
     def start(cls, folder: Path, plan: Plan, environment: dict[str, Any]) -> Self:
-        """Results that are written to `folder`, going on with what is there. InputError where that is of another plan, or is complete."""
+        """Results that are written to `folder`, going on with what is there.
+
+        InputError where that is of another plan, or is complete.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
         if path.exists() and b"\n" in path.read_bytes():
             results = cls.read(path)
             if results.plan != plan:
-                raise InputError(f"{path}: holds another run (profile {results.plan.profile}, or other options); choose another --output")
+                raise InputError(
+                    f"{path}: holds another run (profile {results.plan.profile}, or other options); choose another --output"
+                )
             if results.end is not None:
-                raise InputError(f"{path}: this run is complete; choose another --output, or see it with: kcompile bench report {folder}")
+                raise InputError(
+                    f"{path}: this run is complete; choose another --output, or see it with: kcompile bench report {folder}"
+                )
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
             results.path = path
             results.write({"resumed": environment})

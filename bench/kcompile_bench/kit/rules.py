@@ -1,4 +1,6 @@
-"""Rules into a cluster's nodes: by ``kcompile apply``, the command that people run, or kube-proxy's list as it would write it."""
+"""Rules into a cluster's nodes: by ``kcompile apply``, the command that people run, or kube-proxy's list as
+it would write it.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +59,13 @@ class Rules:
         if self.mode in BASELINES:
             return 0.0
         if self.mode in (CONNTRACK, "linear") and cluster.site.servers:
-            raise UnsupportedError("not on machines that are used afterwards: nothing would take these rules out again")
+            raise UnsupportedError(
+                "not on machines that are used afterwards: nothing would take these rules out again"
+            )
         try:
-            return self._run(cluster, {role: self._command(cluster, role, without) for role in roles or NODES})
+            return self._run(
+                cluster, {role: self._command(cluster, role, without) for role in roles or NODES}
+            )
         except UnsupportedError:
             if self.mode != CONNTRACK or self._one_rule != "nft":
                 raise
@@ -68,14 +74,20 @@ class Rules:
 
     @property
     def outlive(self) -> bool:
-        """Whether they stay behind when a namespace goes: what is pinned in a BPF file system is the machine's, not the namespace's."""
+        """Whether they stay behind when a namespace goes: what is pinned in a BPF file system is the
+        machine's, not the namespace's.
+        """
         return self.mode == "xdp"
 
     def remove(self, cluster: Cluster) -> None:
         """Take everything of kcompile's off both nodes: for places that have one cluster for all modes."""
         commands = {}
         for role in NODES:
-            commands[role] = ([*cluster.kcompile, "delete"], self._file("nothing", bytes), cluster.environment(role))
+            commands[role] = (
+                [*cluster.kcompile, "delete"],
+                self._file("nothing", bytes),
+                cluster.environment(role),
+            )
         self._run(cluster, commands)
 
     def _run(self, cluster: Cluster, commands: dict[str, _Command]) -> float:
@@ -96,19 +108,41 @@ class Rules:
 
     def _command(self, cluster: Cluster, role: str, without: str) -> _Command:
         if self.mode == CONNTRACK:
-            tool, text = {"nft": (("nft", "-f", "-"), _NFT_RULE), "iptables": ((_LEGACY, "--noflush"), _IPTABLES_RULE)}[self._one_rule]
+            tool, text = {
+                "nft": (("nft", "-f", "-"), _NFT_RULE),
+                "iptables": ((_LEGACY, "--noflush"), _IPTABLES_RULE),
+            }[self._one_rule]
             if not spawn.find(tool[0]):
                 raise UnsupportedError(f"{tool[0]} is missing")
             return [*tool], self._file(f"{CONNTRACK}-{self._one_rule}", text.encode), {}
         if self.mode == "linear":
             if not spawn.find(_LEGACY):
                 raise UnsupportedError(f"{_LEGACY} is missing (apt-get install iptables)")
-            text = (lambda: linear_without(self.group, without)) if without else (lambda: linear_rules(self.group))
-            return [_LEGACY, "--noflush", "-w", "5"], self._file(f"linear-{without}", lambda: text().encode()), {}
+            text = (
+                (lambda: linear_without(self.group, without))
+                if without
+                else (lambda: linear_rules(self.group))
+            )
+            return (
+                [_LEGACY, "--noflush", "-w", "5"],
+                self._file(f"linear-{without}", lambda: text().encode()),
+                {},
+            )
         site = cluster.site
-        specs = self._file(f"specs-without-{without}" if without else "specs", lambda: spec_text(self.group, without, site))
+        specs = self._file(
+            f"specs-without-{without}" if without else "specs", lambda: spec_text(self.group, without, site)
+        )
         config = cluster.put(role, "config.yaml", config_text(site))
-        options = ["--mode", self.mode, "--node", NODES[role], "--config", config, "--service-cluster-ip-range", SERVICE_CIDR]
+        options = [
+            "--mode",
+            self.mode,
+            "--node",
+            NODES[role],
+            "--config",
+            config,
+            "--service-cluster-ip-range",
+            SERVICE_CIDR,
+        ]
         return [*cluster.kcompile, "apply", "-f", "-", *options], specs, cluster.environment(role)
 
     def _file(self, name: str, content: Any) -> Path:
@@ -118,8 +152,13 @@ class Rules:
         return path
 
     def digest(self) -> str:
-        """SHA-256 of what the rules were made from: the specs, or the rules themselves. Empty before `apply`, and where there are none."""
-        path = self._folder / {CONNTRACK: f"{CONNTRACK}-{self._one_rule}", "linear": "linear-"}.get(self.mode, "specs")
+        """SHA-256 of what the rules were made from: the specs, or the rules themselves.
+
+        Empty before `apply`, and where there are none.
+        """
+        path = self._folder / {CONNTRACK: f"{CONNTRACK}-{self._one_rule}", "linear": "linear-"}.get(
+            self.mode, "specs"
+        )
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 

@@ -1,4 +1,6 @@
-"""Runs a plan: a group's clusters side by side, rounds of blocks there and back in turn (ABBA), every whole round on disk."""
+"""Runs a plan: a group's clusters side by side, rounds of blocks there and back in turn (ABBA), every whole
+round on disk.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,17 @@ _GIVE_UP = 2  # failed blocks, after which a condition is left alone for the res
 
 
 class Runner:
-    """`progress` is told what is being done and the seconds left. `inject` slows modes down: mode -> factor of the baseline's connect()."""
+    """`progress` is told what is being done and the seconds left.
+
+    `inject` slows modes down: mode -> factor of the baseline's connect().
+    """
 
     def __init__(
-        self, results: Results, place: Place, progress: Callable[[str, float], None], inject: Mapping[str, float] | None = None
+        self,
+        results: Results,
+        place: Place,
+        progress: Callable[[str, float], None],
+        inject: Mapping[str, float] | None = None,
     ) -> None:
         self.results, self.place, self._tell = results, place, progress
         self._inject = dict(inject or {})
@@ -54,7 +63,8 @@ class Runner:
         self._control()
         self.results.write({"end": moment()})
 
-    # --- a group ------------------------------------------------------------------------------------------------------
+    # --- a group
+    # ------------------------------------------------------------------------------------------------------
 
     def _group(self, group: Group) -> None:
         with contextlib.ExitStack() as stack:
@@ -92,11 +102,19 @@ class Runner:
                     own.callback(rules.remove, cluster)
                 self._rules[mode], self._present = rules, mode
                 if (str(group), mode) not in self.results.ready:
-                    self.results.write({"group": str(group), "mode": mode, "ready": round(seconds, 3), "rules": rules.digest()})
+                    self.results.write(
+                        {
+                            "group": str(group),
+                            "mode": mode,
+                            "ready": round(seconds, 3),
+                            "rules": rules.digest(),
+                        }
+                    )
                 stack.enter_context(own.pop_all())
                 yield mode, cluster
 
-    # --- a stage ------------------------------------------------------------------------------------------------------
+    # --- a stage
+    # ------------------------------------------------------------------------------------------------------
 
     def _left(self, stage: Stage) -> list[int]:
         """The rounds of `stage` that are still to be run."""
@@ -118,7 +136,9 @@ class Runner:
             shared = stack.enter_context(tool)
             modes = dict.fromkeys(c.mode for c in stage.conditions)
             by_cluster = {id(clusters[m]): clusters[m] for m in modes}
-            servers_by = {key: stack.enter_context(kind.server(cluster)) for key, cluster in by_cluster.items()}
+            servers_by = {
+                key: stack.enter_context(kind.server(cluster)) for key, cluster in by_cluster.items()
+            }
             servers = {mode: servers_by[id(clusters[mode])] for mode in modes}
             time.sleep(0.2)
             spins = self._spins(stage, clusters, servers)
@@ -134,7 +154,9 @@ class Runner:
                 self._connections[client] += stage.measure.count + 10
                 spin = spins.get(condition.mode, 0)
                 try:
-                    found = kind.block(Work(cluster, target, stage.measure, servers[condition.mode], shared, first, spin))
+                    found = kind.block(
+                        Work(cluster, target, stage.measure, servers[condition.mode], shared, first, spin)
+                    )
                 except KcompileError as error:
                     found = {"figures": {}, "error": str(error)[:200], "failures": 1}
                 failed[condition] += not found["figures"]
@@ -154,20 +176,33 @@ class Runner:
                 for found in blocks.values():
                     if "histogram" in found:
                         found["histogram"] = Histogram(found["histogram"]).packed()
-                self.results.write({"stage": stage.name, "round": number, "seconds": round(seconds, 3), "blocks": blocks})
+                self.results.write(
+                    {"stage": stage.name, "round": number, "seconds": round(seconds, 3), "blocks": blocks}
+                )
                 self._done(stage.name, seconds, stage.measure.rounds)
 
-    def _spins(self, stage: Stage, clusters: Mapping[str, Cluster], servers: Mapping[str, Server]) -> dict[str, int]:
-        """Nanoseconds to burn in every timed connect of a mode that is to be slowed down: a share of the baseline's median."""
+    def _spins(
+        self, stage: Stage, clusters: Mapping[str, Cluster], servers: Mapping[str, Server]
+    ) -> dict[str, int]:
+        """Nanoseconds to burn in every timed connect of a mode that is to be slowed down: a share of the
+        baseline's median.
+        """
         if not self._inject or stage.measure.kind != "connect":
             return {}
         condition = next(c for c in stage.conditions if c.mode == NONE)
         self._enter(NONE, clusters)
-        work = Work(clusters[NONE], target_of(condition, stage.group, self.place.site), stage.measure, servers[NONE], None)
+        work = Work(
+            clusters[NONE],
+            target_of(condition, stage.group, self.place.site),
+            stage.measure,
+            servers[NONE],
+            None,
+        )
         usual = KINDS["connect"].block(work)["figures"]["p50"]
         return {mode: round(usual * (factor - 1)) for mode, factor in self._inject.items()}
 
-    # --- the control plane --------------------------------------------------------------------------------------------
+    # --- the control plane
+    # --------------------------------------------------------------------------------------------
 
     def _control(self) -> None:
         plan = self.results.plan
@@ -189,10 +224,13 @@ class Runner:
                     except KcompileError as error:
                         found[mode] = {"error": str(error)[:200]}
                 seconds = time.monotonic() - started
-                self.results.write({"control": services, "round": number, "seconds": round(seconds, 3), "modes": found})
+                self.results.write(
+                    {"control": services, "round": number, "seconds": round(seconds, 3), "modes": found}
+                )
                 self._done(f"control {services}", seconds, plan.control_rounds)
 
-    # --- progress -----------------------------------------------------------------------------------------------------
+    # --- progress
+    # -----------------------------------------------------------------------------------------------------
 
     def _expect(self) -> None:
         plan = self.results.plan

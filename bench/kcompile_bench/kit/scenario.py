@@ -1,7 +1,10 @@
-"""The matrix: ways to a pod, modes, numbers of Services, measures. Pure data; `plan` lays it out as stages of conditions.
+"""The matrix: ways to a pod, modes, numbers of Services, measures.
 
-A group is a number of Services and of endpoints each; all its modes stand side by side in clusters of their own. A stage is one
-measure in one group; it runs rounds, and a round holds one block of each condition. Figures are compared within a stage only.
+Pure data; `plan` lays it out as stages of conditions.
+
+A group is a number of Services and of endpoints each; all its modes stand side by side in clusters of their
+own. A stage is one measure in one group; it runs rounds, and a round holds one block of each condition.
+Figures are compared within a stage only.
 """
 
 from __future__ import annotations
@@ -31,19 +34,25 @@ __all__ = [
 NONE = "none"
 AGAIN = ("again-1", "again-2")
 BASELINES = (NONE, *AGAIN)
-"""Clusters without rules: the baseline, and two copies of it, whose ratios to it are nothing but noise (A/A)."""
+"""Clusters without rules: the baseline, and two copies of it, whose ratios to it are nothing but noise (A/A).
+"""
 
 CONNTRACK = "conntrack"
 MODES = (CONNTRACK, "linear", "iptables-legacy", "iptables-nft", "nftables", "ipvs", "xdp")
-"""``conntrack`` is one NAT rule for an address that nobody asks for: what no proxy of Services that tracks connections can go below.
-``linear`` is kube-proxy's own list of rules in iptables-legacy (shapes.py); the others are ``kcompile apply --mode``."""
+"""``conntrack`` is one NAT rule for an address that nobody asks for: what no proxy of Services that tracks
+connections can go below. ``linear`` is kube-proxy's own list of rules in iptables-legacy (shapes.py); the
+others are ``kcompile apply --mode``.
+"""
 
 POSITIONS = ("first", "middle", "last")
 """Of the Service that is asked for, in the order in which a linear list would hold them."""
 
 
 class Path(NamedTuple):
-    """A way to a server pod on node A. `source`: who connects; `entry`: the node that is asked first; `base`: the path to compare with."""
+    """A way to a server pod on node A.
+
+    `source`: who connects; `entry`: the node that is asked first; `base`: the path to compare with.
+    """
 
     name: str
     title: str
@@ -68,9 +77,30 @@ PATHS = {
         Path("far-direct", "pod on another node to pod IP", "pod-b", "pod", "b", "far-direct"),
         Path("far-clusterip", "pod on another node to ClusterIP", "pod-b", "vip", "b", "far-direct"),
         Path("outside-direct", "outside to pod IP", "outside", "pod", "a", "outside-direct"),
-        Path("outside-nodeport", "outside to NodePort on the pod's node", "outside", "nodeport", "a", "outside-direct"),
-        Path("outside-detour", "outside to pod IP by way of another node", "outside", "pod", "b", "outside-detour"),
-        Path("outside-nodeport-far", "outside to NodePort on another node", "outside", "nodeport", "b", "outside-direct"),
+        Path(
+            "outside-nodeport",
+            "outside to NodePort on the pod's node",
+            "outside",
+            "nodeport",
+            "a",
+            "outside-direct",
+        ),
+        Path(
+            "outside-detour",
+            "outside to pod IP by way of another node",
+            "outside",
+            "pod",
+            "b",
+            "outside-detour",
+        ),
+        Path(
+            "outside-nodeport-far",
+            "outside to NodePort on another node",
+            "outside",
+            "nodeport",
+            "b",
+            "outside-direct",
+        ),
         Path("node-direct", "node to pod IP", "node-a", "pod", "a", "node-direct"),
         Path("node-clusterip", "node to ClusterIP", "node-a", "vip", "a", "node-direct"),
         Path("node-nodeport", "node to its own NodePort", "node-a", "nodeport", "a", "node-direct"),
@@ -89,7 +119,9 @@ class Group(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """One cell of a stage: over `path` to the Service in `position` (empty for direct paths), in the cluster of `mode`."""
+    """One cell of a stage: over `path` to the Service in `position` (empty for direct paths), in the cluster
+    of `mode`.
+    """
 
     mode: str
     path: str
@@ -112,14 +144,21 @@ class Condition(NamedTuple):
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a block does. `kind` is a name of measures.KINDS; fields that a kind doesn't use are left at their defaults."""
+    """What a block does.
+
+    `kind` is a name of measures.KINDS; fields that a kind doesn't use are left at their defaults.
+    """
 
     kind: str
     paths: tuple[str, ...]
     rounds: int = 20
     positions: tuple[str, ...] = ("last",)
-    groups: str = "all"  # largest: the one with the most Services, and the fewest endpoints of those; single: those with one endpoint
-    direct_with_rules: bool = True  # direct paths in modes too: what do rules cost traffic that isn't for a Service?
+    # largest: the one with the most Services, and the fewest endpoints of those; single: those with one
+    # endpoint
+    groups: str = "all"
+    direct_with_rules: bool = (
+        True  # direct paths in modes too: what do rules cost traffic that isn't for a Service?
+    )
     count: int = 0
     seconds: float = 0.0
     concurrency: int = 1
@@ -156,7 +195,10 @@ class Stage(NamedTuple):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a run does; what a resumed run must agree on. `control_rounds` is how often rules are put in and changed."""
+    """Everything that a run does; what a resumed run must agree on.
+
+    `control_rounds` is how often rules are put in and changed.
+    """
 
     profile: str
     modes: tuple[str, ...]
@@ -173,7 +215,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         largest = max(self.each_group(), key=lambda g: (g.services, -g.endpoints))
         modes = [m for m in self.modes if present is None or m in present]
         for measure in self.measures:
-            if measure.groups == "all" or (group.endpoints == 1 if measure.groups == "single" else group == largest):
+            if measure.groups == "all" or (
+                group.endpoints == 1 if measure.groups == "single" else group == largest
+            ):
                 yield Stage(group, measure, tuple(_conditions(group, measure, modes)))
 
 

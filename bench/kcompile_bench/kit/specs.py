@@ -1,6 +1,8 @@
-"""The specs of a group, as an API server would give them: what generate.py makes, with NodePorts, a UDP port and the two nodes.
+"""The specs of a group, as an API server would give them: what generate.py makes, with NodePorts, a UDP port
+and the two nodes.
 
-Every tenth Service has a NodePort, and so have those that are asked for (cluster.service_of), which serve UDP beside TCP.
+Every tenth Service has a NodePort, and so have those that are asked for (cluster.service_of), which serve UDP
+beside TCP.
 """
 
 from __future__ import annotations
@@ -48,8 +50,16 @@ def pods_of(group: Group, site: Site = SITE) -> list[str]:
 
 def _objects(group: Group, without: str, site: Site) -> Iterator[dict[str, Any]]:
     for role, name in NODES.items():
-        addresses = [{"type": "InternalIP", "address": site.addresses[role]}, {"type": "Hostname", "address": name}]
-        yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"addresses": addresses}}
+        addresses = [
+            {"type": "InternalIP", "address": site.addresses[role]},
+            {"type": "Hostname", "address": name},
+        ]
+        yield {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name},
+            "status": {"addresses": addresses},
+        }
     asked, ports = _asked(group), _node_ports(group)
     for number, item in enumerate(manifests(Scale(*group))):
         service = number // 2
@@ -58,7 +68,13 @@ def _objects(group: Group, without: str, site: Site) -> Iterator[dict[str, Any]]
             item["spec"]["ports"][0]["nodePort"] = ports[service]
             if service in asked:
                 item["spec"]["ports"].append(
-                    {"name": "udp", "protocol": "UDP", "port": PORT, "targetPort": TARGET_PORT, "nodePort": ports[service]}
+                    {
+                        "name": "udp",
+                        "protocol": "UDP",
+                        "port": PORT,
+                        "targetPort": TARGET_PORT,
+                        "nodePort": ports[service],
+                    }
                 )
         elif item["kind"] == "EndpointSlice":
             if service in asked:
@@ -72,7 +88,9 @@ def _objects(group: Group, without: str, site: Site) -> Iterator[dict[str, Any]]
 
 def spec_text(group: Group, without: str = "", site: Site = SITE) -> bytes:
     """One List in JSON; less the endpoint with address `without`, where one is given."""
-    return msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": list(_objects(group, without, site))})
+    return msgspec.json.encode(
+        {"apiVersion": "v1", "kind": "List", "items": list(_objects(group, without, site))}
+    )
 
 
 def linear_rules(group: Group) -> str:

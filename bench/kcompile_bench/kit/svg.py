@@ -1,4 +1,6 @@
-"""Charts as inline SVG: axes, lines, points and intervals. Colours are classes: the page decides them, for light, dark and print.
+"""Charts as inline SVG: axes, lines, points and intervals.
+
+Colours are classes: the page decides them, for light, dark and print.
 
 Drawn 560 wide with 14-point text: on a phone that shrinks to about two thirds, and can still be read.
 """
@@ -54,7 +56,9 @@ class Axis(NamedTuple):
         return min(1.0, max(0.0, share))
 
     def shown(self) -> list[tuple[float, str]]:
-        return list(self.ticks) or (_log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high))
+        return list(self.ticks) or (
+            _log_ticks(self.low, self.high) if self.log else _ticks(self.low, self.high)
+        )
 
 
 def _number(value: float) -> str:
@@ -72,7 +76,9 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
 def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     wide = high / low > 200
     values = [
-        m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in ((1,) if wide else (1, 2, 5))
+        m * 10.0**e
+        for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for m in ((1,) if wide else (1, 2, 5))
     ]
     shown = [(v, _number(v)) for v in values if low * 0.999 <= v <= high * 1.001]
     return shown if len(shown) > 2 else _ticks(low, high)
@@ -107,16 +113,21 @@ class Chart:
             self._parts.append(f'<path class="line {series.colour} d{number % 3}" d="{path}"/>')
         for x, y, p in places if series.marks else ():
             if p.low is not None and p.high is not None:
-                self._parts.append(f'<path class="bar {series.colour}" d="M{x:.1f} {self._py(p.low):.1f}V{self._py(p.high):.1f}"/>')
+                self._parts.append(
+                    f'<path class="bar {series.colour}" d="M{x:.1f} {self._py(p.low):.1f}V{self._py(p.high):.1f}"/>'
+                )
             self._parts.append(_mark(number, x, y, series.colour))
 
     def band(self, low: float, high: float, text: str) -> None:
         """A grey band across, between two values of y: what is noise."""
         top, bottom = self._py(high), self._py(low)
         self._parts.insert(
-            0, f'<rect class="noise" x="{_LEFT}" y="{top:.1f}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - top:.1f}"/>'
+            0,
+            f'<rect class="noise" x="{_LEFT}" y="{top:.1f}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - top:.1f}"/>',
         )
-        self._parts.append(f'<text class="small" x="{WIDTH - _RIGHT - 4}" y="{top - 4:.1f}" text-anchor="end">{escape(text)}</text>')
+        self._parts.append(
+            f'<text class="small" x="{WIDTH - _RIGHT - 4}" y="{top - 4:.1f}" text-anchor="end">{escape(text)}</text>'
+        )
 
     def svg(self) -> str:
         """The whole drawing with axes and legend."""
@@ -128,7 +139,9 @@ class Chart:
             if x + width > WIDTH and x > _LEFT:
                 x, row = _LEFT, row + 1
             y = height + 8 + 20 * row
-            parts.append(f'<path class="line {colour} d{number % 3}" d="M{x:.0f} {y}h20"/>{_mark(number, x + 10, y, colour)}')
+            parts.append(
+                f'<path class="line {colour} d{number % 3}" d="M{x:.0f} {y}h20"/>{_mark(number, x + 10, y, colour)}'
+            )
             parts.append(f'<text x="{x + 26:.0f}" y="{y + 5}">{escape(name)}</text>')
             x += width
         height += 20 * (row + 1) if self._legend else 0
@@ -147,8 +160,12 @@ class Chart:
             parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{escape(text)}</text>')
         parts.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>')
         middle = (_TOP + bottom) / 2
-        parts.append(f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(self.x.label)}</text>')
-        parts.append(f'<text transform="translate(15 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(self.y.label)}</text>')
+        parts.append(
+            f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(self.x.label)}</text>'
+        )
+        parts.append(
+            f'<text transform="translate(15 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(self.y.label)}</text>'
+        )
         return parts
 
 
@@ -174,11 +191,16 @@ def standalone(svg: str, style: str) -> str:
     head, _, rest = svg.partition(">")
     height = head.split('viewBox="0 0 ')[1].split('"')[0].split()[1]
     size = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
-    return f'{head} {size}><style>{escape(style)}</style><rect class="page" width="100%" height="100%"/>{rest}\n'
+    return (
+        f'{head} {size}><style>{escape(style)}</style><rect class="page" width="100%" height="100%"/>{rest}\n'
+    )
 
 
 class Row(NamedTuple):
-    """A line of a forest plot: a value with its interval, or a heading (no value). `claimed` fills the mark."""
+    """A line of a forest plot: a value with its interval, or a heading (no value).
+
+    `claimed` fills the mark.
+    """
 
     label: str
     colour: str = ""
@@ -189,14 +211,25 @@ class Row(NamedTuple):
     claimed: bool = True
 
 
-def forest(title: str, label: str, rows: Sequence[Row], reference: float | None, noise: float | None = None, log: bool = False) -> str:
-    """Values with intervals, one under the other, and a line at `reference`; `noise` shades what lies within it around the reference."""
+def forest(
+    title: str,
+    label: str,
+    rows: Sequence[Row],
+    reference: float | None,
+    noise: float | None = None,
+    log: bool = False,
+) -> str:
+    """Values with intervals, one under the other, and a line at `reference`; `noise` shades what lies within
+    it around the reference.
+    """
     values = [v for row in rows if row.value is not None for v in (row.low, row.high)]
     if reference is not None:
         values.append(reference)
     low, high = min(values), max(values)
     room = (high - low) * 0.06 or 0.1
-    axis = Axis(label, low * 0.9, high * 1.1, log=True) if log else Axis(label, max(0, low - room), high + room)
+    axis = (
+        Axis(label, low * 0.9, high * 1.1, log=True) if log else Axis(label, max(0, low - room), high + room)
+    )
     left, right, step = 150, WIDTH - 142, 24
     bottom = _TOP + step * len(rows) + 4
 
@@ -206,10 +239,14 @@ def forest(title: str, label: str, rows: Sequence[Row], reference: float | None,
     parts = []
     if noise and reference is not None:
         a, b = px(reference / (1 + noise)), px(reference * (1 + noise))
-        parts.append(f'<rect class="noise" x="{a:.1f}" y="{_TOP}" width="{b - a:.1f}" height="{bottom - _TOP}"/>')
+        parts.append(
+            f'<rect class="noise" x="{a:.1f}" y="{_TOP}" width="{b - a:.1f}" height="{bottom - _TOP}"/>'
+        )
     for value, text in axis.shown():
         parts.append(f'<path class="grid" d="M{px(value):.1f} {_TOP}V{bottom}"/>')
-        parts.append(f'<text x="{px(value):.1f}" y="{bottom + 18}" text-anchor="middle">{escape(text)}</text>')
+        parts.append(
+            f'<text x="{px(value):.1f}" y="{bottom + 18}" text-anchor="middle">{escape(text)}</text>'
+        )
     if reference is not None:
         parts.append(f'<path class="axis" d="M{px(reference):.1f} {_TOP}V{bottom}"/>')
     for number, row in enumerate(rows):
@@ -219,7 +256,11 @@ def forest(title: str, label: str, rows: Sequence[Row], reference: float | None,
             continue
         parts.append(f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(row.label)}</text>')
         parts.append(f'<path class="bar {row.colour}" d="M{px(row.low):.1f} {y:.1f}H{px(row.high):.1f}"/>')
-        parts.append(f'<circle class="mark {row.colour}{"" if row.claimed else " hollow"}" cx="{px(row.value):.1f}" cy="{y:.1f}" r="5"/>')
+        parts.append(
+            f'<circle class="mark {row.colour}{"" if row.claimed else " hollow"}" cx="{px(row.value):.1f}" cy="{y:.1f}" r="5"/>'
+        )
         parts.append(f'<text x="{right + 8}" y="{y + 5:.1f}">{escape(row.text)}</text>')
-    parts.append(f'<text x="{(left + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(label)}</text>')
+    parts.append(
+        f'<text x="{(left + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(label)}</text>'
+    )
     return _wrapped(title, bottom + 50, parts)

@@ -23,7 +23,18 @@ from .words import (
     where,
 )
 
-__all__ = ["Table", "beside", "crosscheck", "environment", "failures", "limits", "modes", "noise", "stage_table", "sync"]
+__all__ = [
+    "Table",
+    "beside",
+    "crosscheck",
+    "environment",
+    "failures",
+    "limits",
+    "modes",
+    "noise",
+    "stage_table",
+    "sync",
+]
 
 _NAMESPACES = (
     "Namespaces on one machine: no network card, no cable, no other traffic. A hop costs less than on a network, so that a ratio to the "
@@ -56,7 +67,10 @@ class Table(NamedTuple):
 
 def limits(findings: Findings) -> list[str]:
     """What the result doesn't show."""
-    shared, hosts = findings.wiring.get("clusters") == SHARED, findings.results.environment["place"].startswith("hosts")
+    shared, hosts = (
+        findings.wiring.get("clusters") == SHARED,
+        findings.results.environment["place"].startswith("hosts"),
+    )
     return [
         *([] if hosts else [_NAMESPACES]),
         *_LIMITS,
@@ -97,11 +111,16 @@ def stage_table(stage: StageFindings) -> Table:
             elif condition == condition.base:
                 row += [figure_text(figure, cell.median.value), "1"]
             else:
-                row += [figure_text(figure, cell.median.value), ratio_text(cell.ratio) + (" *" if cell.claimed else "")]
+                row += [
+                    figure_text(figure, cell.median.value),
+                    ratio_text(cell.ratio) + (" *" if cell.claimed else ""),
+                ]
         rows.append(row)
     floors = [f"{FIGURES[f]} {percent(floor.share)}" for f, floor in stage.floors.items() if floor]
     note = (
-        f"{stage.rounds} blocks each. * differs by more than the noise ({', '.join(floors)})." if floors else f"{stage.rounds} blocks each."
+        f"{stage.rounds} blocks each. * differs by more than the noise ({', '.join(floors)})."
+        if floors
+        else f"{stage.rounds} blocks each."
     )
     return Table(_stage_title(stage), header, rows, note, numbers=2)
 
@@ -127,11 +146,18 @@ def _stage_title(stage: StageFindings) -> str:
 
 
 def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
-    """Ratios of the same ways and modes in other runs, on other kernels: nothing else of two kernels can be compared."""
+    """Ratios of the same ways and modes in other runs, on other kernels: nothing else of two kernels can be
+    compared.
+    """
     runs = [(f, stage) for f in (findings, *others) if (stage := f.main("connect"))]
     if not others or len(runs) < 2:
         return None
-    wanted = dict.fromkeys((mode, path) for _, stage in runs for mode, path, position in stage.conditions if mode not in BASELINES)
+    wanted = dict.fromkeys(
+        (mode, path)
+        for _, stage in runs
+        for mode, path, position in stage.conditions
+        if mode not in BASELINES
+    )
     rows = []
     for mode, path in sorted(wanted, key=lambda pair: list(PATHS).index(pair[1])):
         cells = [stage.cell(mode, path, "p50") for _, stage in runs]
@@ -158,9 +184,19 @@ def noise(findings: Findings) -> Table:
         for figure, floor in stage.floors.items():
             if floor:
                 apart = max((abs(i.value - 1) for _, i in stage.again(figure)), default=0.0)
-                rows.append([_stage_title(stage), FIGURES[figure], str(floor.pairs), percent(apart), percent(floor.share)])
+                rows.append(
+                    [
+                        _stage_title(stage),
+                        FIGURES[figure],
+                        str(floor.pairs),
+                        percent(apart),
+                        percent(floor.share),
+                    ]
+                )
     note = "Copies of the clusters without rules against the first of them. A difference below the floor is never claimed."
-    return Table("Noise", ["measure", "figure", "A/A pairs", "farthest apart", "floor"], rows, note, numbers=2)
+    return Table(
+        "Noise", ["measure", "figure", "A/A pairs", "farthest apart", "floor"], rows, note, numbers=2
+    )
 
 
 def failures(findings: Findings) -> Table:
@@ -169,17 +205,34 @@ def failures(findings: Findings) -> Table:
     for stage in findings.stages.values():
         for condition, t in stage.troubles():
             counts = [str(t[name]) for name in ("failures", "retransmits", "blocks without figures")]
-            rows.append([_stage_title(stage), f"{mode_text(condition.mode)}: {where(condition)}", *counts, "; ".join(t["errors"])[:160]])
+            rows.append(
+                [
+                    _stage_title(stage),
+                    f"{mode_text(condition.mode)}: {where(condition)}",
+                    *counts,
+                    "; ".join(t["errors"])[:160],
+                ]
+            )
     for services, rounds in findings.results.control.items():
-        errors = [(m, found["error"]) for by_mode in rounds.values() for m, found in by_mode.items() if "error" in found]
-        rows += [[f"rules for {services_text(services)}", mode_text(mode), "1", "", "", error] for mode, error in errors]
+        errors = [
+            (m, found["error"])
+            for by_mode in rounds.values()
+            for m, found in by_mode.items()
+            if "error" in found
+        ]
+        rows += [
+            [f"rules for {services_text(services)}", mode_text(mode), "1", "", "", error]
+            for mode, error in errors
+        ]
     note = "" if rows else "No connection failed, no SYN was sent again, and no block was without figures."
     header = ["measure", "where", "failed or unanswered", "SYNs sent again", "blocks without figures", "said"]
     return Table("Failures", header, rows, note, numbers=2)
 
 
 def _time(interval: Interval) -> str:
-    return seconds(interval.value) + (f" ({seconds(interval.low)}\u2013{seconds(interval.high)})" if interval.blocks > 1 else "")
+    return seconds(interval.value) + (
+        f" ({seconds(interval.low)}\u2013{seconds(interval.high)})" if interval.blocks > 1 else ""
+    )
 
 
 def sync(findings: Findings) -> Iterator[Table]:
@@ -190,8 +243,17 @@ def sync(findings: Findings) -> Iterator[Table]:
             cells = [findings.control(services, mode, figure) for figure in control.FIGURES]
             rows.append([mode_text(mode), *(_time(c) if c else "" for c in cells)])
         rounds = len(findings.results.control[services])
-        note = f"{rounds} round{'s' * (rounds > 1)}: a look, too few for a claim." if rounds < MIN_BLOCKS else "Medians with 95% intervals."
-        yield Table(f"Rules put in and changed: {services_text(services)}", ["rules", *control.FIGURES.values()], rows, note)
+        note = (
+            f"{rounds} round{'s' * (rounds > 1)}: a look, too few for a claim."
+            if rounds < MIN_BLOCKS
+            else "Medians with 95% intervals."
+        )
+        yield Table(
+            f"Rules put in and changed: {services_text(services)}",
+            ["rules", *control.FIGURES.values()],
+            rows,
+            note,
+        )
 
 
 def crosscheck(findings: Findings) -> Table | None:
@@ -207,9 +269,7 @@ def crosscheck(findings: Findings) -> Table | None:
             rows.append([mode_text(condition.mode), where(condition), *cells, figure_text("p50", outside)])
     if not rows:
         return None
-    note = (
-        "The kernel's time runs from SYN_SENT to ESTABLISHED (tracepoint sock:inet_sock_set_state); TCP_INFO's from the SYN to its answer."
-    )
+    note = "The kernel's time runs from SYN_SENT to ESTABLISHED (tracepoint sock:inet_sock_set_state); TCP_INFO's from the SYN to its answer."
     header = ["rules", "way", "connect() by the clock", "in the kernel", "TCP_INFO", "clock less kernel"]
     return Table("Three clocks on the same connections", header, rows, note, numbers=2)
 
@@ -220,14 +280,27 @@ def environment(findings: Findings) -> list[Table]:
     tables = []
     for name, values in record.items():
         if isinstance(values, dict) and name != "ticks":
-            tables.append(Table(name, ["", ""], [[key, str(value)] for key, value in values.items()], numbers=9))
+            tables.append(
+                Table(name, ["", ""], [[key, str(value)] for key, value in values.items()], numbers=9)
+            )
     general = {key: str(record[key]) for key in ("place", "command", "time", "load")}
     if findings.results.end:
-        general |= {"load at the end": findings.results.end["load"], **_ticks(record["ticks"], findings.results.end["ticks"])}
+        general |= {
+            "load at the end": findings.results.end["load"],
+            **_ticks(record["ticks"], findings.results.end["ticks"]),
+        }
     general["starts"] = str(findings.results.starts)
-    general["complete"] = "yes" if findings.complete else "no: this is what was there when the report was made"
-    digests = {f"{mode}, {group}": ready["rules"][:16] for (group, mode), ready in findings.results.ready.items() if ready["rules"]}
-    rules = Table("what the rules were made from (SHA-256)", ["", ""], [[k, v] for k, v in digests.items()], numbers=9)
+    general["complete"] = (
+        "yes" if findings.complete else "no: this is what was there when the report was made"
+    )
+    digests = {
+        f"{mode}, {group}": ready["rules"][:16]
+        for (group, mode), ready in findings.results.ready.items()
+        if ready["rules"]
+    }
+    rules = Table(
+        "what the rules were made from (SHA-256)", ["", ""], [[k, v] for k, v in digests.items()], numbers=9
+    )
     return [Table("run", ["", ""], [[k, v] for k, v in general.items()], numbers=9), *tables, rules]
 
 
@@ -236,5 +309,6 @@ def _ticks(before: dict[str, Any], after: dict[str, Any]) -> dict[str, str]:
     if spent <= 0:
         return {}
     return {
-        name: percent((after[key] - before[key]) / spent) for name, key in (("processors idle", "idle"), ("stolen by the host", "stolen"))
+        name: percent((after[key] - before[key]) / spent)
+        for name, key in (("processors idle", "idle"), ("stolen by the host", "stolen"))
     }

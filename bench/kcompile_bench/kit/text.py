@@ -22,7 +22,9 @@ def _table(table: Table, level: int = 3) -> str:
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
-    rule = line([" --- " if i < table.numbers else " ---: " for i in range(len(table.header))]).replace("  ", " ")
+    rule = line([" --- " if i < table.numbers else " ---: " for i in range(len(table.header))]).replace(
+        "  ", " "
+    )
     body = "\n".join([line(table.header), rule, *(line(row) for row in table.rows)]) if table.rows else ""
     return "\n\n".join(part for part in (f"{'#' * level} {table.title}", body, table.note) if part)
 
@@ -34,7 +36,10 @@ def markdown(findings: Findings) -> str:
         parts.append("This run is not complete: the same command goes on with it.")
     parts.append("## Answers")
     for answer in findings.answers:
-        parts += [f"**{answer.question}** {answer.text}", "\n".join(f"- {name}: {said}" for name, said in answer.details)]
+        parts += [
+            f"**{answer.question}** {answer.text}",
+            "\n".join(f"- {name}: {said}" for name, said in answer.details),
+        ]
     parts.append(_table(tables.modes(findings), 2))
     if other := tables.beside(findings, findings.others):
         parts.append(_table(other, 2))
@@ -69,7 +74,16 @@ def as_csv(findings: Findings) -> str:
             noise = f"{floor.share:.6g}" if floor else ""
             intervals = [f"{x:.6g}" for interval in (cell.median, cell.ratio) for x in interval[:3]]
             writer.writerow(
-                [*stage.stage.group, stage.stage.measure.title, *condition, figure, *intervals, cell.ratio.blocks, noise, cell.claimed]
+                [
+                    *stage.stage.group,
+                    stage.stage.measure.title,
+                    *condition,
+                    figure,
+                    *intervals,
+                    cell.ratio.blocks,
+                    noise,
+                    cell.claimed,
+                ]
             )
     return out.getvalue()
 

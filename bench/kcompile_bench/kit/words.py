@@ -77,7 +77,13 @@ def figure_text(figure: str, value: float) -> str:
     """`value` with its unit: figures as measures.py gives them."""
     if figure in _TIMES:
         us = value / 1000
-        return f"{us / 1000:,.2f} ms" if us >= 10_000 else f"{us:,.0f} \u00b5s" if us >= 100 else f"{us:.1f} \u00b5s"
+        return (
+            f"{us / 1000:,.2f} ms"
+            if us >= 10_000
+            else f"{us:,.0f} \u00b5s"
+            if us >= 100
+            else f"{us:.1f} \u00b5s"
+        )
     if figure == "rate":
         return f"{value:,.0f}/s"
     if figure == "mbps":
@@ -103,7 +109,9 @@ def place_text(environment: Mapping[str, Any]) -> str:
 def where(condition: Condition, positions: bool = True) -> str:
     """`condition`'s path in words, with the Service's position where it matters."""
     title = PATHS[condition.path].title
-    return f"{title}, {condition.position} Service" if positions and condition.position in POSITIONS else title
+    return (
+        f"{title}, {condition.position} Service" if positions and condition.position in POSITIONS else title
+    )
 
 
 def worse(figure: str, direction: int) -> bool:

@@ -87,8 +87,9 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kcompile")
 def main() -> None:
-    """Compile Kubernetes Services into iptables, nftables, IPVS or eBPF; see it, apply it, read it back, measure it.
+    """Compile Kubernetes Services into iptables, nftables, IPVS or eBPF; see it, apply it, read it back,
+    measure it.
 
-    Exit status: 0 done or nothing to do, 1 failed, 2 bad input or usage (diff and plan --detailed-exitcode differ:
-    see their help).
+    Exit status: 0 done or nothing to do, 1 failed, 2 bad input or usage (diff and plan --detailed-exitcode
+    differ: see their help).
     """

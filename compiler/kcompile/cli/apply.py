@@ -32,8 +32,9 @@ _SHOWN = 20
 def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     """Make this node's rules what the specs say: all of them or none, and nothing where nothing changed.
 
-    The specs are the whole truth: rules of Services that they no longer name are removed. Specs without any Service are refused
-    (--allow-empty), and on a terminal there is a question before most Services go (--yes).
+    The specs are the whole truth: rules of Services that they no longer name are removed. Specs without any
+    Service are refused (--allow-empty), and on a terminal there is a question before most Services go
+    (--yes).
     """
     from ..engine.apply import prepare
     from ..engine.request import Request
@@ -91,7 +92,14 @@ def _report(ready: Prepared, plan: Plan, output: str, seconds: float) -> None:
 
     target = ready.session.driver.target
     if output != "text":
-        print_data({**plan_data(plan, target, with_script=False), "applied": not plan.empty, "seconds": round(seconds, 3)}, output)
+        print_data(
+            {
+                **plan_data(plan, target, with_script=False),
+                "applied": not plan.empty,
+                "seconds": round(seconds, 3),
+            },
+            output,
+        )
     elif plan.empty:
         echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
     else:

@@ -21,7 +21,8 @@ _TOOLS = {"ip4": "iptables-restore --noflush", "ip6": "ip6tables-restore --noflu
 def command(output: str, dry_run: str, **shared: Any) -> None:
     """Print the rules that the specs compile to.
 
-    Text is what `nft -f` or `iptables-restore --noflush` would be given on an empty node; json and yaml list the resources.
+    Text is what `nft -f` or `iptables-restore --noflush` would be given on an empty node; json and yaml list
+    the resources.
     """
     from ..engine.cluster import complete_input
     from ..engine.compile import compile_cluster
@@ -46,7 +47,9 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
             compiled.mode.driver(run_directory(), request.iptables_backend).check(plan.rules)
     if output != "text":
         data = plan_data(plan, target, with_script=False)
-        resources = [{"resource": c["resource"], "value": c["new"], "text": c["text"]} for c in data["changes"]]
+        resources = [
+            {"resource": c["resource"], "value": c["new"], "text": c["text"]} for c in data["changes"]
+        ]
         warnings = [notice.data() for notice in compiled.warnings]
         print_data({"mode": plan.mode, "resources": resources, "warnings": warnings}, output)
         return

@@ -21,7 +21,8 @@ _TERMINAL = Path("/dev/tty")
 
 
 def must_ask(removal: Removal, *, yes: bool) -> bool:
-    """Whether `ask` is to be called first: `removal` is large, somebody is at a terminal, and hasn't said `yes` beforehand.
+    """Whether `ask` is to be called first: `removal` is large, somebody is at a terminal, and hasn't said
+    `yes` beforehand.
 
     Without a question it is said in a warning, except to a script that said `yes`.
     """
@@ -35,7 +36,10 @@ def must_ask(removal: Removal, *, yes: bool) -> bool:
 
 
 def ask(removal: Removal) -> None:
-    """Ask whether to go on. Raises KcompileError where the answer isn't yes. Manifests may come from stdin: the answer never does."""
+    """Ask whether to go on.
+
+    Raises KcompileError where the answer isn't yes. Manifests may come from stdin: the answer never does.
+    """
     click.echo(f"kcompile: {removal}. Go on? [y/N] ", nl=False, err=True)
     with _TERMINAL.open() as terminal:
         answer = terminal.readline()

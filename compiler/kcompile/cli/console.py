@@ -69,11 +69,16 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]
     """Lines of aligned columns, as kubectl prints them."""
     everything = [header, *rows]
     widths = [max(len(row[i]) for row in everything) for i in range(len(header))]
-    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in everything]
+    return [
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in everything
+    ]
 
 
 class Progress:
-    """Says on stderr what is going on once a command has taken over a second; silent where stderr is no terminal."""
+    """Says on stderr what is going on once a command has taken over a second; silent where stderr is no
+    terminal.
+    """
 
     def __init__(self) -> None:
         self.start = time.monotonic()

@@ -92,13 +92,25 @@ def _report_nothing(output: str) -> None:
         echo([_NOTHING])
     else:
         counts = dict.fromkeys(("create", "update", "delete"), 0)
-        print_data({"mode": "", "summary": counts, "removesModes": [], "warnings": [], "changes": [], "applied": False}, output)
+        print_data(
+            {
+                "mode": "",
+                "summary": counts,
+                "removesModes": [],
+                "warnings": [],
+                "changes": [],
+                "applied": False,
+            },
+            output,
+        )
 
 
 def _report(session: Session, plan: Plan, output: str) -> None:
     from ..plan.render import plan_data
 
     if output != "text":
-        print_data({**plan_data(plan, session.driver.target, with_script=False), "applied": not plan.empty}, output)
+        print_data(
+            {**plan_data(plan, session.driver.target, with_script=False), "applied": not plan.empty}, output
+        )
     else:
         echo([_NOTHING if plan.empty else f"Deleted, {headline(plan)}."])

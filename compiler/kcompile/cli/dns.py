@@ -20,14 +20,39 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _what(f: F) -> F:
     for option in (
-        click.option("--address", "servers", multiple=True, metavar="IP", help="The name server's address. Default: kube-system/kube-dns."),
-        click.option("--ttl", type=click.IntRange(0, 3600), default=5, help="How many seconds an answer may be kept (5)."),
+        click.option(
+            "--address",
+            "servers",
+            multiple=True,
+            metavar="IP",
+            help="The name server's address. Default: kube-system/kube-dns.",
+        ),
+        click.option(
+            "--ttl",
+            type=click.IntRange(0, 3600),
+            default=5,
+            help="How many seconds an answer may be kept (5).",
+        ),
         options.service_ranges,
         options.configuration,
-        click.option("--state", metavar="FILE", help="Where allocated addresses are kept; read, never written."),
-        click.option("--netns", metavar="NAME", help="Take the addresses that were allocated for this network namespace."),
+        click.option(
+            "--state", metavar="FILE", help="Where allocated addresses are kept; read, never written."
+        ),
+        click.option(
+            "--netns",
+            metavar="NAME",
+            help="Take the addresses that were allocated for this network namespace.",
+        ),
         options.cluster_domain,
-        click.option("-f", "--filename", "files", multiple=True, required=True, metavar="PATH", help="Manifests, as for kcompile apply."),
+        click.option(
+            "-f",
+            "--filename",
+            "files",
+            multiple=True,
+            required=True,
+            metavar="PATH",
+            help="Manifests, as for kcompile apply.",
+        ),
         options.recursive,
     ):
         f = option(f)
@@ -41,9 +66,22 @@ def command() -> None:
 
 @command.command("render")
 @_what
-@click.option("-o", "--output", type=click.Choice(["zone", "hosts", "corefile", "json"]), default="zone", help="As what.")
-@click.option("--zone", "only", metavar="NAME", help="Print only this zone. Default: all three, each with its $ORIGIN.")
-@click.option("--directory", default="/etc/coredns", metavar="DIR", help="Where the Corefile says that the zone files are (/etc/coredns).")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["zone", "hosts", "corefile", "json"]),
+    default="zone",
+    help="As what.",
+)
+@click.option(
+    "--zone", "only", metavar="NAME", help="Print only this zone. Default: all three, each with its $ORIGIN."
+)
+@click.option(
+    "--directory",
+    default="/etc/coredns",
+    metavar="DIR",
+    help="Where the Corefile says that the zone files are (/etc/coredns).",
+)
 def render(output: str, only: str | None, directory: str, **shared: Any) -> None:
     """Print the records: zone files, lines for /etc/hosts, a Corefile for CoreDNS, or JSON."""
     from ..dns import render as form
@@ -59,7 +97,9 @@ def render(output: str, only: str | None, directory: str, **shared: Any) -> None
     else:
         wanted = [only.strip(".").lower() + "."] if only else list(records.zones)
         if unknown := set(wanted).difference(records.zones):
-            raise ConfigError(f"--zone {unknown.pop().rstrip('.')}: the zones are {', '.join(z.rstrip('.') for z in records.zones)}")
+            raise ConfigError(
+                f"--zone {unknown.pop().rstrip('.')}: the zones are {', '.join(z.rstrip('.') for z in records.zones)}"
+            )
         for zone in wanted:
             echo(form.zone(records, zone))
 
@@ -67,13 +107,18 @@ def render(output: str, only: str | None, directory: str, **shared: Any) -> None
 @command.command("serve")
 @_what
 @click.option(
-    "--listen", multiple=True, default=("127.0.0.1",), metavar="IP", help="Address to listen on (127.0.0.1); several times for several."
+    "--listen",
+    multiple=True,
+    default=("127.0.0.1",),
+    metavar="IP",
+    help="Address to listen on (127.0.0.1); several times for several.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=53, help="UDP and TCP port (53).")
 def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
     """Answer questions about the records over UDP and TCP, until stopped. Changed manifests are followed.
 
-    Other names are refused: this server asks no other. Manifests that go bad are warned about, and the last good ones served on.
+    Other names are refused: this server asks no other. Manifests that go bad are warned about, and the last
+    good ones served on.
     """
     import asyncio
     import ipaddress
@@ -93,7 +138,9 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
     server = Server(source, lambda message: warn([Notice("dns-stale", message)]))
 
     def ready() -> None:
-        click.echo(f"Serving {len(server.records):,} records of {server.records.domain.rstrip('.')} on {', '.join(listen)}, port {port}.")
+        click.echo(
+            f"Serving {len(server.records):,} records of {server.records.domain.rstrip('.')} on {', '.join(listen)}, port {port}."
+        )
 
     with netns.entered(shared["netns"]):
         asyncio.run(run(server, [(address, port) for address in listen], ready))

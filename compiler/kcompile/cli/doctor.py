@@ -19,14 +19,20 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.command("doctor")
-@click.option("--mode", "modes", multiple=True, type=click.Choice(list(MODES)), help="Try only this mode (may be repeated). Default: all.")
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice(list(MODES)),
+    help="Try only this mode (may be repeated). Default: all.",
+)
 @click.option("--netns", metavar="NAME", help="Look around in this network namespace (as ip netns lists it).")
 @options.output
 def command(modes: tuple[str, ...], netns: str | None, output: str) -> None:
     """Show which modes this node can run, what is in their way, and the commands that mend it.
 
-    Modes are tried in a network namespace made for it; nothing else is touched. Exit status: 0 where at least one mode works and
-    no finding is an error, else 1.
+    Modes are tried in a network namespace made for it; nothing else is touched. Exit status: 0 where at least
+    one mode works and no finding is an error, else 1.
     """
     import msgspec
 
@@ -47,7 +53,9 @@ def _lines(report: Report) -> list[str]:
     rows = []
     for mode in report.modes:
         families = ", ".join(f"IPv{family}" for family in mode.families) or "<none>"
-        why = "; ".join(part for part in (mode.why, f"without {', '.join(mode.lacks)}" if mode.lacks else "") if part)
+        why = "; ".join(
+            part for part in (mode.why, f"without {', '.join(mode.lacks)}" if mode.lacks else "") if part
+        )
         rows.append((mode.mode, mode.status, families, why))
     lines = table(("MODE", "STATUS", "FAMILIES", "WHY"), rows)
     fine = [finding.check for finding in report.findings if finding.severity == "ok"]

@@ -21,13 +21,28 @@ __all__ = ["command"]
 
 @click.command("get")
 @click.argument("what", type=click.Choice(["services", "endpoints", "rules", "connections"]))
-@click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="Show only the Services in these manifests.")
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    metavar="PATH",
+    help="Show only the Services in these manifests.",
+)
 @options.place
-@click.option("-o", "--output", type=click.Choice(["text", "wide", "json", "yaml"]), default="text", help="How to print.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "wide", "json", "yaml"]),
+    default="text",
+    help="How to print.",
+)
 def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> None:
-    """Show the services, endpoints or rules that are programmed on this node, of every mode unless --mode names one.
+    """Show the services, endpoints or rules that are programmed on this node, of every mode unless --mode
+    names one.
 
-    Connections are those that mode xdp translates; other modes leave them to the kernel (conntrack -L, ipvsadm -Lc).
+    Connections are those that mode xdp translates; other modes leave them to the kernel (conntrack -L,
+    ipvsadm -Lc).
     """
     from ..engine.request import Request
     from ..kernel import netns
@@ -82,7 +97,18 @@ def _connections(drivers: Sequence[Driver], wanted: set[str] | None, output: str
         click.echo("No resources found.", err=True)
     else:
         header = ("SERVICE", "PROTOCOL", "CLIENT", "FRONTEND", "ENDPOINT", "MASQUERADED", "IDLE")
-        rows = [(c.service, c.protocol, c.client, c.frontend, c.endpoint, "yes" if c.masqueraded else "no", f"{c.age:.0f}s") for c in found]
+        rows = [
+            (
+                c.service,
+                c.protocol,
+                c.client,
+                c.frontend,
+                c.endpoint,
+                "yes" if c.masqueraded else "no",
+                f"{c.age:.0f}s",
+            )
+            for c in found
+        ]
         echo(table(header, rows))
 
 
@@ -106,9 +132,15 @@ def _endpoints(views: list[tuple[str, FrontendView]]) -> list[dict[str, Any]]:
     found: dict[tuple[str, int, str], set[str]] = {}
     for _, v in views:
         found.setdefault((v.service, v.family, v.protocol), set()).update(v.backends)
-    return [{"service": s, "family": f, "protocol": p, "endpoints": sorted(b)} for (s, f, p), b in sorted(found.items())]
+    return [
+        {"service": s, "family": f, "protocol": p, "endpoints": sorted(b)}
+        for (s, f, p), b in sorted(found.items())
+    ]
 
 
 def _endpoint_table(views: list[tuple[str, FrontendView]]) -> list[str]:
-    rows = [(e["service"], f"IPv{e['family']}", e["protocol"], ",".join(e["endpoints"]) or "<none>") for e in _endpoints(views)]
+    rows = [
+        (e["service"], f"IPv{e['family']}", e["protocol"], ",".join(e["endpoints"]) or "<none>")
+        for e in _endpoints(views)
+    ]
     return table(("SERVICE", "FAMILY", "PROTOCOL", "ENDPOINTS"), rows)

@@ -21,18 +21,44 @@ __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_name = click.option("--name", default="lab", envvar="KCOMPILE_LAB", metavar="LAB", help="Which lab, where there are several (lab).")
-_namespace = click.option("-n", "--namespace", metavar="NS", help="The namespace of what is named. Default: wherever it is.")
+_name = click.option(
+    "--name",
+    default="lab",
+    envvar="KCOMPILE_LAB",
+    metavar="LAB",
+    help="Which lab, where there are several (lab).",
+)
+_namespace = click.option(
+    "-n", "--namespace", metavar="NS", help="The namespace of what is named. Default: wherever it is."
+)
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
-_images = click.option("--images", metavar="FILE", help="More images, each with the command of this machine that it stands for.")
-_mode = click.option("--mode", type=click.Choice(list(MODES)), help="The kind of rules on every node. Default: what it has, or nftables.")
+_images = click.option(
+    "--images", metavar="FILE", help="More images, each with the command of this machine that it stands for."
+)
+_mode = click.option(
+    "--mode",
+    type=click.Choice(list(MODES)),
+    help="The kind of rules on every node. Default: what it has, or nftables.",
+)
 _OTHERS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-_KINDS = ("Deployment", "Service", "ConfigMap", "Secret", "Namespace", "EndpointSlice", "Endpoints", "ServiceCIDR", "Pod")
+_KINDS = (
+    "Deployment",
+    "Service",
+    "ConfigMap",
+    "Secret",
+    "Namespace",
+    "EndpointSlice",
+    "Endpoints",
+    "ServiceCIDR",
+    "Pod",
+)
 
 
 def _files(required: bool) -> Callable[[F], F]:
     text = "Manifests: a YAML or JSON file, a directory, or - for stdin."
-    files = click.option("-f", "--filename", "files", multiple=True, required=required, metavar="PATH", help=text)
+    files = click.option(
+        "-f", "--filename", "files", multiple=True, required=required, metavar="PATH", help=text
+    )
     return lambda f: files(options.recursive(f))
 
 
@@ -51,7 +77,8 @@ def _expanded(files: tuple[str, ...], recursive: bool) -> tuple[str, ...]:
 
 @click.group("lab")
 def command() -> None:
-    """A cluster on this machine: nodes and pods are network namespaces, containers processes, and every node runs kcompile.
+    """A cluster on this machine: nodes and pods are network namespaces, containers processes, and every node
+    runs kcompile.
 
     It has no way to the machine's own network, and `kcompile lab down` removes all of it.
     """
@@ -60,13 +87,24 @@ def command() -> None:
 @command.command()
 @_files(required=False)
 @_name
-@click.option("--nodes", type=click.IntRange(1, 200), default=2, help="How many (2), where the manifests have no Nodes.")
+@click.option(
+    "--nodes", type=click.IntRange(1, 200), default=2, help="How many (2), where the manifests have no Nodes."
+)
 @_mode
-@click.option("--network", type=click.Choice(["routes", "vxlan"]), default="routes", help="How pods of different nodes meet (routes).")
+@click.option(
+    "--network",
+    type=click.Choice(["routes", "vxlan"]),
+    default="routes",
+    help="How pods of different nodes meet (routes).",
+)
 @click.option("--dual-stack", is_flag=True, help="IPv6 beside IPv4: nodes, pods, Services that ask for it.")
 @options.cluster_domain
 @options.service_ranges
-@click.option("--config", metavar="FILE", help="For every node, as for apply. Default: what comes from the node's pods is local.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="For every node, as for apply. Default: what comes from the node's pods is local.",
+)
 @_images
 @_quiet
 def up(
@@ -91,7 +129,9 @@ def up(
 
     if config == "-":
         raise ConfigError("--config -: a lab needs a file")
-    request = Request(config=config, domain=domain, service_cidrs=service_cidrs, node_port_range=node_port_range)
+    request = Request(
+        config=config, domain=domain, service_cidrs=service_cidrs, node_port_range=node_port_range
+    )
     given["mode"] = given["mode"] or "nftables"
     wanted = Options(
         **given,
@@ -101,12 +141,16 @@ def up(
     )
     lab = Lab.up(name, _expanded(files, recursive), wanted, _caller(quiet))
     if not quiet:
-        click.echo(f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status")
+        click.echo(
+            f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status"
+        )
 
 
 @command.command()
 @_name
-@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="How to print.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="How to print."
+)
 def status(name: str, output: str) -> None:
     """Show the lab: its nodes with their pods, its Services with their addresses."""
     from ..lab.pods import Kubelet
@@ -121,7 +165,9 @@ def status(name: str, output: str) -> None:
     for pod in state.pods:
         told = kubelet.told(pod)
         ended = next((f"ended ({one.exit})" for one in told if not one.pid), "")
-        views[pod.key] = PodView(ended or ("ready" if kubelet.is_ready(pod) else "not ready"), sum(one.restarts for one in told))
+        views[pod.key] = PodView(
+            ended or ("ready" if kubelet.is_ready(pod) else "not ready"), sum(one.restarts for one in told)
+        )
     shown = data(state, load([str(directory / "cluster/cluster.json")]), views)
     if output == "text":
         echo(tree(shown))
@@ -135,7 +181,9 @@ def status(name: str, output: str) -> None:
 @_mode
 @_images
 @_quiet
-def apply(name: str, files: tuple[str, ...], recursive: bool, mode: str | None, images: str | None, quiet: bool) -> None:
+def apply(
+    name: str, files: tuple[str, ...], recursive: bool, mode: str | None, images: str | None, quiet: bool
+) -> None:
     """Add or change objects, as kubectl apply; with --mode, give every node rules of that mode."""
     from ..lab.images import read_images
 
@@ -153,7 +201,13 @@ def apply(name: str, files: tuple[str, ...], recursive: bool, mode: str | None, 
 @_namespace
 @_quiet
 def delete(
-    kind: str | None, names: tuple[str, ...], files: tuple[str, ...], recursive: bool, name: str, namespace: str | None, quiet: bool
+    kind: str | None,
+    names: tuple[str, ...],
+    files: tuple[str, ...],
+    recursive: bool,
+    name: str,
+    namespace: str | None,
+    quiet: bool,
 ) -> None:
     """Remove objects: those of manifests (-f), or of a KIND by NAMES."""
     from ..errors import InputError
@@ -182,7 +236,10 @@ def delete(
 def scale(deployment: str, replicas: int, name: str, namespace: str | None, quiet: bool) -> None:
     """Give DEPLOYMENT another number of pods."""
     with _open(name, quiet) as lab:
-        lab.scale(_key(lab.state, "Deployment", deployment.rpartition("/")[2], namespace).partition("/")[2], replicas)
+        lab.scale(
+            _key(lab.state, "Deployment", deployment.rpartition("/")[2], namespace).partition("/")[2],
+            replicas,
+        )
 
 
 @command.command("delete-pod")
@@ -202,8 +259,12 @@ def delete_pod(pod: str, name: str, namespace: str | None, quiet: bool) -> None:
 @_name
 @_namespace
 @click.option("-c", "--container", metavar="NAME", help="Which of the pod's containers (the first).")
-def execute(who: str, words: tuple[str, ...], name: str, namespace: str | None, container: str | None) -> None:
-    """Run COMMAND where WHO is: a pod (its name, the start of it, or deploy/NAME), a node, or `client`, the client outside."""
+def execute(
+    who: str, words: tuple[str, ...], name: str, namespace: str | None, container: str | None
+) -> None:
+    """Run COMMAND where WHO is: a pod (its name, the start of it, or deploy/NAME), a node, or `client`, the
+    client outside.
+    """
     _become(name, who, namespace, container, words[1:] if words[0] == "--" else words)
 
 
@@ -211,7 +272,13 @@ def execute(who: str, words: tuple[str, ...], name: str, namespace: str | None, 
 @click.argument("words", metavar="URL [CURL OPTIONS]...", nargs=-1, required=True, type=click.UNPROCESSED)
 @_name
 @_namespace
-@click.option("--from", "who", default="client", metavar="WHO", help="Who asks, as for exec. Default: the client outside.")
+@click.option(
+    "--from",
+    "who",
+    default="client",
+    metavar="WHO",
+    help="Who asks, as for exec. Default: the client outside.",
+)
 def curl(words: tuple[str, ...], who: str, name: str, namespace: str | None) -> None:
     """Ask URL with curl, from the client outside, a node or a pod."""
     _become(name, who, namespace, None, ("curl", "-sS", "--max-time", "10", *words))
@@ -224,8 +291,12 @@ def curl(words: tuple[str, ...], who: str, name: str, namespace: str | None) -> 
 @click.option("-c", "--container", metavar="NAME", help="Which of the pod's containers (the first).")
 @click.option("--tail", type=click.IntRange(0), metavar="LINES", help="Only so many lines at the end.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
-def logs(who: str, name: str, namespace: str | None, container: str | None, tail: int | None, follow: bool) -> None:
-    """Show what a pod's container has printed; for deploy/NAME that of every pod, each line with the pod's name."""
+def logs(
+    who: str, name: str, namespace: str | None, container: str | None, tail: int | None, follow: bool
+) -> None:
+    """Show what a pod's container has printed; for deploy/NAME that of every pod, each line with the pod's
+    name.
+    """
     from ..kernel import spawn
     from ..lab.pods import Kubelet
     from ..lab.state import LabState, lab_directory
@@ -242,7 +313,10 @@ def logs(who: str, name: str, namespace: str | None, container: str | None, tail
     for pod_name, path in paths.items():
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         prefix = f"{pod_name}: " if who.startswith("deploy") else ""
-        echo(prefix + line for line in (lines[len(lines) - min(tail, len(lines)) :] if tail is not None else lines))
+        echo(
+            prefix + line
+            for line in (lines[len(lines) - min(tail, len(lines)) :] if tail is not None else lines)
+        )
 
 
 @command.command()
@@ -290,7 +364,9 @@ def _key(state: LabState, kind: str, name: str, namespace: str | None) -> str:
 
 
 def _pods(state: LabState, who: str, namespace: str | None) -> list[PodState]:
-    """Pods that `who` means: deploy/NAME all of a Deployment's; else the one whose name it is, or starts with it. Raises InputError."""
+    """Pods that `who` means: deploy/NAME all of a Deployment's; else the one whose name it is, or starts with
+    it. Raises InputError.
+    """
     from ..errors import InputError
 
     kind, _, last = who.rpartition("/")
@@ -299,7 +375,9 @@ def _pods(state: LabState, who: str, namespace: str | None) -> list[PodState]:
         found = [pod for pod in inside if pod.owner.partition("/")[2] == last]
     else:
         inside = [pod for pod in inside if not kind or pod.namespace == kind]
-        found = [pod for pod in inside if pod.name == last] or [pod for pod in inside if pod.name.startswith(last)]
+        found = [pod for pod in inside if pod.name == last] or [
+            pod for pod in inside if pod.name.startswith(last)
+        ]
         if len(found) > 1:
             raise InputError(f"{who} is several pods: {', '.join(pod.name for pod in found)}")
     if not found:
@@ -320,7 +398,9 @@ def _container(containers: Any, name: str | None) -> str:
     return name or names[0]
 
 
-def _become(name: str, who: str, namespace: str | None, container: str | None, words: tuple[str, ...]) -> None:
+def _become(
+    name: str, who: str, namespace: str | None, container: str | None, words: tuple[str, ...]
+) -> None:
     """Run `words` in the place of `who` instead of this process: its exit status is the command's."""
     import json
 
@@ -341,10 +421,25 @@ def _become(name: str, who: str, namespace: str | None, container: str | None, w
         which = _container(kubelet.containers(pod), container)
         pid = kubelet.running(pod, which).pid
         if not pid:
-            raise InputError(f"container {which} of pod {pod.name} doesn't run (kcompile lab logs {pod.name})")
+            raise InputError(
+                f"container {which} of pod {pod.name} doesn't run (kcompile lab logs {pod.name})"
+            )
         environment = json.loads((kubelet.folder(pod) / f"{which}.json").read_text())["env"]
         nsenter = spawn.located(["nsenter"])[0]
-        words = (nsenter, "--target", str(pid), "--net", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd", "--", *words)
+        words = (
+            nsenter,
+            "--target",
+            str(pid),
+            "--net",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--pid",
+            "--root",
+            "--wd",
+            "--",
+            *words,
+        )
     with entered(space):
         try:
             os.execvpe(words[0], words, environment)  # noqa: S606

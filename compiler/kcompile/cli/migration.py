@@ -1,4 +1,6 @@
-"""What to say to somebody who starts with mode ipvs: that it is on its way out, and the command line that moves the node."""
+"""What to say to somebody who starts with mode ipvs: that it is on its way out, and the command line that
+moves the node.
+"""
 
 from __future__ import annotations
 

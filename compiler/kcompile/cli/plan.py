@@ -61,7 +61,11 @@ def print_plan(session: Session, plan: Plan, output: str) -> None:
 @click.command("plan")
 @options.specs
 @options.output
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 0: nothing to change, 1: failed (bad input too), 2: there are changes.")
+@click.option(
+    "--detailed-exitcode",
+    is_flag=True,
+    help="Exit 0: nothing to change, 1: failed (bad input too), 2: there are changes.",
+)
 @options.dry_run
 def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -> None:
     """Show what apply would change on this node: Services first, then every resource."""
@@ -93,7 +97,9 @@ def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -
 @options.output
 @options.dry_run
 def diff_command(output: str, dry_run: str, **shared: Any) -> None:  # noqa: ARG001
-    """Compare this node with the specs, as kubectl diff does: exit 0 when equal, 1 when not, more when it failed."""
+    """Compare this node with the specs, as kubectl diff does: exit 0 when equal, 1 when not, more when it
+    failed.
+    """
     from ..engine.request import Request
     from ..plan.render import change_lines, plan_data
 

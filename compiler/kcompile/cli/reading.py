@@ -14,7 +14,9 @@ __all__ = ["read_once"]
 
 
 def read_once(request: Request, progress: Progress, *, on_node: bool) -> Input:
-    """`read_input` without garbage collection from here on: a big input is hundreds of thousands of objects that all live to the end."""
+    """`read_input` without garbage collection from here on: a big input is hundreds of thousands of objects
+    that all live to the end.
+    """
     from ..engine.read import read_input
 
     gc.disable()

@@ -1,7 +1,9 @@
-"""The records of the Kubernetes DNS specification, version 1.1.0 (github.com/kubernetes/dns, docs/specification.md). Pure.
+"""The records of the Kubernetes DNS specification, version 1.1.0 (github.com/kubernetes/dns,
+docs/specification.md). Pure.
 
-Where the specification leaves a choice, it is CoreDNS's: an endpoint without a hostname is named by its address, dashed; SRV records have
-priority 0 and share a weight of 100; Pods that are known get ``A-B-C-D.NAMESPACE.pod.DOMAIN``, as its ``pods verified``.
+Where the specification leaves a choice, it is CoreDNS's: an endpoint without a hostname is named by its
+address, dashed; SRV records have priority 0 and share a weight of 100; Pods that are known get
+``A-B-C-D.NAMESPACE.pod.DOMAIN``, as its ``pods verified``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _DNS_SERVICE = ("kube-system", "kube-dns")
 
 
 class Records(msgspec.Struct):
-    """`names`: name (lower case, absolute) -> type -> data, in the text of a zone file; a name without types exists and has no records."""
+    """`names`: name (lower case, absolute) -> type -> data, in the text of a zone file; a name without types
+    exists and has no records.
+    """
 
     domain: str
     ttl: int
@@ -56,11 +60,16 @@ class Records(msgspec.Struct):
 
 
 def records(
-    inventory: Inventory, domain: str = DEFAULT_DOMAIN, ttl: int = DEFAULT_TTL, servers: Iterable[str] = (), serial: int = 1
+    inventory: Inventory,
+    domain: str = DEFAULT_DOMAIN,
+    ttl: int = DEFAULT_TTL,
+    servers: Iterable[str] = (),
+    serial: int = 1,
 ) -> Records:
     """The records of `inventory`, which is complete: addresses allocated, EndpointSlices made.
 
-    `servers`: addresses of the name server itself; without any, those of the Service kube-system/kube-dns. `serial`: the zones' own.
+    `servers`: addresses of the name server itself; without any, those of the Service kube-system/kube-dns.
+    `serial`: the zones' own.
     """
     made = Records(domain.strip(".").lower() + ".", ttl)
     _apexes(made, inventory, tuple(servers), serial)
@@ -94,7 +103,9 @@ def _apexes(made: Records, inventory: Inventory, servers: tuple[str, ...], seria
         made.add(zone, "NS", own)
     made.add(f"dns-version.{made.domain}", "TXT", f'"{VERSION}"')
     if not servers:
-        own_service = [s for s in inventory.services if (s.metadata.namespace, s.metadata.name) == _DNS_SERVICE]
+        own_service = [
+            s for s in inventory.services if (s.metadata.namespace, s.metadata.name) == _DNS_SERVICE
+        ]
         servers = tuple(address for service in own_service for address in service.spec.cluster_ips or ())
     for address in servers:
         made.add(own, _kind(address), ipaddress.ip_address(address).compressed)
@@ -112,7 +123,9 @@ def _cluster_ip(made: Records, name: str, service: Service) -> None:
 def _headless(made: Records, name: str, slices: list[EndpointSlice]) -> None:
     """Every ready endpoint's address at the Service's name, and a name of its own for each."""
     made.names.setdefault(name, {})
-    targets: dict[tuple[str, str], dict[tuple[int, str], None]] = defaultdict(dict)  # port name, protocol -> port, host; in order
+    targets: dict[tuple[str, str], dict[tuple[int, str], None]] = defaultdict(
+        dict
+    )  # port name, protocol -> port, host; in order
     for piece in slices:
         for endpoint in piece.endpoints or ():
             if not _is_ready(endpoint):
@@ -125,7 +138,9 @@ def _headless(made: Records, name: str, slices: list[EndpointSlice]) -> None:
                 made.add(_reverse(address), "PTR", host)
                 for port in piece.ports or ():
                     if _is_named(port):
-                        targets[port.name or "", (port.protocol or "TCP").lower()][port.port or 0, host] = None
+                        targets[port.name or "", (port.protocol or "TCP").lower()][port.port or 0, host] = (
+                            None
+                        )
     for (port_name, protocol), hosts in targets.items():
         weight = max(100 // len(hosts), 1)
         for number, host in hosts:

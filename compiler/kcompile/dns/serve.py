@@ -1,6 +1,7 @@
 """A name server for the records: UDP and TCP on every address asked for, until told to stop.
 
-The source is looked at when a question comes, at most twenty times a second: an idle server does nothing, no answer is older than that.
+The source is looked at when a question comes, at most twenty times a second: an idle server does nothing, no
+answer is older than that.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Source(Protocol):
 
 
 class Server:
-    """Answers from `source`, and from its last good state where it is broken: `complain` is then told why, once."""
+    """Answers from `source`, and from its last good state where it is broken: `complain` is then told why,
+    once.
+    """
 
     def __init__(self, source: Source, complain: Callable[[str], None]) -> None:
         self._source, self._complain = source, complain
@@ -77,7 +80,9 @@ class Server:
             except (BlockingIOError, ConnectionError):
                 return
             if (answer := self.answer(message)) is not None:
-                with contextlib.suppress(OSError):  # a client that went away, or a full buffer: it will ask again
+                with contextlib.suppress(
+                    OSError
+                ):  # a client that went away, or a full buffer: it will ask again
                     sock.sendto(answer, client)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,7 +104,10 @@ class Server:
 
 
 async def serve(server: Server, listen: Sequence[tuple[str, int]], ready: Callable[[], None]) -> None:
-    """Serve on every (address, port) of `listen`, until SIGTERM or SIGINT. Raises KernelError where one can't be had."""
+    """Serve on every (address, port) of `listen`, until SIGTERM or SIGINT.
+
+    Raises KernelError where one can't be had.
+    """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,7 +118,9 @@ async def serve(server: Server, listen: Sequence[tuple[str, int]], ready: Callab
                 datagrams = stack.enter_context(_bound(address, port, socket.SOCK_DGRAM))
                 stream = stack.enter_context(_bound(address, port, socket.SOCK_STREAM))
             except OSError as error:
-                raise KernelError(f"can't listen on {address} port {port}: {error.strerror or error}") from None
+                raise KernelError(
+                    f"can't listen on {address} port {port}: {error.strerror or error}"
+                ) from None
             loop.add_reader(datagrams, server.datagrams, datagrams)
             stack.callback(loop.remove_reader, datagrams)
             await stack.enter_async_context(await asyncio.start_server(server.stream, sock=stream))

@@ -1,4 +1,6 @@
-"""Manifests to records: read, checked and completed as for the rules, so that the names lead where the rules do."""
+"""Manifests to records: read, checked and completed as for the rules, so that the names lead where the rules
+do.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Manifests(msgspec.Struct, kw_only=True):
         request = Request(files=self.paths, recursive=self.recursive, allow_empty=True)
         given = read_cluster_input(request, config=self.config)
         cluster = complete_input(given, request, Path(self.state))
-        return records(cluster.inventory, cluster.settings.domain, self.ttl, self.servers, serial=int(time.time()))
+        return records(
+            cluster.inventory, cluster.settings.domain, self.ttl, self.servers, serial=int(time.time())
+        )
 
 
 def _stat(path: str) -> tuple[int, ...] | None:

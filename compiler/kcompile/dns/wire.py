@@ -1,6 +1,9 @@
-"""Questions to answers, as bytes (RFC 1035; EDNS: RFC 6891). dnspython makes each answer once; after that it is bytes that are kept.
+"""Questions to answers, as bytes (RFC 1035; EDNS: RFC 6891).
 
-What is kept is all that comes behind the question: the question itself goes back byte by byte, in the case that it was asked in.
+dnspython makes each answer once; after that it is bytes that are kept.
+
+What is kept is all that comes behind the question: the question itself goes back byte by byte, in the case
+that it was asked in.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ from .zones import REFUSED, Answer, RRset, Zones
 __all__ = ["MAX_UDP", "Answerer"]
 
 MAX_UDP = 1232
-"""Bytes that a UDP answer has at most, whatever the client says that it takes: more would be fragmented (DNS flag day 2020)."""
+"""Bytes that a UDP answer has at most, whatever the client says that it takes: more would be fragmented (DNS
+flag day 2020).
+"""
 _MAX_TCP, _PLAIN_UDP = 65535, 512
 _FORMAT_ERROR, _NOT_IMPLEMENTED, _BAD_VERSION = 1, 4, 16
 _QR, _OPCODE, _AA, _RD, _CD = 0x8000, 0x7800, 0x0400, 0x0100, 0x0010
@@ -37,11 +42,15 @@ class Answerer:
 
     def __init__(self, zones: Zones) -> None:
         self.zones = zones
-        self._kept: dict[tuple[bytes, int], tuple[int, list[bytes]]] = {}  # -> flags, what follows the counts and the question
+        self._kept: dict[
+            tuple[bytes, int], tuple[int, list[bytes]]
+        ] = {}  # -> flags, what follows the counts and the question
         self._turn = 0
 
     def answer(self, message: bytes, *, tcp: bool = False) -> bytes | None:
-        """The bytes to send back for `message`; None for what deserves no answer (too short, or itself an answer)."""
+        """The bytes to send back for `message`; None for what deserves no answer (too short, or itself an
+        answer).
+        """
         if len(message) < 12:
             return None
         number, flags, questions, answers, authority, additional = _HEADER.unpack_from(message)
@@ -60,7 +69,10 @@ class Answerer:
         except _MalformedError:
             return _HEADER.pack(number, back | _FORMAT_ERROR, 0, 0, 0, 0)
         limit = _MAX_TCP if tcp else min(max(edns.size, _PLAIN_UDP), MAX_UDP) if edns else _PLAIN_UDP
-        key = message[12 : end - 4].lower() + message[end - 4 : end], (limit << 1 | (edns is not None)) << 8 | (edns.version if edns else 0)
+        key = (
+            message[12 : end - 4].lower() + message[end - 4 : end],
+            (limit << 1 | (edns is not None)) << 8 | (edns.version if edns else 0),
+        )
         found = self._kept.get(key)
         if found is None:
             if len(self._kept) >= _KEPT:
@@ -110,11 +122,15 @@ class Answerer:
         import dns.rrset
 
         at = turn % len(rrset.data)
-        return dns.rrset.from_text(rrset.name, self.zones.records.ttl, "IN", rrset.kind, *rrset.data[at:], *rrset.data[:at])
+        return dns.rrset.from_text(
+            rrset.name, self.zones.records.ttl, "IN", rrset.kind, *rrset.data[at:], *rrset.data[:at]
+        )
 
 
 def _fitting(response: Any, limit: int) -> bytes:
-    """`response` in at most `limit` bytes: without additional records if need be, then truncated with the flag that says so."""
+    """`response` in at most `limit` bytes: without additional records if need be, then truncated with the
+    flag that says so.
+    """
     import dns.exception
 
     try:
@@ -140,7 +156,10 @@ def _end_of_name(message: bytes, at: int) -> int:
 
 
 def _edns(message: bytes, at: int, additional: int) -> _Edns | None:
-    """The OPT record among `additional` records that start at `at`. A signature (TSIG) isn't understood, and isn't looked at."""
+    """The OPT record among `additional` records that start at `at`.
+
+    A signature (TSIG) isn't understood, and isn't looked at.
+    """
     for _ in range(additional):
         name = _end_of_name(message, at)
         if name + 10 > len(message):

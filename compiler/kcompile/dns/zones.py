@@ -1,4 +1,7 @@
-"""Looking a name up, as an authoritative server does (RFC 1034 4.3.2, RFC 2308 for what isn't there). Pure."""
+"""Looking a name up, as an authoritative server does (RFC 1034 4.3.2, RFC 2308 for what isn't there).
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,12 @@ class Zones:
     def _targets(self, found: list[RRset]) -> tuple[RRset, ...]:
         """The addresses of the hosts that SRV records name."""
         hosts = dict.fromkeys(data.rpartition(" ")[2] for rrset in found for data in rrset.data)
-        return tuple(RRset(host, kind, data) for host in hosts for kind, data in self._names.get(host, {}).items() if kind in ("A", "AAAA"))
+        return tuple(
+            RRset(host, kind, data)
+            for host in hosts
+            for kind, data in self._names.get(host, {}).items()
+            if kind in ("A", "AAAA")
+        )
 
 
 def _above(records: Records) -> set[str]:

@@ -1,4 +1,6 @@
-"""The one path from manifests to rules on a node. Every verb, the lab and the library call it; it prints nothing and knows no options.
+"""The one path from manifests to rules on a node.
+
+Every verb, the lab and the library call it; it prints nothing and knows no options.
 
 request.py    what a caller asks: input, node, mode, settings
 read.py       manifests and configuration, read and checked                     Request -> Input

@@ -1,4 +1,7 @@
-"""An apply in two halves: prepare says what it will do, finish does it. A question may come between, without the node's lock."""
+"""An apply in two halves: prepare says what it will do, finish does it.
+
+A question may come between, without the node's lock.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ CHANGED = "this node has changed while the question waited, and was left alone: 
 
 
 class Prepared(NamedTuple):
-    """What an apply will do. Made under the node's lock, which it outlives: see `again`. `applied`: what was applied before it."""
+    """What an apply will do.
+
+    Made under the node's lock, which it outlives: see `again`. `applied`: what was applied before it.
+    """
 
     applied: Applied | None
     compiled: Compiled
@@ -41,7 +47,10 @@ class Prepared(NamedTuple):
         return self.session.removal(self.plan, self.compiled.dataplane)
 
     def again(self, directory: Path, progress: Progress = silent) -> Prepared:
-        """The same under a new lock. Raises KcompileError where the node or its allocations have changed since."""
+        """The same under a new lock.
+
+        Raises KcompileError where the node or its allocations have changed since.
+        """
         session = Session.open(self.session.request, self.compiled.mode, directory)
         plan = session.plan(self.compiled.dataplane, self.compiled.warnings, progress)
         if plan != self.plan or self.compiled.cluster.memory.has_changed():
@@ -62,7 +71,10 @@ class Prepared(NamedTuple):
 
 
 def prepare(request: Request, given: Input, directory: Path, progress: Progress = silent) -> Prepared:
-    """From a checked input to the plan for this node. `directory`: its run directory, locked. Raises KcompileError."""
+    """From a checked input to the plan for this node.
+
+    `directory`: its run directory, locked. Raises KcompileError.
+    """
     applied = recall(directory)
     progress("compiling")
     cluster = complete_input(given, request, allocations_path(request))

@@ -1,4 +1,6 @@
-"""A cluster as its objects say it is, whole: what the input lacks is allocated and filled in, as a control plane would."""
+"""A cluster as its objects say it is, whole: what the input lacks is allocated and filled in, as a control
+plane would.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ __all__ = ["Cluster", "Memory", "complete_input"]
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """The file with what was allocated. `before` is what it says, `after` what it has to say once the cluster is used."""
+    """The file with what was allocated.
+
+    `before` is what it says, `after` what it has to say once the cluster is used.
+    """
 
     path: Path
     before: AllocationState
@@ -36,7 +41,10 @@ class Memory(msgspec.Struct, kw_only=True):
     in_own_folder: bool = True
 
     def keep(self) -> None:
-        """Write it: before a node is changed, so that no address is ever given out twice. Raises KernelError where that fails."""
+        """Write it: before a node is changed, so that no address is ever given out twice.
+
+        Raises KernelError where that fails.
+        """
         if self.in_own_folder:
             try:
                 private_folder(self.path.parent.parent)
@@ -53,8 +61,8 @@ class Memory(msgspec.Struct, kw_only=True):
 class Cluster(msgspec.Struct, kw_only=True):
     """Objects with every address, port and endpoint that they are to have.
 
-    `inventory`: the objects by kind; `node`: which of the Nodes is this one, None without any. `settings`: its ranges and domain.
-    `memory`: what was allocated. `notices`: warnings about the input.
+    `inventory`: the objects by kind; `node`: which of the Nodes is this one, None without any. `settings`:
+    its ranges and domain. `memory`: what was allocated. `notices`: warnings about the input.
     """
 
     config: Config

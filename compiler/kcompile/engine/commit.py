@@ -1,4 +1,6 @@
-"""What a commit does, in its order: the new mode's rules first, then those of the modes that it replaces, then conntrack."""
+"""What a commit does, in its order: the new mode's rules first, then those of the modes that it replaces,
+then conntrack.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,13 @@ class Commit:
     """The writes of one plan. `run` carries them out in a process that a kill of this one doesn't end."""
 
     def __init__(
-        self, session: Session, plan: Plan, dataplane: Dataplane, *, keep_connections: bool, then: Callable[[], None] | None
+        self,
+        session: Session,
+        plan: Plan,
+        dataplane: Dataplane,
+        *,
+        keep_connections: bool,
+        then: Callable[[], None] | None,
     ) -> None:
         self._session, self._plan, self._dataplane = session, plan, dataplane
         self._keep, self._then = keep_connections, then
@@ -61,7 +69,9 @@ class Commit:
         return warnings
 
     def _replace(self) -> tuple[list[Notice], _Targets]:
-        """Write the rules, and take the other modes off; warnings, and the UDP frontends that were there before."""
+        """Write the rules, and take the other modes off; warnings, and the UDP frontends that were there
+        before.
+        """
         session, plan = self._session, self._plan
         if self._keep:
             for other in session.others:

@@ -24,7 +24,10 @@ __all__ = ["Compiled", "compile_cluster"]
 
 
 class Compiled(msgspec.Struct, kw_only=True):
-    """`dataplane`: what the node is to do, for `mode`. `warnings`: those of the input and of the mode, as far as they are wanted."""
+    """`dataplane`: what the node is to do, for `mode`.
+
+    `warnings`: those of the input and of the mode, as far as they are wanted.
+    """
 
     cluster: Cluster
     dataplane: Dataplane
@@ -38,10 +41,14 @@ class Compiled(msgspec.Struct, kw_only=True):
 
         target = self.mode.target()
         program = target.lower(self.dataplane)
-        return target, make_plan(target, self.mode.name, {}, program, {}, lower_node(self.dataplane, self.mode.name))
+        return target, make_plan(
+            target, self.mode.name, {}, program, {}, lower_node(self.dataplane, self.mode.name)
+        )
 
 
-def compile_cluster(cluster: Cluster, request: Request, *, on_node: bool = False, default_mode: str | None = None) -> Compiled:
+def compile_cluster(
+    cluster: Cluster, request: Request, *, on_node: bool = False, default_mode: str | None = None
+) -> Compiled:
     """Settle what `cluster` asks of this node.
 
     :param on_node: take the node's addresses from the current network namespace too, else from the Node object alone
@@ -58,7 +65,9 @@ def compile_cluster(cluster: Cluster, request: Request, *, on_node: bool = False
     ports = service_ports(inventory)
     occupied: list[Notice] = []
     if mode.binds_addresses:
-        ports, occupied = without_occupied(ports, known_hosts(inventory), {*facts.addresses, *facts.interfaces})
+        ports, occupied = without_occupied(
+            ports, known_hosts(inventory), {*facts.addresses, *facts.interfaces}
+        )
     dataplane = resolve(ports, facts, settings)
     warnings = (*cluster.notices, *dataplane.notices, *occupied, *mode.limits(dataplane))
     return Compiled(cluster=cluster, dataplane=dataplane, mode=mode, warnings=request.heard(warnings))
@@ -84,7 +93,10 @@ def _node(cluster: Cluster, request: Request, mode: Mode, *, on_node: bool) -> t
 
 
 def _links(settings: Settings) -> tuple[Link, ...]:
-    """The node's interfaces. Raises ConfigError or UnsupportedError where its sockets have no cgroup to be in."""
+    """The node's interfaces.
+
+    Raises ConfigError or UnsupportedError where its sockets have no cgroup to be in.
+    """
     from ..kernel.bpf.node import cgroup_root
     from ..kernel.facts import links
 

@@ -1,4 +1,6 @@
-"""How the engine says what it is doing: it calls a function with the name of each step, and again while a step takes long."""
+"""How the engine says what it is doing: it calls a function with the name of each step, and again while a
+step takes long.
+"""
 
 from __future__ import annotations
 

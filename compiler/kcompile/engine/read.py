@@ -19,14 +19,19 @@ __all__ = ["Input", "read_cluster_input", "read_input", "read_services"]
 
 
 class Input(NamedTuple):
-    """Checked objects: each is sound by itself, and no two of them conflict. `node`: which of the Nodes this one is, None without any."""
+    """Checked objects: each is sound by itself, and no two of them conflict.
+
+    `node`: which of the Nodes this one is, None without any.
+    """
 
     config: Config
     inventory: Inventory
     node: Node | None
 
 
-def read_input(request: Request, progress: Progress = silent, *, on_node: bool = False, config: Config | None = None) -> Input:
+def read_input(
+    request: Request, progress: Progress = silent, *, on_node: bool = False, config: Config | None = None
+) -> Input:
     """The configuration and manifests of `request`, as one of their nodes is to see them.
 
     :param on_node: this process is on that node: where nothing else names it, it has the host's name
@@ -45,8 +50,13 @@ def read_input(request: Request, progress: Progress = silent, *, on_node: bool =
     return Input(msgspec.structs.replace(config, hostname=name), inventory, node)
 
 
-def read_cluster_input(request: Request, progress: Progress = silent, *, config: Config | None = None) -> Input:
-    """The configuration and manifests of `request`, whichever node looks at them. Raises InputError, as `read_input`."""
+def read_cluster_input(
+    request: Request, progress: Progress = silent, *, config: Config | None = None
+) -> Input:
+    """The configuration and manifests of `request`, whichever node looks at them.
+
+    Raises InputError, as `read_input`.
+    """
     from ..spec.validate import validate
 
     if not request.reads:
@@ -61,7 +71,10 @@ def read_cluster_input(request: Request, progress: Progress = silent, *, config:
 
 
 def read_services(request: Request) -> set[str]:
-    """The ``namespace/name`` of each Service in the manifests of `request`. Raises InputError where there is none."""
+    """The ``namespace/name`` of each Service in the manifests of `request`.
+
+    Raises InputError where there is none.
+    """
     inventory = _load(request)
     _require_services(inventory, request)
     return {service.key for service in inventory.services}

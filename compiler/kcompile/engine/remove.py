@@ -39,10 +39,15 @@ class Rest(NamedTuple):
 
     @classmethod
     def make(cls, request: Request, names: set[str], directory: Path, progress: Progress = silent) -> Rest:
-        """All but the Services with the ``namespace/name`` of `names`. Raises InputError where nothing is known of an earlier apply."""
+        """All but the Services with the ``namespace/name`` of `names`.
+
+        Raises InputError where nothing is known of an earlier apply.
+        """
         applied = recall(directory)
         if applied is None:
-            raise InputError("delete -f: nothing is remembered of an earlier apply on this node; apply the remaining manifests instead")
+            raise InputError(
+                "delete -f: nothing is remembered of an earlier apply on this node; apply the remaining manifests instead"
+            )
         dataplane = _without(applied.dataplane, names)
         session = Session.open(request, mode_of(applied.mode), directory)
         return cls(applied.mode, dataplane, session, session.plan(dataplane, (), progress))

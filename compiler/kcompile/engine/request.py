@@ -1,4 +1,6 @@
-"""What a caller asks of the engine: the input, the node, the mode, and the settings that are given on top of a configuration."""
+"""What a caller asks of the engine: the input, the node, the mode, and the settings that are given on top of
+a configuration.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +121,9 @@ def _capacity(text: str) -> tuple[str, int]:
 
 
 def allocations_path(request: Request) -> Path:
-    """The file with what was allocated for the node of `request`: one for a namespace, however a command comes into it."""
+    """The file with what was allocated for the node of `request`: one for a namespace, however a command
+    comes into it.
+    """
     from ..kernel.places import allocation_folder
 
     return Path(request.state) if request.state else allocation_folder(request.netns) / "allocations.json"

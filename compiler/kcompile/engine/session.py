@@ -1,4 +1,7 @@
-"""One change of a node: inside its network namespace, under its lock, with what it holds now. Plan, then commit."""
+"""One change of a node: inside its network namespace, under its lock, with what it holds now.
+
+Plan, then commit.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,19 @@ def at_node(request: Request) -> Iterator[Path]:
             with locked(directory):
                 yield directory
         except PermissionError as error:
-            raise InputError(f"{error.filename}: {error.strerror} (root is needed, or set KCOMPILE_RUN_DIR)") from None
+            raise InputError(
+                f"{error.filename}: {error.strerror} (root is needed, or set KCOMPILE_RUN_DIR)"
+            ) from None
 
 
 class Session:
-    """`driver` is of the mode that the node is to run, `others` of those that it leaves; what is wanted is set by `plan`."""
+    """`driver` is of the mode that the node is to run, `others` of those that it leaves; what is wanted is
+    set by `plan`.
+    """
 
-    def __init__(self, request: Request, driver: Driver, others: Sequence[Installed], resources: NodeResources) -> None:
+    def __init__(
+        self, request: Request, driver: Driver, others: Sequence[Installed], resources: NodeResources
+    ) -> None:
         self.request, self.driver, self.others, self.resources = request, driver, list(others), resources
         self.observed: Program = {}
         self.desired: Program = {}
@@ -107,7 +116,9 @@ class Session:
         keep_connections: bool = True,
         then: Callable[[], None] | None = None,
     ) -> tuple[Notice, ...]:
-        """Make `plan` true and return warnings. From here on a kill of this process changes nothing (kernel/commit.py).
+        """Make `plan` true and return warnings.
+
+        From here on a kill of this process changes nothing (kernel/commit.py).
 
         :param keep_connections: what open connections through another mode's IPVS need stays until they have ended
         :param then: called when all of it has succeeded
@@ -126,7 +137,9 @@ class Session:
         return service_changes(self.held, self.driver.target.frontends(self.desired))
 
     def removal(self, plan: Plan, dataplane: Dataplane) -> Removal:
-        """The Services that the node has, in any mode's rules, and that `plan`, which is for `dataplane`, takes away."""
+        """The Services that the node has, in any mode's rules, and that `plan`, which is for `dataplane`,
+        takes away.
+        """
         if not plan.other_modes and all(change.old is None for change in plan.rules):
             return Removal(0, 0)  # nothing goes, and counting what there is takes time
         held = service_names(self.held)
@@ -147,7 +160,10 @@ class Session:
         return tuple(sorted(standing))
 
     def _node_resources(self, dataplane: Dataplane) -> Program:
-        """The node resources of `dataplane`. What open connections need beside it stays if an apply has set it."""
+        """The node resources of `dataplane`.
+
+        What open connections need beside it stays if an apply has set it.
+        """
         desired = lower_node(msgspec.structs.replace(dataplane, standing=()), self.driver.name)
         for key, value in lower_node(dataplane, self.driver.name).items():
             if self.resources.has_set(key):
@@ -155,12 +171,16 @@ class Session:
         return desired
 
     def _supported(self, dataplane: Dataplane) -> tuple[Dataplane, tuple[Notice, ...]]:
-        """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack), and a warning each."""
+        """`dataplane` less the families that this node's kernel lacks (kube-proxy then runs single-stack),
+        and a warning each.
+        """
         versions = {p.family.value for p in dataplane.ports}
         lacking = versions.difference(self.driver.families()) if versions else versions
         if not lacking:
             return dataplane, ()
         ports = tuple([p for p in dataplane.ports if p.family.value not in lacking])
         text = "{0} has no IPv{1} on this node: the IPv{1} side of every Service is left out"
-        notices = [Notice("family-missing", text.format(self.driver.name, version)) for version in sorted(lacking)]
+        notices = [
+            Notice("family-missing", text.format(self.driver.name, version)) for version in sorted(lacking)
+        ]
         return msgspec.structs.replace(dataplane, ports=ports), tuple(notices)

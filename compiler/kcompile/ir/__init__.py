@@ -1,1 +1,3 @@
-"""The intermediate representation of a node's service dataplane: what every target lowers and every pass works on."""
+"""The intermediate representation of a node's service dataplane: what every target lowers and every pass
+works on.
+"""

@@ -1,8 +1,9 @@
 """Services, backends and frontends, free of Kubernetes' spelling and of any kernel's.
 
-Two stages. A `ServicePort` is what the specs say of one port of one Service in one IP family, with every candidate
-`Endpoint`. The passes turn it into a `ResolvedPort`: the two pools of usable `Backend`s and the `Frontend`s with a
-`Policy` that says, for each class of source, what happens to a new connection. Targets read only resolved ports.
+Two stages. A `ServicePort` is what the specs say of one port of one Service in one IP family, with every
+candidate `Endpoint`. The passes turn it into a `ResolvedPort`: the two pools of usable `Backend`s and the
+`Frontend`s with a `Policy` that says, for each class of source, what happens to a new connection. Targets
+read only resolved ports.
 
 The structs are msgspec's frozen ones: dataclasses in all but speed (docs/adr/0002).
 """
@@ -80,7 +81,10 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Backend(msgspec.Struct, frozen=True, gc=False, order=True):
-    """A usable endpoint. `local`: it runs on this node. `hairpin`: it may be a pod of this node that calls itself."""
+    """A usable endpoint.
+
+    `local`: it runs on this node. `hairpin`: it may be a pod of this node that calls itself.
+    """
 
     ip: str
     port: int
@@ -96,7 +100,9 @@ class PoolKind(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """What becomes of a new connection: DNAT to a pool, REJECT, DROP, or PASS (this Service doesn't touch it)."""
+    """What becomes of a new connection: DNAT to a pool, REJECT, DROP, or PASS (this Service doesn't touch
+    it).
+    """
 
     DNAT = "dnat"
     REJECT = "reject"
@@ -131,7 +137,11 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
     @property
     def one_pool(self) -> bool:
         """True when every source reaches the same pool, and the host is masqueraded just as outsiders are."""
-        return self.others.verdict is Verdict.DNAT and self.host == self.others and self.pods.pool is self.others.pool
+        return (
+            self.others.verdict is Verdict.DNAT
+            and self.host == self.others
+            and self.pods.pool is self.others.pool
+        )
 
 
 class FrontendKind(enum.Enum):
@@ -155,9 +165,12 @@ class Frontend(msgspec.Struct, frozen=True, gc=False):
 
 
 class ResolvedPort(msgspec.Struct, frozen=True, gc=False):
-    """One port of one Service in one family, every semantic settled. Pools are sorted; `cluster` may hold what `local` holds.
+    """One port of one Service in one family, every semantic settled.
 
-    `serving`: ``(ip, port)`` of every endpoint that still serves, chosen or not: UDP flows to these stay alive.
+    Pools are sorted; `cluster` may hold what `local` holds.
+
+    `serving`: ``(ip, port)`` of every endpoint that still serves, chosen or not: UDP flows to these stay
+    alive.
     """
 
     name: str
@@ -175,7 +188,9 @@ class ResolvedPort(msgspec.Struct, frozen=True, gc=False):
 
 
 class HealthCheck(msgspec.Struct, frozen=True, gc=False):
-    """A healthCheckNodePort: the node answers HTTP on `port`, 200 iff `local_endpoints` > 0 (service_health.go)."""
+    """A healthCheckNodePort: the node answers HTTP on `port`, 200 iff `local_endpoints` > 0
+    (service_health.go).
+    """
 
     port: int
     namespace: str
@@ -184,10 +199,12 @@ class HealthCheck(msgspec.Struct, frozen=True, gc=False):
 
 
 class Dataplane(msgspec.Struct, frozen=True, gc=False):
-    """All that a target needs to program one node. `ports` is sorted by (name, protocol, family), no frontend occurs twice.
+    """All that a target needs to program one node.
 
-    `notices` are warnings for the user: what the specs ask for and no node can give.
-    `standing` are IP versions in which connections may be open though no Service may be left: their translation has to go on.
+    `ports` is sorted by (name, protocol, family), no frontend occurs twice.
+
+    `notices` are warnings for the user: what the specs ask for and no node can give. `standing` are IP
+    versions in which connections may be open though no Service may be left: their translation has to go on.
     """
 
     node: NodeFacts

@@ -10,7 +10,9 @@ __all__ = ["Compat", "DetectMode", "Detector", "Ipvs", "Link", "NodeFacts", "Set
 
 
 class DetectMode(enum.Enum):
-    """How local pod traffic is told (KubeProxyConfiguration detectLocalMode; pkg/proxy/util/localdetector.go)."""
+    """How local pod traffic is told (KubeProxyConfiguration detectLocalMode;
+    pkg/proxy/util/localdetector.go).
+    """
 
     NONE = ""
     CLUSTER_CIDR = "ClusterCIDR"
@@ -42,9 +44,15 @@ class Compat(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     reject_unknown_ports: bool  # a live ClusterIP, a port that no Service has: REJECT, or leave alone
     drop_unallocated: bool  # an address of a ServiceCIDR that no Service owns: DROP, or leave alone
     localhost_node_ports: bool  # IPv4 NodePorts answer on 127.0.0.0/8 too
-    primary_node_ports: bool  # empty nodePortAddresses means the Node's own addresses, not every local address
-    reject_host_to_empty_external: bool  # the node's own packet to an external IP without endpoints: REJECT, or let it out
-    ranges_guard_empty: bool  # source ranges hold without endpoints too: barred sources dropped, or all rejected alike
+    primary_node_ports: (
+        bool  # empty nodePortAddresses means the Node's own addresses, not every local address
+    )
+    reject_host_to_empty_external: (
+        bool  # the node's own packet to an external IP without endpoints: REJECT, or let it out
+    )
+    ranges_guard_empty: (
+        bool  # source ranges hold without endpoints too: barred sources dropped, or all rejected alike
+    )
 
     @classmethod
     def of(cls, name: str) -> Compat:
@@ -63,10 +71,10 @@ class Compat(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class Link(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A network interface of the node. `addresses` are its global ones, both families.
 
-    `kind` is rtnetlink's (``veth``, ``bridge``, ...; empty for hardware), `upper` that of the interface which has enslaved it.
-    `ethernet`: its packets have an Ethernet header (loopback's too); `bare`: they begin with that of IP.
-    `peer_elsewhere`: a veth whose other end is in another namespace.
-    `native_xdp`: its driver runs XDP programs; None where the kernel can't say (before 6.3).
+    `kind` is rtnetlink's (``veth``, ``bridge``, ...; empty for hardware), `upper` that of the interface which
+    has enslaved it. `ethernet`: its packets have an Ethernet header (loopback's too); `bare`: they begin with
+    that of IP. `peer_elsewhere`: a veth whose other end is in another namespace. `native_xdp`: its driver
+    runs XDP programs; None where the kernel can't say (before 6.3).
     """
 
     name: str
@@ -83,9 +91,10 @@ class Link(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """This node. `addresses` are its own (both families), the primary one of each family first.
 
-    `interfaces` are all addresses that its interfaces have, where that is known; `links` the interfaces, asked for by mode xdp alone.
-    `node_ports4`/`node_ports6`: the addresses that NodePorts answer on; None: every local address.
-    `route_localnet`: IPv4 NodePorts must work on loopback, so the sysctl and its anti-martian rule are needed.
+    `interfaces` are all addresses that its interfaces have, where that is known; `links` the interfaces,
+    asked for by mode xdp alone. `node_ports4`/`node_ports6`: the addresses that NodePorts answer on; None:
+    every local address. `route_localnet`: IPv4 NodePorts must work on loopback, so the sysctl and its
+    anti-martian rule are needed.
     """
 
     name: str = ""
@@ -103,7 +112,9 @@ class NodeFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Ipvs(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What only mode ipvs asks (KubeProxyIPVSConfiguration). Virtual servers in `excluded` CIDRs that no Service has are left alone.
+    """What only mode ipvs asks (KubeProxyIPVSConfiguration).
+
+    Virtual servers in `excluded` CIDRs that no Service has are left alone.
 
     `timeouts`: seconds of ``tcp``, ``tcpfin`` and ``udp`` where the node's own aren't wanted.
     """
@@ -117,9 +128,9 @@ class Ipvs(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class Xdp(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What only mode xdp asks.
 
-    `attach`: ``native``, ``generic`` or ``auto`` XDP on the node's own interfaces. `sockets`: whose connect() is led to a backend, ``tcp``,
-    ``all`` or ``off``, in `cgroup` (a cgroup2 directory; empty: the root). `balance`: ``maglev`` or ``random``.
-    `capacities`: (map, entries) where the layout's own number won't do.
+    `attach`: ``native``, ``generic`` or ``auto`` XDP on the node's own interfaces. `sockets`: whose connect()
+    is led to a backend, ``tcp``, ``all`` or ``off``, in `cgroup` (a cgroup2 directory; empty: the root).
+    `balance`: ``maglev`` or ``random``. `capacities`: (map, entries) where the layout's own number won't do.
     """
 
     attach: str = "auto"

@@ -1,4 +1,6 @@
-"""The one layer that reads from and writes to the kernel. Everything here acts on the current network namespace.
+"""The one layer that reads from and writes to the kernel.
+
+Everything here acts on the current network namespace.
 
 netns.py       enter a network namespace by name
 nftables.py    libnftables in process: observe, check, apply

@@ -16,7 +16,9 @@ T = TypeVar("T")
 
 
 class Child(Generic[T]):
-    """Starts `work` at once, after `prepare`; `pid` is its process. What either raises counts as raised by `work`.
+    """Starts `work` at once, after `prepare`; `pid` is its process.
+
+    What either raises counts as raised by `work`.
 
     A child whose parent has gone goes on: its pipe just has no reader.
     """
@@ -34,7 +36,9 @@ class Child(Generic[T]):
         return bool(select.select([self._reader], [], [], max(0.0, seconds))[0])
 
     def result(self, died: Callable[[int], Exception]) -> T:
-        """Wait for the end: what `work` returned (it must pickle), raising what it raised; ``died(status)`` where it said nothing."""
+        """Wait for the end: what `work` returned (it must pickle), raising what it raised; ``died(status)``
+        where it said nothing.
+        """
         with os.fdopen(self._reader, "rb") as stream:
             data = stream.read()
         _, status = os.waitpid(self.pid, 0)

@@ -1,7 +1,9 @@
-"""Runs an apply's writes in a child of its own session, so that they end even when the command is killed (ADR 0005).
+"""Runs an apply's writes in a child of its own session, so that they end even when the command is killed (ADR
+0005).
 
-The child is forked with everything it needs already in memory and holds the node's lock; `kill -9` of the parent, or a
-closed terminal, leaves it to finish. The kernel goes from the old state to the new one either way.
+The child is forked with everything it needs already in memory and holds the node's lock; `kill -9` of the
+parent, or a closed terminal, leaves it to finish. The kernel goes from the old state to the new one either
+way.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ def detached(work: Callable[[], T], waiting: Callable[[], None] | None = None) -
     child = Child(work, _detach)
     while waiting is not None and not child.answers(1.0):
         waiting()
-    return child.result(lambda status: KernelError(f"the process that writes to the kernel died (status {status}); apply again to repair"))
+    return child.result(
+        lambda status: KernelError(
+            f"the process that writes to the kernel died (status {status}); apply again to repair"
+        )
+    )
 
 
 def _detach() -> None:

@@ -1,11 +1,13 @@
 """Flows that conntrack still sends where the rules no longer would (pkg/proxy/conntrack/cleanup.go).
 
-A UDP client that keeps its port stays one conntrack flow, so new rules never see its packets. After an apply that touched UDP,
-flows to a frontend are deleted unless the backend that answers them still serves. Unlike kube-proxy 1.36 this holds too for
-Services that lost all endpoints or were deleted (kubernetes/kubernetes#139628, #141371).
+A UDP client that keeps its port stays one conntrack flow, so new rules never see its packets. After an apply
+that touched UDP, flows to a frontend are deleted unless the backend that answers them still serves. Unlike
+kube-proxy 1.36 this holds too for Services that lost all endpoints or were deleted
+(kubernetes/kubernetes#139628, #141371).
 
-So does a TCP client that has not been answered yet: every retry of its connect() has the same port. If the first one
-came before the Service's rules, or went to an endpoint that is gone, no retry would ever get through.
+So does a TCP client that has not been answered yet: every retry of its connect() has the same port. If the
+first one came before the Service's rules, or went to an endpoint that is gone, no retry would ever get
+through.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class Flow(msgspec.Struct, frozen=True):
     answers: tuple[str, int]
 
 
-def live_targets(dataplane: Dataplane, protocol: Protocol = Protocol.UDP) -> dict[Target, frozenset[tuple[str, int]]]:
+def live_targets(
+    dataplane: Dataplane, protocol: Protocol = Protocol.UDP
+) -> dict[Target, frozenset[tuple[str, int]]]:
     """The frontends of `dataplane` that `protocol` has, with the endpoints that still serve each."""
     found: dict[Target, frozenset[tuple[str, int]]] = {}
     for port in dataplane.ports:
@@ -68,9 +72,15 @@ def past_targets(target: ServiceTarget, program: Program) -> dict[Target, frozen
 
 
 def stale(
-    flow: Flow, live: Mapping[Target, frozenset[tuple[str, int]]], past: Mapping[Target, frozenset[tuple[str, int]]], local: frozenset[str]
+    flow: Flow,
+    live: Mapping[Target, frozenset[tuple[str, int]]],
+    past: Mapping[Target, frozenset[tuple[str, int]]],
+    local: frozenset[str],
 ) -> bool:
-    """True when `flow` goes where no frontend would send it now. `local`: the node's addresses, for NodePorts."""
+    """True when `flow` goes where no frontend would send it now.
+
+    `local`: the node's addresses, for NodePorts.
+    """
     ip, port = flow.destination
     keys: list[Target] = [(flow.version, ip, port)]
     if ip in local:
@@ -85,7 +95,9 @@ def stale(
 
 
 def purge(
-    live: Mapping[Target, frozenset[tuple[str, int]]], past: Mapping[Target, frozenset[tuple[str, int]]], local: Iterable[str]
+    live: Mapping[Target, frozenset[tuple[str, int]]],
+    past: Mapping[Target, frozenset[tuple[str, int]]],
+    local: Iterable[str],
 ) -> int:
     """Delete the stale UDP flows of the current namespace; returns how many. One dump a family."""
     addresses = frozenset(local)
@@ -100,11 +112,13 @@ def purge(
 
 
 def renew(dataplane: Dataplane, local: Iterable[str], untranslated: bool = True) -> int:
-    """Delete the unanswered connections to frontends of `dataplane` that go elsewhere than to a serving backend.
+    """Delete the unanswered connections to frontends of `dataplane` that go elsewhere than to a serving
+    backend.
 
     Returns how many. The client's next retry is then the first packet of a connection, which the rules see.
-    `untranslated`: also those that go nowhere else than the client said. IPVS takes their retries in any case, and may
-    have done so already: it leaves such an entry as it is, and its connection would be lost with it.
+    `untranslated`: also those that go nowhere else than the client said. IPVS takes their retries in any
+    case, and may have done so already: it leaves such an entry as it is, and its connection would be lost
+    with it.
     """
     addresses = frozenset(local)
     gone: list[ctnetlink.Entry] = []

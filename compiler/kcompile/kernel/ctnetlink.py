@@ -1,7 +1,8 @@
-"""Conntrack entries of the current network namespace: read, made and deleted by the batch (nf_conntrack_netlink.c).
+"""Conntrack entries of the current network namespace: read, made and deleted by the batch
+(nf_conntrack_netlink.c).
 
-The kernel leaves out other protocols and states where it can (CTA_FILTER since Linux 5.8, CTA_STATUS since 5.15);
-they are left out here in any case.
+The kernel leaves out other protocols and states where it can (CTA_FILTER since Linux 5.8, CTA_STATUS since
+5.15); they are left out here in any case.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def entries(version: int, protocol: int, mask: int = 0, status: int = 0) -> Iter
     """The entries of IP `version` and `protocol` whose status has exactly the bits `status` of `mask`."""
     by_protocol = attribute(_TUPLE_PROTOCOL | _NESTED, attribute(_NUMBER, bytes((protocol,))))
     flags = attribute(1, struct.pack("=I", _BY_PROTOCOL)) + attribute(2, struct.pack("=I", 0))
-    query = _header(version) + attribute(_ORIGINAL | _NESTED, by_protocol) + attribute(_FILTER | _NESTED, flags)
+    query = (
+        _header(version) + attribute(_ORIGINAL | _NESTED, by_protocol) + attribute(_FILTER | _NESTED, flags)
+    )
     if mask:
         query += attribute(_STATUS, _U32.pack(status)) + attribute(_STATUS_MASK, _U32.pack(mask))
     try:
@@ -116,7 +119,9 @@ def entries(version: int, protocol: int, mask: int = 0, status: int = 0) -> Iter
 
 
 def create(connections: Sequence[Connection], replace: bool) -> None:
-    """Have conntrack translate connections that are open. TCP's windows are not known, so they aren't checked.
+    """Have conntrack translate connections that are open.
+
+    TCP's windows are not known, so they aren't checked.
 
     `replace`: instead of entries that it has of them, which don't translate them; else those stay.
     """
@@ -133,12 +138,17 @@ def create(connections: Sequence[Connection], replace: bool) -> None:
 
 def delete(gone: Collection[Entry]) -> int:
     """Delete entries; those that have ended meanwhile are no failure. Returns how many there were still."""
-    requests = [(_DELETE, 0, _header(entry.version) + attribute(_ORIGINAL | _NESTED, entry.key)) for entry in gone]
+    requests = [
+        (_DELETE, 0, _header(entry.version) + attribute(_ORIGINAL | _NESTED, entry.key)) for entry in gone
+    ]
     return len(requests) - len(_send(requests, errno.ENOENT))
 
 
 def _send(requests: Sequence[Request], harmless: int) -> list[int]:
-    """Send `requests`; returns which of them were refused for the reason `harmless`. KernelError for any other."""
+    """Send `requests`; returns which of them were refused for the reason `harmless`.
+
+    KernelError for any other.
+    """
     refused: dict[int, int] = {}
     if not requests:
         return []
@@ -157,7 +167,9 @@ def _established(connection: Connection) -> bytes:
     payload = _header(version) + _packed(_ORIGINAL, connection, client) + _packed(_REPLY, connection, back)
     payload += attribute(_NAT_DESTINATION | _NESTED, _range(version, answer.source, answer.source_port))
     if (answer.destination, answer.destination_port) != (client.source, client.source_port):
-        payload += attribute(_NAT_SOURCE | _NESTED, _range(version, answer.destination, answer.destination_port))
+        payload += attribute(
+            _NAT_SOURCE | _NESTED, _range(version, answer.destination, answer.destination_port)
+        )
     if protocol == socket.IPPROTO_TCP:
         tcp = attribute(_STATE, bytes((_ESTABLISHED,)))
         tcp += b"".join(attribute(kind, _BE_LIBERAL) for kind in _TCP_FLAGS)

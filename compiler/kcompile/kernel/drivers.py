@@ -1,4 +1,6 @@
-"""One driver a mode: the same four verbs over whatever the kernel speaks. A driver acts on the current namespace.
+"""One driver a mode: the same four verbs over whatever the kernel speaks.
+
+A driver acts on the current namespace.
 
 families()   the IP versions that it can program here
 observe()    what the kernel holds of ours, as a Program
@@ -160,7 +162,10 @@ class IptablesDriver(_InPlainSight):
 
 
 class IpvsDriver(_InPlainSight):
-    """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``. `directory`: the node's run directory."""
+    """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``.
+
+    `directory`: the node's run directory.
+    """
 
     def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
         from ..targets.ipvs import IpvsTarget
@@ -181,7 +186,9 @@ class IpvsDriver(_InPlainSight):
         return IpvsKernel(self.backend, self.directory).observe()
 
     def check(self, changes: Sequence[Change]) -> None:
-        """Rules name sets: nothing can be tested alone, so the whole of what will be is made in a namespace that ends at once."""
+        """Rules name sets: nothing can be tested alone, so the whole of what will be is made in a namespace
+        that ends at once.
+        """
         from .ipvs import check
 
         check(self.backend, self.target.diff({}, apply_changes(self.observe(), tuple(changes))))
@@ -201,7 +208,10 @@ class IpvsDriver(_InPlainSight):
 
 
 class XdpDriver(_Reader):
-    """Mode xdp: eBPF maps and programs. `directory`: the node's run directory. `capacities`: sizes of maps that have to be made."""
+    """Mode xdp: eBPF maps and programs.
+
+    `directory`: the node's run directory. `capacities`: sizes of maps that have to be made.
+    """
 
     name = "xdp"
 
@@ -268,15 +278,25 @@ def stray_rules(driver: Driver) -> list[Installed]:
 
 
 def tidy(driver: Driver, held: Program) -> None:
-    """After `driver` has removed `held`: what its tools leave behind goes too, where it is of no use to anybody."""
+    """After `driver` has removed `held`: what its tools leave behind goes too, where it is of no use to
+    anybody.
+    """
     if isinstance(driver, IptablesDriver | IpvsDriver) and driver.backend == "nft":
         from . import iptables_nft
 
         iptables_nft.tidy(held)
 
 
-def driver_for(mode: str, backend: str | None = None, directory: Path | None = None, capacities: Mapping[str, int] | None = None) -> Driver:
-    """The driver of `mode` (one of MODES). `backend` overrides which iptables; else the one that the node uses already."""
+def driver_for(
+    mode: str,
+    backend: str | None = None,
+    directory: Path | None = None,
+    capacities: Mapping[str, int] | None = None,
+) -> Driver:
+    """The driver of `mode` (one of MODES).
+
+    `backend` overrides which iptables; else the one that the node uses already.
+    """
     if mode == "nftables":
         return NftablesDriver()
     if mode == "xdp":
@@ -293,9 +313,11 @@ def driver_for(mode: str, backend: str | None = None, directory: Path | None = N
 
 
 def installed(except_for: str = "", directory: Path | None = None) -> list[Installed]:
-    """Every mode that has something of ours in this namespace, but for the driver named `except_for`; each is read once.
+    """Every mode that has something of ours in this namespace, but for the driver named `except_for`; each is
+    read once.
 
-    To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py), nor is IPVS loaded.
+    To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py), nor
+    is IPVS loaded.
     """
     from .ipvs import dummy
 

@@ -1,8 +1,9 @@
 """The health check responder: one small process a network namespace that answers every healthCheckNodePort.
 
-`apply` is a command that ends, yet a cloud load balancer asks each node's healthCheckNodePort for as long as the Service
-lives. So apply leaves this process behind while there are such ports, tells it of changes, and delete ends it. Answers are
-kube-proxy's (pkg/proxy/healthcheck/service_health.go): 200 with local ready endpoints, else 503, and a JSON body.
+`apply` is a command that ends, yet a cloud load balancer asks each node's healthCheckNodePort for as long as
+the Service lives. So apply leaves this process behind while there are such ports, tells it of changes, and
+delete ends it. Answers are kube-proxy's (pkg/proxy/healthcheck/service_health.go): 200 with local ready
+endpoints, else 503, and a JSON body.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def running(directory: Path) -> list[HealthCheck]:
 
 
 def unanswered(directory: Path) -> list[HealthCheck]:
-    """The checks that the responder of `directory` was to answer when it died; none where it runs, or was ended."""
+    """The checks that the responder of `directory` was to answer when it died; none where it runs, or was
+    ended.
+    """
     return _checks(directory) if _pid(directory) is None else []
 
 
@@ -48,7 +51,10 @@ def _checks(directory: Path) -> list[HealthCheck]:
 
 
 def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[Notice]:
-    """Have exactly `checks` answered: starts, tells or ends the responder. Returns a warning for each port it can't get."""
+    """Have exactly `checks` answered: starts, tells or ends the responder.
+
+    Returns a warning for each port it can't get.
+    """
     pid = _pid(directory)
     if not checks:
         if pid is not None:
@@ -73,7 +79,10 @@ def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[Notice]:
 
 
 def _pid(directory: Path) -> int | None:
-    """The responder's pid. It holds a lock on its pid file for life, so a stale file is never taken for a process."""
+    """The responder's pid.
+
+    It holds a lock on its pid file for life, so a stale file is never taken for a process.
+    """
     try:
         with open(directory / _PID, opener=_unlinked) as f:
             try:

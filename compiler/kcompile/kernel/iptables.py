@@ -1,8 +1,10 @@
-"""Reads and writes iptables rules through iptables-save and iptables-restore, legacy or nft variant, both families.
+"""Reads and writes iptables rules through iptables-save and iptables-restore, legacy or nft variant, both
+families.
 
-Everything happens in the calling thread's network namespace. A script reaches iptables-restore as a complete file in
-memory (memfd_create(2)), never through a pipe: a parent that dies leaves the whole script or none of it. Within a script
-each table is committed on its own; targets/iptables/render.py orders the commits so that every state between is harmless.
+Everything happens in the calling thread's network namespace. A script reaches iptables-restore as a complete
+file in memory (memfd_create(2)), never through a pipe: a parent that dies leaves the whole script or none of
+it. Within a script each table is committed on its own; targets/iptables/render.py orders the commits so that
+every state between is harmless.
 """
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ class _Result(NamedTuple):
 def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = None) -> Backend:
     """The variant that this node's other rules are in, so that all of them are seen in one place.
 
-    First where chains are whose names `ours` matches. Then as iptables-wrappers does: kubelet's hint chains, whoever has more
-    rules, what the command ``iptables`` is. Legacy tables that aren't there are not brought to life by looking.
+    First where chains are whose names `ours` matches. Then as iptables-wrappers does: kubelet's hint chains,
+    whoever has more rules, what the command ``iptables`` is. Legacy tables that aren't there are not brought
+    to life by looking.
     """
     if override is not None:
         chosen: Backend | None = next((b for b in _BACKENDS if b == override), None)
@@ -74,9 +77,14 @@ def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = N
 
 
 def _takes_rules(backend: Backend) -> bool:
-    """Whether the kernel does: asked in a namespace that ends at once, since iptables-nft-restore --test asks the kernel nothing."""
+    """Whether the kernel does: asked in a namespace that ends at once, since iptables-nft-restore --test asks
+    the kernel nothing.
+    """
     tool = _tool("ip4", backend, "restore")
-    return tool is not None and _run(["unshare", "--net", tool, "--noflush"], "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n").code == 0
+    return (
+        tool is not None
+        and _run(["unshare", "--net", tool, "--noflush"], "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n").code == 0
+    )
 
 
 def families(backend: Backend) -> tuple[str, ...]:
@@ -90,8 +98,11 @@ def families(backend: Backend) -> tuple[str, ...]:
     return tuple(family for family in _TOOLS if _works(family, backend))
 
 
-def observe(backend: Backend, tables: tuple[str, ...] = _TABLES, ours: re.Pattern[str] = IPTABLES) -> dict[Key, Any]:
-    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not there.
+def observe(
+    backend: Backend, tables: tuple[str, ...] = _TABLES, ours: re.Pattern[str] = IPTABLES
+) -> dict[Key, Any]:
+    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not
+    there.
 
     `ours` matches the names of the chains that one mode has in `tables`.
     """
@@ -123,7 +134,9 @@ def check(scripts: Mapping[str, str], backend: Backend) -> None:
 
 def _unreadable(family: str, table: str) -> KernelError:
     where = f"table {iptables_nft.FAMILIES[family]} {table}"
-    return KernelError(f"iptables-nft-save can't read {where}: a rule in it was written with nft; remove it (nft -a list {where})")
+    return KernelError(
+        f"iptables-nft-save can't read {where}: a rule in it was written with nft; remove it (nft -a list {where})"
+    )
 
 
 def _tool(family: str, backend: Backend, verb: str) -> str | None:
@@ -134,13 +147,17 @@ def _works(family: str, backend: Backend) -> bool:
     tool = _tool(family, backend, "restore")
     if tool is None or (family == "ip6" and not Path("/proc/sys/net/ipv6").exists()):
         return False
-    # in a namespace that ends at once: a legacy table that is only asked for would stay for as long as this one lives
+    # in a namespace that ends at once: a legacy table that is only asked for would stay for as long as this
+    # one lives
     empty = "".join(f"*{table}\nCOMMIT\n" for table in _TABLES)
     return _run(["unshare", "--net", tool, "--noflush", "--test", "-w", _LOCK_WAIT], empty).code == 0
 
 
 def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:
-    """Family -> what its save prints of `tables` (None: of all that there are). Families are read side by side."""
+    """Family -> what its save prints of `tables` (None: of all that there are).
+
+    Families are read side by side.
+    """
     commands = [(family, command) for family in _TOOLS for command in _save_commands(family, backend, tables)]
     running = [(family, command, _spawn(command)) for family, command in commands]
     texts: dict[str, str] = {}
@@ -150,7 +167,9 @@ def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:
         if process.returncode == 0:
             texts[family] = texts.get(family, "") + text
         elif not _ABSENT.search(error):
-            raise KernelError(f"{Path(command[0]).name}: {error.strip() or f'exit status {process.returncode}'}")
+            raise KernelError(
+                f"{Path(command[0]).name}: {error.strip() or f'exit status {process.returncode}'}"
+            )
     return texts
 
 
@@ -166,9 +185,16 @@ def _save_commands(family: str, backend: Backend, tables: tuple[str, ...] | None
 
 
 def _legacy_tables(family: str) -> list[str]:
-    """Legacy tables that exist in this namespace. Its /proc/net is the thread's: /proc/net itself is the main thread's."""
+    """Legacy tables that exist in this namespace.
+
+    Its /proc/net is the thread's: /proc/net itself is the main thread's.
+    """
     try:
-        return Path(f"/proc/thread-self/net/{'ip' if family == 'ip4' else 'ip6'}_tables_names").read_text().split()
+        return (
+            Path(f"/proc/thread-self/net/{'ip' if family == 'ip4' else 'ip6'}_tables_names")
+            .read_text()
+            .split()
+        )
     except OSError:
         return []
 
@@ -190,7 +216,11 @@ def _restore(family: str, backend: Backend, text: str, *options: str) -> None:
 
 def _failure(tool: str, result: _Result, text: str) -> KernelError:
     """The tool's own words without its advice to read a manual, and the line that it means."""
-    said = " ".join(line.strip() for line in result.error.splitlines() if line.strip() and not line.startswith(("Try ", "# Warning")))
+    said = " ".join(
+        line.strip()
+        for line in result.error.splitlines()
+        if line.strip() and not line.startswith(("Try ", "# Warning"))
+    )
     if _ABSENT.search(result.error):
         return UnsupportedError(f"{tool}: {said}")
     lines = text.splitlines()
@@ -209,14 +239,18 @@ def _run(command: list[str], text: str = "") -> _Result:
 
 
 def _spawn(command: list[str], text: str = "") -> tuple[subprocess.Popen[str], int]:
-    """Start `command` with `text` as its standard input; its output goes to a file in memory, whose descriptor is returned."""
+    """Start `command` with `text` as its standard input; its output goes to a file in memory, whose
+    descriptor is returned.
+    """
     script, output = os.memfd_create("kcompile-script"), os.memfd_create("kcompile-output")
     try:
         view = memoryview(text.encode())
         while view:
             view = view[os.write(script, view) :]
         os.lseek(script, 0, os.SEEK_SET)
-        process = spawn.popen(command, stdin=script, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace")
+        process = spawn.popen(
+            command, stdin=script, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace"
+        )
     except OSError as e:
         os.close(output)
         raise KernelError(f"{command[0]}: {e.strerror}") from None

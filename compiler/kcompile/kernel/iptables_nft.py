@@ -1,4 +1,6 @@
-"""What iptables-nft leaves behind: it makes built-in chains and tables with the first rule in them, and never takes them away again."""
+"""What iptables-nft leaves behind: it makes built-in chains and tables with the first rule in them, and never
+takes them away again.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,24 @@ FAMILIES = {"ip4": "ip", "ip6": "ip6"}
 
 
 def has_chain(family: str, table: str, ours: re.Pattern[str]) -> bool:
-    """Whether a chain whose name `ours` matches is in `table` of `family` (``ip4``, ``ip6``); nft reads what iptables can't."""
+    """Whether a chain whose name `ours` matches is in `table` of `family` (``ip4``, ``ip6``); nft reads what
+    iptables can't.
+    """
     with Nft() as nft:
         chains = nft.objects(f"list chains {FAMILIES[family]}", "chain")
     return any(chain["table"] == table and ours.match(chain["name"]) for chain in chains)
 
 
 def tidy(held: Iterable[Key]) -> None:
-    """Remove the built-in chains that the jumps in `held` were in, and then their tables, as far as they say nothing any more.
+    """Remove the built-in chains that the jumps in `held` were in, and then their tables, as far as they say
+    nothing any more.
 
-    That is: no rule, and policy accept; no chain, set or object of anybody. To iptables such a chain is the same as none. Whatever
-    else may be there is in nobody's way, so a failure is none of an apply.
+    That is: no rule, and policy accept; no chain, set or object of anybody. To iptables such a chain is the
+    same as none. Whatever else may be there is in nobody's way, so a failure is none of an apply.
     """
-    hooks = dict.fromkeys((FAMILIES[key.family], key.table, key.hook) for key in held if isinstance(key, JumpKey))
+    hooks = dict.fromkeys(
+        (FAMILIES[key.family], key.table, key.hook) for key in held if isinstance(key, JumpKey)
+    )
     if not hooks:
         return
     try:
@@ -48,7 +55,10 @@ def _tidy(nft: Nft, hooks: list[tuple[str, str, str]]) -> None:
         idle = [
             body["name"]
             for kind, body in found
-            if kind == "chain" and (family, table, body["name"]) in hooks and _says_nothing(body) and body["name"] not in used
+            if kind == "chain"
+            and (family, table, body["name"]) in hooks
+            and _says_nothing(body)
+            and body["name"] not in used
         ]
         # refused where somebody has put a rule in meanwhile
         nft.apply("".join(f"delete chain {family} {table} {name}\n" for name in idle))

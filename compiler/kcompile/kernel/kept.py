@@ -1,7 +1,8 @@
-"""What one command leaves for the next in a namespace's run directory, marked with the boot and the life of the namespace.
+"""What one command leaves for the next in a namespace's run directory, marked with the boot and the life of
+the namespace.
 
-What another boot or an earlier namespace with the same inode number has left reads as nothing. Files are MessagePack where the name ends
-in ``.msgpack``, else JSON.
+What another boot or an earlier namespace with the same inode number has left reads as nothing. Files are
+MessagePack where the name ends in ``.msgpack``, else JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def _coding(path: Path) -> Any:
 
 
 def stage(path: Path, value: Any) -> Staged:
-    """Write `value` beside `path`, for ``commit()`` to put in place. The run directory is made where it is missing.
+    """Write `value` beside `path`, for ``commit()`` to put in place.
+
+    The run directory is made where it is missing.
 
     Raises KernelError where there is no room for it.
     """
@@ -43,7 +46,10 @@ def stage(path: Path, value: Any) -> Staged:
 
 
 def make_folder(directory: Path) -> None:
-    """Make a run directory, its base too. Raises UnsafeError where others can write to either, KernelError where it can't be made."""
+    """Make a run directory, its base too.
+
+    Raises UnsafeError where others can write to either, KernelError where it can't be made.
+    """
     try:
         private_folder(directory.parent)
         private_folder(directory)
@@ -60,7 +66,8 @@ def keep(path: Path, value: Any) -> None:
 
 
 def kept(path: Path, kind: type[T]) -> T | None:
-    """What `keep` wrote to `path` in this life of the namespace; None where there is nothing, or this process may not read it.
+    """What `keep` wrote to `path` in this life of the namespace; None where there is nothing, or this process
+    may not read it.
 
     Raises UnsafeError where somebody else can have written it.
     """

@@ -1,4 +1,6 @@
-"""Takes a mode off a node on which another one has taken over: all at once, but in mode ipvs as its connections end."""
+"""Takes a mode off a node on which another one has taken over: all at once, but in mode ipvs as its
+connections end.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ __all__ = ["departure", "is_left_slowly", "leave", "prepare"]
 
 
 def departure(driver: Driver, held: Program) -> tuple[Change, ...]:
-    """The changes that take off `held`, what the node has of `driver`'s mode, less what open connections through it still need.
+    """The changes that take off `held`, what the node has of `driver`'s mode, less what open connections
+    through it still need.
 
     Connections of the other modes live in conntrack alone.
     """
@@ -26,7 +29,9 @@ def is_left_slowly(driver: Driver) -> bool:
 
 
 def prepare(driver: Driver, held: Program) -> None:
-    """Call before the new mode's rules go in: after it, no new connection uses an address that this mode is about to remove."""
+    """Call before the new mode's rules go in: after it, no new connection uses an address that this mode is
+    about to remove.
+    """
     if is_left_slowly(driver):
         from .ipvs.sources import give
 
@@ -34,7 +39,10 @@ def prepare(driver: Driver, held: Program) -> None:
 
 
 def leave(driver: Driver, held: Program) -> int:
-    """Take off `held`; returns how many connections keep something of it there. A later call goes on from there."""
+    """Take off `held`; returns how many connections keep something of it there.
+
+    A later call goes on from there.
+    """
     from ..targets.ipvs.resources import RealServerKey
 
     changes = departure(driver, held)

@@ -18,11 +18,12 @@ __all__ = ["locked"]
 
 @contextmanager
 def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
-    """Hold the lock file in `directory` (made where missing), waiting at most `wait` seconds; yields its descriptor.
+    """Hold the lock file in `directory` (made where missing), waiting at most `wait` seconds; yields its
+    descriptor.
 
-    A forked child that inherits the descriptor holds the lock too: it is free when the last of them has gone. Where there is no room
-    for the file it is the nearest folder that is locked: nobody else can make the file then.
-    Raises UnsafeError where others can write to `directory` or its base.
+    A forked child that inherits the descriptor holds the lock too: it is free when the last of them has gone.
+    Where there is no room for the file it is the nearest folder that is locked: nobody else can make the file
+    then. Raises UnsafeError where others can write to `directory` or its base.
     """
     fd = _open(directory)
     try:
@@ -33,7 +34,9 @@ def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise LockedError(f"another kcompile is writing to this node ({directory / 'lock'}); waited {wait:.0f} s") from None
+                    raise LockedError(
+                        f"another kcompile is writing to this node ({directory / 'lock'}); waited {wait:.0f} s"
+                    ) from None
                 time.sleep(0.02)
         yield fd
     finally:
@@ -41,7 +44,10 @@ def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
 
 
 def _open(directory: Path) -> int:
-    """A descriptor to lock. It is open for reading only: that is enough for flock(2), and works on a read-only file system."""
+    """A descriptor to lock.
+
+    It is open for reading only: that is enough for flock(2), and works on a read-only file system.
+    """
     path = directory / "lock"
     try:
         make_folder(directory)

@@ -1,7 +1,9 @@
-"""Netlink by the batch: many messages in one send, an acknowledgement of the last only, errors mapped back to their message.
+"""Netlink by the batch: many messages in one send, an acknowledgement of the last only, errors mapped back to
+their message.
 
-pyroute2 takes 230 to 770 us for one message, nearly all of it its own; the kernel needs 1 to 2 us. So what there are thousands of
-is packed here, byte for byte as pyroute2 would (tests/unit/ipvs), and everything else is left to pyroute2.
+pyroute2 takes 230 to 770 us for one message, nearly all of it its own; the kernel needs 1 to 2 us. So what
+there are thousands of is packed here, byte for byte as pyroute2 would (tests/unit/ipvs), and everything else
+is left to pyroute2.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ _ATTRIBUTE = struct.Struct("=HH")
 Request = tuple[int, int, bytes]
 """Type, flags and payload of a message."""
 Failed = Callable[[int, int, memoryview], None]
-"""Is told of a refused request: its index, the errno, and what the kernel sent back of its payload, mostly nothing (NETLINK_CAP_ACK)."""
+"""Is told of a refused request: its index, the errno, and what the kernel sent back of its payload, mostly
+nothing (NETLINK_CAP_ACK).
+"""
 
 _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 3, 1, 2
 
@@ -62,7 +66,10 @@ class Netlink:
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        for name, forced in ((socket.SO_SNDBUF, 32), (socket.SO_RCVBUF, 33)):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
+        for name, forced in (
+            (socket.SO_SNDBUF, 32),
+            (socket.SO_RCVBUF, 33),
+        ):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, forced, _BUFFER)
             except PermissionError:
@@ -95,7 +102,12 @@ class Netlink:
         pack = _HEADER.pack
         parts: list[bytes] = []
         for sequence, (kind, flags, payload) in enumerate(requests, first):
-            parts += (pack(16 + len(payload), kind, flags | REQUEST | (_ACK if sequence == last else 0), sequence, 0), payload)
+            parts += (
+                pack(
+                    16 + len(payload), kind, flags | REQUEST | (_ACK if sequence == last else 0), sequence, 0
+                ),
+                payload,
+            )
         self._socket.send(b"".join(parts))
         while True:
             view = self._receive()
@@ -109,7 +121,10 @@ class Netlink:
                     return
 
     def dump(self, kind: int, payload: bytes) -> Iterator[tuple[memoryview, int, int]]:
-        """The answers to a dump: a buffer, and where the payload of each message starts and ends. Read each before the next."""
+        """The answers to a dump: a buffer, and where the payload of each message starts and ends.
+
+        Read each before the next.
+        """
         self._sequence += 1
         self._socket.send(message(kind, REQUEST | DUMP, self._sequence, payload))
         while True:
@@ -164,7 +179,9 @@ def generic_family(netlink: Netlink, name: str) -> int:
         answer = netlink.ask(NETLINK_GENERIC, query)
     except OSError as e:
         if e.errno == errno.ENOENT:
-            raise UnsupportedError(f"this kernel has no {name}{' (modprobe ip_vs)' if name == 'IPVS' else ''}") from None
+            raise UnsupportedError(
+                f"this kernel has no {name}{' (modprobe ip_vs)' if name == 'IPVS' else ''}"
+            ) from None
         raise KernelError(f"generic netlink: {e.strerror}") from None
     for kind, start, _ in attributes(answer, 4, len(answer)):
         if kind == _CTRL_FAMILY_ID:

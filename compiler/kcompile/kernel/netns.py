@@ -25,8 +25,9 @@ _SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the namespace that a soc
 def entered(name: str | None) -> Iterator[None]:
     """Put the calling thread into network namespace `name` (None: stay) and back at the end.
 
-    Only the network namespace changes: mounts stay, so /sys and files are the caller's (``nsenter --net``, not
-    ``ip netns exec``). Raises UnsupportedError where there is no such namespace, KernelError without the right to enter it.
+    Only the network namespace changes: mounts stay, so /sys and files are the caller's (``nsenter --net``,
+    not ``ip netns exec``). Raises UnsupportedError where there is no such namespace, KernelError without the
+    right to enter it.
     """
     if name is None:
         yield
@@ -78,7 +79,9 @@ def unshare() -> None:
 
 
 def _current() -> int:
-    """A descriptor of the current network namespace, also where /proc isn't mounted or is another PID namespace's."""
+    """A descriptor of the current network namespace, also where /proc isn't mounted or is another PID
+    namespace's.
+    """
     import fcntl
 
     with contextlib.suppress(OSError):
@@ -87,7 +90,9 @@ def _current() -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             return fcntl.ioctl(probe, _SIOCGSKNS)
     except OSError as e:
-        raise KernelError(f"which network namespace this is can't be told: {_HERE} isn't there, and SIOCGSKNS: {e.strerror}") from None
+        raise KernelError(
+            f"which network namespace this is can't be told: {_HERE} isn't there, and SIOCGSKNS: {e.strerror}"
+        ) from None
 
 
 def _stat() -> os.stat_result:
@@ -99,12 +104,18 @@ def _stat() -> os.stat_result:
 
 
 def identity() -> str:
-    """The inode number of the current network namespace. No other has it now; one that is made later may get it again."""
+    """The inode number of the current network namespace.
+
+    No other has it now; one that is made later may get it again.
+    """
     return str(_stat().st_ino)
 
 
 def cookie() -> int:
-    """The number of the current network namespace that no other ever has (socket(7), SO_NETNS_COOKIE). OSError before Linux 5.14."""
+    """The number of the current network namespace that no other ever has (socket(7), SO_NETNS_COOKIE).
+
+    OSError before Linux 5.14.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         return int(struct.unpack("=Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0])
 

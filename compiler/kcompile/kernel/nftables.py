@@ -1,7 +1,8 @@
 """nftables through libnftables in this process: no fork, one netlink transaction an apply.
 
-The library is Debian's libnftables1, loaded with ctypes, since its Python binding can't be installed into a venv. Its
-socket belongs to the network namespace that the thread is in when the context is made (libnftables(3)).
+The library is Debian's libnftables1, loaded with ctypes, since its Python binding can't be installed into a
+venv. Its socket belongs to the network namespace that the thread is in when the context is made
+(libnftables(3)).
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class Nft:
         """Our table as the kernel holds it, both families."""
         program: dict[Key, Any] = {}
         for family in ("ip", "ip6"):
-            code, output, error = self._run(f"list table {family} {TABLE}", _OUTPUT_JSON | _OUTPUT_NUMERIC_PRIO)
+            code, output, error = self._run(
+                f"list table {family} {TABLE}", _OUTPUT_JSON | _OUTPUT_NUMERIC_PRIO
+            )
             if code == 0 and output:
                 program.update(parse(output))
                 program[TableKey(family)] = Table(_table_flags(family))
@@ -84,7 +87,9 @@ class Nft:
         return program
 
     def objects(self, command: str, kind: str) -> list[dict[str, Any]]:
-        """What the listing `command` has of `kind` (``table``, ``chain``, ``rule``), whoever's it is, as libnftables-json(5) objects."""
+        """What the listing `command` has of `kind` (``table``, ``chain``, ``rule``), whoever's it is, as
+        libnftables-json(5) objects.
+        """
         return [body for found, body in self.items(command) if found == kind]
 
     def items(self, command: str) -> list[tuple[str, dict[str, Any]]]:
@@ -122,7 +127,9 @@ class Nft:
 
 
 def _table_flags(family: str) -> tuple[str, ...]:
-    """The flags of our table, asked of the kernel: nft before 1.0 doesn't list them as JSON, and 1.0.6 prints the family instead."""
+    """The flags of our table, asked of the kernel: nft before 1.0 doesn't list them as JSON, and 1.0.6 prints
+    the family instead.
+    """
     head = struct.pack("=BBH", _NFPROTO[family], 0, 0)  # struct nfgenmsg
     with Netlink(NETLINK_NETFILTER) as netlink:
         try:

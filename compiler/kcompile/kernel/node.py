@@ -28,7 +28,10 @@ class NodeResources:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.state = NodeState.load(directory)
-        self._before: dict[type[ValueKey], dict[str, str]] = {SysctlKey: self.state.sysctls, TimeoutKey: self.state.ipvs_timeouts}
+        self._before: dict[type[ValueKey], dict[str, str]] = {
+            SysctlKey: self.state.sysctls,
+            TimeoutKey: self.state.ipvs_timeouts,
+        }
 
     def goal(self, desired: Program) -> dict[Key, Any]:
         """`desired`, and the old value of all that we set and nobody needs or has changed since."""
@@ -43,7 +46,9 @@ class NodeResources:
         return isinstance(key, ValueKey) and key.name in self._before[type(key)]
 
     def observe(self, goal: Program) -> dict[Key, Any]:
-        """The present values of the sysctls and timeouts in `goal`, and the health check ports that are answered."""
+        """The present values of the sysctls and timeouts in `goal`, and the health check ports that are
+        answered.
+        """
         found: dict[Key, Any] = {}
         for key in goal:
             if isinstance(key, ValueKey) and (value := _READ[type(key)](key.name)) is not None:
@@ -58,12 +63,18 @@ class NodeResources:
         What is only put back is put back also where nothing can be written.
         """
         values = [(change.key, change) for change in changes if isinstance(change.key, ValueKey)]
-        new = [(k, c) for k, c in values if k in desired and c.old is not None and k.name not in self._before[type(k)]]
+        new = [
+            (k, c)
+            for k, c in values
+            if k in desired and c.old is not None and k.name not in self._before[type(k)]
+        ]
         for key, change in new:
             self._before[type(key)][key.name] = change.old
         if new:
             self.state.save(self.directory)
-        warnings = self._answer(desired) if any(isinstance(change.key, HealthKey) for change in changes) else []
+        warnings = (
+            self._answer(desired) if any(isinstance(change.key, HealthKey) for change in changes) else []
+        )
         for key, change in values:
             _WRITE[type(key)](key.name, change.new)
         for key, _ in values:
@@ -84,4 +95,6 @@ class NodeResources:
         return warnings
 
     def _answer(self, desired: Program) -> list[Notice]:
-        return health.serve(self.directory, [check for key, check in desired.items() if isinstance(key, HealthKey)])
+        return health.serve(
+            self.directory, [check for key, check in desired.items() if isinstance(key, HealthKey)]
+        )

@@ -1,4 +1,6 @@
-"""Where a network namespace's files are. They belong to the namespace, not to the way that a command came into it.
+"""Where a network namespace's files are.
+
+They belong to the namespace, not to the way that a command came into it.
 
 RUN/ns-INODE/          its lock, what the next command must know (kernel/kept.py); gone with the next boot
 STATE/NAME/            what was allocated: lives on (`allocation_folder`)
@@ -38,10 +40,12 @@ def run_directory() -> Path:
 
 
 def allocation_folder(name: str | None = None) -> Path:
-    """The folder for what is allocated in namespace `name` (None: the current one), under $KCOMPILE_STATE_DIR or /var/lib/kcompile.
+    """The folder for what is allocated in namespace `name` (None: the current one), under $KCOMPILE_STATE_DIR
+    or /var/lib/kcompile.
 
-    A namespace with a name finds it again when it is made anew, after a boot too. One without a name ends with its processes: what
-    was allocated in it is in its run directory. Who may not enter `name` is taken at the word.
+    A namespace with a name finds it again when it is made anew, after a boot too. One without a name ends
+    with its processes: what was allocated in it is in its run directory. Who may not enter `name` is taken at
+    the word.
     """
     base = Path(os.environ.get("KCOMPILE_STATE_DIR") or "/var/lib/kcompile")
     try:
@@ -57,7 +61,9 @@ def allocation_folder(name: str | None = None) -> Path:
 
 
 def _lasting_name() -> str:
-    """``host`` for the namespace of the machine or container, ``netns-NAME`` (of several names the first), or empty."""
+    """``host`` for the namespace of the machine or container, ``netns-NAME`` (of several names the first), or
+    empty.
+    """
     with contextlib.suppress(OSError):
         if netns.cookie() == _FIRST:
             return "host"

@@ -1,4 +1,6 @@
-"""The last dataplane that was applied, so that `delete -f` can take Services out and commands can leave out --mode."""
+"""The last dataplane that was applied, so that `delete -f` can take Services out and commands can leave out
+--mode.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ class Applied(msgspec.Struct):
 
 
 def remember(directory: Path, mode: str, dataplane: Dataplane) -> Staged:
-    """Write `dataplane` as what `mode` is about to be given; ``commit()`` once it has been. Raises KernelError where there is no room."""
+    """Write `dataplane` as what `mode` is about to be given; ``commit()`` once it has been.
+
+    Raises KernelError where there is no room.
+    """
     return stage(directory / _FILE, Applied(mode, dataplane))
 
 
@@ -33,5 +38,7 @@ def recall(directory: Path) -> Applied | None:
 
 
 def forget(directory: Path) -> None:
-    """Whoever can't, on a read-only file system, leaves a file that says too much: the kernel is asked all the same."""
+    """Whoever can't, on a read-only file system, leaves a file that says too much: the kernel is asked all
+    the same.
+    """
     remove_file(directory / _FILE)

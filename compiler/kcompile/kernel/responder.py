@@ -1,7 +1,8 @@
 """The server in the health check process: one thread for every port, and a bounded number of clients.
 
-Clients are whoever can reach a node's port, so none of them may hold up the others: who says nothing for `IDLE_SECONDS` is left,
-a request must be whole within `REQUEST_SECONDS`, and where there are `CLIENTS` the one that was quiet for longest makes room.
+Clients are whoever can reach a node's port, so none of them may hold up the others: who says nothing for
+`IDLE_SECONDS` is left, a request must be whole within `REQUEST_SECONDS`, and where there are `CLIENTS` the
+one that was quiet for longest makes room.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ class Responder:
         self._swept = 0.0
 
     def update(self, checks: Mapping[int, HealthCheck]) -> list[str]:
-        """Serve exactly `checks`, by port; returns what could not be, a line a port. Open connections stay."""
+        """Serve exactly `checks`, by port; returns what could not be, a line a port.
+
+        Open connections stay.
+        """
         errors: list[str] = []
         for port in [p for p in self._listeners if p not in checks]:
             listener = self._listeners.pop(port)
@@ -141,7 +145,9 @@ class Responder:
         if not client.received:
             client.deadline = time.monotonic() + REQUEST_SECONDS
         client.received += data
-        while client.socket in self._clients and not client.ending and (request := _request(client)) is not None:
+        while (
+            client.socket in self._clients and not client.ending and (request := _request(client)) is not None
+        ):
             self._answer(client, request)
 
     def _answer(self, client: _Client, request: bytes) -> None:
@@ -191,7 +197,10 @@ def _raise_limit() -> int:
 
 
 def _request(client: _Client) -> bytes | None:
-    """The next request in what `client` has sent, without its body; None where it isn't whole. One that is too long counts as whole."""
+    """The next request in what `client` has sent, without its body; None where it isn't whole.
+
+    One that is too long counts as whole.
+    """
     head, end, rest = client.received.replace(b"\r\n", b"\n").partition(b"\n\n")
     if end:
         client.received = rest

@@ -1,6 +1,8 @@
-"""Every program that kcompile starts: found in folders of the system, never through $PATH or the current folder, and run in ``/``.
+"""Every program that kcompile starts: found in folders of the system, never through $PATH or the current
+folder, and run in ``/``.
 
-`python` is for modules of kcompile's own: isolated (python -I), so that no file of the current folder and no $PYTHONPATH has a say.
+`python` is for modules of kcompile's own: isolated (python -I), so that no file of the current folder and no
+$PYTHONPATH has a say.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from ..errors import UnsupportedError
 __all__ = ["FOLDERS", "environment", "find", "located", "popen", "python", "run", "search_path"]
 
 FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin")
-"""Where programs are looked for, in this order. $KCOMPILE_PROGRAMS, absolute folders with colons between, replaces it."""
+"""Where programs are looked for, in this order.
+
+$KCOMPILE_PROGRAMS, absolute folders with colons between, replaces it.
+"""
 
 _START = Path(__file__).resolve().parents[1] / "isolated.py"
 _PACKAGES = {
@@ -37,7 +42,9 @@ def _absolute(path: str) -> tuple[str, ...]:
 
 
 def search_path() -> str:
-    """$PATH without its relative and empty entries, for commands that the user names; `folders` where nothing is left of it."""
+    """$PATH without its relative and empty entries, for commands that the user names; `folders` where nothing
+    is left of it.
+    """
     return ":".join(_absolute(os.environ.get("PATH", "")) or folders())
 
 
@@ -79,10 +86,15 @@ def python(module: str, *arguments: str, path: Path | None = None) -> list[str]:
 def run(
     command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | Path = "/", **options: Any
 ) -> subprocess.CompletedProcess[Any]:
-    """subprocess.run() of a program, with `environment(env)`. Raises UnsupportedError where the program is missing."""
+    """subprocess.run() of a program, with `environment(env)`.
+
+    Raises UnsupportedError where the program is missing.
+    """
     return subprocess.run(located(command), env=environment(env), cwd=cwd, check=False, **options)
 
 
-def popen(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | Path = "/", **options: Any) -> subprocess.Popen[Any]:
+def popen(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | Path = "/", **options: Any
+) -> subprocess.Popen[Any]:
     """subprocess.Popen() likewise."""
     return subprocess.Popen(located(command), env=environment(env), cwd=cwd, **options)

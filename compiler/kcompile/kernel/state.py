@@ -1,7 +1,8 @@
 """What kcompile must remember about a node between two commands, and nothing else: how to put things back.
 
-The rules themselves are read from the kernel every time. This holds the values that sysctls and IPVS's timeouts had before us. It lives on
-/run, is bound to the boot and the network namespace, and is ignored when either has changed.
+The rules themselves are read from the kernel every time. This holds the values that sysctls and IPVS's
+timeouts had before us. It lives on /run, is bound to the boot and the network namespace, and is ignored when
+either has changed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _FILE = "state.json"
 
 
 class NodeState(msgspec.Struct):
-    """`sysctls`, `ipvs_timeouts`: the values from before the first apply. Load and save inside the namespace, under the lock."""
+    """`sysctls`, `ipvs_timeouts`: the values from before the first apply.
+
+    Load and save inside the namespace, under the lock.
+    """
 
     version: int = 1
     boot: str = ""
@@ -32,7 +36,8 @@ class NodeState(msgspec.Struct):
 
     @classmethod
     def load(cls, directory: Path) -> NodeState:
-        """The state in `directory`; an empty one where there is none, or it is of another boot or namespace, or not ours to read.
+        """The state in `directory`; an empty one where there is none, or it is of another boot or namespace,
+        or not ours to read.
 
         Raises UnsafeError where others can write it, or it names what kcompile never sets.
         """
@@ -44,7 +49,10 @@ class NodeState(msgspec.Struct):
             return fresh
         if (state.version, state.boot, state.netns) != (fresh.version, fresh.boot, fresh.netns):
             return fresh
-        for kind, given, known in (("sysctl", state.sysctls, SYSCTLS), ("IPVS timeout", state.ipvs_timeouts, TIMEOUTS)):
+        for kind, given, known in (
+            ("sysctl", state.sysctls, SYSCTLS),
+            ("IPVS timeout", state.ipvs_timeouts, TIMEOUTS),
+        ):
             for name in given:
                 if name not in known:
                     raise UnsafeError(f"{path} names a {kind} that kcompile never sets, {name!r}: rm {path}")
@@ -57,7 +65,9 @@ class NodeState(msgspec.Struct):
 
 
 def stale(directory: Path) -> Path | None:
-    """The state file of `directory` where it is of another boot or namespace, or can't be read, and so is ignored."""
+    """The state file of `directory` where it is of another boot or namespace, or can't be read, and so is
+    ignored.
+    """
     path = directory / _FILE
     try:
         state = msgspec.json.decode(read_private(path), type=NodeState)

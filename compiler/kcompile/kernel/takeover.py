@@ -23,7 +23,10 @@ _NETFILTER = ("nftables", "iptables")
 
 
 class TakeOver:
-    """`driver` replaces `others`, which have been observed. Call `begin`, apply, take the others off, call `finish`."""
+    """`driver` replaces `others`, which have been observed.
+
+    Call `begin`, apply, take the others off, call `finish`.
+    """
 
     def __init__(self, driver: Driver, others: Sequence[Driver]) -> None:
         self._xdp = driver if isinstance(driver, XdpDriver) else None
@@ -35,16 +38,18 @@ class TakeOver:
     def begin(self) -> list[Notice]:
         """Returns warnings.
 
-        Conntrack must know a connection before there are rules: it would take its next packet for the first of another
-        one. Where somebody else's rules keep it going, it has seen the node's own packets leave untranslated, and has
-        entries that say so: those are replaced.
+        Conntrack must know a connection before there are rules: it would take its next packet for the first
+        of another one. Where somebody else's rules keep it going, it has seen the node's own packets leave
+        untranslated, and has entries that say so: those are replaced.
         """
         if self._xdp is not None:
             self._xdp.kernel.carrying = self._from_netfilter
         return self._to_conntrack(replace=True)
 
     def finish(self) -> list[Notice]:
-        """Carry over what has begun meanwhile, and have conntrack forget what the programs have taken. Returns warnings.
+        """Carry over what has begun meanwhile, and have conntrack forget what the programs have taken.
+
+        Returns warnings.
 
         An entry that stayed would translate the node's own packets again, ahead of the programs.
         """
@@ -61,5 +66,9 @@ class TakeOver:
                     ctnetlink.create(flows.translated(maps, time.monotonic_ns()), replace)
         except KernelError as e:
             self._flows = []
-            return [Notice("connections-end", f"open connections through Services end with this change of mode ({e})")]
+            return [
+                Notice(
+                    "connections-end", f"open connections through Services end with this change of mode ({e})"
+                )
+            ]
         return []

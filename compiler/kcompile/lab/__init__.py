@@ -1,4 +1,5 @@
-"""Clusters on one machine: nodes and pods are network namespaces, containers are processes, every node runs kcompile.
+"""Clusters on one machine: nodes and pods are network namespaces, containers are processes, every node runs
+kcompile.
 
 objects     what the lab reads of manifests beyond the rules' part: containers, volumes, ConfigMaps
 manifests   files to objects, as they are written
@@ -13,5 +14,6 @@ publish     the cluster's objects, complete, for the nodes and for DNS; every no
 lab         the whole: what the verbs do
 view        what `status` shows: pure
 
-Nothing leads from a lab to the machine's own network, and nothing but `down` is needed to remove one, however it came to be as it is.
+Nothing leads from a lab to the machine's own network, and nothing but `down` is needed to remove one, however
+it came to be as it is.
 """

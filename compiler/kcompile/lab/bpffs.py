@@ -1,4 +1,6 @@
-"""The bpffs in which a lab's nodes pin what mode xdp makes: one of the lab's own, so that the machine's has nothing of it."""
+"""The bpffs in which a lab's nodes pin what mode xdp makes: one of the lab's own, so that the machine's has
+nothing of it.
+"""
 
 from __future__ import annotations
 

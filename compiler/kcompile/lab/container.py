@@ -1,8 +1,10 @@
-"""Keeps one container running: a program of its own, started in the pod's network namespace with the path of a JSON file.
+"""Keeps one container running: a program of its own, started in the pod's network namespace with the path of
+a JSON file.
 
-The file says what to run (see `pods.container_file`). The container gets mount, PID, UTS and IPC namespaces of its own. Its root is this
-machine's root under an overlay in memory, so it may write anywhere and nothing is left of it; what it prints goes to a log file. When it
-ends it is started again, as `restart` says, later each time. SIGTERM ends it in order. Standard library only: it starts in 20 ms.
+The file says what to run (see `pods.container_file`). The container gets mount, PID, UTS and IPC namespaces
+of its own. Its root is this machine's root under an overlay in memory, so it may write anywhere and nothing
+is left of it; what it prints goes to a log file. When it ends it is started again, as `restart` says, later
+each time. SIGTERM ends it in order. Standard library only: it starts in 20 ms.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ def _checked(result: int, what: str) -> None:
 
 def _mount(source: str, target: str | Path, kind: str = "", flags: int = 0, data: str = "") -> None:
     words = [word.encode() if word else None for word in (source, str(target), kind)]
-    _checked(_libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None), f"mount {source or kind} on {target}")
+    _checked(
+        _libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None),
+        f"mount {source or kind} on {target}",
+    )
 
 
 def _bind(source: str, target: Path, read_only: bool) -> None:
@@ -112,7 +117,9 @@ def _start(spec: dict[str, Any]) -> int:
     """Fork the container as the first process of a PID namespace; its PID out here."""
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     try:
-        _checked(_libc.setns(own, _NEWPID), "setns")  # otherwise the namespace before is unshared from, and that has ended
+        _checked(
+            _libc.setns(own, _NEWPID), "setns"
+        )  # otherwise the namespace before is unshared from, and that has ended
     finally:
         os.close(own)
     _checked(_libc.unshare(_NEWPID), "unshare")
@@ -143,7 +150,9 @@ class _Keeper:
     def tell(self, code: int | None) -> None:
         """Write the status file: whole, or not at all."""
         new = self.status.with_suffix(".new")
-        new.write_text(json.dumps({"keeper": os.getpid(), "pid": self.pid, "restarts": self.restarts, "exit": code}))
+        new.write_text(
+            json.dumps({"keeper": os.getpid(), "pid": self.pid, "restarts": self.restarts, "exit": code})
+        )
         new.replace(self.status)
 
     def run(self) -> None:

@@ -1,4 +1,7 @@
-"""The lab's own image: answers every HTTP request with what it knows of it, as JSON. ``PORT=80,8080`` says where; HTTP on each."""
+"""The lab's own image: answers every HTTP request with what it knows of it, as JSON.
+
+``PORT=80,8080`` says where; HTTP on each.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ class _DualStack(_Server):
 
 def main() -> None:
     """Serve until SIGTERM."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as the first process of its PID namespace it has no default to rely on
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGTERM}
+    )  # as the first process of its PID namespace it has no default to rely on
     kind = _DualStack if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6") else _Server  # noqa: PTH110
     for port in os.environ.get("PORT", "80").split(","):
         server = kind(("::" if kind is _DualStack else "", int(port)), _Handler)

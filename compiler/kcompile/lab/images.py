@@ -1,4 +1,6 @@
-"""Image names to what this machine runs for them: images.yaml beside this module, and files of the user's in the same form."""
+"""Image names to what this machine runs for them: images.yaml beside this module, and files of the user's in
+the same form.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ __all__ = ["MODULE", "PYTHON", "Image", "command_of", "find", "read_images", "sh
 PYTHON = "{python}"
 """A word of a command that stands for the Python that runs kcompile."""
 MODULE = "{module}"
-"""Stands for all that comes before the name of a module of kcompile's own, to run it with nothing of the current folder."""
+"""Stands for all that comes before the name of a module of kcompile's own, to run it with nothing of the
+current folder.
+"""
 
 
 class Image(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +51,9 @@ def read_images(path: str | Path) -> dict[str, Any]:
     """The images of one file, checked, as plain data. Raises ConfigError."""
     where = printable(str(path))
     try:
-        documents = [document for _, document in yaml_documents(Path(path).read_bytes()) if document is not None]
+        documents = [
+            document for _, document in yaml_documents(Path(path).read_bytes()) if document is not None
+        ]
     except OSError as error:
         raise ConfigError(f"{where}: {error.strerror}") from None
     except Exception as error:  # the reader's own, which isn't a KcompileError
@@ -71,7 +77,10 @@ def _built_in() -> dict[str, Any]:
 
 
 def find(image: str, own: Mapping[str, Any], who: str) -> Image:
-    """What to run for `image`; `own` images come first. Raises ConfigError for one that nobody knows, told on behalf of `who`."""
+    """What to run for `image`; `own` images come first.
+
+    Raises ConfigError for one that nobody knows, told on behalf of `who`.
+    """
     images = _built_in() | dict(own)
     name = short_name(image)
     chain: list[dict[str, Any]] = []
@@ -101,7 +110,13 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
 
 
 def command_of(image: Image, command: Sequence[str] | None, args: Sequence[str] | None) -> list[str]:
-    """What runs, by Kubernetes' rule for `command` and `args` (docs: "Define a Command and Arguments for a Container")."""
-    words = [*command, *(args or ())] if command else [*image.entrypoint, *(image.command if args is None else args)]
+    """What runs, by Kubernetes' rule for `command` and `args` (docs: "Define a Command and Arguments for a
+    Container").
+    """
+    words = (
+        [*command, *(args or ())]
+        if command
+        else [*image.entrypoint, *(image.command if args is None else args)]
+    )
     stands_for = {PYTHON: [sys.executable], MODULE: spawn.python("kcompile")[:-1]}
     return [each for word in words for each in stands_for.get(word, [word])]

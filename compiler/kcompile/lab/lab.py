@@ -1,4 +1,7 @@
-"""A lab as a whole: what the verbs do. Every change ends in `_settle`: processes, rules and DNS become what the objects say."""
+"""A lab as a whole: what the verbs do.
+
+Every change ends in `_settle`: processes, rules and DNS become what the objects say.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,10 @@ _OWN = "kcompile's own"  # where the manifests of kube-system come from
 
 
 class Options(msgspec.Struct, kw_only=True):
-    """What `up` is told beside the manifests. `settings`: of the cluster; `config`: the text of the file that they are from, for the nodes;
-    `images`: more images, as images.yaml.
+    """What `up` is told beside the manifests.
+
+    `settings`: of the cluster; `config`: the text of the file that they are from, for the nodes; `images`:
+    more images, as images.yaml.
     """
 
     nodes: int = 2
@@ -78,7 +83,9 @@ class Lab:
         with _lock(directory):
             state = LabState.load(directory)
             if not state.wired or not spaces.of_lab(name):
-                raise InputError(f"lab {name} didn't come up, or is gone: kcompile lab down --name {name} removes what there is of it")
+                raise InputError(
+                    f"lab {name} didn't come up, or is gone: kcompile lab down --name {name} removes what there is of it"
+                )
             yield cls(directory, state, caller)
 
     # --- the verbs ---
@@ -115,7 +122,9 @@ class Lab:
         system = system_objects(str(directory / "cluster"), state.cluster, name_servers(state))
         for manifest in system:
             metadata = manifest["metadata"]
-            state.objects[f"{manifest['kind']}/{metadata['namespace']}/{metadata['name']}"] = Stored(manifest, _OWN)
+            state.objects[f"{manifest['kind']}/{metadata['namespace']}/{metadata['name']}"] = Stored(
+                manifest, _OWN
+            )
         lab._take(manifests, warnings)
         with _lock(directory):
             _refuse_existing(name, directory)
@@ -126,18 +135,26 @@ class Lab:
                 state.wired = True
                 lab._settle()
             except BaseException as error:
-                if not state.wired or not isinstance(error, KernelError):  # else there is a lab, which can be looked at and mended
+                if not state.wired or not isinstance(
+                    error, KernelError
+                ):  # else there is a lab, which can be looked at and mended
                     _remove(name, directory)
                 raise
         return lab
 
     def apply(
-        self, paths: Sequence[str], mode: str | None = None, images: dict[str, Any] | None = None, stdin: BinaryIO | None = None
+        self,
+        paths: Sequence[str],
+        mode: str | None = None,
+        images: dict[str, Any] | None = None,
+        stdin: BinaryIO | None = None,
     ) -> None:
         """Add or change objects, and say of each what kubectl would; change the mode; add images."""
         manifests, warnings = read_manifests(paths, stdin)
         if any(manifest.key.startswith("Node/") for manifest in manifests):
-            warnings.append(Notice("lab", "the nodes of a lab are set when it comes up; the Node objects are left alone"))
+            warnings.append(
+                Notice("lab", "the nodes of a lab are set when it comes up; the Node objects are left alone")
+            )
         if mode:
             self._change_mode(mode)
         self.state.images |= images or {}
@@ -149,7 +166,9 @@ class Lab:
         for key in keys:
             kind, namespace, name = key.split("/")
             if key not in self.state.objects:
-                raise InputError(f"there is no {kind} {namespace + '/' if namespace else ''}{name} in lab {self.state.name}")
+                raise InputError(
+                    f"there is no {kind} {namespace + '/' if namespace else ''}{name} in lab {self.state.name}"
+                )
             if self.state.objects[key].source == _OWN:
                 raise InputError(f"{kind} {namespace}/{name} is the lab's own")
         given = AllocationState.load(str(self.directory / "allocations.json")).cluster_ips
@@ -183,16 +202,26 @@ class Lab:
     # --- how ---
 
     def _take(self, manifests: Sequence[Manifest], warnings: Sequence[Notice]) -> None:
-        """Put `manifests` among the objects, checked as a whole; nothing has happened yet where one is refused."""
+        """Put `manifests` among the objects, checked as a whole; nothing has happened yet where one is
+        refused.
+        """
         before = dict(self.state.objects)
         own = {key for key, stored in before.items() if stored.source == _OWN}
         for manifest in manifests:
             if manifest.key in own:
                 raise InputError(f"{title(manifest.key)} is the lab's own")
-            if manifest.key.startswith("Pod/") and manifest.key in before and before[manifest.key].manifest != manifest.value:
-                raise InputError(f"{title(manifest.key)}: a Pod can't be changed: delete it first, or let a Deployment make it")
+            if (
+                manifest.key.startswith("Pod/")
+                and manifest.key in before
+                and before[manifest.key].manifest != manifest.value
+            ):
+                raise InputError(
+                    f"{title(manifest.key)}: a Pod can't be changed: delete it first, or let a Deployment make it"
+                )
             if not manifest.key.startswith("Node/"):
-                self.state.objects[manifest.key] = Stored(copy.deepcopy(manifest.value), manifest.origin.source, manifest.origin.document)
+                self.state.objects[manifest.key] = Stored(
+                    copy.deepcopy(manifest.value), manifest.origin.source, manifest.origin.document
+                )
         for key in reported(self.state.objects):
             del self.state.objects[key]
         inventory_of(manifests)
@@ -204,7 +233,13 @@ class Lab:
         for manifest in manifests:
             old, new = before.get(manifest.key), self.state.objects.get(manifest.key)
             if new is not None:
-                verb = "created" if old is None else "unchanged" if old.manifest == new.manifest else "configured"
+                verb = (
+                    "created"
+                    if old is None
+                    else "unchanged"
+                    if old.manifest == new.manifest
+                    else "configured"
+                )
                 self.caller.say(f"{title(manifest.key)} {verb}")
 
     def _check(self) -> None:
@@ -229,8 +264,8 @@ class Lab:
                 spaces.batch(network.neighbour_lines(node, state.nodes), nodes[node.name], "bridge")
 
     def _settle(self, only: str = "") -> None:
-        """Make everything what the objects say: Services, new Pods (of the Deployment `only`, where one is named), then the endpoints,
-        and at the end the Pods that are too much go.
+        """Make everything what the objects say: Services, new Pods (of the Deployment `only`, where one is
+        named), then the endpoints, and at the end the Pods that are too much go.
         """
         state = self.state
         make, remove = changes(state)
@@ -242,12 +277,15 @@ class Lab:
         state.save(self.directory)
         wired = [pod for pod in keep if self._sandbox(pod)]
         if wired and MODES[state.mode].sees_interfaces:
-            self._program()  # its programs are on interfaces, and a container may ask for a Service as soon as it starts
+            # its programs are on interfaces, and a container may ask for a Service as soon as it starts
+            self._program()
         late = self._wait([pod for pod in keep if self.kubelet.start(pod)])
         for pod in keep:
             pod.ready = self.kubelet.is_ready(pod)
         failing = {pod.owner for pod in keep if not pod.ready and not self.kubelet.has_finished(pod)}
-        gone = [pod for pod in remove if not pod.owner or pod.owner not in failing]  # of the others, what there was before goes on
+        gone = [
+            pod for pod in remove if not pod.owner or pod.owner not in failing
+        ]  # of the others, what there was before goes on
         self._announce([pod for pod in state.pods if pod not in gone])
         if gone:
             self.kubelet.stop(gone)
@@ -299,7 +337,9 @@ class Lab:
         """Wait for `pods` to be ready; those that aren't in time."""
         deadline = time.monotonic() + _READY
         while True:
-            late = [pod for pod in pods if not self.kubelet.is_ready(pod) and not self.kubelet.has_finished(pod)]
+            late = [
+                pod for pod in pods if not self.kubelet.is_ready(pod) and not self.kubelet.has_finished(pod)
+            ]
             if not late or time.monotonic() > deadline or any(self._hopeless(pod) for pod in late):
                 return late
             time.sleep(0.05)
@@ -307,7 +347,10 @@ class Lab:
     def _hopeless(self, pod: PodState) -> bool:
         """Whether a container of `pod` has ended again and again, or for good."""
         told = self.kubelet.told(pod)
-        return any(one.exit is not None and not one.pid and (one.restarts >= _PATIENCE or not one.keeper) for one in told)
+        return any(
+            one.exit is not None and not one.pid and (one.restarts >= _PATIENCE or not one.keeper)
+            for one in told
+        )
 
     def _why_late(self, late: Sequence[PodState]) -> str:
         pod = late[0]
@@ -322,7 +365,9 @@ class Lab:
 
 def _refuse_existing(name: str, directory: Path) -> None:
     if (directory / "state.json").exists() or spaces.of_lab(name):
-        raise InputError(f"lab {name} is up already: kcompile lab apply changes it, kcompile lab down removes it")
+        raise InputError(
+            f"lab {name} is up already: kcompile lab apply changes it, kcompile lab down removes it"
+        )
 
 
 def down(name: str) -> bool:
@@ -353,7 +398,9 @@ def _lock(directory: Path) -> Iterator[None]:
         try:
             stack.enter_context(locked(directory))
         except LockedError:
-            raise LockedError(f"another kcompile lab is at work on {directory.name.removeprefix('lab-')}") from None
+            raise LockedError(
+                f"another kcompile lab is at work on {directory.name.removeprefix('lab-')}"
+            ) from None
         except PermissionError as error:
             raise InputError(f"{error.filename}: {error.strerror} (a lab needs root)") from None
         yield
@@ -370,8 +417,11 @@ def _service_cidrs(cluster_wide: ClusterSettings, dual_stack: bool) -> list[str]
     return cidrs
 
 
-def _nodes(manifests: Sequence[Manifest], count: int, dual_stack: bool, pod_cidrs: Sequence[str]) -> list[NodeState]:
-    """The nodes: those of the manifests, with the addresses and pod CIDRs that these give, or `count` of the lab's own.
+def _nodes(
+    manifests: Sequence[Manifest], count: int, dual_stack: bool, pod_cidrs: Sequence[str]
+) -> list[NodeState]:
+    """The nodes: those of the manifests, with the addresses and pod CIDRs that these give, or `count` of the
+    lab's own.
 
     Other pod CIDRs are parts of `pod_cidrs`, the cluster's, where it has any.
     """
@@ -381,11 +431,28 @@ def _nodes(manifests: Sequence[Manifest], count: int, dual_stack: bool, pod_cidr
     for state, node in zip(nodes, given, strict=False):
         state.name = node.metadata.name
         state.labels = {"kubernetes.io/hostname": state.name} | (node.metadata.labels or {})
-        addresses = [a.address for a in (node.status.addresses if node.status else None) or () if a.type == "InternalIP"]
-        cidrs = ((node.spec.pod_cidrs or ([node.spec.pod_cidr] if node.spec.pod_cidr else [])) if node.spec else None) or []
-        state.ips = [next((a for a in addresses if family_of(a) == f), own) for f, own in zip(families, state.ips, strict=True)]
-        state.pod_cidrs = [next((c for c in cidrs if family_of(c) == f), own) for f, own in zip(families, state.pod_cidrs, strict=True)]
-    for what, every in (("InternalIP", [ip for n in nodes for ip in n.ips]), ("podCIDR", [c for n in nodes for c in n.pod_cidrs])):
+        addresses = [
+            a.address
+            for a in (node.status.addresses if node.status else None) or ()
+            if a.type == "InternalIP"
+        ]
+        cidrs = (
+            (node.spec.pod_cidrs or ([node.spec.pod_cidr] if node.spec.pod_cidr else []))
+            if node.spec
+            else None
+        ) or []
+        state.ips = [
+            next((a for a in addresses if family_of(a) == f), own)
+            for f, own in zip(families, state.ips, strict=True)
+        ]
+        state.pod_cidrs = [
+            next((c for c in cidrs if family_of(c) == f), own)
+            for f, own in zip(families, state.pod_cidrs, strict=True)
+        ]
+    for what, every in (
+        ("InternalIP", [ip for n in nodes for ip in n.ips]),
+        ("podCIDR", [c for n in nodes for c in n.pod_cidrs]),
+    ):
         if twice := next((one for one in every if every.count(one) > 1), ""):
             raise ConfigError(f"two nodes have the {what} {twice}")
     return nodes

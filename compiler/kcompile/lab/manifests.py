@@ -40,8 +40,13 @@ def title(key: str) -> str:
     return f"{kind.lower()}{_KINDS[kind]}/{name}"
 
 
-def read_manifests(paths: Sequence[str], stdin: BinaryIO | None = None) -> tuple[list[Manifest], list[Notice]]:
-    """Every object of `paths`, in order; and a warning for each file with what a lab has no use for. Raises SpecError."""
+def read_manifests(
+    paths: Sequence[str], stdin: BinaryIO | None = None
+) -> tuple[list[Manifest], list[Notice]]:
+    """Every object of `paths`, in order; and a warning for each file with what a lab has no use for.
+
+    Raises SpecError.
+    """
     found: list[Manifest] = []
     skipped: list[Skipped] = []
     number, source = 0, ""
@@ -59,7 +64,9 @@ def read_manifests(paths: Sequence[str], stdin: BinaryIO | None = None) -> tuple
     except Unreadable as error:
         raise SpecError(error.message, source=error.source) from None
     except Wrong as error:
-        raise SpecError(error.message, source=printable(source), document=error.document or number, field=error.field) from None
+        raise SpecError(
+            error.message, source=printable(source), document=error.document or number, field=error.field
+        ) from None
     return found, skipped_notices(skipped)
 
 
@@ -90,7 +97,10 @@ def _manifest(value: dict[str, Any], origin: Origin) -> Manifest:
 
 
 def inventory_of(manifests: Sequence[Manifest]) -> Inventory:
-    """What the rules and DNS read of `manifests`, checked as ``kcompile apply`` checks it. Raises SpecError."""
+    """What the rules and DNS read of `manifests`, checked as ``kcompile apply`` checks it.
+
+    Raises SpecError.
+    """
     inventory = Inventory()
     decoder = Decoder(inventory)
     for manifest in manifests:

@@ -8,8 +8,8 @@
     ├── pod 10.244.0.2             ├── pod 10.244.1.2
     └── ...                        └── ...
 
-A pod hangs on its node by a routed veth pair, as most network plugins do it. Every address of a node, a pod or the client is a host's
-own (/32, /128), so nodes may have any addresses that their manifests say.
+A pod hangs on its node by a routed veth pair, as most network plugins do it. Every address of a node, a pod
+or the client is a host's own (/32, /128), so nodes may have any addresses that their manifests say.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ forwarding = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 
 
 def default_nodes(count: int, dual_stack: bool, pod_cidrs: Iterable[str] = ()) -> list[NodeState]:
-    """node-a, node-b, ... with addresses and pod CIDRs that nobody else has: parts of `pod_cidrs`, or of the lab's own.
+    """node-a, node-b, ...
+
+    with addresses and pod CIDRs that nobody else has: parts of `pod_cidrs`, or of the lab's own.
 
     Raises ConfigError for ranges that are too small.
     """
@@ -58,9 +60,13 @@ def default_nodes(count: int, dual_stack: bool, pod_cidrs: Iterable[str] = ()) -
 
 
 def _parts(pod_cidrs: Iterable[str], version: int, count: int) -> list[str]:
-    """`count` ranges for nodes out of the first of `pod_cidrs` with this IP version; a /24 or a /64 each where they fit."""
+    """`count` ranges for nodes out of the first of `pod_cidrs` with this IP version; a /24 or a /64 each
+    where they fit.
+    """
     networks = [ip_network(cidr) for cidr in pod_cidrs]
-    whole = next((network for network in networks if network.version == version), ip_network(_POD_CIDRS[version]))
+    whole = next(
+        (network for network in networks if network.version == version), ip_network(_POD_CIDRS[version])
+    )
     usual, longest = (24, 29) if version == 4 else (64, 125)
     length = max(usual, whole.prefixlen + (count - 1).bit_length())
     if length > longest:
@@ -68,8 +74,12 @@ def _parts(pod_cidrs: Iterable[str], version: int, count: int) -> list[str]:
     return [str(part) for part in islice(whole.subnets(new_prefix=length), count)]
 
 
-def fabric_lines(nodes: Iterable[NodeState], spaces: dict[str, str], client: str, routes: bool, families: int) -> Iterator[str]:
-    """The fabric: a bridge for the nodes, a link to the client, and where pods are unless their packets are wrapped."""
+def fabric_lines(
+    nodes: Iterable[NodeState], spaces: dict[str, str], client: str, routes: bool, families: int
+) -> Iterator[str]:
+    """The fabric: a bridge for the nodes, a link to the client, and where pods are unless their packets are
+    wrapped.
+    """
     yield "link set lo up"
     yield "link add fabric type bridge"
     yield "link set fabric up"
@@ -137,7 +147,11 @@ def pod_node_lines(pod: PodState, node: NodeState, space: str, routes: bool) -> 
     yield f"link set {pod.link} up"
     for ip in pod.ips:
         gateway = _of_family(_POD_GATEWAY, ip)
-        yield f"address add {gateway}/64 dev {pod.link} nodad" if ":" in ip else f"address add {gateway}/32 dev {pod.link} scope link"
+        yield (
+            f"address add {gateway}/64 dev {pod.link} nodad"
+            if ":" in ip
+            else f"address add {gateway}/32 dev {pod.link} scope link"
+        )
         source = next((f" src {own}" for own in node.ips if (":" in own) == (":" in ip)), "")
         yield f"route add {_host(ip)} dev {pod.link}{source}"
 

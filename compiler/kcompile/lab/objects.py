@@ -1,4 +1,6 @@
-"""What a lab reads of manifests beyond what the rules need: what runs in a Pod, and the files it gets (k8s.io/api/core/v1, apps/v1)."""
+"""What a lab reads of manifests beyond what the rules need: what runs in a Pod, and the files it gets
+(k8s.io/api/core/v1, apps/v1).
+"""
 
 from __future__ import annotations
 

@@ -88,19 +88,27 @@ class Kubelet:
         for each in spec.containers:
             image = images.find(each.image, self.state.images, who)
             if not images.command_of(image, each.command, each.args):
-                raise ConfigError(f"{who}: container {each.name}: nothing to run: neither the image nor the container has a command")
+                raise ConfigError(
+                    f"{who}: container {each.name}: nothing to run: neither the image nor the container has a command"
+                )
             self._environment(pod, each, image)
             for mount in each.volume_mounts or ():
                 if mount.name not in volumes:
-                    raise ConfigError(f"{who}: container {each.name}: volumeMounts: there is no volume {mount.name!r}")
+                    raise ConfigError(
+                        f"{who}: container {each.name}: volumeMounts: there is no volume {mount.name!r}"
+                    )
         for volume in volumes.values():
             self._contents(pod, volume)
 
     def start(self, pod: PodState) -> bool:
-        """Start the containers that don't run, in the pod's namespace, which there is; whether there were any."""
+        """Start the containers that don't run, in the pod's namespace, which there is; whether there were
+        any.
+        """
         folder = self.folder(pod)
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(*([ConfigError] if any(one.keeper for one in self.told(pod)) else [])):  # gone, but it has its files
+        with contextlib.suppress(
+            *([ConfigError] if any(one.keeper for one in self.told(pod)) else [])
+        ):  # gone, but it has its files
             self.refresh(pod)
         again = decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always"
         started = False
@@ -116,7 +124,9 @@ class Kubelet:
         return started
 
     def refresh(self, pod: PodState) -> None:
-        """Bring the files of the pod's volumes up to date; containers see it at once, as after a kubelet's sync."""
+        """Bring the files of the pod's volumes up to date; containers see it at once, as after a kubelet's
+        sync.
+        """
         spec = decoded(PodManifest, Stored(pod.manifest)).spec
         for volume in spec.volumes or ():
             folder = self.folder(pod) / "volumes" / volume.name
@@ -163,11 +173,19 @@ class Kubelet:
         image = images.find(each.image, self.state.images, pod.key)
         environment = self._environment(pod, each, image)
         folder = self.folder(pod)
-        sources = {volume.name: volume.host_path.path if volume.host_path else "" for volume in spec.volumes or ()}
+        sources = {
+            volume.name: volume.host_path.path if volume.host_path else "" for volume in spec.volumes or ()
+        }
         binds = []
         for mount in each.volume_mounts or ():
             source = Path(sources[mount.name] or folder / "volumes" / mount.name)
-            binds.append({"source": str(source / mount.sub_path), "target": mount.mount_path, "readOnly": mount.read_only})
+            binds.append(
+                {
+                    "source": str(source / mount.sub_path),
+                    "target": mount.mount_path,
+                    "readOnly": mount.read_only,
+                }
+            )
         hostname = environment["HOSTNAME"]
         names = f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{pod.ips[0]}\t{hostname}\n"
         return {
@@ -175,10 +193,17 @@ class Kubelet:
             "log": str(self.log(pod, each.name)),
             "status": str(folder / f"{each.name}.status"),
             "hostname": hostname,
-            "command": [_expanded(word, environment) for word in images.command_of(image, each.command, each.args)],
+            "command": [
+                _expanded(word, environment) for word in images.command_of(image, each.command, each.args)
+            ],
             "env": environment,
             "cwd": each.working_dir,
-            "files": image.files | {"/etc/hosts": names, "/etc/hostname": f"{hostname}\n", "/etc/resolv.conf": self._resolv_conf(pod)},
+            "files": image.files
+            | {
+                "/etc/hosts": names,
+                "/etc/hostname": f"{hostname}\n",
+                "/etc/resolv.conf": self._resolv_conf(pod),
+            },
             "binds": binds,
             "prepare": image.prepare,
             "restart": spec.restart_policy,
@@ -201,7 +226,9 @@ class Kubelet:
             for kind, ref in (("ConfigMap", source.config_map_ref), ("Secret", source.secret_ref)):
                 if ref:
                     data = self._data(pod, kind, ref.name, ref.optional)
-                    found |= {source.prefix + key: value.decode(errors="replace") for key, value in data.items()}
+                    found |= {
+                        source.prefix + key: value.decode(errors="replace") for key, value in data.items()
+                    }
         for variable in each.env or ():
             found[variable.name] = _expanded(self._value(pod, variable), found)
         return found
@@ -216,21 +243,33 @@ class Kubelet:
             if ref:
                 data = self._data(pod, kind, ref.name, ref.optional)
                 if ref.key not in data and not ref.optional:
-                    raise ConfigError(f"Pod {pod.key}: env {variable.name}: {kind} {ref.name} has no key {ref.key!r}")
+                    raise ConfigError(
+                        f"Pod {pod.key}: env {variable.name}: {kind} {ref.name} has no key {ref.key!r}"
+                    )
                 return data.get(ref.key, b"").decode(errors="replace")
-        raise ConfigError(f"Pod {pod.key}: env {variable.name}: a lab knows fieldRef, configMapKeyRef and secretKeyRef")
+        raise ConfigError(
+            f"Pod {pod.key}: env {variable.name}: a lab knows fieldRef, configMapKeyRef and secretKeyRef"
+        )
 
     def _contents(self, pod: PodState, volume: Volume) -> Mapping[str, bytes] | None:
         """The files of a ConfigMap's or Secret's volume, by path; None for a volume of another kind."""
         items: list[KeyToPath] | None
         if volume.config_map:
-            data, items = self._data(pod, "ConfigMap", volume.config_map.name, volume.config_map.optional), volume.config_map.items
+            data, items = (
+                self._data(pod, "ConfigMap", volume.config_map.name, volume.config_map.optional),
+                volume.config_map.items,
+            )
         elif volume.secret:
-            data, items = self._data(pod, "Secret", volume.secret.secret_name, volume.secret.optional), volume.secret.items
+            data, items = (
+                self._data(pod, "Secret", volume.secret.secret_name, volume.secret.optional),
+                volume.secret.items,
+            )
         elif volume.host_path or volume.empty_dir is not None:
             return None
         else:
-            raise ConfigError(f"Pod {pod.key}: volume {volume.name}: a lab knows configMap, secret, emptyDir and hostPath")
+            raise ConfigError(
+                f"Pod {pod.key}: volume {volume.name}: a lab knows configMap, secret, emptyDir and hostPath"
+            )
         files = {item.path: data[item.key] for item in items if item.key in data} if items else data
         if escape := next((path for path in files if path.startswith("/") or ".." in Path(path).parts), None):
             raise ConfigError(f"Pod {pod.key}: volume {volume.name}: {escape!r} leads out of it")
@@ -244,13 +283,19 @@ class Kubelet:
             raise ConfigError(f"Pod {pod.key}: there is no {kind} {pod.namespace}/{name}")
         if kind == "ConfigMap":
             found = decoded(ConfigMap, stored)
-            return {key: value.encode() for key, value in (found.data or {}).items()} | (found.binary_data or {})
+            return {key: value.encode() for key, value in (found.data or {}).items()} | (
+                found.binary_data or {}
+            )
         secret = decoded(Secret, stored)
-        return (secret.data or {}) | {key: value.encode() for key, value in (secret.string_data or {}).items()}
+        return (secret.data or {}) | {
+            key: value.encode() for key, value in (secret.string_data or {}).items()
+        }
 
 
 def name_servers(state: LabState) -> list[str]:
-    """The clusterIPs of the lab's DNS Service: the tenth address of each family's first range, as kubeadm has it."""
+    """The clusterIPs of the lab's DNS Service: the tenth address of each family's first range, as kubeadm has
+    it.
+    """
     from ipaddress import ip_network
 
     first: dict[int, str] = {}
@@ -261,7 +306,9 @@ def name_servers(state: LabState) -> list[str]:
 
 
 def _field(pod: PodState, state: LabState, path: str) -> str:
-    node = state.node(pod.node) if pod.node else state.nodes[0]  # asked before it is placed only to see whether it can be answered
+    node = (
+        state.node(pod.node) if pod.node else state.nodes[0]
+    )  # asked before it is placed only to see whether it can be answered
     metadata = pod.manifest["metadata"]
     values = {
         "metadata.name": pod.name,

@@ -34,7 +34,13 @@ from .workloads import origin_of, pod_manifest
 __all__ = ["cluster", "node_manifest", "program", "publish"]
 
 _READ = ("Service", "EndpointSlice", "Endpoints", "Namespace", "ServiceCIDR")
-_VERSIONS = {"Service": "v1", "EndpointSlice": "discovery.k8s.io/v1", "Node": "v1", "Pod": "v1", "Namespace": "v1"}
+_VERSIONS = {
+    "Service": "v1",
+    "EndpointSlice": "discovery.k8s.io/v1",
+    "Node": "v1",
+    "Pod": "v1",
+    "Namespace": "v1",
+}
 
 
 def node_manifest(node: NodeState) -> dict[str, Any]:
@@ -44,17 +50,31 @@ def node_manifest(node: NodeState) -> dict[str, Any]:
         "kind": "Node",
         "metadata": {"name": node.name, "labels": node.labels},
         "spec": {"podCIDR": node.pod_cidrs[0], "podCIDRs": node.pod_cidrs},
-        "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in node.ips] + [{"type": "Hostname", "address": node.name}]},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": ip} for ip in node.ips]
+            + [{"type": "Hostname", "address": node.name}]
+        },
     }
 
 
-def cluster(state: LabState, pods: Iterable[PodState], allocations: AllocationState) -> tuple[Inventory, AllocationState]:
-    """The objects of the lab, checked and complete, with `pods`; and what is allocated then. Raises SpecError."""
+def cluster(
+    state: LabState, pods: Iterable[PodState], allocations: AllocationState
+) -> tuple[Inventory, AllocationState]:
+    """The objects of the lab, checked and complete, with `pods`; and what is allocated then.
+
+    Raises SpecError.
+    """
     manifests = [
-        Manifest(key, stored.manifest, origin_of(stored)) for key, stored in state.objects.items() if key.partition("/")[0] in _READ
+        Manifest(key, stored.manifest, origin_of(stored))
+        for key, stored in state.objects.items()
+        if key.partition("/")[0] in _READ
     ]
     manifests += [Manifest(f"Node//{node.name}", node_manifest(node), Origin()) for node in state.nodes]
-    manifests += [Manifest(f"Pod/{pod.key}", pod_manifest(pod, state.node(pod.node)), Origin()) for pod in pods if pod.node]
+    manifests += [
+        Manifest(f"Pod/{pod.key}", pod_manifest(pod, state.node(pod.node)), Origin())
+        for pod in pods
+        if pod.node
+    ]
     inventory = inventory_of(manifests)
     allocations = state.cluster.allocate(inventory.services, allocations, avoid=set(state.retired))
     complete(inventory)
@@ -62,7 +82,8 @@ def cluster(state: LabState, pods: Iterable[PodState], allocations: AllocationSt
 
 
 def publish(state: LabState, directory: Path, pods: Iterable[PodState]) -> str:
-    """Write cluster/cluster.json, which DNS follows, and cluster/config.json; a digest of all that the nodes are to do.
+    """Write cluster/cluster.json, which DNS follows, and cluster/config.json; a digest of all that the nodes
+    are to do.
 
     Raises SpecError before anything is written.
     """
@@ -74,10 +95,16 @@ def publish(state: LabState, directory: Path, pods: Iterable[PodState]) -> str:
     )  # fmt: skip
     folder = directory / "cluster"
     folder.mkdir(exist_ok=True)
-    config = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "detectLocalMode": "NodeCIDR"}
+    config = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "detectLocalMode": "NodeCIDR",
+    }
     texts = {
         "config.json": state.config or json.dumps(config, indent=1),
-        "cluster.json": json.dumps({"apiVersion": "v1", "kind": "List", "items": [_plain(each) for each in objects]}, indent=1),
+        "cluster.json": json.dumps(
+            {"apiVersion": "v1", "kind": "List", "items": [_plain(each) for each in objects]}, indent=1
+        ),
     }
     for name, text in texts.items():
         _write(folder / name, text)
@@ -97,17 +124,25 @@ def _write(path: Path, text: str) -> None:
 
 
 def program(state: LabState, directory: Path) -> list[Notice]:
-    """Program every node, all at once; warnings, each once. Raises KcompileError: the first node's that failed."""
+    """Program every node, all at once; warnings, each once.
+
+    Raises KcompileError: the first node's that failed.
+    """
     sees_interfaces = MODES[state.mode].sees_interfaces
     if sees_interfaces:
         bpffs.mount(directory)
     pins = bpffs.folder(directory) if sees_interfaces else None
-    started = [(node, Child(partial(_apply, _request(state, directory, node), pins), die_with_parent)) for node in state.nodes]
+    started = [
+        (node, Child(partial(_apply, _request(state, directory, node), pins), die_with_parent))
+        for node in state.nodes
+    ]
     warnings: dict[Notice, None] = {}
     failed: KcompileError | None = None
     for node, child in started:
         try:
-            warnings |= dict.fromkeys(child.result(lambda status: KernelError(f"its process died (status {status})")))
+            warnings |= dict.fromkeys(
+                child.result(lambda status: KernelError(f"its process died (status {status})"))
+            )
         except KcompileError as error:
             failed = failed or KernelError(f"{node.name}: {error}")
     if failed:
@@ -136,7 +171,10 @@ def _request(state: LabState, directory: Path, node: NodeState) -> Request:
 
 
 def _apply(request: Request, pins: Path | None) -> tuple[Notice, ...]:
-    """Carry out `request`, in a process of its own; returns warnings. `pins`: the bpffs of the lab, for a mode that has one."""
+    """Carry out `request`, in a process of its own; returns warnings.
+
+    `pins`: the bpffs of the lab, for a mode that has one.
+    """
     if pins is not None:
         os.environ["KCOMPILE_BPF_DIR"] = str(pins)
     given = read_input(request)

@@ -1,7 +1,7 @@
 """Network namespaces of labs, by name (``kclab.LAB.ROLE``), and the processes in them.
 
-Whatever a lab starts runs in one of its namespaces from its first instruction on, and what it runs to make them dies with it. So their
-names are all that is needed to find and remove a lab, killed at whatever point.
+Whatever a lab starts runs in one of its namespaces from its first instruction on, and what it runs to make
+them dies with it. So their names are all that is needed to find and remove a lab, killed at whatever point.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from ..errors import KernelError
 from ..kernel import spawn, sysctl
 from ..kernel.netns import NETNS_DIR, entered
 
-__all__ = ["add", "batch", "die_with_parent", "ended", "names_of_labs", "of_lab", "processes", "remove", "space", "start", "tune"]
+__all__ = [
+    "add",
+    "batch",
+    "die_with_parent",
+    "ended",
+    "names_of_labs",
+    "of_lab",
+    "processes",
+    "remove",
+    "space",
+    "start",
+    "tune",
+]
 
 _PREFIX = "kclab"
 _PR_SET_PDEATHSIG = 1
@@ -62,7 +74,9 @@ def add(names: Iterable[str]) -> None:
 
 
 def tune(name: str, values: Mapping[str, str]) -> None:
-    """Set sysctls in namespace `name`, and on all its links, there and to come, what keeps them from talking out of turn."""
+    """Set sysctls in namespace `name`, and on all its links, there and to come, what keeps them from talking
+    out of turn.
+    """
     with entered(name):
         for place in ("all", "default"):
             for key, value in _QUIET.items():
@@ -82,7 +96,10 @@ def start(name: str, command: Sequence[str]) -> None:
 
 
 def processes(names: Iterable[str]) -> dict[int, str]:
-    """The processes that live in any of the namespaces: PID -> namespace. Not this one: ^C may have left it in one, on its way out."""
+    """The processes that live in any of the namespaces: PID -> namespace.
+
+    Not this one: ^C may have left it in one, on its way out.
+    """
     inodes = {(NETNS_DIR / name).stat().st_ino: name for name in names if (NETNS_DIR / name).exists()}
     found, own = {}, str(os.getpid())
     for path in Path("/proc").iterdir():
@@ -113,7 +130,9 @@ def _kill(pid: int, name: str) -> None:
     except ProcessLookupError:
         return
     try:
-        if Path(f"/proc/{pid}/ns/net").stat().st_ino == (NETNS_DIR / name).stat().st_ino:  # still the one that was meant
+        if (
+            Path(f"/proc/{pid}/ns/net").stat().st_ino == (NETNS_DIR / name).stat().st_ino
+        ):  # still the one that was meant
             signal.pidfd_send_signal(handle, signal.SIGKILL)
     except (ProcessLookupError, FileNotFoundError):
         pass

@@ -1,4 +1,5 @@
-"""What a lab keeps between two commands, in one folder under $KCOMPILE_RUN_DIR (or /run/kcompile), gone with the next boot as the lab is.
+"""What a lab keeps between two commands, in one folder under $KCOMPILE_RUN_DIR (or /run/kcompile), gone with
+the next boot as the lab is.
 
 lab-NAME/state.json        this module's LabState
          allocations.json  clusterIPs and nodePorts
@@ -38,7 +39,10 @@ class Stored(msgspec.Struct):
 
 
 class NodeState(msgspec.Struct):
-    """A node. `next_pod` counts the addresses given out: they are not used again until the range is used up."""
+    """A node.
+
+    `next_pod` counts the addresses given out: they are not used again until the range is used up.
+    """
 
     name: str
     ips: list[str]
@@ -49,7 +53,10 @@ class NodeState(msgspec.Struct):
 
 
 class PodState(msgspec.Struct, kw_only=True):
-    """A Pod that there is. `owner`: ``namespace/name`` of its Deployment, or empty; `hash` of the template that it was made from."""
+    """A Pod that there is.
+
+    `owner`: ``namespace/name`` of its Deployment, or empty; `hash` of the template that it was made from.
+    """
 
     namespace: str
     name: str
@@ -72,8 +79,10 @@ class PodState(msgspec.Struct, kw_only=True):
 
 
 class LabState(msgspec.Struct, kw_only=True):
-    """One lab. `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of Services that are gone, not given out again;
-    `wired`: its nodes and its name server have come up, so the rest can be mended.
+    """One lab.
+
+    `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of Services that are gone, not given
+    out again; `wired`: its nodes and its name server have come up, so the rest can be mended.
     """
 
     name: str
@@ -99,7 +108,9 @@ class LabState(msgspec.Struct, kw_only=True):
     @property
     def cluster(self) -> ClusterSettings:
         """What belongs to the cluster as a whole, as every verb takes it."""
-        return ClusterSettings(service_cidrs=tuple(self.service_cidrs), node_port_range=self.node_port_range, domain=self.domain)
+        return ClusterSettings(
+            service_cidrs=tuple(self.service_cidrs), node_port_range=self.node_port_range, domain=self.domain
+        )
 
     def node(self, name: str) -> NodeState:
         """The node called `name`, which there is."""
@@ -107,7 +118,10 @@ class LabState(msgspec.Struct, kw_only=True):
 
     @classmethod
     def load(cls, directory: Path) -> LabState:
-        """The lab in `directory`. Raises InputError where there is none, ConfigError where its file is damaged."""
+        """The lab in `directory`.
+
+        Raises InputError where there is none, ConfigError where its file is damaged.
+        """
         try:
             return msgspec.json.decode(read_private(directory / "state.json"), type=cls)
         except FileNotFoundError:
@@ -116,7 +130,9 @@ class LabState(msgspec.Struct, kw_only=True):
         except PermissionError as error:
             raise InputError(f"{error.filename}: {error.strerror} (a lab needs root)") from None
         except msgspec.DecodeError as error:
-            raise ConfigError(f"{directory / 'state.json'}: damaged ({error}); kcompile lab down removes the lab") from None
+            raise ConfigError(
+                f"{directory / 'state.json'}: damaged ({error}); kcompile lab down removes the lab"
+            ) from None
 
     def save(self, directory: Path) -> None:
         """Write it whole or not at all."""
@@ -138,4 +154,6 @@ def lab_directory(name: str) -> Path:
 
 def labs() -> list[str]:
     """The labs that there are, by name."""
-    return sorted(path.parent.name.removeprefix("lab-") for path in lab_directory("x").parent.glob("lab-*/state.json"))
+    return sorted(
+        path.parent.name.removeprefix("lab-") for path in lab_directory("x").parent.glob("lab-*/state.json")
+    )

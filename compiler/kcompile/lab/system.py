@@ -10,7 +10,9 @@ from ..spec.cluster import ClusterSettings
 __all__ = ["DNS", "range_options", "system_objects"]
 
 DNS = "kube-system/coredns"
-"""The Deployment's name is CoreDNS's in every cluster, and so it is here; what runs is ``kcompile dns serve``."""
+"""The Deployment's name is CoreDNS's in every cluster, and so it is here; what runs is ``kcompile dns
+serve``.
+"""
 _LABELS = {"k8s-app": "kube-dns"}
 _CLUSTER_FILES = ["-f", "/cluster/cluster.json", "--state", "/cluster/none.json"]
 
@@ -18,10 +20,17 @@ _CLUSTER_FILES = ["-f", "/cluster/cluster.json", "--state", "/cluster/none.json"
 def range_options(cluster: ClusterSettings) -> list[str]:
     """The options by which another kcompile takes the same addresses and ports of Services as `cluster` does."""
     low, high = cluster.node_port_range
-    return ["--service-cluster-ip-range", ",".join(cluster.service_cidrs), "--service-node-port-range", f"{low}-{high}"]
+    return [
+        "--service-cluster-ip-range",
+        ",".join(cluster.service_cidrs),
+        "--service-node-port-range",
+        f"{low}-{high}",
+    ]
 
 
-def system_objects(folder: str, cluster: ClusterSettings, addresses: Sequence[str]) -> Iterator[dict[str, Any]]:
+def system_objects(
+    folder: str, cluster: ClusterSettings, addresses: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """Its manifests. `folder`: the one with cluster.json; `addresses`: the Service's."""
     families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
     listen = [word for family in families for word in ("--listen", "::" if family == "IPv6" else "0.0.0.0")]
@@ -41,7 +50,10 @@ def system_objects(folder: str, cluster: ClusterSettings, addresses: Sequence[st
             "selector": {"matchLabels": _LABELS},
             "template": {
                 "metadata": {"labels": _LABELS},
-                "spec": {"containers": [container], "volumes": [{"name": "cluster", "hostPath": {"path": folder}}]},
+                "spec": {
+                    "containers": [container],
+                    "volumes": [{"name": "cluster", "hostPath": {"path": folder}}],
+                },
             },
         },
     }
@@ -55,6 +67,9 @@ def system_objects(folder: str, cluster: ClusterSettings, addresses: Sequence[st
             "ipFamilies": families,
             "ipFamilyPolicy": "RequireDualStack" if len(families) > 1 else "SingleStack",
             "selector": _LABELS,
-            "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}],
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP"},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+            ],
         },
     }

@@ -62,9 +62,15 @@ def _service(service: Service, inventory: Inventory) -> dict[str, Any]:
     slices = [
         s
         for s in inventory.endpoint_slices
-        if (s.metadata.namespace, (s.metadata.labels or {}).get(SERVICE_LABEL)) == (service.metadata.namespace, service.metadata.name)
+        if (s.metadata.namespace, (s.metadata.labels or {}).get(SERVICE_LABEL))
+        == (service.metadata.namespace, service.metadata.name)
     ]
-    found = [e for s in slices for e in s.endpoints or () if e.conditions is None or e.conditions.ready is not False]
+    found = [
+        e
+        for s in slices
+        for e in s.endpoints or ()
+        if e.conditions is None or e.conditions.ready is not False
+    ]
     return {
         "namespace": service.metadata.namespace,
         "name": service.metadata.name,
@@ -90,7 +96,9 @@ def tree(shown: dict[str, Any]) -> Iterator[str]:
             )
             for p in node["pods"]
         ]
-        branches.append((f"node {node['name']}  {' '.join(node['addresses'])}  pods {' '.join(node['podCIDRs'])}", rows))
+        branches.append(
+            (f"node {node['name']}  {' '.join(node['addresses'])}  pods {' '.join(node['podCIDRs'])}", rows)
+        )
     branches.append((f"client outside  {' '.join(shown['client'])}", []))
     services: list[tuple[str, ...]] = [
         (

@@ -1,4 +1,6 @@
-"""What the controllers and the scheduler of a cluster would do: Deployments to Pods, Pods to nodes and addresses. Pure but for dice."""
+"""What the controllers and the scheduler of a cluster would do: Deployments to Pods, Pods to nodes and
+addresses. Pure but for dice.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,19 @@ def decoded(kind: type[T], stored: Stored) -> T:
         wrong = explain(error, stored.manifest)
         metadata = stored.manifest["metadata"]
         name = f"{stored.manifest['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
-        raise SpecError(wrong.message, source=printable(stored.source), document=stored.document, obj=name, field=wrong.field) from None
+        raise SpecError(
+            wrong.message,
+            source=printable(stored.source),
+            document=stored.document,
+            obj=name,
+            field=wrong.field,
+        ) from None
 
 
 def reported(objects: Mapping[str, Stored]) -> set[str]:
-    """Keys of Pods that a cluster made and reported, which a Deployment among `objects` makes anew: the lab leaves them out."""
+    """Keys of Pods that a cluster made and reported, which a Deployment among `objects` makes anew: the lab
+    leaves them out.
+    """
     selectors = [
         (key.split("/")[1], decoded(Deployment, stored).spec.selector.match_labels or {})
         for key, stored in objects.items()
@@ -53,13 +63,18 @@ def reported(objects: Mapping[str, Stored]) -> set[str]:
     for key, stored in objects.items():
         kind, namespace, _ = key.split("/")
         labels = (stored.manifest["metadata"].get("labels") or {}).items()
-        if kind == "Pod" and any(namespace == space and wanted and wanted.items() <= labels for space, wanted in selectors):
+        if kind == "Pod" and any(
+            namespace == space and wanted and wanted.items() <= labels for space, wanted in selectors
+        ):
             found.add(key)
     return found
 
 
 def changes(state: LabState) -> Changes:
-    """What is missing and what is too much, by the objects of `state`. A changed template replaces every Pod made from the old one."""
+    """What is missing and what is too much, by the objects of `state`.
+
+    A changed template replaces every Pod made from the old one.
+    """
     make: list[PodState] = []
     wanted: set[str] = set()
     for key, stored in state.objects.items():
@@ -71,19 +86,27 @@ def changes(state: LabState) -> Changes:
             owner = f"{namespace}/{name}"
             replicas = 1 if deployment.spec.replicas is None else deployment.spec.replicas
             there = [pod for pod in state.pods if pod.owner == owner and pod.hash == digest]
-            wanted.update(pod.key for pod in sorted(there, key=lambda pod: (not pod.ready, pod.created))[:replicas])
+            wanted.update(
+                pod.key for pod in sorted(there, key=lambda pod: (not pod.ready, pod.created))[:replicas]
+            )
             names = [f"{name}-{digest}-{_letters(5)}" for _ in range(replicas - len(there))]
             make += [new_pod(namespace, each, template, owner=owner, digest=digest) for each in names]
         elif kind == "Pod":
             digest = _hash(stored.manifest)
-            there = [pod for pod in state.pods if not pod.owner and pod.key == f"{namespace}/{name}" and pod.hash == digest]
+            there = [
+                pod
+                for pod in state.pods
+                if not pod.owner and pod.key == f"{namespace}/{name}" and pod.hash == digest
+            ]
             wanted.update(pod.key for pod in there)
             if not there:
                 make.append(new_pod(namespace, name, stored.manifest, digest=digest))
     return Changes(make, [pod for pod in state.pods if pod.key not in wanted])
 
 
-def new_pod(namespace: str, name: str, template: Mapping[str, Any], *, owner: str = "", digest: str = "") -> PodState:
+def new_pod(
+    namespace: str, name: str, template: Mapping[str, Any], *, owner: str = "", digest: str = ""
+) -> PodState:
     """A Pod from `template`, not placed yet."""
     metadata = dict(template.get("metadata") or {})
     labels = dict(metadata.get("labels") or {}) | ({"pod-template-hash": digest} if owner else {})
@@ -94,7 +117,14 @@ def new_pod(namespace: str, name: str, template: Mapping[str, Any], *, owner: st
         "spec": dict(template["spec"]),
     }
     return PodState(
-        namespace=namespace, name=name, node="", ips=[], manifest=manifest, owner=owner, hash=digest, created=round(time.time(), 3)
+        namespace=namespace,
+        name=name,
+        node="",
+        ips=[],
+        manifest=manifest,
+        owner=owner,
+        hash=digest,
+        created=round(time.time(), 3),
     )
 
 
@@ -104,10 +134,13 @@ def place(state: LabState, pod: PodState) -> None:
     fit = [
         node
         for node in state.nodes
-        if (not spec.node_name or node.name == spec.node_name) and (spec.node_selector or {}).items() <= node.labels.items()
+        if (not spec.node_name or node.name == spec.node_name)
+        and (spec.node_selector or {}).items() <= node.labels.items()
     ]
     if not fit:
-        raise ConfigError(f"Pod {pod.key}: no node has its nodeName or nodeSelector; there are {', '.join(n.name for n in state.nodes)}")
+        raise ConfigError(
+            f"Pod {pod.key}: no node has its nodeName or nodeSelector; there are {', '.join(n.name for n in state.nodes)}"
+        )
     brothers = Counter(other.node for other in state.pods if other.owner == pod.owner)
     everyone = Counter(other.node for other in state.pods)
     node = min(fit, key=lambda node: (brothers[node.name], everyone[node.name]))
@@ -151,7 +184,9 @@ def origin_of(stored: Stored) -> Origin:
 
 
 def _hash(value: Any) -> str:
-    number = int.from_bytes(hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=8).digest())
+    number = int.from_bytes(
+        hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=8).digest()
+    )
     return "".join(_LETTERS[number // len(_LETTERS) ** place % len(_LETTERS)] for place in range(10))
 
 

@@ -1,7 +1,8 @@
-"""Two Services may claim the same external address, port and protocol; the API allows it, a node can serve only one.
+"""Two Services may claim the same external address, port and protocol; the API allows it, a node can serve
+only one.
 
-A ClusterIP wins over an external address, and the first Service by name over the others: kube-proxy leaves it to the order
-of its rules, which is not the same after every restart.
+A ClusterIP wins over an external address, and the first Service by name over the others: kube-proxy leaves it
+to the order of its rules, which is not the same after every restart.
 """
 
 from __future__ import annotations
@@ -39,5 +40,7 @@ def without_conflicts(ports: Sequence[ResolvedPort]) -> tuple[Sequence[ResolvedP
                 where = f"{f.kind.value} {f.address} port {f.port}/{port.protocol.value}"
                 text = f"{where} already belongs to {owner}; left to it"
                 notices.append(Notice("frontend-taken", text, object=f"Service {port.name}"))
-        kept.append(port if len(mine) == len(port.frontends) else msgspec.structs.replace(port, frontends=tuple(mine)))
+        kept.append(
+            port if len(mine) == len(port.frontends) else msgspec.structs.replace(port, frontends=tuple(mine))
+        )
     return kept, notices

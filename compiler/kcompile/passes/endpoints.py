@@ -1,7 +1,7 @@
 """Endpoint selection: ready endpoints; if there are none, those that are terminating but still serve.
 
-Cluster and Local traffic decide apart (pkg/proxy/topology.go, CategorizeEndpoints): a node whose only local endpoint is
-terminating still serves Local traffic with it while the cluster has ready ones elsewhere.
+Cluster and Local traffic decide apart (pkg/proxy/topology.go, CategorizeEndpoints): a node whose only local
+endpoint is terminating still serves Local traffic with it while the cluster has ready ones elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""loadBalancerSourceRanges: who may use a load-balancer VIP at all (LB VIPs only; NodePort and ClusterIP stay open)."""
+"""loadBalancerSourceRanges: who may use a load-balancer VIP at all (LB VIPs only; NodePort and ClusterIP stay
+open).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ def _holds(cidr: str, address: str) -> bool:
 
 
 def allowed_sources(ranges: tuple[str, ...], vips: tuple[str, ...], node_ip: str) -> tuple[str, ...]:
-    """The CIDRs that may use `vips`: `ranges`, and the VIPs themselves where a range holds the node's own address.
+    """The CIDRs that may use `vips`: `ranges`, and the VIPs themselves where a range holds the node's own
+    address.
 
-    A VIP is often a local address of the node too; the node's own request to it then has the VIP as its source
-    (iptables/proxier.go, allowFromNode).
+    A VIP is often a local address of the node too; the node's own request to it then has the VIP as its
+    source (iptables/proxier.go, allowFromNode).
     """
     if not ranges or not node_ip or not any(_holds(r, node_ip) for r in ranges):
         return ranges

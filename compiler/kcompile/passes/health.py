@@ -1,4 +1,6 @@
-"""healthCheckNodePort: how many local ready endpoints a load balancer is told of (healthcheck/service_health.go)."""
+"""healthCheckNodePort: how many local ready endpoints a load balancer is told of
+(healthcheck/service_health.go).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ __all__ = ["health_checks"]
 
 
 def health_checks(ports: Iterable[ServicePort], node: str) -> tuple[HealthCheck, ...]:
-    """One check a Service with a healthCheckNodePort, counting distinct addresses of its local ready endpoints."""
+    """One check a Service with a healthCheckNodePort, counting distinct addresses of its local ready
+    endpoints.
+    """
     addresses: dict[tuple[int, str], set[str]] = {}
     for port in ports:
         if port.health_check_node_port:

@@ -1,6 +1,8 @@
-"""External addresses that are another host's: a mode that makes them local to the node would cut it off from that host.
+"""External addresses that are another host's: a mode that makes them local to the node would cut it off from
+that host.
 
-Only for such a mode (ipvs). The others translate one port of the address and leave the rest of its host alone.
+Only for such a mode (ipvs). The others translate one port of the address and leave the rest of its host
+alone.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ __all__ = ["without_occupied"]
 def without_occupied(
     ports: Iterable[ServicePort], hosts: Mapping[str, str], own: Collection[str]
 ) -> tuple[list[ServicePort], list[Notice]]:
-    """`ports` without externalIPs and load-balancer addresses of other hosts, and a warning for each Service's address left out.
+    """`ports` without externalIPs and load-balancer addresses of other hosts, and a warning for each
+    Service's address left out.
 
-    `hosts`: address -> whose it is. Endpoints' addresses are hosts too. `own`: the node's addresses, which may be used: they are
-    local already, as are those of its pods in the host network.
+    `hosts`: address -> whose it is. Endpoints' addresses are hosts too. `own`: the node's addresses, which
+    may be used: they are local already, as are those of its pods in the host network.
     """
     ports = list(ports)
     taken = {e.ip: f"an endpoint of Service {_service(p)}" for p in reversed(ports) for e in p.endpoints}
@@ -44,7 +47,11 @@ def _service(port: ServicePort) -> str:
 
 
 def _free(
-    port: ServicePort, kind: str, addresses: tuple[str, ...], taken: Mapping[str, str], warnings: dict[Notice, None]
+    port: ServicePort,
+    kind: str,
+    addresses: tuple[str, ...],
+    taken: Mapping[str, str],
+    warnings: dict[Notice, None],
 ) -> tuple[str, ...]:
     """Those of `addresses` that are nobody's; `warnings` gains a line for each of the others."""
     if taken.keys().isdisjoint(addresses):

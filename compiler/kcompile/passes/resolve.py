@@ -1,4 +1,7 @@
-"""ServicePorts in, a Dataplane out: the passes in their order. Pure; the result does not depend on the input's order."""
+"""ServicePorts in, a Dataplane out: the passes in their order.
+
+Pure; the result does not depend on the input's order.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,28 @@ def resolve(ports: Iterable[ServicePort], node: NodeFacts, settings: Settings) -
 
 
 def resolve_port(port: ServicePort, node: NodeFacts, settings: Settings) -> ResolvedPort:
-    """One service port settled: depends on nothing but its arguments, so an agent redoes only the ports that changed."""
+    """One service port settled: depends on nothing but its arguments, so an agent redoes only the ports that
+    changed.
+    """
     endpoints = port.endpoints
     externally = bool(port.node_port or port.external_ips or port.load_balancer_ips)
     external_local = port.external_local and externally
     candidates = usable(endpoints)
-    # UsesClusterEndpoints: external traffic needs them even when its policy is Local, for the short circuit of insiders.
+    # UsesClusterEndpoints: external traffic needs them even when its policy is Local, for the short circuit
+    # of insiders.
     cluster: tuple[Backend, ...] = ()
     if externally or not port.internal_local:
-        chosen = prefer_close(candidates, node.name, node.zone) if candidates and candidates[0].ready else candidates
+        chosen = (
+            prefer_close(candidates, node.name, node.zone)
+            if candidates and candidates[0].ready
+            else candidates
+        )
         cluster = _backends(chosen, node.name)
     local: tuple[Backend, ...] = ()
     if port.internal_local or external_local:
-        local = _backends(usable([e for e in endpoints if e.node == node.name]), node.name) if node.name else ()
+        local = (
+            _backends(usable([e for e in endpoints if e.node == node.name]), node.name) if node.name else ()
+        )
     return ResolvedPort(
         name=port.name,
         family=port.family,
@@ -59,7 +71,12 @@ def _backends(endpoints: Sequence[Endpoint], node: str) -> tuple[Backend, ...]:
 
 
 def _frontends(
-    port: ServicePort, node: NodeFacts, settings: Settings, has_endpoints: bool, has_local: bool, external_local: bool
+    port: ServicePort,
+    node: NodeFacts,
+    settings: Settings,
+    has_endpoints: bool,
+    has_local: bool,
+    external_local: bool,
 ) -> tuple[Frontend, ...]:
     compat, version = settings.compat, port.family.value
     detects = settings.detector.active(version)
@@ -81,7 +98,8 @@ def _frontends(
         frontends.append(Frontend(kind, address, number, policy, sources))
 
     taken = {port.cluster_ip}
-    # The API allows one address to be an externalIP and a load-balancer VIP; the first rule of kube-proxy's chain wins.
+    # The API allows one address to be an externalIP and a load-balancer VIP; the first rule of kube-proxy's
+    # chain wins.
     for address in port.external_ips:
         if address not in taken:
             taken.add(address)

@@ -1,7 +1,9 @@
-"""Topology hints: prefer endpoints meant for this node, then for this zone (pkg/proxy/topology.go, topologyModeFromHints).
+"""Topology hints: prefer endpoints meant for this node, then for this zone (pkg/proxy/topology.go,
+topologyModeFromHints).
 
-A hint only counts when every ready endpoint carries one of its sort and at least one names this node (or zone); hints of
-endpoints that aren't ready neither enable nor veto it. trafficDistribution itself is read by the controller, not here.
+A hint only counts when every ready endpoint carries one of its sort and at least one names this node (or
+zone); hints of endpoints that aren't ready neither enable nor veto it. trafficDistribution itself is read by
+the controller, not here.
 """
 
 from __future__ import annotations

@@ -63,7 +63,11 @@ def make_plan(
 def describe(target: Target, change: Change, new: bool = True) -> str:
     """One line for the resource of `change` as it will be (`new`) or is."""
     value: Any = change.new if new else change.old
-    return describe_node(change.key, value) if is_node_resource(change.key) else target.describe(change.key, value)
+    return (
+        describe_node(change.key, value)
+        if is_node_resource(change.key)
+        else target.describe(change.key, value)
+    )
 
 
 class ServiceChange(msgspec.Struct, frozen=True):

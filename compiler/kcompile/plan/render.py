@@ -24,7 +24,9 @@ def summary(plan: Plan) -> str:
 
 
 def change_lines(target: Target, change: Change) -> list[str]:
-    """The lines of one change: what is, behind ``-``, and what will be, behind ``+``; plain creations and deletions have one."""
+    """The lines of one change: what is, behind ``-``, and what will be, behind ``+``; plain creations and
+    deletions have one.
+    """
     if change.action == "create":
         return ["+ " + describe(target, change)]
     if change.action == "delete":

@@ -1,1 +1,3 @@
-"""The input: Kubernetes manifests and settings, read, checked, completed, and turned into the IR's service ports."""
+"""The input: Kubernetes manifests and settings, read, checked, completed, and turned into the IR's service
+ports.
+"""

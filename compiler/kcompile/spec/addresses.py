@@ -1,7 +1,8 @@
-"""IP addresses and CIDRs as text: parsed by inet_pton, as strict as the kernel's tools, and several times faster than `ipaddress`.
+"""IP addresses and CIDRs as text: parsed by inet_pton, as strict as the kernel's tools, and several times
+faster than `ipaddress`.
 
-Canonical text is what inet_ntop writes (IPv6 compressed, lower case); a canonical CIDR is masked to its network.
-Both are what the kernel shows, so a rule read back compares equal.
+Canonical text is what inet_ntop writes (IPv6 compressed, lower case); a canonical CIDR is masked to its
+network. Both are what the kernel shows, so a rule read back compares equal.
 """
 
 from __future__ import annotations
@@ -9,11 +10,27 @@ from __future__ import annotations
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-__all__ = ["BadAddress", "Network", "canonical_cidr", "canonical_ip", "family_of", "is_ip", "network", "special", "unfit", "unpack"]
+__all__ = [
+    "BadAddress",
+    "Network",
+    "canonical_cidr",
+    "canonical_ip",
+    "family_of",
+    "is_ip",
+    "network",
+    "special",
+    "unfit",
+    "unpack",
+]
 
 _SUSPECT4 = frozenset((0, 127, 169, *range(224, 240), 255))  # first bytes worth a second look
 _SUSPECT6 = frozenset((0, 0xFE, 0xFF))
-_EXACT = {bytes(4): "unspecified", b"\xff" * 4: "broadcast", bytes(16): "unspecified", bytes(15) + b"\1": "loopback"}
+_EXACT = {
+    bytes(4): "unspecified",
+    b"\xff" * 4: "broadcast",
+    bytes(16): "unspecified",
+    bytes(15) + b"\1": "loopback",
+}
 
 
 class BadAddress(ValueError):  # noqa: N818 -- an answer more than an error
@@ -34,7 +51,10 @@ class Network:
     def __contains__(self, address: object) -> bool:
         """Whether the IP `address` (text) is inside."""
         packed = unpack(str(address))
-        return len(packed) == (4 if self.version == 4 else 16) and self.first <= int.from_bytes(packed) <= self.last
+        return (
+            len(packed) == (4 if self.version == 4 else 16)
+            and self.first <= int.from_bytes(packed) <= self.last
+        )
 
     def __str__(self) -> str:
         return f"{self.address(0)}/{self.length}"
@@ -45,7 +65,10 @@ class Network:
 
     def address(self, offset: int) -> str:
         """The address at `offset` from the first, as canonical text."""
-        return inet_ntop(AF_INET if self.version == 4 else AF_INET6, (self.first + offset).to_bytes(4 if self.version == 4 else 16))
+        return inet_ntop(
+            AF_INET if self.version == 4 else AF_INET6,
+            (self.first + offset).to_bytes(4 if self.version == 4 else 16),
+        )
 
 
 def unpack(text: str) -> bytes:
@@ -85,9 +108,11 @@ def canonical_ip(text: str) -> str:
 
 
 def special(packed: bytes) -> str:
-    """What sort of address no service or endpoint may have (ValidateEndpointIP in pkg/apis/core/validation), empty for the rest.
+    """What sort of address no service or endpoint may have (ValidateEndpointIP in pkg/apis/core/validation),
+    empty for the rest.
 
-    All of multicast is refused, where Kubernetes names only the link-local part: a DNAT to or from it can't work.
+    All of multicast is refused, where Kubernetes names only the link-local part: a DNAT to or from it can't
+    work.
     """
     first = packed[0]
     if len(packed) == 4:
@@ -106,7 +131,10 @@ def special(packed: bytes) -> str:
 
 
 def unfit(text: str, size: int = 0) -> str:
-    """Why `text` can't be the address of a service or endpoint, empty when it can. `size`: 4 or 16 bytes wanted, 0 either."""
+    """Why `text` can't be the address of a service or endpoint, empty when it can.
+
+    `size`: 4 or 16 bytes wanted, 0 either.
+    """
     if size != 16:
         try:  # nearly every address of most inputs ends here
             if inet_pton(AF_INET, text)[0] not in _SUSPECT4:
@@ -125,13 +153,19 @@ def unfit(text: str, size: int = 0) -> str:
 
 @lru_cache(maxsize=4096)
 def network(text: str) -> Network:
-    """Parse ``address/length``. Host bits may be set, as in Kubernetes (legacy CIDR parsing); blanks may not."""
+    """Parse ``address/length``.
+
+    Host bits may be set, as in Kubernetes (legacy CIDR parsing); blanks may not.
+    """
     address, slash, length = text.partition("/")
     if not slash:
         raise BadAddress("not a CIDR: the prefix length is missing")
     packed = unpack(address)
-    # isdecimal() takes other scripts' digits too, hence isascii(); a leading zero means octal to some, so it is refused.
-    if not (length.isascii() and length.isdecimal() and len(length) <= 3 and (length == "0" or length[0] != "0")):
+    # isdecimal() takes other scripts' digits too, hence isascii(); a leading zero means octal to some, so it
+    # is refused.
+    if not (
+        length.isascii() and length.isdecimal() and len(length) <= 3 and (length == "0" or length[0] != "0")
+    ):
         raise BadAddress("not a CIDR: the prefix length is not a number")
     if int(length) > 8 * len(packed):
         raise BadAddress(f"not a CIDR: the prefix length is over {8 * len(packed)}")

@@ -1,8 +1,9 @@
 """Fills in what a control plane would have: clusterIPs, nodePorts and healthCheckNodePorts.
 
-After pkg/registry/core/service (alloc.go, ipallocator, portallocator). What the input says comes first, what was allocated before
-second, new values last. A new value starts from a hash of the Service's key and probes upwards, so it depends on the
-others only where two hashes meet; Services are taken in the order of their keys, so it never depends on the input's order.
+After pkg/registry/core/service (alloc.go, ipallocator, portallocator). What the input says comes first, what
+was allocated before second, new values last. A new value starts from a hash of the Service's key and probes
+upwards, so it depends on the others only where two hashes meet; Services are taken in the order of their
+keys, so it never depends on the input's order.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ def allocate(
 ) -> AllocationState:
     """Fill in the (validated) `services` in place; return the state to save, which knows these Services only.
 
-    `avoid`: addresses that are not given out anew while there are others, so that a Service made again doesn't get its old one back.
-    `service_cidrs` empty means kubeadm's default. An explicit clusterIP may lie outside of them; an explicit nodePort outside of
-    `node_port_range` (both ends included) is an AllocationError, as are conflicts and a range that is used up.
+    `avoid`: addresses that are not given out anew while there are others, so that a Service made again
+    doesn't get its old one back. `service_cidrs` empty means kubeadm's default. An explicit clusterIP may lie
+    outside of them; an explicit nodePort outside of `node_port_range` (both ends included) is an
+    AllocationError, as are conflicts and a range that is used up.
     """
     work = _Allocation(
-        state or AllocationState(), [network(cidr) for cidr in service_cidrs or DEFAULT_SERVICE_CIDRS], node_port_range, avoid
+        state or AllocationState(),
+        [network(cidr) for cidr in service_cidrs or DEFAULT_SERVICE_CIDRS],
+        node_port_range,
+        avoid,
     )
     work.name(services)
     for service in services:
@@ -66,7 +71,9 @@ def _lacks(service: Service) -> bool:
         return True
     if spec.type == "ClusterIP":
         return False
-    return _wants_health_port(service) or (_wants_node_ports(service) and not all(port.node_port for port in spec.ports))
+    return _wants_health_port(service) or (
+        _wants_node_ports(service) and not all(port.node_port for port in spec.ports)
+    )
 
 
 def _families(service: Service, networks: Sequence[Network]) -> list[int]:
@@ -96,13 +103,21 @@ def _port_key(service: Service, port: ServicePort) -> str:
 class _Allocation:
     """One run: what is taken, what was before, what will be saved."""
 
-    def __init__(self, before: AllocationState, networks: list[Network], node_ports: tuple[int, int], avoid: Collection[str]) -> None:
+    def __init__(
+        self,
+        before: AllocationState,
+        networks: list[Network],
+        node_ports: tuple[int, int],
+        avoid: Collection[str],
+    ) -> None:
         self.before, self.networks, self.node_ports, self.avoid = before, networks, node_ports, avoid
         self.after = AllocationState()
         self.claims = Claims()
 
     def name(self, services: Sequence[Service]) -> None:
-        """Give Services without a name of their own the names that they had before, the first the first one, and so on."""
+        """Give Services without a name of their own the names that they had before, the first the first one,
+        and so on.
+        """
         unnamed = [service for service in services if service.metadata.generate_name]
         if not unnamed:
             return
@@ -134,14 +149,22 @@ class _Allocation:
         before = {family_of(address): address for address in self.before.cluster_ips.get(key, ())}
         for family in _families(service, self.networks)[len(addresses) :]:
             address = before.get(family)
-            if address is None or address in self.claims.addresses or not any(address in net for net in self.networks):
+            if (
+                address is None
+                or address in self.claims.addresses
+                or not any(address in net for net in self.networks)
+            ):
                 break  # a later family can't be placed before this one; `fill` places both
             self._add_address(service, address)
         low, high = self.node_ports
         if _wants_node_ports(service):
             for port in spec.ports:
                 number = self.before.node_ports.get(_port_key(service, port), 0)
-                if not port.node_port and low <= number <= high and self._is_free(service, number, port.protocol):
+                if (
+                    not port.node_port
+                    and low <= number <= high
+                    and self._is_free(service, number, port.protocol)
+                ):
                     self._set_port(service, port, number)
         if _wants_health_port(service):
             number = self.before.health_check_node_ports.get(key, 0)
@@ -156,12 +179,18 @@ class _Allocation:
         if _wants_node_ports(service):
             for port in service.spec.ports:
                 if not port.node_port:
-                    self._set_port(service, port, self._shared_port(service, port) or self._new_port(service, _port_key(service, port)))
+                    self._set_port(
+                        service,
+                        port,
+                        self._shared_port(service, port) or self._new_port(service, _port_key(service, port)),
+                    )
         if _wants_health_port(service):
             self._set_health_port(service, self._new_port(service, f"{service.key} healthCheckNodePort"))
 
     def record(self, service: Service) -> None:
-        """Complete the families and the list forms as the API server does, and note everything in the new state."""
+        """Complete the families and the list forms as the API server does, and note everything in the new
+        state.
+        """
         spec, key = service.spec, service.key
         if spec.type == "ExternalName":
             return
@@ -178,14 +207,18 @@ class _Allocation:
             spec.ip_family_policy = "SingleStack" if len(spec.cluster_ips) == 1 else "RequireDualStack"
         self.after.cluster_ips[key] = [canonical_ip(address) for address in spec.cluster_ips]
         if spec.type != "ClusterIP":
-            self.after.node_ports.update({_port_key(service, port): port.node_port for port in spec.ports if port.node_port})
+            self.after.node_ports.update(
+                {_port_key(service, port): port.node_port for port in spec.ports if port.node_port}
+            )
             if spec.health_check_node_port:
                 self.after.health_check_node_ports[key] = spec.health_check_node_port
 
     def _complete_headless(self, service: Service) -> None:
-        """initIPFamilyFields: without a selector it has both families unless it says otherwise, whatever the cluster has.
+        """initIPFamilyFields: without a selector it has both families unless it says otherwise, whatever the
+        cluster has.
 
-        One with a selector that names no family keeps what its Pods have: nothing here says which families their cluster has.
+        One with a selector that names no family keeps what its Pods have: nothing here says which families
+        their cluster has.
         """
         spec = service.spec
         spec.cluster_ips = ["None"]
@@ -200,12 +233,19 @@ class _Allocation:
     def _new_address(self, service: Service, family: int) -> str:
         networks = [net for net in self.networks if net.version == family]
         if not networks:
-            raise conflict(service, "spec.clusterIP", f"can't be allocated: there is no IPv{family} service CIDR ({_SERVICE_CIDRS})")
+            raise conflict(
+                service,
+                "spec.clusterIP",
+                f"can't be allocated: there is no IPv{family} service CIDR ({_SERVICE_CIDRS})",
+            )
         spare = ""
         for net in networks:
-            # The network's own address is out, and so are IPv4's broadcast and the first address, which is kubernetes.default's.
+            # The network's own address is out, and so are IPv4's broadcast and the first address, which is
+            # kubernetes.default's.
             size = net.size - 1 - (family == 4)
-            reserved = min(max(16, size // 16), 256) if size >= 16 else 1  # calculateRangeOffset in ipallocator
+            reserved = (
+                min(max(16, size // 16), 256) if size >= 16 else 1
+            )  # calculateRangeOffset in ipallocator
             for offset in _probe(f"{service.key} IPv{family}", 2, size, reserved):
                 address = net.address(offset)
                 if address not in self.claims.addresses:
@@ -214,7 +254,11 @@ class _Allocation:
                     spare = spare or address
         if spare:
             return spare
-        raise conflict(service, "spec.clusterIP", f"can't be allocated: {', '.join(map(str, networks))} is used up ({_SERVICE_CIDRS})")
+        raise conflict(
+            service,
+            "spec.clusterIP",
+            f"can't be allocated: {', '.join(map(str, networks))} is used up ({_SERVICE_CIDRS})",
+        )
 
     def _new_port(self, service: Service, key: str) -> int:
         low, high = self.node_ports
@@ -223,10 +267,14 @@ class _Allocation:
         for offset in _probe(key, 0, size - 1, reserved - 1):
             if low + offset not in self.claims.port_numbers:
                 return low + offset
-        raise conflict(service, "spec.ports", f"no nodePort is left in {low}-{high} (--service-node-port-range)")
+        raise conflict(
+            service, "spec.ports", f"no nodePort is left in {low}-{high} (--service-node-port-range)"
+        )
 
     def _shared_port(self, service: Service, port: ServicePort) -> int:
-        """The nodePort of the same port number under another protocol (svcPortToNodePort in alloc.go), 0 if there is none."""
+        """The nodePort of the same port number under another protocol (svcPortToNodePort in alloc.go), 0 if
+        there is none.
+        """
         for other in service.spec.ports:
             number = other.node_port
             if other.port == port.port and number and (number, port.protocol) not in self.claims.node_ports:
@@ -235,7 +283,9 @@ class _Allocation:
 
     def _is_free(self, service: Service, number: int, protocol: str) -> bool:
         holders = [self.claims.node_ports.get((number, p)) for p in ("TCP", "UDP", "SCTP")]
-        return (number, protocol) not in self.claims.node_ports and all(holder in (None, service) for holder in holders)
+        return (number, protocol) not in self.claims.node_ports and all(
+            holder in (None, service) for holder in holders
+        )
 
     def _add_address(self, service: Service, address: str) -> None:
         self.claims.take_address(service, address, "spec.clusterIPs")
@@ -253,16 +303,24 @@ class _Allocation:
 
 def _wants_node_ports(service: Service) -> bool:
     spec = service.spec
-    return spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is not False)
+    return spec.type == "NodePort" or (
+        spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is not False
+    )
 
 
 def _wants_health_port(service: Service) -> bool:
     spec = service.spec
-    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local" and not spec.health_check_node_port
+    return (
+        spec.type == "LoadBalancer"
+        and spec.external_traffic_policy == "Local"
+        and not spec.health_check_node_port
+    )
 
 
 def _probe(key: str, first: int, last: int, reserved: int) -> Iterator[int]:
-    """Every number of `first` to `last`, those above `reserved` first (the lower part is left to explicit values), from a hash of `key`."""
+    """Every number of `first` to `last`, those above `reserved` first (the lower part is left to explicit
+    values), from a hash of `key`.
+    """
     seed = int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
     middle = min(max(first, reserved + 1), last + 1)
     for low, high in ((middle, last + 1), (first, middle)):

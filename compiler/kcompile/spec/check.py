@@ -1,7 +1,9 @@
-"""What every kind's checks share: metadata, ports, choices. A check returns nothing or raises the first problem.
+"""What every kind's checks share: metadata, ports, choices.
 
-Called for every object of the input, so the good case is a few compiled patterns and set look-ups; what a message needs
-is put together only for the message.
+A check returns nothing or raises the first problem.
+
+Called for every object of the input, so the good case is a few compiled patterns and set look-ups; what a
+message needs is put together only for the message.
 """
 
 from __future__ import annotations
@@ -10,7 +12,15 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from .addresses import BadAddress, network, unpack
-from .names import DNS_LABEL, LABEL_VALUE, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_label_key, is_label_value
+from .names import (
+    DNS_LABEL,
+    LABEL_VALUE,
+    QUALIFIED_NAME,
+    is_dns_label,
+    is_dns_subdomain,
+    is_label_key,
+    is_label_value,
+)
 from .objects import Object
 from .text import join_path, problem, shown
 
@@ -22,7 +32,8 @@ __all__ = [
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
 FAMILIES = frozenset(("IPv4", "IPv6"))
 
-# Values that the objects of one input share: an app's label, its selector and its slices' label, a node of many endpoints.
+# Values that the objects of one input share: an app's label, its selector and its slices' label, a node of
+# many endpoints.
 _MANY = 65536
 _known_keys: set[str] = set()
 known_label = lru_cache(maxsize=_MANY)(lambda text: is_label_value(text) is not None)
@@ -33,7 +44,11 @@ _known_namespace = lru_cache(maxsize=_MANY)(lambda text: is_dns_label(text) is n
 @lru_cache(maxsize=_MANY)
 def known_port(name: str | None, protocol: str | None, port: int | None) -> bool:
     """Whether an EndpointSlice may have this port; nil and 0 are legal there, and left out by proxies."""
-    return (not name or is_dns_label(name) is not None) and (protocol is None or protocol in PROTOCOLS) and 0 <= (port or 0) < 65536
+    return (
+        (not name or is_dns_label(name) is not None)
+        and (protocol is None or protocol in PROTOCOLS)
+        and 0 <= (port or 0) < 65536
+    )
 
 
 def check_metadata(obj: Object, is_name: Callable[[str], object], rule: str) -> None:
@@ -82,4 +97,6 @@ def check_cidrs(obj: Object, field: str, cidrs: Iterable[str], *, host_bits: boo
         except BadAddress as error:
             raise problem(obj, f"{field}[{index}]", f"{shown(cidr)}: {error}") from None
         if not host_bits and unpack(cidr.strip().partition("/")[0]) != unpack(found.address(0)):
-            raise problem(obj, f"{field}[{index}]", f"{shown(cidr)} has bits set behind its prefix; write {found}")
+            raise problem(
+                obj, f"{field}[{index}]", f"{shown(cidr)} has bits set behind its prefix; write {found}"
+            )

@@ -1,10 +1,28 @@
-"""The API server's rules for EndpointSlices (pkg/apis/discovery/validation) and Endpoints (ValidateEndpoints)."""
+"""The API server's rules for EndpointSlices (pkg/apis/discovery/validation) and Endpoints
+(ValidateEndpoints).
+"""
 
 from __future__ import annotations
 
 from .addresses import unfit
-from .check import PROTOCOLS, check_choice, check_metadata, check_port_number, known_label, known_node, known_port
-from .names import DNS_LABEL, DNS_SUBDOMAIN, LABEL_VALUE, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_label_key
+from .check import (
+    PROTOCOLS,
+    check_choice,
+    check_metadata,
+    check_port_number,
+    known_label,
+    known_node,
+    known_port,
+)
+from .names import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    LABEL_VALUE,
+    QUALIFIED_NAME,
+    is_dns_label,
+    is_dns_subdomain,
+    is_label_key,
+)
 from .objects import Endpoint, EndpointAddress, EndpointHints, EndpointPort, Endpoints, EndpointSlice
 from .text import problem, shown
 
@@ -21,11 +39,19 @@ def check_slice(obj: EndpointSlice) -> None:
     if not size:
         check_choice(obj, "addressType", obj.address_type, ("FQDN", "IPv4", "IPv6"))
     ports = obj.ports
-    if ports and (len(ports) > 1 or ports[0].app_protocol is not None or not known_port(ports[0].name, ports[0].protocol, ports[0].port)):
+    if ports and (
+        len(ports) > 1
+        or ports[0].app_protocol is not None
+        or not known_port(ports[0].name, ports[0].protocol, ports[0].port)
+    ):
         _check_ports(obj, "ports", ports)
     if obj.endpoints:
         if len(obj.endpoints) > _MAX_ENDPOINTS:
-            raise problem(obj, "endpoints", f"has {len(obj.endpoints):,} entries; a slice may have {_MAX_ENDPOINTS:,}: write several")
+            raise problem(
+                obj,
+                "endpoints",
+                f"has {len(obj.endpoints):,} entries; a slice may have {_MAX_ENDPOINTS:,}: write several",
+            )
         for index, endpoint in enumerate(obj.endpoints):
             _check_endpoint(obj, index, endpoint, size)
 
@@ -35,7 +61,11 @@ def _check_endpoint(obj: EndpointSlice, index: int, endpoint: Endpoint, size: in
     if not endpoint.addresses:
         raise problem(obj, f"endpoints[{index}].addresses", "at least one address is required")
     if len(endpoint.addresses) > _MAX_ADDRESSES:
-        raise problem(obj, f"endpoints[{index}].addresses", f"has {len(endpoint.addresses)} entries; {_MAX_ADDRESSES} at most")
+        raise problem(
+            obj,
+            f"endpoints[{index}].addresses",
+            f"has {len(endpoint.addresses)} entries; {_MAX_ADDRESSES} at most",
+        )
     for address in endpoint.addresses:
         if reason := unfit(address, size) if size else _unfit_name(address):
             position = endpoint.addresses.index(address)
@@ -70,20 +100,27 @@ def _unfit_name(text: str) -> str:
 
 
 def _check_ports(obj: EndpointSlice | Endpoints, field: str, ports: list[EndpointPort]) -> None:
-    """Names are unique; in Endpoints every one of several ports has one. In a slice a port may be nil or 0: proxies leave it out."""
+    """Names are unique; in Endpoints every one of several ports has one.
+
+    In a slice a port may be nil or 0: proxies leave it out.
+    """
     strict = isinstance(obj, Endpoints)
     for index, port in enumerate(ports):
         name = port.name or ""
         if name and not is_dns_label(name):
             raise problem(obj, f"{field}[{index}].name", f"{shown(name)} {DNS_LABEL}")
         if strict and not name and len(ports) > 1:
-            raise problem(obj, f"{field}[{index}].name", "a name is required where there is more than one port")
+            raise problem(
+                obj, f"{field}[{index}].name", "a name is required where there is more than one port"
+            )
         if index and any((other.name or "") == name for other in ports[:index]):
             raise problem(obj, f"{field}[{index}].name", f"the name {shown(name)} is used by another port")
         if port.protocol is not None and port.protocol not in PROTOCOLS:
             check_choice(obj, f"{field}[{index}].protocol", port.protocol, PROTOCOLS)
         if port.app_protocol is not None and not is_label_key(port.app_protocol):
-            raise problem(obj, f"{field}[{index}].appProtocol", f"{shown(port.app_protocol)} {QUALIFIED_NAME}")
+            raise problem(
+                obj, f"{field}[{index}].appProtocol", f"{shown(port.app_protocol)} {QUALIFIED_NAME}"
+            )
         if strict or port.port:
             check_port_number(obj, f"{field}[{index}].port", port.port or 0)
 
@@ -95,7 +132,10 @@ def check_endpoints(obj: Endpoints) -> None:
         field = f"subsets[{index}]"
         if subset.ports:
             _check_ports(obj, f"{field}.ports", subset.ports)
-        for kind, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
+        for kind, addresses in (
+            ("addresses", subset.addresses),
+            ("notReadyAddresses", subset.not_ready_addresses),
+        ):
             for position, address in enumerate(addresses or ()):
                 _check_address(obj, f"{field}.{kind}[{position}]", address)
         if not subset.addresses and not subset.not_ready_addresses:

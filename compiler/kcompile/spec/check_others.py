@@ -1,4 +1,6 @@
-"""The API server's rules for Pods, what makes them, Nodes, Namespaces and ServiceCIDRs, as far as anything here reads them."""
+"""The API server's rules for Pods, what makes them, Nodes, Namespaces and ServiceCIDRs, as far as anything
+here reads them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def check_pod(pod: Pod) -> None:
         if reason := unfit(entry.ip):
             raise problem(pod, f"status.podIPs[{index}].ip", f"{shown(entry.ip)} is {reason}")
     if status.pod_ip and status.pod_ips and status.pod_ips[0].ip != status.pod_ip:
-        raise problem(pod, "status.podIPs[0].ip", f"{shown(status.pod_ips[0].ip)} must be the same as podIP ({status.pod_ip})")
+        raise problem(
+            pod,
+            "status.podIPs[0].ip",
+            f"{shown(status.pod_ips[0].ip)} must be the same as podIP ({status.pod_ip})",
+        )
 
 
 def _check_pod_spec(obj: Object, field: str, spec: PodSpec) -> None:
@@ -57,9 +63,13 @@ def _check_container(obj: Object, field: str, container: Container) -> None:
         check_port_number(obj, f"{field}.ports[{index}].containerPort", port.container_port)
         check_choice(obj, f"{field}.ports[{index}].protocol", port.protocol, PROTOCOLS)
         if port.name and any(port.name == other.name for other in (container.ports or ())[:index]):
-            raise problem(obj, f"{field}.ports[{index}].name", f"the name {shown(port.name)} is used by another port")
+            raise problem(
+                obj, f"{field}.ports[{index}].name", f"the name {shown(port.name)} is used by another port"
+            )
         if port.name and not is_iana_name(port.name):
-            raise problem(obj, f"{field}.ports[{index}].name", f"{shown(port.name)}: a port's name {IANA_NAME}")
+            raise problem(
+                obj, f"{field}.ports[{index}].name", f"{shown(port.name)}: a port's name {IANA_NAME}"
+            )
 
 
 def check_node(node: Node) -> None:
@@ -71,7 +81,11 @@ def check_node(node: Node) -> None:
         if spec.pod_cidrs:
             check_cidrs(node, "spec.podCIDRs", spec.pod_cidrs)
             if spec.pod_cidr and spec.pod_cidrs[0] != spec.pod_cidr:
-                raise problem(node, "spec.podCIDRs[0]", f"{shown(spec.pod_cidrs[0])} must be the same as podCIDR ({shown(spec.pod_cidr)})")
+                raise problem(
+                    node,
+                    "spec.podCIDRs[0]",
+                    f"{shown(spec.pod_cidrs[0])} must be the same as podCIDR ({shown(spec.pod_cidr)})",
+                )
             families = [network(cidr.strip()).version for cidr in spec.pod_cidrs]
             if len(families) != len(set(families)):
                 raise problem(node, "spec.podCIDRs", "may hold one CIDR of each family at most")
@@ -80,13 +94,19 @@ def check_node(node: Node) -> None:
             try:
                 unpack(entry.address)
             except BadAddress as error:
-                raise problem(node, f"status.addresses[{index}].address", f"{shown(entry.address)} is {error}") from None
+                raise problem(
+                    node, f"status.addresses[{index}].address", f"{shown(entry.address)} is {error}"
+                ) from None
 
 
 def check_workload(obj: Workload | CronJob) -> None:
     """What has a template for Pods, as far as Pods come of it."""
     check_metadata(obj, is_dns_subdomain, DNS_SUBDOMAIN)
-    field, spec = ("spec", obj.spec) if isinstance(obj, Workload) else ("spec.jobTemplate.spec", obj.spec.job_template.spec)
+    field, spec = (
+        ("spec", obj.spec)
+        if isinstance(obj, Workload)
+        else ("spec.jobTemplate.spec", obj.spec.job_template.spec)
+    )
     if isinstance(spec.replicas, int) and spec.replicas < 0:
         raise problem(obj, f"{field}.replicas", f"{shown(spec.replicas)} is negative")
     labels = spec.template.metadata.labels or {}

@@ -1,17 +1,38 @@
-"""The API server's rules for a Service (ValidateService in pkg/apis/core/validation), those that a node's dataplane rests on."""
+"""The API server's rules for a Service (ValidateService in pkg/apis/core/validation), those that a node's
+dataplane rests on.
+"""
 
 from __future__ import annotations
 
 from .addresses import BadAddress, family_of, is_ip, unfit, unpack
-from .check import FAMILIES, PROTOCOLS, check_choice, check_cidrs, check_labels, check_metadata, check_port_number
-from .names import DNS_LABEL, DNS_SUBDOMAIN, IANA_NAME, QUALIFIED_NAME, is_dns_label, is_dns_subdomain, is_iana_name, is_label_key
+from .check import (
+    FAMILIES,
+    PROTOCOLS,
+    check_choice,
+    check_cidrs,
+    check_labels,
+    check_metadata,
+    check_port_number,
+)
+from .names import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    IANA_NAME,
+    QUALIFIED_NAME,
+    is_dns_label,
+    is_dns_subdomain,
+    is_iana_name,
+    is_label_key,
+)
 from .objects import Service, ServicePort, ServiceSpec
 from .text import problem, shown
 
 __all__ = ["SCHEDULERS", "SCHEDULER_ANNOTATION", "check_service", "externally_reachable"]
 
 SCHEDULER_ANNOTATION = "kcompile.dev/ipvs-scheduler"
-SCHEDULERS = frozenset(("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "fo", "ovf", "mh"))
+SCHEDULERS = frozenset(
+    ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "fo", "ovf", "mh")
+)
 
 _TYPES = frozenset(("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"))
 _TRAFFIC = frozenset(("Cluster", "Local"))
@@ -50,7 +71,11 @@ def check_service(service: Service) -> None:
     if spec.external_traffic_policy:  # an empty one is unset, as in the API
         check_choice(service, "spec.externalTrafficPolicy", spec.external_traffic_policy, _TRAFFIC)
         if not externally_reachable(service):
-            raise problem(service, "spec.externalTrafficPolicy", "only for type NodePort or LoadBalancer, or with externalIPs")
+            raise problem(
+                service,
+                "spec.externalTrafficPolicy",
+                "only for type NodePort or LoadBalancer, or with externalIPs",
+            )
     if spec.type == "LoadBalancer":
         _check_load_balancer(service)
     else:
@@ -83,7 +108,11 @@ def _check_ports(service: Service) -> None:
             raise problem(service, f"{field}.name", "a name is required where there is more than one port")
         _check_port(service, index, port)
         if port.name in names:
-            raise problem(service, f"{field}.name", f"the name {shown(port.name)} is used by another port of this Service")
+            raise problem(
+                service,
+                f"{field}.name",
+                f"the name {shown(port.name)} is used by another port of this Service",
+            )
         names.add(port.name)
         if (port.port, port.protocol) in numbers:
             raise problem(service, field, f"port {port.port}/{port.protocol} occurs twice in this Service")
@@ -93,14 +122,21 @@ def _check_ports(service: Service) -> None:
 
 
 def _check_node_port(service: Service, index: int, seen: dict[int, list[ServicePort]]) -> None:
-    """One number may serve several protocols of one port (svcPortToNodePort in alloc.go). `seen`: the ports before, by nodePort."""
+    """One number may serve several protocols of one port (svcPortToNodePort in alloc.go).
+
+    `seen`: the ports before, by nodePort.
+    """
     port = service.spec.ports[index]
     field = f"spec.ports[{index}].nodePort"
     for other in seen.setdefault(port.node_port, []):
         if other.protocol == port.protocol:
-            raise problem(service, field, f"nodePort {port.node_port}/{port.protocol} occurs twice in this Service")
+            raise problem(
+                service, field, f"nodePort {port.node_port}/{port.protocol} occurs twice in this Service"
+            )
         if other.port != port.port and service.spec.type != "ExternalName":
-            raise problem(service, field, f"nodePort {port.node_port} is that of port {other.port} of this Service")
+            raise problem(
+                service, field, f"nodePort {port.node_port} is that of port {other.port} of this Service"
+            )
     seen[port.node_port].append(port)
 
 
@@ -114,11 +150,15 @@ def _check_port(service: Service, index: int, port: ServicePort) -> None:
     target = port.target_port
     if isinstance(target, str):
         if not is_iana_name(target):
-            raise problem(service, f"spec.ports[{index}].targetPort", f"{shown(target)}: a port's name {IANA_NAME}")
+            raise problem(
+                service, f"spec.ports[{index}].targetPort", f"{shown(target)}: a port's name {IANA_NAME}"
+            )
     elif target is not None and not 0 < target < 65536:
         check_port_number(service, f"spec.ports[{index}].targetPort", target)
     if port.app_protocol is not None and not is_label_key(port.app_protocol):
-        raise problem(service, f"spec.ports[{index}].appProtocol", f"{shown(port.app_protocol)} {QUALIFIED_NAME}")
+        raise problem(
+            service, f"spec.ports[{index}].appProtocol", f"{shown(port.app_protocol)} {QUALIFIED_NAME}"
+        )
     if port.node_port and service.spec.type != "ExternalName":  # which has no use for one, and may keep it
         check_port_number(service, f"spec.ports[{index}].nodePort", port.node_port)
         if service.spec.type == "ClusterIP":
@@ -132,7 +172,11 @@ def _check_cluster_ips(service: Service) -> None:
     if _is_plain(ip, ips, families, spec):
         return
     if spec.type == "ExternalName":
-        given = (("clusterIPs", bool(ips)), ("ipFamilies", bool(families)), ("ipFamilyPolicy", spec.ip_family_policy is not None))
+        given = (
+            ("clusterIPs", bool(ips)),
+            ("ipFamilies", bool(families)),
+            ("ipFamilyPolicy", spec.ip_family_policy is not None),
+        )
         for field, is_set in given:
             if is_set:
                 raise problem(service, f"spec.{field}", "may not be set for type ExternalName")
@@ -158,7 +202,11 @@ def _check_cluster_ips(service: Service) -> None:
                 raise problem(service, f"spec.clusterIPs[{index}]", message)
     if (len(ips) > 1 or len(families) > 1) and spec.ip_family_policy in (None, "SingleStack"):
         field = "clusterIPs" if len(ips) > 1 else "ipFamilies"
-        raise problem(service, "spec.ipFamilyPolicy", f"must be RequireDualStack or PreferDualStack where {field} has two entries")
+        raise problem(
+            service,
+            "spec.ipFamilyPolicy",
+            f"must be RequireDualStack or PreferDualStack where {field} has two entries",
+        )
     if ip != "None":
         for address in ips:
             if reason := unfit(address):
@@ -182,7 +230,11 @@ def _check_ip_list(service: Service, ip: str, ips: list[str]) -> None:
     if ips[0] != ip:
         if not ip:
             raise problem(service, "spec.clusterIPs", "must be empty where clusterIP is not set")
-        raise problem(service, "spec.clusterIPs", f"its first entry ({shown(ips[0])}) must be the same as clusterIP ({shown(ip)})")
+        raise problem(
+            service,
+            "spec.clusterIPs",
+            f"its first entry ({shown(ips[0])}) must be the same as clusterIP ({shown(ip)})",
+        )
     if len(ips) > 2:
         raise problem(service, "spec.clusterIPs", "may hold two addresses at most, one of each family")
     if ip == "None":
@@ -203,7 +255,11 @@ def _check_affinity(service: Service) -> None:
     config = spec.session_affinity_config
     seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
     if seconds is not None and not 0 < seconds <= _MAX_AFFINITY:
-        raise problem(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", f"{shown(seconds)} is not in 1-{_MAX_AFFINITY}")
+        raise problem(
+            service,
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            f"{shown(seconds)} is not in 1-{_MAX_AFFINITY}",
+        )
 
 
 def _check_external_ips(service: Service) -> None:
@@ -219,10 +275,16 @@ def _check_load_balancer(service: Service) -> None:
         # what a cluster has stored it has taken, from a time when it was less strict
         check_cidrs(service, field, spec.load_balancer_source_ranges, host_bits=bool(service.metadata.uid))
     if spec.load_balancer_class is not None and not is_label_key(spec.load_balancer_class):
-        raise problem(service, "spec.loadBalancerClass", f"{shown(spec.load_balancer_class)} {QUALIFIED_NAME}")
+        raise problem(
+            service, "spec.loadBalancerClass", f"{shown(spec.load_balancer_class)} {QUALIFIED_NAME}"
+        )
     for index, port in enumerate(spec.ports):
         if port.port == _KUBELET_PORT:
-            raise problem(service, f"spec.ports[{index}].port", f"{port.port} is the kubelet's, which may not be exposed")
+            raise problem(
+                service,
+                f"spec.ports[{index}].port",
+                f"{port.port} is the kubelet's, which may not be exposed",
+            )
 
 
 def _check_not_load_balancer(service: Service) -> None:
@@ -255,7 +317,10 @@ def _check_external_name(service: Service) -> None:
 
 
 def _check_status(service: Service) -> None:
-    """ValidateLoadBalancerStatus. Link-local addresses pass, as there; those that would catch the node's own traffic don't."""
+    """ValidateLoadBalancerStatus.
+
+    Link-local addresses pass, as there; those that would catch the node's own traffic don't.
+    """
     status = service.status.load_balancer if service.status else None
     for index, ingress in enumerate((status.ingress if status else None) or ()):
         field = f"status.loadBalancer.ingress[{index}]"

@@ -1,6 +1,7 @@
 """Who holds which clusterIP and which port of the nodes; nobody may hold what another Service does.
 
-The API server's allocators (pkg/registry/core/service) refuse such a Service when it is created; here all come at once.
+The API server's allocators (pkg/registry/core/service) refuse such a Service when it is created; here all
+come at once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class Claims:
         spec = service.spec
         if spec.cluster_ip and spec.cluster_ip != "None":
             for index, address in enumerate(spec.cluster_ips or (spec.cluster_ip,)):
-                self.take_address(service, address, f"spec.clusterIPs[{index}]" if spec.cluster_ips else "spec.clusterIP")
+                self.take_address(
+                    service, address, f"spec.clusterIPs[{index}]" if spec.cluster_ips else "spec.clusterIP"
+                )
         if spec.type in ("NodePort", "LoadBalancer"):
             for index, port in enumerate(spec.ports):
                 if port.node_port:

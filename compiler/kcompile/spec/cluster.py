@@ -1,4 +1,5 @@
-"""What belongs to a cluster as a whole: the addresses of its Services and pods, the ports of NodePorts, its domain.
+"""What belongs to a cluster as a whole: the addresses of its Services and pods, the ports of NodePorts, its
+domain.
 
 Every verb takes them from here, so that what `compile` accepts no other verb refuses.
 """
@@ -36,7 +37,9 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`service_cidrs` and `pod_cidrs` are empty where nothing says them; the default is then `allocate`'s, and no pod CIDR."""
+    """`service_cidrs` and `pod_cidrs` are empty where nothing says them; the default is then `allocate`'s,
+    and no pod CIDR.
+    """
 
     service_cidrs: tuple[str, ...] = ()
     node_port_range: tuple[int, int] = DEFAULT_NODE_PORT_RANGE
@@ -44,14 +47,30 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     domain: str = DEFAULT_DOMAIN
 
     def allocate(
-        self, services: Sequence[Service], state: AllocationState | None = None, *, avoid: Collection[str] = ()
+        self,
+        services: Sequence[Service],
+        state: AllocationState | None = None,
+        *,
+        avoid: Collection[str] = (),
     ) -> AllocationState:
-        """Fill in the addresses and ports of `services`, which are validated, and return the state to save. Raises AllocationError."""
-        return allocate(services, state, service_cidrs=self.service_cidrs, node_port_range=self.node_port_range, avoid=avoid)
+        """Fill in the addresses and ports of `services`, which are validated, and return the state to save.
+
+        Raises AllocationError.
+        """
+        return allocate(
+            services,
+            state,
+            service_cidrs=self.service_cidrs,
+            node_port_range=self.node_port_range,
+            avoid=avoid,
+        )
 
 
 def configured(path: str | None, given: Given = Given()) -> Config:  # noqa: B008 -- immutable
-    """The configuration in the file `path`, or the default one, with what is `given` above it. Raises ConfigError."""
+    """The configuration in the file `path`, or the default one, with what is `given` above it.
+
+    Raises ConfigError.
+    """
     pod_cidrs = tuple(_parsed("--pod-cidr", CidrPair, given.pod_cidrs) or ())
     if path:
         config = load_config(path, pod_cidrs)
@@ -64,7 +83,9 @@ def configured(path: str | None, given: Given = Given()) -> Config:  # noqa: B00
         "node_port_range": _parsed("--service-node-port-range", PortRange, given.node_port_range),
         "cluster_domain": _domain(given.domain),
     }
-    return msgspec.structs.replace(config, **{field: value for field, value in changes.items() if value is not None})
+    return msgspec.structs.replace(
+        config, **{field: value for field, value in changes.items() if value is not None}
+    )
 
 
 def settings_of(config: Config, objects: Iterable[ServiceCIDR] = ()) -> ClusterSettings:

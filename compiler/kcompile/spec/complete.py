@@ -1,7 +1,8 @@
 """EndpointSlices for Services that have none in the input, as the controllers would make them.
 
-From Pods: pkg/controller/endpointslice and k8s.io/endpointslice (podToEndpoint, getEndpointPorts, trafficdist). From Endpoints
-objects: mirror.py. A Service with slices of its own in the input uses these and nothing else.
+From Pods: pkg/controller/endpointslice and k8s.io/endpointslice (podToEndpoint, getEndpointPorts,
+trafficdist). From Endpoints objects: mirror.py. A Service with slices of its own in the input uses these and
+nothing else.
 """
 
 from __future__ import annotations
@@ -37,12 +38,18 @@ def complete(inventory: Inventory) -> None:
 
     Run it after `allocate`, which settles a Service's families.
     """
-    bound = {(s.metadata.namespace, (s.metadata.labels or {}).get(SERVICE_LABEL)) for s in inventory.endpoint_slices}
+    bound = {
+        (s.metadata.namespace, (s.metadata.labels or {}).get(SERVICE_LABEL))
+        for s in inventory.endpoint_slices
+    }
     endpoints = {obj.key: obj for obj in inventory.endpoints}
     index = _PodIndex(inventory.pods)
     zones = {node.metadata.name: (node.metadata.labels or {}).get(ZONE_LABEL, "") for node in inventory.nodes}
     for service in inventory.services:
-        if service.spec.type == "ExternalName" or (service.metadata.namespace, service.metadata.name) in bound:
+        if (
+            service.spec.type == "ExternalName"
+            or (service.metadata.namespace, service.metadata.name) in bound
+        ):
             continue
         pods = index.select(service) if service.spec.selector else []
         if pods:
@@ -68,8 +75,13 @@ class _PodIndex:
         return [pod for pod in rarest if selector.items() <= (pod.metadata.labels or {}).items()]
 
 
-def slices_from_pods(service: Service, pods: Iterable[Pod], zones: dict[str, str] | None = None) -> list[EndpointSlice]:
-    """One slice for each family and each set of resolved ports. `zones`: the zone of each node, where known."""
+def slices_from_pods(
+    service: Service, pods: Iterable[Pod], zones: dict[str, str] | None = None
+) -> list[EndpointSlice]:
+    """One slice for each family and each set of resolved ports.
+
+    `zones`: the zone of each node, where known.
+    """
     groups: dict[tuple[int, tuple[tuple[str, str, int], ...]], list[Endpoint]] = defaultdict(list)
     families = [int(name[-1]) for name in service.spec.ip_families or ("IPv4", "IPv6")]
     for pod in pods:
@@ -86,16 +98,22 @@ def slices_from_pods(service: Service, pods: Iterable[Pod], zones: dict[str, str
     if service.spec.cluster_ip == "None":
         labels[HEADLESS_LABEL] = ""
     slices = []
-    for number, ((family, ports), endpoints) in enumerate(sorted(groups.items(), key=lambda group: group[0]), 1):
+    for number, ((family, ports), endpoints) in enumerate(
+        sorted(groups.items(), key=lambda group: group[0]), 1
+    ):
         slices.append(
             EndpointSlice(
                 metadata=Metadata(
-                    name=f"{service.metadata.name}-ipv{family}-{number}", namespace=service.metadata.namespace, labels=dict(labels)
+                    name=f"{service.metadata.name}-ipv{family}-{number}",
+                    namespace=service.metadata.namespace,
+                    labels=dict(labels),
                 ),
                 origin=service.origin,
                 address_type=f"IPv{family}",
                 endpoints=endpoints,
-                ports=[EndpointPort(port=port, name=name, protocol=protocol) for name, protocol, port in ports],
+                ports=[
+                    EndpointPort(port=port, name=name, protocol=protocol) for name, protocol, port in ports
+                ],
             )
         )
     return slices
@@ -136,7 +154,9 @@ def _endpoint(service: Service, pod: Pod, address: str, zones: dict[str, str]) -
     return Endpoint(
         addresses=[address],
         conditions=Conditions(ready=ready, serving=serving, terminating=terminating),
-        hostname=pod.spec.hostname if pod.spec.hostname and pod.spec.subdomain == service.metadata.name else None,
+        hostname=pod.spec.hostname
+        if pod.spec.hostname and pod.spec.subdomain == service.metadata.name
+        else None,
         node_name=node,
         zone=zone,
         hints=_hints(service, node, zone) if ready else None,
@@ -145,7 +165,9 @@ def _endpoint(service: Service, pod: Pod, address: str, zones: dict[str, str]) -
 
 
 def _hints(service: Service, node: str | None, zone: str | None) -> EndpointHints | None:
-    """trafficDistribution as the slice controller spells it out for the proxies (trafficdist.ReconcileHintsForSlices)."""
+    """trafficDistribution as the slice controller spells it out for the proxies
+    (trafficdist.ReconcileHintsForSlices).
+    """
     wanted = service.spec.traffic_distribution
     zones = [ForName(zone)] if wanted and zone else None
     nodes = [ForName(node)] if wanted == "PreferSameNode" and node else None

@@ -1,6 +1,7 @@
 """A configuration file to a `Config`: kube-proxy's, kcompile's short form, kubeadm's, or several of them.
 
-Where more than one says something, the short form wins over the KubeProxyConfiguration, and that over kubeadm's ClusterConfiguration.
+Where more than one says something, the short form wins over the KubeProxyConfiguration, and that over
+kubeadm's ClusterConfiguration.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ __all__ = ["Config", "load_config"]
 
 _MAX_BYTES = 4 << 20
 _MODES = ("", "iptables", "nftables", "ipvs", "xdp")
-# Fields of a KubeProxyConfiguration that nothing here reads, with the values that kube-proxy has for them anyway.
+# Fields of a KubeProxyConfiguration that nothing here reads, with the values that kube-proxy has for them
+# anyway.
 _UNUSED: dict[str, tuple[Any, ...]] = {
     "featureGates": (),
     "clientConnection.acceptContentTypes": (),
@@ -67,7 +69,9 @@ _T = TypeVar("_T")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a file can set. Addresses and CIDRs are canonical, durations seconds; `warnings` names fields without effect here.
+    """Everything that a file can set.
+
+    Addresses and CIDRs are canonical, durations seconds; `warnings` names fields without effect here.
 
     `masquerade_all` and `masquerade_bit` are None where only the section of a mode says (see `settings`).
     """
@@ -97,12 +101,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
     def section(self, mode: str) -> IptablesSection | NftablesSection:
-        """The section that counts in `mode`: nftables has its own, the other modes share the one of iptables, as in kube-proxy."""
+        """The section that counts in `mode`: nftables has its own, the other modes share the one of iptables,
+        as in kube-proxy.
+        """
         return {"nftables": self.nftables}.get(mode, self.iptables)
 
 
 def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:
-    """Read `path` (``-`` is standard input); `pod_cidrs` stand above those of the file. A file without any document gives the defaults.
+    """Read `path` (``-`` is standard input); `pod_cidrs` stand above those of the file.
+
+    A file without any document gives the defaults.
 
     Raises ConfigError with everything that is wrong, each with document and field.
     """
@@ -117,7 +125,9 @@ def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{findings.source}: {error.message}") from None
     except Wrong as error:
         where = f"document {error.document}" if error.document else ""
-        raise ConfigError(": ".join(part for part in (findings.source, where, error.field, error.message) if part)) from None
+        raise ConfigError(
+            ": ".join(part for part in (findings.source, where, error.field, error.message) if part)
+        ) from None
     config = _merged(found, findings, tuple(pod_cidrs))
     findings.refuse()
     return msgspec.structs.replace(config, pod_cidrs=tuple(pod_cidrs)) if pod_cidrs else config
@@ -131,7 +141,10 @@ class _Found(msgspec.Struct):
 
 
 def _read(form: type[Any], value: dict[str, Any], findings: Findings, where: str) -> _Found:
-    """As kube-proxy reads its own and kubeadm its: what is unknown is warned about. kcompile's own form is strict."""
+    """As kube-proxy reads its own and kubeadm its: what is unknown is warned about.
+
+    kcompile's own form is strict.
+    """
     if form is KubeProxyConfiguration:
         warn_unknown(form, value, findings, _RETIRED)
         if unused := list(_unused(without_nulls(value))):
@@ -145,7 +158,9 @@ def _default(form: type[Any]) -> Any:
 
 
 def _unused(document: Any, prefix: str = "") -> Iterator[str]:
-    """The unused fields that say more than kube-proxy's own default: kubeadm writes out every field, mostly with an empty value."""
+    """The unused fields that say more than kube-proxy's own default: kubeadm writes out every field, mostly
+    with an empty value.
+    """
     for key, value in document.items():
         field = prefix + key
         if field in _UNUSED:
@@ -163,12 +178,19 @@ def _is_empty(value: Any) -> bool:
 
 def _merged(found: dict[type[Any], _Found], findings: Findings, pod_cidrs: tuple[str, ...]) -> Config:
     proxy, short, cluster = (
-        found.get(form) or _Found("", _default(form)) for form in (KubeProxyConfiguration, CompilerConfiguration, ClusterConfiguration)
+        found.get(form) or _Found("", _default(form))
+        for form in (KubeProxyConfiguration, CompilerConfiguration, ClusterConfiguration)
     )
     _check(proxy.value, proxy.where, findings)
     _check(short.value, short.where, findings)
     kubeadm = _from_kubeadm(cluster.value, cluster.where, findings)
-    return _layered(short.value, proxy.value, kubeadm, findings, _detector(short, proxy, kubeadm.pods, pod_cidrs, findings))
+    return _layered(
+        short.value,
+        proxy.value,
+        kubeadm,
+        findings,
+        _detector(short, proxy, kubeadm.pods, pod_cidrs, findings),
+    )
 
 
 class _Kubeadm(msgspec.Struct):
@@ -193,7 +215,9 @@ def _from_kubeadm(form: ClusterConfiguration, where: str, findings: Findings) ->
 
 
 def _extra_argument(arguments: Any, name: str) -> Any:
-    """The value of an argument of a component: v1beta3 has a mapping of them, v1beta4 a list of names and values."""
+    """The value of an argument of a component: v1beta3 has a mapping of them, v1beta4 a list of names and
+    values.
+    """
     if isinstance(arguments, dict):
         return arguments.get(name)
     for each in arguments if isinstance(arguments, list) else ():
@@ -205,7 +229,13 @@ def _extra_argument(arguments: Any, name: str) -> Any:
 _Detect = tuple[DetectMode, tuple[str, ...], str]
 
 
-def _layered(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubeadm: _Kubeadm, findings: Findings, detect: _Detect) -> Config:
+def _layered(
+    short: CompilerConfiguration,
+    proxy: KubeProxyConfiguration,
+    kubeadm: _Kubeadm,
+    findings: Findings,
+    detect: _Detect,
+) -> Config:
     return Config(
         source=findings.source,
         mode=_first(short.mode, proxy.mode),
@@ -222,7 +252,8 @@ def _layered(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubead
         cluster_domain=_first(short.cluster_domain, kubeadm.domain),
         masquerade_all=_first(short.masquerade_all, None),
         masquerade_bit=_first(short.masquerade_bit, None),
-        localhost_node_ports=_first(short.localhost_node_ports, proxy.iptables.localhost_node_ports) is not False,
+        localhost_node_ports=_first(short.localhost_node_ports, proxy.iptables.localhost_node_ports)
+        is not False,
         iptables=proxy.iptables,
         nftables=proxy.nftables,
         ipvs=proxy.ipvs,
@@ -233,7 +264,9 @@ def _layered(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubead
     )
 
 
-def _pod_cidrs(short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubeadm: _Kubeadm) -> tuple[str, ...]:
+def _pod_cidrs(
+    short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubeadm: _Kubeadm
+) -> tuple[str, ...]:
     """The addresses of all pods of the cluster, whether local ones are told by them or not."""
     local = short.detect_local
     own = tuple(local.cidrs) if local is not UNSET else ()
@@ -260,10 +293,17 @@ def _check(form: KubeProxyConfiguration | CompilerConfiguration, where: str, fin
 
 
 def _check_proxy(form: KubeProxyConfiguration, where: str, findings: Findings) -> None:
-    """The rest of pkg/proxy/apis/config/validation. Sections of other modes are checked too: --mode may choose them."""
+    """The rest of pkg/proxy/apis/config/validation.
+
+    Sections of other modes are checked too: --mode may choose them.
+    """
     if form.ipvs.scheduler not in ("", *SCHEDULERS):
         findings.wrong(where, "ipvs.scheduler", f"{shown(form.ipvs.scheduler)} is not a scheduler of IPVS")
-    given = {"tcpTimeout": form.ipvs.tcp_timeout, "tcpFinTimeout": form.ipvs.tcp_fin_timeout, "udpTimeout": form.ipvs.udp_timeout}
+    given = {
+        "tcpTimeout": form.ipvs.tcp_timeout,
+        "tcpFinTimeout": form.ipvs.tcp_fin_timeout,
+        "udpTimeout": form.ipvs.udp_timeout,
+    }
     for field, seconds in given.items():
         if seconds > _LONGEST:
             findings.wrong(where, f"ipvs.{field}", f"more than {_LONGEST} seconds")
@@ -277,10 +317,17 @@ def _check_proxy(form: KubeProxyConfiguration, where: str, findings: Findings) -
         findings.wrong(where, "clusterCIDR", "must be one CIDR, or one of each family")
 
 
-def _detector(short: _Found, proxy: _Found, kubeadm_pods: tuple[str, ...], pod_cidrs: tuple[str, ...], findings: Findings) -> _Detect:
+def _detector(
+    short: _Found,
+    proxy: _Found,
+    kubeadm_pods: tuple[str, ...],
+    pod_cidrs: tuple[str, ...],
+    findings: Findings,
+) -> _Detect:
     """Who is a local pod: `pod_cidrs` of the command line where there are any, else as the file has it.
 
-    After SetDefaults_KubeProxyConfiguration: a clusterCIDR without a mode is mode ClusterCIDR. kubeadm puts its podSubnet there.
+    After SetDefaults_KubeProxyConfiguration: a clusterCIDR without a mode is mode ClusterCIDR. kubeadm puts
+    its podSubnet there.
     """
     form, local = proxy.value, short.value.detect_local
     cidrs = form.cluster_cidr or kubeadm_pods
@@ -298,7 +345,9 @@ def _detector(short: _Found, proxy: _Found, kubeadm_pods: tuple[str, ...], pod_c
     where = short.where if own else proxy.where
     if mode is DetectMode.CLUSTER_CIDR and not cidrs:
         if own:
-            findings.wrong(where, "detectLocal", "detecting by ClusterCIDR needs the cluster's CIDRs (--pod-cidr)")
+            findings.wrong(
+                where, "detectLocal", "detecting by ClusterCIDR needs the cluster's CIDRs (--pod-cidr)"
+            )
         else:  # kube-proxy goes on without a detector too
             findings.warn("detectLocalMode", "ClusterCIDR without a clusterCIDR detects nothing (--pod-cidr)")
         return DetectMode.NONE, (), ""

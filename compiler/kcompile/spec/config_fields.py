@@ -1,4 +1,6 @@
-"""One document of a configuration file to a struct, field by field, so that everything that is wrong is told at once."""
+"""One document of a configuration file to a struct, field by field, so that everything that is wrong is told
+at once.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +55,12 @@ class Findings:
         raise ConfigError(line)
 
 
-def read_struct(form: type[_S], value: Any, findings: Findings, where: str, path: str = "", *, strict: bool = False) -> _S | None:
-    """`value` as `form`; None where it can't be one. A field that is wrong is told to `findings` and left at its default.
+def read_struct(
+    form: type[_S], value: Any, findings: Findings, where: str, path: str = "", *, strict: bool = False
+) -> _S | None:
+    """`value` as `form`; None where it can't be one.
+
+    A field that is wrong is told to `findings` and left at its default.
 
     `strict`: a field that `form` doesn't have is wrong too.
     """
@@ -92,7 +98,10 @@ def _read(kind: Any, value: Any, findings: Findings, where: str, path: str, stri
         return _FAILED if read is None else read
     if typing.get_origin(kind) is list and isinstance(value, list):
         element = typing.get_args(kind)[0]
-        every = [_read(element, one, findings, where, f"{path}[{index}]", strict) for index, one in enumerate(value)]
+        every = [
+            _read(element, one, findings, where, f"{path}[{index}]", strict)
+            for index, one in enumerate(value)
+        ]
         return _FAILED if any(one is _FAILED for one in every) else every
     try:
         return msgspec.convert(value, kind, dec_hook=decode_field)
@@ -119,7 +128,9 @@ def _unknown(form: type[msgspec.Struct], value: Mapping[str, Any]) -> list[str]:
     return [key for key in value if key not in known]
 
 
-def _unknown_fields(form: type[msgspec.Struct], value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _unknown_fields(
+    form: type[msgspec.Struct], value: Any, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     """The paths in `value` that `form` doesn't have, null ones too: a strict decoder counts them."""
     if not isinstance(value, dict):
         return
@@ -141,8 +152,12 @@ def _known_names(form: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple
             yield from _known_names(inner, path)
 
 
-def warn_unknown(form: type[msgspec.Struct], value: Any, findings: Findings, retired: Iterable[str] = ()) -> None:
-    """Name the fields of `value` that `form` doesn't have, each with where it belongs or what was meant, if that can be told."""
+def warn_unknown(
+    form: type[msgspec.Struct], value: Any, findings: Findings, retired: Iterable[str] = ()
+) -> None:
+    """Name the fields of `value` that `form` doesn't have, each with where it belongs or what was meant, if
+    that can be told.
+    """
     found = list(_unknown_fields(form, value))
     for path in found[:_WARNINGS_LIMIT]:
         field = ""
@@ -151,7 +166,9 @@ def warn_unknown(form: type[msgspec.Struct], value: Any, findings: Findings, ret
         hint = "a field of older versions" if field in retired else _hint(form, path)
         findings.warn(field, "unknown field, ignored as by kube-proxy" + (f": {hint}" if hint else ""))
     if len(found) > _WARNINGS_LIMIT:
-        findings.warnings.append(f"{findings.source}: {len(found) - _WARNINGS_LIMIT} more unknown fields, ignored as by kube-proxy")
+        findings.warnings.append(
+            f"{findings.source}: {len(found) - _WARNINGS_LIMIT} more unknown fields, ignored as by kube-proxy"
+        )
 
 
 def _hint(form: type[msgspec.Struct], path: tuple[str, ...]) -> str:
@@ -161,7 +178,9 @@ def _hint(form: type[msgspec.Struct], path: tuple[str, ...]) -> str:
     name = path[-1]
     elsewhere = [place for known, place in names if known == name]
     if elsewhere:
-        return f"it belongs to {' or '.join(place.rpartition('.')[0] or 'the top level' for place in elsewhere)}"
+        return (
+            f"it belongs to {' or '.join(place.rpartition('.')[0] or 'the top level' for place in elsewhere)}"
+        )
     prefix = "".join(f"{step}." for step in path[:-1])
     beside = {known.lower(): known for known, place in names if place == prefix + known}
     anywhere = {known.lower(): place for known, place in names}

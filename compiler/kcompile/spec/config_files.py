@@ -1,7 +1,8 @@
-"""What a configuration file holds: its documents, those inside a ConfigMap, and the struct that each is read as.
+"""What a configuration file holds: its documents, those inside a ConfigMap, and the struct that each is read
+as.
 
-A file is one that kube-proxy or kubeadm takes, kcompile's own, or what ``kubectl -n kube-system get configmap kube-proxy -o yaml``
-prints, as an object or inside a List.
+A file is one that kube-proxy or kubeadm takes, kcompile's own, or what ``kubectl -n kube-system get configmap
+kube-proxy -o yaml`` prints, as an object or inside a List.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ __all__ = ["Document", "documents"]
 Form = type[KubeProxyConfiguration] | type[CompilerConfiguration] | type[ClusterConfiguration]
 
 _KUBEADM = "kubeadm.k8s.io/"
-# kind: the apiVersion that it must have, or (after "/") begin with, and what it is read as; None: nothing here is for kcompile
+# kind: the apiVersion that it must have, or (after "/") begin with, and what it is read as; None: nothing
+# here is for kcompile
 _KINDS: dict[str, tuple[str, Form | None]] = {
     "KubeProxyConfiguration": ("kubeproxy.config.k8s.io/v1alpha1", KubeProxyConfiguration),
     "CompilerConfiguration": ("kcompile.dev/v1alpha1", CompilerConfiguration),
@@ -33,7 +35,9 @@ _KINDS: dict[str, tuple[str, Form | None]] = {
 }
 _CONFIG_KEY = "config.conf"  # in the ConfigMap kube-proxy, where kubeadm made it
 _LISTS = ("List", "ConfigMapList")
-_HOLDS_CONFIGURATION = re.compile(r"""(?m)^["']?kind["']?: *["']?(?:KubeProxy|Cluster)Configuration["']?\s*$""")
+_HOLDS_CONFIGURATION = re.compile(
+    r"""(?m)^["']?kind["']?: *["']?(?:KubeProxy|Cluster)Configuration["']?\s*$"""
+)
 
 
 class Document(NamedTuple):
@@ -45,8 +49,10 @@ class Document(NamedTuple):
 
 
 def documents(data: bytes) -> Iterator[Document]:
-    """The documents of a file that are configuration. Raises Wrong, with the place in `field`, for one that isn't, and for none at all
-    in a file that isn't empty.
+    """The documents of a file that are configuration.
+
+    Raises Wrong, with the place in `field`, for one that isn't, and for none at all in a file that isn't
+    empty.
     """
     passed: list[str] = []  # kinds that have nothing for kcompile
     found = False
@@ -71,9 +77,13 @@ def _classified(where: str, value: dict[str, Any]) -> Document | None:
     wanted, form = _KINDS[kind]
     if version is None and "kind" not in value:
         return Document(where, CompilerConfiguration, value)
-    fits = isinstance(version, str) and (version.startswith(wanted) if wanted.endswith("/") else version == wanted)
+    fits = isinstance(version, str) and (
+        version.startswith(wanted) if wanted.endswith("/") else version == wanted
+    )
     if not fits:
-        raise _wrong(where, "apiVersion", f"{shown(version)} is not {wanted}{'...' if wanted.endswith('/') else ''}")
+        raise _wrong(
+            where, "apiVersion", f"{shown(version)} is not {wanted}{'...' if wanted.endswith('/') else ''}"
+        )
     return Document(where, form, value) if form else None
 
 
@@ -108,8 +118,12 @@ def _from_list(document: dict[str, Any], where: str) -> Iterator[tuple[str, dict
         raise _wrong(where, "items", f"no ConfigMap with data[{shown(_CONFIG_KEY)}] among them")
 
 
-def _configurations(configmap: dict[str, Any], where: str, *, required: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The documents in the values of a ConfigMap: in config.conf, and in others that say that they are configuration."""
+def _configurations(
+    configmap: dict[str, Any], where: str, *, required: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The documents in the values of a ConfigMap: in config.conf, and in others that say that they are
+    configuration.
+    """
     data = configmap.get("data")
     texts = data if isinstance(data, dict) else {}
     found = False
@@ -118,7 +132,9 @@ def _configurations(configmap: dict[str, Any], where: str, *, required: bool) ->
             found = True
             yield from _embedded(text, f"{where}: data[{shown(key)}]")
     if required and not found:
-        raise _wrong(where, "kind", f"a ConfigMap without data[{shown(_CONFIG_KEY)}], which that of kube-proxy has")
+        raise _wrong(
+            where, "kind", f"a ConfigMap without data[{shown(_CONFIG_KEY)}], which that of kube-proxy has"
+        )
 
 
 def _embedded(text: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:

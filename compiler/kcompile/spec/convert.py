@@ -1,7 +1,9 @@
-"""Services and EndpointSlices to the IR's ServicePorts, both families: the object filter and conversion of pkg/proxy.
+"""Services and EndpointSlices to the IR's ServicePorts, both families: the object filter and conversion of
+pkg/proxy.
 
-Services: serviceport.go and util/utils.go; endpoints: endpointslicecache.go. The input has been validated and allocated.
-Addresses and CIDRs come out canonical, endpoints and ports sorted, so the order of the input leaves no trace.
+Services: serviceport.go and util/utils.go; endpoints: endpointslicecache.go. The input has been validated and
+allocated. Addresses and CIDRs come out canonical, endpoints and ports sorted, so the order of the input
+leaves no trace.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ _Slices = list[objects.EndpointSlice]
 
 @gc_paused()
 def service_ports(inventory: Inventory) -> list[ServicePort]:
-    """Every port of every Service that a proxy serves, once for each family of its clusterIPs; sorted by name and family."""
+    """Every port of every Service that a proxy serves, once for each family of its clusterIPs; sorted by name
+    and family.
+    """
     slices = _bound_slices(inventory.endpoint_slices)
     result: list[ServicePort] = []
     for service in inventory.services:
@@ -42,10 +46,15 @@ def service_ports(inventory: Inventory) -> list[ServicePort]:
 
 
 def _is_proxied(service: objects.Service) -> bool:
-    """ShouldSkipService of util/utils.go, and the label selector of the informers (cmd/kube-proxy/app/server.go)."""
+    """ShouldSkipService of util/utils.go, and the label selector of the informers
+    (cmd/kube-proxy/app/server.go).
+    """
     spec, labels = service.spec, service.metadata.labels
     return (
-        bool(spec.cluster_ip) and spec.cluster_ip != "None" and spec.type != "ExternalName" and not (labels and PROXY_NAME_LABEL in labels)
+        bool(spec.cluster_ip)
+        and spec.cluster_ip != "None"
+        and spec.type != "ExternalName"
+        and not (labels and PROXY_NAME_LABEL in labels)
     )
 
 
@@ -54,7 +63,12 @@ def _bound_slices(slices: Iterable[objects.EndpointSlice]) -> dict[tuple[str, st
     bound: dict[tuple[str, str], _Slices] = defaultdict(list)
     for item in slices:
         labels = item.metadata.labels
-        if labels and SERVICE_LABEL in labels and PROXY_NAME_LABEL not in labels and HEADLESS_LABEL not in labels:
+        if (
+            labels
+            and SERVICE_LABEL in labels
+            and PROXY_NAME_LABEL not in labels
+            and HEADLESS_LABEL not in labels
+        ):
             bound[item.metadata.namespace, labels[SERVICE_LABEL]].append(item)
     return bound
 
@@ -63,14 +77,20 @@ def _convert(service: objects.Service, slices: _Slices) -> Iterable[ServicePort]
     spec, meta = service.spec, service.metadata
     ips = spec.cluster_ips or [spec.cluster_ip or ""]
     local = spec.external_traffic_policy == "Local" and externally_reachable(service)
-    health = spec.health_check_node_port if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local" else 0
+    health = (
+        spec.health_check_node_port
+        if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+        else 0
+    )
     ingress = [entry.ip for entry in _ingress(service) if entry.ip and entry.ip_mode in (None, "VIP")]
     scheduler = meta.annotations.get(SCHEDULER_ANNOTATION, "") if meta.annotations else ""
     for cluster_ip in sorted(ips, key=family_of) if len(ips) > 1 else ips:
         family = Family.IPV6 if ":" in cluster_ip else Family.IPV4
         external_ips = _of_family(spec.external_ips, family) if spec.external_ips else ()
         load_balancer_ips = _of_family(ingress, family) if ingress else ()
-        source_ranges = _ranges(spec.load_balancer_source_ranges, family) if spec.load_balancer_source_ranges else ()
+        source_ranges = (
+            _ranges(spec.load_balancer_source_ranges, family) if spec.load_balancer_source_ranges else ()
+        )
         for port in spec.ports:
             yield ServicePort(
                 name=f"{meta.namespace or 'default'}/{meta.name}:{port.name}" if port.name else service.key,
@@ -98,13 +118,19 @@ def _ingress(service: objects.Service) -> Iterable[objects.LoadBalancerIngress]:
 
 
 def _of_family(addresses: Iterable[str], family: Family) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(canonical_ip(address) for address in addresses if family_of(address) == family.value))
+    return tuple(
+        dict.fromkeys(canonical_ip(address) for address in addresses if family_of(address) == family.value)
+    )
 
 
 def _ranges(ranges: Iterable[str], family: Family) -> tuple[str, ...]:
     """The family's ranges; none of them, or one that is everything, is no limit."""
     own = [cidr.strip() for cidr in ranges if family_of(cidr) == family.value]
-    return () if any(network(cidr).length == 0 for cidr in own) else tuple(dict.fromkeys(map(canonical_cidr, own)))
+    return (
+        ()
+        if any(network(cidr).length == 0 for cidr in own)
+        else tuple(dict.fromkeys(map(canonical_cidr, own)))
+    )
 
 
 def _affinity(spec: objects.ServiceSpec) -> int:
@@ -114,7 +140,9 @@ def _affinity(spec: objects.ServiceSpec) -> int:
 
 
 def _endpoints(slices: _Slices, family: Family, name: str, protocol: str) -> tuple[Endpoint, ...]:
-    """The endpoints of the slice ports of this name and protocol, which need not have one number in all slices."""
+    """The endpoints of the slice ports of this name and protocol, which need not have one number in all
+    slices.
+    """
     found: list[Endpoint] = []
     for item in slices:
         if _FAMILIES.get(item.address_type) is family and item.endpoints:
@@ -134,8 +162,17 @@ def _endpoints(slices: _Slices, family: Family, name: str, protocol: str) -> tup
 
 
 def _rank(endpoint: Endpoint) -> tuple[object, ...]:
-    """Which of two entries for one address counts: one that isn't terminating, then any rule that doesn't look at their order."""
-    return (not endpoint.terminating, endpoint.ready, endpoint.serving, endpoint.node, endpoint.zone_hints, endpoint.node_hints)
+    """Which of two entries for one address counts: one that isn't terminating, then any rule that doesn't
+    look at their order.
+    """
+    return (
+        not endpoint.terminating,
+        endpoint.ready,
+        endpoint.serving,
+        endpoint.node,
+        endpoint.zone_hints,
+        endpoint.node_hints,
+    )
 
 
 def _endpoint(endpoint: objects.Endpoint, port: int) -> Endpoint:

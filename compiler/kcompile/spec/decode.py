@@ -1,7 +1,7 @@
 """One manifest, as JSON bytes or as plain values, to typed objects; a List to its items.
 
-The API server's own strictness holds: ``port: "80"`` is an error, an unset field may be null.
-JSON goes from bytes to structs without a stop in between: msgspec.Raw items, a peek at the kind, then the typed decode.
+The API server's own strictness holds: ``port: "80"`` is an error, an unset field may be null. JSON goes from
+bytes to structs without a stop in between: msgspec.Raw items, a peek at the kind, then the typed decode.
 """
 
 from __future__ import annotations
@@ -63,20 +63,29 @@ class _Named(msgspec.Struct):
 _head = msgspec.json.Decoder(_RawHead).decode
 _items = msgspec.json.Decoder(list[Raw]).decode
 _typed = {kind.cls: msgspec.json.Decoder(kind.cls).decode for kind in KINDS.values()}
-_OPENINGS = {f'{{"apiVersion":"{kind.version}","kind":"{kind.name}"'.encode(): kind for kind in KINDS.values()}
+_OPENINGS = {
+    f'{{"apiVersion":"{kind.version}","kind":"{kind.name}"'.encode(): kind for kind in KINDS.values()
+}
 """How an object of each kind begins in JSON without blanks, when it begins as the API server's do."""
 _LONGEST_OPENING = max(map(len, _OPENINGS)) + 2
 _ITEMS_KEY = re.compile(rb'"items"\s*:\s*')
 
 
 class Decoder:
-    """Adds manifests to `inventory`; knows every object seen, so that none is defined twice. `validate`: one of VALIDATE."""
+    """Adds manifests to `inventory`; knows every object seen, so that none is defined twice.
+
+    `validate`: one of VALIDATE.
+    """
 
     def __init__(self, inventory: Inventory, validate: str = "warn") -> None:
         self.inventory, self._validate = inventory, validate
-        self._lists: dict[str, list[Any]] = {kind.list: getattr(inventory, kind.list) for kind in KINDS.values()}
+        self._lists: dict[str, list[Any]] = {
+            kind.list: getattr(inventory, kind.list) for kind in KINDS.values()
+        }
         self._seen: dict[tuple[type[Object], str, str], Object] = {}
-        self._unnamed: dict[tuple[str, str], Iterator[int]] = {}  # how many so far, by what they are and their generateName
+        self._unnamed: dict[
+            tuple[str, str], Iterator[int]
+        ] = {}  # how many so far, by what they are and their generateName
 
     def add(
         self,
@@ -87,7 +96,9 @@ class Decoder:
         depth: int = 0,
         index: int = 0,
     ) -> None:
-        """Decode `manifest` and keep it. `duplicates`: keys that came twice, where they can't be seen in it any more.
+        """Decode `manifest` and keep it.
+
+        `duplicates`: keys that came twice, where they can't be seen in it any more.
 
         Items of a List: `implied` kind and apiVersion they may leave out, `depth` and `index`.
         """
@@ -118,7 +129,11 @@ class Decoder:
         for twice in duplicates:
             raise self._error(manifest, origin, kind.name, Wrong(twice.message, field=twice.field))
         try:
-            obj = _typed[kind.cls](manifest) if isinstance(manifest, Raw) else msgspec.convert(manifest, kind.cls)
+            obj = (
+                _typed[kind.cls](manifest)
+                if isinstance(manifest, Raw)
+                else msgspec.convert(manifest, kind.cls)
+            )
         except ValidationError as error:
             obj = self._forgiven(manifest, kind.cls, origin, kind.name, error)
         whole = isinstance(manifest, Raw) and is_whole(obj, kind.version, kind.name, manifest)
@@ -142,21 +157,40 @@ class Decoder:
         error = self._error(manifest, origin, kind, wrong)
         if self._validate == "strict":
             raise error
-        self.inventory.warnings.append(Notice("unknown-field", error.message, source=error.source, object=error.obj, field=error.field))
+        self.inventory.warnings.append(
+            Notice("unknown-field", error.message, source=error.source, object=error.obj, field=error.field)
+        )
 
-    def _check_list(self, manifest: _Manifest, head: _Head | _RawHead, origin: Origin, kind: str, duplicates: Sequence[Duplicate]) -> None:
+    def _check_list(
+        self,
+        manifest: _Manifest,
+        head: _Head | _RawHead,
+        origin: Origin,
+        kind: str,
+        duplicates: Sequence[Duplicate],
+    ) -> None:
         """Find the keys of a List itself that came twice: an error where its items are read."""
         own = [each for each in duplicates if each.path[:1] != ("items",) or len(each.path) == 1]
         twice = [Wrong(each.message, field=each.field) for each in own]
-        if isinstance(manifest, Raw) and isinstance(head.items, Raw) and not _is_whole_list(head, head.items, manifest):
+        if (
+            isinstance(manifest, Raw)
+            and isinstance(head.items, Raw)
+            and not _is_whole_list(head, head.items, manifest)
+        ):
             twice = _wrong(repeated(_around(manifest, head.items)))
         read = kind == "List" or any(name == kind.removesuffix("List") for _, name in KINDS)
         for wrong in twice:
             self._twice(self._error(manifest, origin, kind, wrong), read=read)
 
-    def _add_items(self, items: Any, origin: Origin, kind: str, version: str, depth: int, duplicates: Sequence[Duplicate]) -> None:
+    def _add_items(
+        self, items: Any, origin: Origin, kind: str, version: str, depth: int, duplicates: Sequence[Duplicate]
+    ) -> None:
         if depth == _MAX_LISTS:
-            raise SpecError(f"Lists nested more than {_MAX_LISTS} deep", source=printable(origin.source), document=origin.document)
+            raise SpecError(
+                f"Lists nested more than {_MAX_LISTS} deep",
+                source=printable(origin.source),
+                document=origin.document,
+            )
         implied = (kind, version) if kind else ("", "")
         if isinstance(items, Raw):
             try:
@@ -166,10 +200,16 @@ class Decoder:
         if items is not None and not isinstance(items, list):
             raise self._error({}, origin, f"{kind}List", Wrong("must be a list", field="items"))
         for index, item in enumerate(items or ()):
-            own = [each.inside(2) for each in duplicates if each.path[:2] == ("items", index) and len(each.path) > 2]
+            own = [
+                each.inside(2)
+                for each in duplicates
+                if each.path[:2] == ("items", index) and len(each.path) > 2
+            ]
             self.add(item, origin, own, implied, depth + 1, index)
 
-    def _forgiven(self, manifest: _Manifest, cls: type[Object], origin: Origin, kind: str, error: ValidationError) -> Object:
+    def _forgiven(
+        self, manifest: _Manifest, cls: type[Object], origin: Origin, kind: str, error: ValidationError
+    ) -> Object:
         """Decode again with what the API server reads otherwise; where that fails too, say why.
 
         A null is a field that isn't there, and 80.0 is 80.
@@ -206,7 +246,10 @@ class Decoder:
             raise problem(obj, "", message)
 
     def _generated(self, obj: Object) -> str:
-        """A name for an object that has the beginning of one: always the same for the first, the second ... of the input."""
+        """A name for an object that has the beginning of one: always the same for the first, the second ...
+
+        of the input.
+        """
         meta, cls = obj.metadata, type(obj)
         base = meta.generate_name or ""
         what = f"{cls.__name__} {meta.namespace}"
@@ -214,13 +257,17 @@ class Decoder:
         names = (generated_name(what, base, number) for number in numbers)
         return next(name for name in names if (cls, meta.namespace, name) not in self._seen)
 
-    def _skip(self, manifest: _Manifest, origin: Origin, kind: str, version: str, duplicates: Sequence[Duplicate]) -> None:
+    def _skip(
+        self, manifest: _Manifest, origin: Origin, kind: str, version: str, duplicates: Sequence[Duplicate]
+    ) -> None:
         """Note an object that isn't read; one of a kind that is, in a version that isn't, is an error."""
         if versions := own_versions(version, kind):
             message = f"{shown(version)} is not a version of {kind} that is read here ({', '.join(versions)})"
             raise self._error(manifest, origin, kind, Wrong(message, field="apiVersion"))
         if meant := meant_kind(kind, version):
-            raise self._error(manifest, origin, "", Wrong(f"kind {shown(kind)} of {version}: did you mean {meant}?"))
+            raise self._error(
+                manifest, origin, "", Wrong(f"kind {shown(kind)} of {version}: did you mean {meant}?")
+            )
         self.inventory.skipped.append(Skipped(origin, printable(f"{version}/{kind}"), _name_of(manifest)))
         twice = [Wrong(each.message, field=each.field) for each in duplicates]
         if isinstance(manifest, Raw) and has_duplicates(manifest):
@@ -232,13 +279,21 @@ class Decoder:
         """A key came twice: an `error` in what is `read`, else a warning."""
         if read:
             raise error
-        notice = Notice("duplicate-key", error.message, source=error.source, object=error.obj, field=error.field)
+        notice = Notice(
+            "duplicate-key", error.message, source=error.source, object=error.obj, field=error.field
+        )
         self.inventory.warnings.append(notice)
 
     def _error(self, manifest: _Manifest, origin: Origin, kind: str, wrong: Wrong) -> SpecError:
         name = _name_of(manifest)
         obj = f"{kind} {name}" if kind and name else kind or name
-        return SpecError(wrong.message, source=printable(origin.source), document=origin.document, obj=printable(obj), field=wrong.field)
+        return SpecError(
+            wrong.message,
+            source=printable(origin.source),
+            document=origin.document,
+            obj=printable(obj),
+            field=wrong.field,
+        )
 
 
 def _wrong(found: Iterable[Finding]) -> list[Wrong]:
@@ -267,7 +322,9 @@ def _around(manifest: Raw, items: Raw) -> bytes:
 
 
 def _plain(manifest: _Manifest) -> Any:
-    """The manifest as plain values, for a message; None where it can't be had (a number of thousands of digits)."""
+    """The manifest as plain values, for a message; None where it can't be had (a number of thousands of
+    digits).
+    """
     try:
         return msgspec.json.decode(manifest) if isinstance(manifest, Raw) else manifest
     except ValidationError:
@@ -293,7 +350,11 @@ def _with_integers(value: Any) -> Any:
 def _name_of(manifest: _Manifest) -> str:
     """``namespace/name`` as far as it is there, for messages."""
     try:
-        named = msgspec.json.decode(manifest, type=_Named) if isinstance(manifest, Raw) else msgspec.convert(manifest, _Named)
+        named = (
+            msgspec.json.decode(manifest, type=_Named)
+            if isinstance(manifest, Raw)
+            else msgspec.convert(manifest, _Named)
+        )
     except ValidationError:
         return ""
     meta = named.metadata

@@ -1,6 +1,8 @@
-"""The values that an API server fills in when an object is made, before it checks it (pkg/apis/core/v1/defaults.go, discovery/v1).
+"""The values that an API server fills in when an object is made, before it checks it
+(pkg/apis/core/v1/defaults.go, discovery/v1).
 
-In place, and once or twice makes no difference. What depends on the cluster (addresses, ports, families) is `allocate`'s.
+In place, and once or twice makes no difference. What depends on the cluster (addresses, ports, families) is
+`allocate`'s.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ def default_service(service: Service) -> None:
         spec.session_affinity_config = None
     elif spec.session_affinity == "ClientIP":
         _affinity(spec)
-    if spec.type != "ExternalName" and (spec.type != "ClusterIP" or spec.external_ips or not spec.internal_traffic_policy):
+    if spec.type != "ExternalName" and (
+        spec.type != "ClusterIP" or spec.external_ips or not spec.internal_traffic_policy
+    ):
         _traffic(spec)
     if service.status is not None and service.status.load_balancer is not None:
         for ingress in service.status.load_balancer.ingress or ():

@@ -1,4 +1,7 @@
-"""Services that select Pods and got no endpoint, with the reason as far as the input tells. Runs after `complete`."""
+"""Services that select Pods and got no endpoint, with the reason as far as the input tells.
+
+Runs after `complete`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ __all__ = ["without_endpoints"]
 
 
 def without_endpoints(inventory: Inventory) -> list[Notice]:
-    """One warning for each Service with a selector and no endpoint, and for each port of one that no endpoint has."""
+    """One warning for each Service with a selector and no endpoint, and for each port of one that no endpoint
+    has.
+    """
     slices = _bound(inventory.endpoint_slices)
     notices: list[Notice] = []
     labelled: Labelled | None = None

@@ -1,12 +1,12 @@
 """Which fields the API has, and what an object has besides: fields that nobody knows, keys that occur twice.
 
-fields.json holds the published schema (OpenAPI v3, of the version it names) as names and types alone: "" is a value without
-fields of its own, ``T`` an object of that type, ``[T`` a list of them, ``{`` a map of text.
+fields.json holds the published schema (OpenAPI v3, of the version it names) as names and types alone: "" is a
+value without fields of its own, ``T`` an object of that type, ``[T`` a list of them, ``{`` a map of text.
 
-Nearly every object is as it should be, and proves it without being looked at: decoded and written again, it has the length
-that it had. What was lost is a field too many, a key that came twice, or one that isn't kept here. So it is decoded once more,
-into the shape of its type, which has all fields and keeps every value's own bytes. Only where that loses something too
-is it searched.
+Nearly every object is as it should be, and proves it without being looked at: decoded and written again, it
+has the length that it had. What was lost is a field too many, a key that came twice, or one that isn't kept
+here. So it is decoded once more, into the shape of its type, which has all fields and keeps every value's own
+bytes. Only where that loses something too is it searched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ _HEAD = len('"apiVersion":"","kind":"",')
 
 RETIRED = {
     "meta.v1.ObjectMeta": {"clusterName": "", "initializers": "", "selfLink": ""},
-    "core.v1.ServiceSpec": {"topologyKeys": "", "ipFamily": "", "portalIP": "", "publicIPs": "", "createExternalLoadBalancer": ""},
+    "core.v1.ServiceSpec": {
+        "topologyKeys": "",
+        "ipFamily": "",
+        "portalIP": "",
+        "publicIPs": "",
+        "createExternalLoadBalancer": "",
+    },
     "core.v1.NodeSpec": {"externalID": "", "doNotUseExternalID": ""},
     "core.v1.NodeStatus": {"phase": ""},
     "core.v1.PodSpec": {"host": ""},
@@ -44,7 +50,9 @@ RETIRED = {
 
 
 class Finding(NamedTuple):
-    """A key that occurs twice, or else one that the API doesn't know; `meant` is the one that it was probably meant to be, or ""."""
+    """A key that occurs twice, or else one that the API doesn't know; `meant` is the one that it was probably
+    meant to be, or "".
+    """
 
     field: str
     duplicate: bool = False
@@ -80,7 +88,10 @@ def is_whole(obj: Object, version: str, kind: str, manifest: Raw) -> bool:
 
 
 def has_findings(kind: str, manifest: _Manifest) -> bool:
-    """Whether `findings` could find anything in a manifest of `kind` (``apps/v1/Deployment``). Fast where it can't."""
+    """Whether `findings` could find anything in a manifest of `kind` (``apps/v1/Deployment``).
+
+    Fast where it can't.
+    """
     if not isinstance(manifest, Raw):
         try:
             msgspec.convert(manifest, _value_shape(kind))
@@ -109,7 +120,9 @@ def duplicates(manifest: Raw | bytes) -> list[Finding]:
 
 
 def findings(kind: str, manifest: _Manifest) -> list[Finding]:
-    """What a manifest of `kind` has that the API doesn't know, and its duplicate keys where it is JSON, in its own order."""
+    """What a manifest of `kind` has that the API doesn't know, and its duplicate keys where it is JSON, in
+    its own order.
+    """
     value = _pairs(manifest) if isinstance(manifest, Raw) else manifest
     found = list(_repeated(value, ""))
     found += _unknown(value, _schema().kinds[kind], "")
@@ -122,7 +135,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Shapes:
-    """`leaf`: the type of a value without fields of its own. `strict`: a field that isn't known is a ValidationError."""
+    """`leaf`: the type of a value without fields of its own.
+
+    `strict`: a field that isn't known is a ValidationError.
+    """
 
     def __init__(self, leaf: Any, *, strict: bool) -> None:
         self._leaf, self._strict = leaf, strict
@@ -136,9 +152,13 @@ class _Shapes:
 
     def _make(self, name: str) -> Any:
         types = _schema().types[name]
-        fields = [(f"f{number}", self._type(code) | UnsetType, UNSET) for number, code in enumerate(types.values())]
+        fields = [
+            (f"f{number}", self._type(code) | UnsetType, UNSET) for number, code in enumerate(types.values())
+        ]
         names = {f"f{number}": field for number, field in enumerate(types)}
-        return msgspec.defstruct("Shape", fields, rename=names, gc=False, omit_defaults=True, forbid_unknown_fields=self._strict)
+        return msgspec.defstruct(
+            "Shape", fields, rename=names, gc=False, omit_defaults=True, forbid_unknown_fields=self._strict
+        )
 
     def _type(self, code: str) -> Any:
         if not code:

@@ -1,4 +1,6 @@
-"""Strings in a configuration that mean something narrower, checked while msgspec decodes so that errors come with their path."""
+"""Strings in a configuration that mean something narrower, checked while msgspec decodes so that errors come
+with their path.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ class PortRange(tuple[int, int]):
 
 
 class PortRangeText(str):
-    """A range of ports in any of kube-proxy's spellings (ParsePortRange): ``n``, ``n-m``, ``n+count``; may be empty."""
+    """A range of ports in any of kube-proxy's spellings (ParsePortRange): ``n``, ``n-m``, ``n+count``; may be
+    empty.
+    """
 
 
 class IpText(str):
@@ -93,7 +97,9 @@ def _seconds(text: str) -> Seconds:
 
 
 def _decimal(text: str) -> str:
-    """IPv4 without leading zeros: in what configures Kubernetes they are allowed, and not octal (ParseIPSloppy of k8s.io/utils/net)."""
+    """IPv4 without leading zeros: in what configures Kubernetes they are allowed, and not octal
+    (ParseIPSloppy of k8s.io/utils/net).
+    """
     return text if ":" in text else re.sub(r"(?<![0-9])0+(?=[0-9])", "", text)
 
 

@@ -1,4 +1,6 @@
-"""Garbage collection held off while objects by the hundred thousand come into being; none of them is part of a cycle."""
+"""Garbage collection held off while objects by the hundred thousand come into being; none of them is part of
+a cycle.
+"""
 
 from __future__ import annotations
 

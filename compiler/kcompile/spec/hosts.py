@@ -14,7 +14,9 @@ _OVER = ("Succeeded", "Failed")  # phases in which a Pod has given its address b
 
 
 def known_hosts(inventory: Inventory) -> dict[str, str]:
-    """Address, as the kernel writes it -> whose it is, for people: ``Node NAME`` before ``Pod NAMESPACE/NAME``."""
+    """Address, as the kernel writes it -> whose it is, for people: ``Node NAME`` before ``Pod
+    NAMESPACE/NAME``.
+    """
     found: dict[str, str] = {}
     for node in inventory.nodes:
         for address in _node_addresses(node):

@@ -7,7 +7,19 @@ from typing import NamedTuple
 import msgspec
 
 from ..notices import Notice
-from .objects import CronJob, Deployment, Endpoints, EndpointSlice, Namespace, Node, Origin, Pod, Service, ServiceCIDR, Workload
+from .objects import (
+    CronJob,
+    Deployment,
+    Endpoints,
+    EndpointSlice,
+    Namespace,
+    Node,
+    Origin,
+    Pod,
+    Service,
+    ServiceCIDR,
+    Workload,
+)
 
 __all__ = ["Inventory", "Skipped"]
 
@@ -23,7 +35,8 @@ class Skipped(NamedTuple):
 class Inventory(msgspec.Struct):
     """The objects of one input; `workloads` are what makes Pods besides Deployments.
 
-    `skipped` notes objects of other kinds, `sources` the files that were read, `warnings` those of reading and checking.
+    `skipped` notes objects of other kinds, `sources` the files that were read, `warnings` those of reading
+    and checking.
     """
 
     services: list[Service] = []

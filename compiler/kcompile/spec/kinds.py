@@ -1,4 +1,6 @@
-"""Kinds of Kubernetes' own API groups that are nearly spelt as one that is read: the API server would know none of them."""
+"""Kinds of Kubernetes' own API groups that are nearly spelt as one that is read: the API server would know
+none of them.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,20 @@ _VERSIONS = {
 """The kinds that are read, and the apiVersion that each has."""
 
 _LIKENESS = 0.85
-"""Ratio of difflib: a plural, or one letter too many, too few or turned round. No two kinds of these groups are as near."""
+"""Ratio of difflib: a plural, or one letter too many, too few or turned round.
+
+No two kinds of these groups are as near.
+"""
 
 _LONGEST = 40
 
 
 def meant_kind(kind: str, version: str) -> str:
-    """The kind (with its apiVersion where that is another) that `kind` of `version` must have been meant for; else "".
+    """The kind (with its apiVersion where that is another) that `kind` of `version` must have been meant for;
+    else "".
 
-    By case, by number, or by a letter. Only of Kubernetes' own groups: what others call their kinds is their business.
+    By case, by number, or by a letter. Only of Kubernetes' own groups: what others call their kinds is their
+    business.
     """
     group = _group(version)
     if group not in _GROUPS or kind in _NAMES.values() or len(kind) > _LONGEST:

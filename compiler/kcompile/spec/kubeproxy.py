@@ -1,7 +1,8 @@
 """The documents that a configuration file may hold, field by field.
 
-`KubeProxyConfiguration` is k8s.io/kube-proxy/config/v1alpha1 of Kubernetes 1.36, whole. `CompilerConfiguration` is kcompile's own
-short form. Of kubeadm's `ClusterConfiguration` only what a dataplane needs is here.
+`KubeProxyConfiguration` is k8s.io/kube-proxy/config/v1alpha1 of Kubernetes 1.36, whole.
+`CompilerConfiguration` is kcompile's own short form. Of kubeadm's `ClusterConfiguration` only what a
+dataplane needs is here.
 """
 
 from __future__ import annotations

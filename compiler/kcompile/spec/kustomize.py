@@ -24,7 +24,9 @@ def kustomize(directory: str, max_bytes: int) -> bytes:
     if command is None:
         raise Unreadable(directory, "-k needs kubectl or kustomize, and neither is on PATH")
     with tempfile.TemporaryFile() as errors:
-        with subprocess.Popen([*command, "--", directory], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
+        with subprocess.Popen(
+            [*command, "--", directory], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        ) as process:
             assert process.stdout is not None
             data = process.stdout.read(max_bytes + 1)
             if len(data) > max_bytes:

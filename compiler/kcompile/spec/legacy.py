@@ -1,7 +1,8 @@
-"""Addresses with leading zeros (``010.0.0.1``) in objects that a cluster has stored: no API server takes them any more, old ones did.
+"""Addresses with leading zeros (``010.0.0.1``) in objects that a cluster has stored: no API server takes them
+any more, old ones did.
 
-To some they are octal, so nobody knows which address is meant. The one address is left out with a warning; in an object
-that no cluster has seen yet it stays an error.
+To some they are octal, so nobody knows which address is meant. The one address is left out with a warning; in
+an object that no cluster has seen yet it stays an error.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def leave_out_legacy(inventory: Inventory) -> list[Notice]:
     """Take such addresses out of `inventory`; a warning for each."""
     notices: list[Notice] = []
     services = inventory.services
-    services[:] = [service for service in services if not _is_stored(service) or _keep_service(service, notices)]
+    services[:] = [
+        service for service in services if not _is_stored(service) or _keep_service(service, notices)
+    ]
     for item in filter(_is_stored, inventory.endpoint_slices):
         _from_slice(item, notices)
     for endpoints in filter(_is_stored, inventory.endpoints):
@@ -44,7 +47,12 @@ def _is_stored(obj: Object) -> bool:
 
 
 def _without(
-    obj: Object, field: str, entries: list[T], address: Callable[[T], str | None], notices: list[Notice], step: str = ""
+    obj: Object,
+    field: str,
+    entries: list[T],
+    address: Callable[[T], str | None],
+    notices: list[Notice],
+    step: str = "",
 ) -> list[T]:
     """`entries` less those whose address is such a one. `step`: where in an entry it is."""
     kept: list[T] = []
@@ -68,8 +76,12 @@ def _keep_service(service: Service, notices: list[Notice]) -> bool:
         spec.external_ips = _without(service, "spec.externalIPs", spec.external_ips, _itself, notices)
     if status and status.load_balancer and status.load_balancer.ingress:
         balancer, field = status.load_balancer, "status.loadBalancer.ingress"
-        balancer.ingress = _without(service, field, status.load_balancer.ingress, lambda e: e.ip, notices, ".ip")
-    own = next((ip for ip in (spec.cluster_ip, *(spec.cluster_ips or ())) if ip and _LEGACY.fullmatch(ip)), None)
+        balancer.ingress = _without(
+            service, field, status.load_balancer.ingress, lambda e: e.ip, notices, ".ip"
+        )
+    own = next(
+        (ip for ip in (spec.cluster_ip, *(spec.cluster_ips or ())) if ip and _LEGACY.fullmatch(ip)), None
+    )
     if own is not None:
         text = f"{shown(own)} has leading zeros, which to some mean octal numbers: the Service is left out"
         notices.append(about(service, "bad-address", "spec.clusterIP", text))
@@ -89,7 +101,9 @@ def _from_endpoints(endpoints: Endpoints, notices: list[Notice]) -> None:
     for index, subset in enumerate(endpoints.subsets or ()):
         field = f"subsets[{index}]"
         if subset.addresses:
-            subset.addresses = _without(endpoints, f"{field}.addresses", subset.addresses, lambda e: e.ip, notices, ".ip")
+            subset.addresses = _without(
+                endpoints, f"{field}.addresses", subset.addresses, lambda e: e.ip, notices, ".ip"
+            )
         if subset.not_ready_addresses:
             where = f"{field}.notReadyAddresses"
             unready = subset.not_ready_addresses
@@ -112,4 +126,6 @@ def _from_pod(pod: Pod, notices: list[Notice]) -> None:
 def _from_node(node: Node, notices: list[Notice]) -> None:
     status = node.status
     if status and status.addresses:
-        status.addresses = _without(node, "status.addresses", status.addresses, lambda e: e.address, notices, ".address")
+        status.addresses = _without(
+            node, "status.addresses", status.addresses, lambda e: e.address, notices, ".address"
+        )

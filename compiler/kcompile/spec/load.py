@@ -1,4 +1,7 @@
-"""Manifests from files, directories and standard input into an `Inventory`. Pure: reads the paths it is given, nothing else."""
+"""Manifests from files, directories and standard input into an `Inventory`.
+
+Pure: reads the paths it is given, nothing else.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +43,16 @@ def load(
     kustomizations: Sequence[str] = (),
     validate: str = "warn",
 ) -> Inventory:
-    """Read every manifest of `paths` (files, directories, or ``-`` for `stdin`). Raises SpecError at the first thing wrong.
+    """Read every manifest of `paths` (files, directories, or ``-`` for `stdin`).
 
-    `recursive`: what is in the folders of directories too; `kustomizations`: directories to read through kustomize.
-    `validate`: what fields are that the API doesn't have: ``strict`` an error, ``warn`` a warning of the Inventory, or ``ignore``.
+    Raises SpecError at the first thing wrong.
 
-    Namespaced objects that name no namespace are put into ``default``; the same object given twice is kept once.
+    `recursive`: what is in the folders of directories too; `kustomizations`: directories to read through
+    kustomize. `validate`: what fields are that the API doesn't have: ``strict`` an error, ``warn`` a warning
+    of the Inventory, or ``ignore``.
+
+    Namespaced objects that name no namespace are put into ``default``; the same object given twice is kept
+    once.
     """
     inventory = Inventory()
     decoder = Decoder(inventory, validate)
@@ -81,15 +88,21 @@ def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
             raise SpecError(template, source=printable(source)) from None
         if isinstance(error, SpecError):
             raise
-        raise SpecError(error.message, source=printable(source), document=error.document, field=error.field) from None
-    except msgspec.DecodeError as error:  # what the first pass over a JSON value doesn't look into: escapes, numbers
+        raise SpecError(
+            error.message, source=printable(source), document=error.document, field=error.field
+        ) from None
+    except (
+        msgspec.DecodeError
+    ) as error:  # what the first pass over a JSON value doesn't look into: escapes, numbers
         raise SpecError(f"bad JSON: {error}", source=printable(source), document=number) from None
     except RecursionError:
         raise SpecError("nested too deep", source=printable(source), document=number) from None
 
 
 def _documents(data: bytes, duplicates: list[Duplicate]) -> Iterator[tuple[int, Any]]:
-    """Each document: a msgspec.Raw object from JSON; from YAML plain values, and their duplicate keys in `duplicates`."""
+    """Each document: a msgspec.Raw object from JSON; from YAML plain values, and their duplicate keys in
+    `duplicates`.
+    """
     start = data[:4096].lstrip() or data.lstrip()
     if not start.startswith((b"{", b"[")):
         yield from yaml_documents(data, duplicates)
@@ -112,7 +125,10 @@ def _documents(data: bytes, duplicates: list[Duplicate]) -> Iterator[tuple[int, 
 
 
 def _as_yaml(data: bytes, at: int, error: _Malformed) -> list[tuple[int, Any]]:
-    """What isn't JSON from byte `at` on may be YAML: ``{a: b}``, a comma too many. Raises what is wrong with it as either."""
+    """What isn't JSON from byte `at` on may be YAML: ``{a: b}``, a comma too many.
+
+    Raises what is wrong with it as either.
+    """
     lines = data.count(b"\n", 0, at)
     try:
         found = list(yaml_documents(b"\n" * lines + data[at:]))
@@ -138,5 +154,7 @@ def _json_end(rest: memoryview, data: bytes, at: int, number: int) -> int:
         if match[1] == _TRAILING:
             return position - 1  # msgspec counts the first trailing character as read
         line, start = data.count(b"\n", 0, position) + 1, data.rfind(b"\n", 0, position) + 1
-        raise _Malformed(f"bad JSON at line {line}, column {position - start + 1}: {match[1]}", document=number) from None
+        raise _Malformed(
+            f"bad JSON at line {line}, column {position - start + 1}: {match[1]}", document=number
+        ) from None
     return len(data)

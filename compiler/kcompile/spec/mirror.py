@@ -18,9 +18,11 @@ __all__ = ["mirror"]
 
 
 def mirror(endpoints: Endpoints, service: Service) -> list[EndpointSlice]:
-    """One slice for each subset and family; none where the object asks not to be mirrored and `service` has no selector.
+    """One slice for each subset and family; none where the object asks not to be mirrored and `service` has
+    no selector.
 
-    Endpoints of a Service with a selector come from a cluster's endpoints controller; they stand in for its Pods.
+    Endpoints of a Service with a selector come from a cluster's endpoints controller; they stand in for its
+    Pods.
     """
     meta = endpoints.metadata
     if LEADER_ANNOTATION in (meta.annotations or {}):
@@ -32,10 +34,19 @@ def mirror(endpoints: Endpoints, service: Service) -> list[EndpointSlice]:
         labels[HEADLESS_LABEL] = ""
     slices: list[EndpointSlice] = []
     for subset in endpoints.subsets or ():
-        ports = [EndpointPort(port=p.port, name=p.name or "", protocol=p.protocol or "TCP") for p in subset.ports or ()]
+        ports = [
+            EndpointPort(port=p.port, name=p.name or "", protocol=p.protocol or "TCP")
+            for p in subset.ports or ()
+        ]
         for family in (4, 6):
-            found = [_endpoint(a, ready=True) for a in subset.addresses or () if (":" in a.ip) == (family == 6)]
-            found += [_endpoint(a, ready=False) for a in subset.not_ready_addresses or () if (":" in a.ip) == (family == 6)]
+            found = [
+                _endpoint(a, ready=True) for a in subset.addresses or () if (":" in a.ip) == (family == 6)
+            ]
+            found += [
+                _endpoint(a, ready=False)
+                for a in subset.not_ready_addresses or ()
+                if (":" in a.ip) == (family == 6)
+            ]
             if found:
                 name = f"{service.metadata.name}-mirror-ipv{family}-{len(slices) + 1}"
                 slices.append(

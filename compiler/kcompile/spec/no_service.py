@@ -1,4 +1,6 @@
-"""An input without any Service: taken as the whole truth it would empty a node. It is nearly always a mistake.
+"""An input without any Service: taken as the whole truth it would empty a node.
+
+It is nearly always a mistake.
 
 Whoever puts an inventory into a kernel asks here first, unless its user has said that empty is what is meant.
 """

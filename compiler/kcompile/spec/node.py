@@ -20,7 +20,10 @@ _LOOPBACK = network("127.0.0.0/8")
 
 
 def pick_node(inventory: Inventory, name: str | None = None) -> Node | None:
-    """The Node called `name`; without a name the only one there is. None where the input has no Nodes: the caller detects the facts."""
+    """The Node called `name`; without a name the only one there is.
+
+    None where the input has no Nodes: the caller detects the facts.
+    """
     nodes = {node.metadata.name: node for node in inventory.nodes}
     if not nodes:
         return None
@@ -34,9 +37,13 @@ def pick_node(inventory: Inventory, name: str | None = None) -> Node | None:
     return nodes[name]
 
 
-def node_facts(node: Node | None, config: Config, compat: Compat, interface_addresses: Sequence[str] = ()) -> NodeFacts:
-    """What is known of this node. `interface_addresses`: those of its interfaces, for nodePortAddresses; without a Node's own addresses
-    they stand in for them, in the order given.
+def node_facts(
+    node: Node | None, config: Config, compat: Compat, interface_addresses: Sequence[str] = ()
+) -> NodeFacts:
+    """What is known of this node.
+
+    `interface_addresses`: those of its interfaces, for nodePortAddresses; without a Node's own addresses they
+    stand in for them, in the order given.
     """
     interfaces = tuple(dict.fromkeys(map(canonical_ip, interface_addresses)))
     addresses = _status_addresses(node) or tuple(ip for ip in interfaces if not special(unpack(ip)))
@@ -56,13 +63,26 @@ def node_facts(node: Node | None, config: Config, compat: Compat, interface_addr
 
 
 def _status_addresses(node: Node | None) -> tuple[str, ...]:
-    """InternalIPs, then ExternalIPs (GetNodeHostIPs of pkg/util/node): the first of a family is the primary one."""
+    """InternalIPs, then ExternalIPs (GetNodeHostIPs of pkg/util/node): the first of a family is the primary
+    one.
+    """
     entries = (node.status.addresses if node and node.status else None) or ()
-    return tuple(dict.fromkeys(canonical_ip(e.address) for kind in ("InternalIP", "ExternalIP") for e in entries if e.type == kind))
+    return tuple(
+        dict.fromkeys(
+            canonical_ip(e.address)
+            for kind in ("InternalIP", "ExternalIP")
+            for e in entries
+            if e.type == kind
+        )
+    )
 
 
-def _node_ports(family: int, config: Config, compat: Compat, addresses: Iterable[str], candidates: Iterable[str]) -> tuple[str, ...] | None:
-    """NodePortAddresses of pkg/proxy/util: None is every local address, which a family without a CIDR of its own means too."""
+def _node_ports(
+    family: int, config: Config, compat: Compat, addresses: Iterable[str], candidates: Iterable[str]
+) -> tuple[str, ...] | None:
+    """NodePortAddresses of pkg/proxy/util: None is every local address, which a family without a CIDR of its
+    own means too.
+    """
     wanted = config.node_port_addresses
     if wanted == ("primary",) or (not wanted and compat.primary_node_ports):
         primary = next((address for address in addresses if family_of(address) == family), None)
@@ -70,9 +90,17 @@ def _node_ports(family: int, config: Config, compat: Compat, addresses: Iterable
     own = [network(cidr) for cidr in wanted if family_of(cidr) == family]
     if any(net.length == 0 for net in own) or not own:
         return None
-    inside = (address for address in candidates if family_of(address) == family and any(address in net for net in own))
+    inside = (
+        address
+        for address in candidates
+        if family_of(address) == family and any(address in net for net in own)
+    )
     # IPv6 NodePorts never answer on ::1, IPv4's on 127.0.0.0/8 only where the mode has it so.
-    return tuple(address for address in inside if address != "::1" and (compat.localhost_node_ports or address not in _LOOPBACK))
+    return tuple(
+        address
+        for address in inside
+        if address != "::1" and (compat.localhost_node_ports or address not in _LOOPBACK)
+    )
 
 
 def _covers_loopback(config: Config, node_ports4: tuple[str, ...] | None) -> bool:

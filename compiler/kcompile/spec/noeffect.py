@@ -1,4 +1,6 @@
-"""Fields that a control plane or a cloud acts on, and nothing here does: one warning a field, however many Services set it."""
+"""Fields that a control plane or a cloud acts on, and nothing here does: one warning a field, however many
+Services set it.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,17 @@ def without_effect(inventory: Inventory) -> list[Notice]:
     notices: list[Notice] = []
     asked = [s for s in inventory.services if s.spec.load_balancer_ip and not _has_ingress(s)]
     if asked:
-        notices.append(about(asked[0], "no-effect", "spec.loadBalancerIP", _LOAD_BALANCER_IP + _others(asked)))
+        notices.append(
+            about(asked[0], "no-effect", "spec.loadBalancerIP", _LOAD_BALANCER_IP + _others(asked))
+        )
     annotated = [service for service in inventory.services if service.metadata.annotations]
     hinted = _with_slices(inventory) if annotated else set()
     for annotation in _TOPOLOGY:
-        asked = [s for s in annotated if _asks(s, annotation) and (s.metadata.namespace, s.metadata.name) not in hinted]
+        asked = [
+            s
+            for s in annotated
+            if _asks(s, annotation) and (s.metadata.namespace, s.metadata.name) not in hinted
+        ]
         if asked:
             field = f"metadata.annotations[{annotation}]"
             notices.append(about(asked[0], "no-effect", field, _HINTS + _others(asked)))
@@ -33,7 +41,9 @@ def without_effect(inventory: Inventory) -> list[Notice]:
 
 
 def _with_slices(inventory: Inventory) -> set[tuple[str, str]]:
-    """Namespace and name of the Services whose slices were in the input, with whatever hints a controller gave them."""
+    """Namespace and name of the Services whose slices were in the input, with whatever hints a controller
+    gave them.
+    """
     found = set()
     for item in inventory.endpoint_slices:
         labels = item.metadata.labels or {}

@@ -1,8 +1,9 @@
-"""The Kubernetes objects that kcompile reads, as typed structs (only the fields that matter to a service dataplane).
+"""The Kubernetes objects that kcompile reads, as typed structs (only the fields that matter to a service
+dataplane).
 
 Field names are the API's, camelCase in the text and snake_case here. Other fields are left out: `fields`
-knows which of them the API has. `origin` is not part of the API: it says where the object was read (file, document).
-The types follow k8s.io/api/core/v1, discovery/v1, apps/v1 and networking/v1 as of Kubernetes 1.36.
+knows which of them the API has. `origin` is not part of the API: it says where the object was read (file,
+document). The types follow k8s.io/api/core/v1, discovery/v1, apps/v1 and networking/v1 as of Kubernetes 1.36.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Metadata(_K8s):
     annotations: dict[str, str] | None = None
     uid: str = ""
     deletion_timestamp: str | None = None
-    # What every object of a cluster has besides: read so that nothing is left over (`fields`), then forgotten.
+    # What every object of a cluster has besides: read so that nothing is left over (`fields`), then
+    # forgotten.
     resource_version: str | None = None
     generation: int | None = None
     creation_timestamp: str | None = None
@@ -76,10 +78,15 @@ class Object(_K8s, kw_only=True):
     def describe(self) -> str:
         """``Kind namespace/name`` for messages (cluster-scoped kinds: ``Kind name``)."""
         kind = type(self).__name__
-        return f"{kind} {self.metadata.name}" if kind in ("Node", "Namespace", "ServiceCIDR") else f"{kind} {self.key}"
+        return (
+            f"{kind} {self.metadata.name}"
+            if kind in ("Node", "Namespace", "ServiceCIDR")
+            else f"{kind} {self.key}"
+        )
 
 
-# --- Service -----------------------------------------------------------------------------------------------------
+# --- Service
+# -----------------------------------------------------------------------------------------------------
 
 
 class ServicePort(_K8s):
@@ -141,7 +148,8 @@ class Service(Object, kw_only=True):
     status: ServiceStatus | None = None
 
 
-# --- EndpointSlice and Endpoints -----------------------------------------------------------------------------------
+# --- EndpointSlice and Endpoints
+# -----------------------------------------------------------------------------------
 
 
 class Conditions(_K8s):
@@ -206,7 +214,8 @@ class Endpoints(Object, kw_only=True):
     subsets: list[EndpointSubset] | None = None
 
 
-# --- Pods, and what makes them -----------------------------------------------------------------------------------------------
+# --- Pods, and what makes them
+# -----------------------------------------------------------------------------------------------
 
 
 class ContainerPort(_K8s):
@@ -320,7 +329,8 @@ class CronJob(Object, kw_only=True):
         return self.spec.job_template.spec.template
 
 
-# --- cluster-scoped ------------------------------------------------------------------------------------------------
+# --- cluster-scoped
+# ------------------------------------------------------------------------------------------------
 
 
 class NodeAddress(_K8s):

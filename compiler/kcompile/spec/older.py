@@ -21,7 +21,9 @@ class EndpointSliceV1Beta1(EndpointSlice, kw_only=True):
 
 
 def slice_of_v1(old: Any) -> EndpointSlice:
-    """The same slice as of v1 (pkg/apis/discovery/v1beta1/conversion.go); the host name is the node, as proxies took it to be."""
+    """The same slice as of v1 (pkg/apis/discovery/v1beta1/conversion.go); the host name is the node, as
+    proxies took it to be.
+    """
     return EndpointSlice(
         metadata=old.metadata,
         address_type=old.address_type,

@@ -1,7 +1,8 @@
-"""Reading a file that somebody else named: what it is comes first, opening never waits, and no more than a limit is read.
+"""Reading a file that somebody else named: what it is comes first, opening never waits, and no more than a
+limit is read.
 
-A FIFO, a socket or a device that is opened as if it were a file can wait for ever, never end, or act (a watchdog starts
-when it is opened).
+A FIFO, a socket or a device that is opened as if it were a file can wait for ever, never end, or act (a
+watchdog starts when it is opened).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 __all__ = ["FIFO_PATIENCE", "Refused", "read_descriptor", "read_path"]
 
 FIFO_PATIENCE = 3.0
-"""Seconds that a named FIFO has for its writer to come: a shell without /dev/fd starts both sides of ``<(...)`` at once."""
+"""Seconds that a named FIFO has for its writer to come: a shell without /dev/fd starts both sides of
+``<(...)`` at once.
+"""
 
 _CHUNK = 1 << 20
 _POLL = 0.02
@@ -34,7 +37,8 @@ class Refused(OSError):  # noqa: N818 -- as spec.text.Wrong: a reader turns it i
 def read_path(path: str, limit: int, *, only_files: bool = False) -> bytes:
     """The bytes of the file, pipe or terminal at `path`; of more than `limit`, one more than `limit`.
 
-    `only_files`: pipes and terminals are refused too. Raises OSError (Refused is one), and ValueError for a NUL in `path`.
+    `only_files`: pipes and terminals are refused too. Raises OSError (Refused is one), and ValueError for a
+    NUL in `path`.
     """
     _check(Path(path).stat(), only_files)
     fd = os.open(path, _FLAGS)
@@ -91,7 +95,9 @@ def _harmless(device: int) -> bool:
 
 
 def _anonymous(pipe: os.stat_result) -> bool:
-    """Whether a pipe has no name in any folder (``/dev/fd/N``): whoever writes to it has been there since it was made."""
+    """Whether a pipe has no name in any folder (``/dev/fd/N``): whoever writes to it has been there since it
+    was made.
+    """
     ends = os.pipe()
     try:
         return pipe.st_dev == os.fstat(ends[0]).st_dev

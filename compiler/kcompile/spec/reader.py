@@ -1,6 +1,7 @@
 """Paths to bytes: which files a path means, and reading one without trusting it.
 
-A path is a file, a directory (its ``*.yaml``, ``*.yml`` and ``*.json``, sorted; those of its folders too with kubectl's ``-R``), or ``-``.
+A path is a file, a directory (its ``*.yaml``, ``*.yml`` and ``*.json``, sorted; those of its folders too with
+kubectl's ``-R``), or ``-``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def files(paths: Sequence[str], *, recursive: bool = False) -> Iterator[str]:
         if not path:  # Path("") would be the working directory
             raise Unreadable('""', "not a file name")
         if _URL.match(path):
-            raise Unreadable(path, f"a URL is not fetched here: curl -sSL {shlex.quote(path)} | kcompile plan -f -")
+            raise Unreadable(
+                path, f"a URL is not fetched here: curl -sSL {shlex.quote(path)} | kcompile plan -f -"
+            )
         if path == "-" or not Path(path).is_dir():
             yield path
             continue
@@ -54,7 +57,9 @@ def files(paths: Sequence[str], *, recursive: bool = False) -> Iterator[str]:
 
 
 def _is_manifest(entry: os.DirEntry[str]) -> bool:
-    """By its name. What can't be read counts, and is an error then: a link to nothing must not leave Services out.
+    """By its name.
+
+    What can't be read counts, and is an error then: a link to nothing must not leave Services out.
 
     Emacs' locks are such links.
     """
@@ -67,7 +72,10 @@ def _inside(directory: str) -> list[str]:
 
 
 def _below(directory: str) -> list[str]:
-    """The manifests in `directory` and all folders below it. Links to folders are not followed, as kubectl doesn't."""
+    """The manifests in `directory` and all folders below it.
+
+    Links to folders are not followed, as kubectl doesn't.
+    """
     found: list[str] = []
     folders = [directory]
     while folders:
@@ -88,7 +96,9 @@ def _has_below(directory: str) -> bool:
 
 
 def read(path: str, stdin: BinaryIO | None, max_bytes: int) -> bytes:
-    """The file's bytes, at most `max_bytes`; a longer regular file, and what has no end, is refused before it is read."""
+    """The file's bytes, at most `max_bytes`; a longer regular file, and what has no end, is refused before it
+    is read.
+    """
     name = STDIN if path == "-" else path
     try:
         data = _read_stdin(stdin, max_bytes) if path == "-" else read_path(path, max_bytes)

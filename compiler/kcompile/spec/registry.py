@@ -1,4 +1,7 @@
-"""The kinds that are read. A kind is group, version and kind: another group's Service has nothing to do with these."""
+"""The kinds that are read.
+
+A kind is group, version and kind: another group's Service has nothing to do with these.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ _TEMPLATES: dict[str, tuple[type[Object], tuple[str, ...]]] = {
     "Job": (Job, ("batch/v1",)),
     "CronJob": (CronJob, ("batch/v1", "batch/v1beta1")),
 }
-"""Kinds that lend the templates of Pods, with the versions that the API has and had of them; the first has the fields of all."""
+"""Kinds that lend the templates of Pods, with the versions that the API has and had of them; the first has
+the fields of all.
+"""
 
 
 def _kinds() -> Iterator[Kind]:
@@ -75,7 +80,9 @@ _GROUPS = {version.rpartition("/")[0] for version, _ in KINDS}
 
 
 def own_versions(version: str, kind: str) -> list[str]:
-    """The versions in which `kind` is read, where `version` is of one of these groups too: it can't be what was meant. Else none."""
+    """The versions in which `kind` is read, where `version` is of one of these groups too: it can't be what
+    was meant. Else none.
+    """
     if version.rpartition("/")[0] not in _GROUPS:
         return []
     return [known for known, name in KINDS if name == kind]

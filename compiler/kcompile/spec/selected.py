@@ -80,7 +80,10 @@ class Labelled:
             return None
         labels = best[1].labels
         wanted = {key: value for key, value in selector.items() if labels.get(key) != value}
-        has = [_pair(key, labels[key]) if key in labels else f"no {printable(key)}" for key in list(wanted)[:_LABELS]]
+        has = [
+            _pair(key, labels[key]) if key in labels else f"no {printable(key)}"
+            for key in list(wanted)[:_LABELS]
+        ]
         return f"it selects {_written(wanted)}; {_titled(best[1])} has {', '.join(has)}"
 
 

@@ -23,12 +23,16 @@ _DEFAULT_BIT = 14  # KUBE-MARK-MASQ's 0x4000
 
 
 def compat_of(config: Config, mode: str = "", compat: str = "") -> Compat:
-    """The record of kube-proxy's mode that is followed: as asked for, else that of `mode` itself, nftables' for modes of kcompile's own."""
+    """The record of kube-proxy's mode that is followed: as asked for, else that of `mode` itself, nftables'
+    for modes of kcompile's own.
+    """
     name = compat or config.compat or _FOLLOWED.get(mode or config.mode, "nftables")
     if name not in ("iptables", "nftables"):
         raise ConfigError(f"compat: {shown(name)} is not one of iptables, nftables")
     record = Compat.of(name)
-    return record if config.localhost_node_ports else msgspec.structs.replace(record, localhost_node_ports=False)
+    return (
+        record if config.localhost_node_ports else msgspec.structs.replace(record, localhost_node_ports=False)
+    )
 
 
 def settings(
@@ -40,7 +44,10 @@ def settings(
     compat: str = "",
     cpus: int | None = None,
 ) -> Settings:
-    """How to run `mode` (empty: the config's). `cpus`: what conntrack.maxPerCore multiplies; this machine's where not given."""
+    """How to run `mode` (empty: the config's).
+
+    `cpus`: what conntrack.maxPerCore multiplies; this machine's where not given.
+    """
     mode = mode or config.mode
     section = config.section(mode)
     bit = section.masquerade_bit if config.masquerade_bit is None else config.masquerade_bit
@@ -71,7 +78,9 @@ def _detector(config: Config, node: Node | None) -> Detector:
     if mode is DetectMode.NODE_CIDR:
         cidrs = config.detect_cidrs or pod_cidrs(node)
         if not cidrs:
-            raise ConfigError(f"{config.source}: detectLocal: NodeCIDR needs a Node with podCIDRs in the input, or --pod-cidr")
+            raise ConfigError(
+                f"{config.source}: detectLocal: NodeCIDR needs a Node with podCIDRs in the input, or --pod-cidr"
+            )
         return _by_cidr(mode, cidrs)
     return Detector()
 
@@ -81,7 +90,9 @@ def pod_cidrs(node: Node | None) -> tuple[str, ...]:
     spec = node.spec if node else None
     if spec is None:
         return ()
-    return tuple(canonical_cidr(cidr.strip()) for cidr in spec.pod_cidrs or ([spec.pod_cidr] if spec.pod_cidr else []))
+    return tuple(
+        canonical_cidr(cidr.strip()) for cidr in spec.pod_cidrs or ([spec.pod_cidr] if spec.pod_cidr else [])
+    )
 
 
 def _by_cidr(mode: DetectMode, cidrs: tuple[str, ...]) -> Detector:
@@ -96,7 +107,9 @@ def _timeouts(ipvs: IpvsSection) -> tuple[tuple[str, int], ...]:
 
 
 def _sysctls(conntrack: ConntrackSection, cpus: int) -> tuple[tuple[str, str], ...]:
-    """What the file sets outright, as pkg/proxy/conntrack/sysctls.go would write it; kube-proxy's own defaults aren't imposed."""
+    """What the file sets outright, as pkg/proxy/conntrack/sysctls.go would write it; kube-proxy's own
+    defaults aren't imposed.
+    """
     found: list[tuple[str, int]] = []
     if conntrack.max_per_core:
         found.append(("nf_conntrack_max", max(conntrack.max_per_core * cpus, conntrack.min or 0)))

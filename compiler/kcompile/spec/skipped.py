@@ -1,4 +1,6 @@
-"""What the input held that kcompile has no use for: a line a file, with counts by kind; a line a directory of many files."""
+"""What the input held that kcompile has no use for: a line a file, with counts by kind; a line a directory of
+many files.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _READ = ("Service", "EndpointSlice", "Endpoints", "Pod", "Node", "Deployment", "
 
 
 def skipped_notices(skipped: Iterable[Skipped], *, each: bool = False) -> list[Notice]:
-    """A warning for each file, or for a directory with more than _FILES such files; for each object where `each`."""
+    """A warning for each file, or for a directory with more than _FILES such files; for each object where
+    `each`.
+    """
     by_file: dict[str, list[Skipped]] = {}
     for one in skipped:
         by_file.setdefault(one.origin.source, []).append(one)
@@ -48,7 +52,9 @@ def kind_title(version_and_kind: str) -> str:
 
 def _one(one: Skipped) -> Notice:
     title = f"{kind_title(one.kind)} {one.name}".rstrip()
-    return Notice("skipped", "skipped: not a kind that is used here", source=printable(one.origin.source), object=title)
+    return Notice(
+        "skipped", "skipped: not a kind that is used here", source=printable(one.origin.source), object=title
+    )
 
 
 def _counted(source: str, objects: Sequence[Skipped], where: str = "") -> Notice:
@@ -57,4 +63,8 @@ def _counted(source: str, objects: Sequence[Skipped], where: str = "") -> Notice
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     names = ", ".join(f"{count} {kind}" for kind, count in ordered)
     number = f"{len(objects):,} object{'s' if len(objects) > 1 else ''}"
-    return Notice("skipped", f"skipped {number} of kinds that are not used here{where}: {names}", source=printable(source))
+    return Notice(
+        "skipped",
+        f"skipped {number} of kinds that are not used here{where}: {names}",
+        source=printable(source),
+    )

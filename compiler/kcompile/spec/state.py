@@ -1,4 +1,7 @@
-"""What was allocated before, so that a Service keeps its addresses and ports from one run to the next. One small JSON file."""
+"""What was allocated before, so that a Service keeps its addresses and ports from one run to the next.
+
+One small JSON file.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,11 @@ _MAX_BYTES = 256 << 20
 
 
 class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """Keys: ``namespace/service`` for `cluster_ips` and `health_check_node_ports`, ``namespace/service/port/protocol`` for `node_ports`.
+    """Keys: ``namespace/service`` for `cluster_ips` and `health_check_node_ports`,
+    ``namespace/service/port/protocol`` for `node_ports`.
 
-    `generated_names`: by ``namespace/generateName``, the names that Services without one were given, in the input's order.
+    `generated_names`: by ``namespace/generateName``, the names that Services without one were given, in the
+    input's order.
     """
 
     version: int = _VERSION
@@ -33,7 +38,9 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
 
     @classmethod
     def load(cls, path: str) -> AllocationState:
-        """Read `path`; a missing file is an empty state, a damaged one a ConfigError: guessing would renumber live Services."""
+        """Read `path`; a missing file is an empty state, a damaged one a ConfigError: guessing would renumber
+        live Services.
+        """
         where = printable(path)
         try:
             state = msgspec.json.decode(read_path(path, _MAX_BYTES, only_files=True), type=cls)
@@ -46,20 +53,30 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
                 f"{where}: the allocation state is damaged ({' '.join(str(error).split())}); remove it to allocate anew"
             ) from None
         if state.version != _VERSION:
-            raise ConfigError(f"{where}: the allocation state has version {state.version}, this kcompile writes {_VERSION}")
+            raise ConfigError(
+                f"{where}: the allocation state has version {state.version}, this kcompile writes {_VERSION}"
+            )
         addresses = (address for entry in state.cluster_ips.values() for address in entry)
         numbers = (*state.node_ports.values(), *state.health_check_node_ports.values())
         names = (name for entry in state.generated_names.values() for name in entry)
         if not all(map(is_dns_label, names)):
-            raise ConfigError(f"{where}: the allocation state is damaged (not a name); remove it to allocate anew")
+            raise ConfigError(
+                f"{where}: the allocation state is damaged (not a name); remove it to allocate anew"
+            )
         if any(unfit(address) for address in addresses) or not all(0 < number < 65536 for number in numbers):
-            raise ConfigError(f"{where}: the allocation state is damaged (not an address, or not a port); remove it to allocate anew")
+            raise ConfigError(
+                f"{where}: the allocation state is damaged (not an address, or not a port); remove it to allocate anew"
+            )
         return state
 
     def save(self, path: str) -> None:
-        """Write `path` whole or not at all: a temporary file beside it, synced, renamed over it, the folder synced."""
+        """Write `path` whole or not at all: a temporary file beside it, synced, renamed over it, the folder
+        synced.
+        """
         data = msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=1) + b"\n"
         try:
             write_whole(Path(path).absolute(), data, sync=True)
         except PermissionError as error:
-            raise ConfigError(f"{printable(path)}: can't write the allocation state: {error.strerror}") from None
+            raise ConfigError(
+                f"{printable(path)}: can't write the allocation state: {error.strerror}"
+            ) from None

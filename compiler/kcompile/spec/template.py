@@ -1,4 +1,6 @@
-"""Templates that were given as they are, where what they render to was meant: Helm charts, Go and Jinja templates."""
+"""Templates that were given as they are, where what they render to was meant: Helm charts, Go and Jinja
+templates.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from .text import printable
 __all__ = ["template_in"]
 
 # An action where YAML would begin a value or a line: not in quotes, nor in a comment.
-_ACTION = re.compile(rb"^[ \t]*(?:- )?(?:[\w./-]+:[ \t]+)?(?:[^\s\"'#|>{\[][^\"'#\n]*)?(\{\{[^\n]*?\}\}|\{%[^\n]*?%\})", re.MULTILINE)
+_ACTION = re.compile(
+    rb"^[ \t]*(?:- )?(?:[\w./-]+:[ \t]+)?(?:[^\s\"'#|>{\[][^\"'#\n]*)?(\{\{[^\n]*?\}\}|\{%[^\n]*?%\})",
+    re.MULTILINE,
+)
 _LINE = re.compile(r"\bline (\d+), column")
 _NEAR = 3  # lines before the one of an error
 

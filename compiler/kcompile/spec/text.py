@@ -1,6 +1,7 @@
 """How problems in the input are put into words: one line, no raw control characters, a path into the object.
 
-What a manifest says ends up in terminals and logs through these messages, so nothing from the input is repeated raw.
+What a manifest says ends up in terminals and logs through these messages, so nothing from the input is
+repeated raw.
 """
 
 from __future__ import annotations
@@ -59,7 +60,11 @@ def shown(value: object) -> str:
 
 def _number(value: object) -> str:
     # str() of an int beyond 4,300 digits raises; its size is enough to say.
-    return f"a number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 256 else str(value)
+    return (
+        f"a number of {value.bit_length()} bits"
+        if isinstance(value, int) and value.bit_length() > 256
+        else str(value)
+    )
 
 
 def _quoted(text: str, limit: int) -> str:
@@ -76,13 +81,17 @@ def join_path(field: str, step: str) -> str:
 def problem(obj: Object, field: str, message: str) -> SpecError:
     """The error that says `message` of `field` in `obj`, and where `obj` was read."""
     where = obj.origin
-    return SpecError(message, source=printable(where.source), document=where.document, obj=_described(obj), field=field)
+    return SpecError(
+        message, source=printable(where.source), document=where.document, obj=_described(obj), field=field
+    )
 
 
 def conflict(obj: Object, field: str, message: str) -> AllocationError:
     """As `problem`, for an address or a port that can't be given to `obj`."""
     where = obj.origin
-    return AllocationError(message, source=printable(where.source), document=where.document, obj=_described(obj), field=field)
+    return AllocationError(
+        message, source=printable(where.source), document=where.document, obj=_described(obj), field=field
+    )
 
 
 def _described(obj: Object) -> str:
@@ -90,7 +99,9 @@ def _described(obj: Object) -> str:
 
 
 def explain(error: msgspec.ValidationError, value: object = None) -> Wrong:
-    """msgspec's message in plain words; its path as the API spells one; the offending part of `value` where it can be found."""
+    """msgspec's message in plain words; its path as the API spells one; the offending part of `value` where
+    it can be found.
+    """
     text, at, path = str(error).rpartition(" - at `$")
     if not at:
         text, path = path, ""

@@ -1,4 +1,6 @@
-"""Everything about the input that can be judged before anything is allocated: each object alone, then conflicts between Services."""
+"""Everything about the input that can be judged before anything is allocated: each object alone, then
+conflicts between Services.
+"""
 
 from __future__ import annotations
 

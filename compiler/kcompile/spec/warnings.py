@@ -11,4 +11,6 @@ __all__ = ["Notice", "about"]
 
 def about(obj: Object, id: str, field: str, text: str) -> Notice:  # noqa: A002 -- the notice's own word
     """The warning `id` that says `text` of `field` in `obj`."""
-    return Notice(id, text, source=printable(obj.origin.source), object=printable(obj.describe()), field=field)
+    return Notice(
+        id, text, source=printable(obj.origin.source), object=printable(obj.describe()), field=field
+    )

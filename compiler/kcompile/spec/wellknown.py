@@ -1,4 +1,6 @@
-"""Labels and annotations that Kubernetes gives a meaning to (k8s.io/api/core/v1 and discovery/v1, well_known_labels.go)."""
+"""Labels and annotations that Kubernetes gives a meaning to (k8s.io/api/core/v1 and discovery/v1,
+well_known_labels.go).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The plainest YAML, read line by line: block style, one key a line, as kubectl and people mostly write it.
 
-Several times faster than libyaml's events. It accepts nothing that it isn't sure of: `NotPlain` sends the text to the
-general reader (yaml_reader.py), which also words every error. docs/adr/0011-yaml-in-two-readers.md has the reasons.
+Several times faster than libyaml's events. It accepts nothing that it isn't sure of: `NotPlain` sends the
+text to the general reader (yaml_reader.py), which also words every error.
+docs/adr/0011-yaml-in-two-readers.md has the reasons.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ class NotPlain(Exception):  # noqa: N818 -- an answer more than an error
 
 
 def block_document(text: str) -> Any:
-    """The value of one document, without its mark. NOTHING where it has only blank lines and comments. Raises NotPlain."""
+    """The value of one document, without its mark.
+
+    NOTHING where it has only blank lines and comments. Raises NotPlain.
+    """
     if not text.isascii() or not text.replace("\n", "").isprintable():  # tabs too
         raise NotPlain
     root: Any = NOTHING
@@ -174,7 +178,9 @@ def _quoted(text: str) -> str:
 
 
 class _Block:
-    """A literal block scalar (``key: |``) as far as it has come: the value of `key` in `node`, whose column is `outer`."""
+    """A literal block scalar (``key: |``) as far as it has come: the value of `key` in `node`, whose column
+    is `outer`.
+    """
 
     def __init__(self, node: dict[str, Any], key: str, outer: int, strip: bool) -> None:
         self.node, self.key, self.outer, self.strip = node, key, outer, strip

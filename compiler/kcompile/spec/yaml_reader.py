@@ -1,8 +1,10 @@
-"""YAML text to plain Python values: the plainest documents line by line (yaml_block.py), the others from libyaml's events.
+"""YAML text to plain Python values: the plainest documents line by line (yaml_block.py), the others from
+libyaml's events.
 
-PyYAML's own composer recurses in C (deep nesting ends the process), expands what aliases point to again and again,
-lets a key occur twice and reads ``12:30`` as 750. Kubernetes' reader (sigs.k8s.io/yaml over go-yaml v2) does none of it;
-scalars are resolved by its table (yaml_scalars.py): timestamps stay strings, keys are always strings. No recursion here.
+PyYAML's own composer recurses in C (deep nesting ends the process), expands what aliases point to again and
+again, lets a key occur twice and reads ``12:30`` as 750. Kubernetes' reader (sigs.k8s.io/yaml over go-yaml
+v2) does none of it; scalars are resolved by its table (yaml_scalars.py): timestamps stay strings, keys are
+always strings. No recursion here.
 """
 
 from __future__ import annotations
@@ -109,7 +111,11 @@ def _pieces(data: bytes) -> Iterator[Piece]:
     """`data` cut at its lines "---"; whole where it has other marks of YAML."""
     text = data.decode()
     parts = f"\n{text}".split("\n---\n")
-    if text.startswith(_DIRECTIVES) or any(f"\n{mark}" in text for mark in _DIRECTIVES) or _marks(text) >= len(parts):
+    if (
+        text.startswith(_DIRECTIVES)
+        or any(f"\n{mark}" in text for mark in _DIRECTIVES)
+        or _marks(text) >= len(parts)
+    ):
         yield Piece(text, 0, False)
         return
     line = -1
@@ -127,7 +133,9 @@ def _marks(text: str) -> int:
 def event_documents(
     piece: Piece, before: int = 0, aliased: _Aliased | None = None, duplicates: list[Duplicate] | None = None
 ) -> Iterator[Any]:
-    """The documents of `piece` by libyaml's events; `before`: how many the file had before them; `duplicates` as in `yaml_documents`."""
+    """The documents of `piece` by libyaml's events; `before`: how many the file had before them; `duplicates`
+    as in `yaml_documents`.
+    """
     text = f"---\n{piece.text}" if piece.marked else piece.text
     line = piece.line - piece.marked
     done = 0
@@ -143,7 +151,9 @@ def event_documents(
                     if number > done:
                         done = number
                         if duplicates is not None:
-                            duplicates += [each._replace(message=_moved(each.message, line)) for each in found or ()]
+                            duplicates += [
+                                each._replace(message=_moved(each.message, line)) for each in found or ()
+                            ]
                         yield value
                     if found:
                         found.clear()
@@ -157,11 +167,14 @@ def event_documents(
             error.message = _moved(error.message, line)
             error.document = before + number
             raise
-    raise Wrong("too many plain scalars that end in a colon: put them in quotes", document=before + max(done, 1))
+    raise Wrong(
+        "too many plain scalars that end in a colon: put them in quotes", document=before + max(done, 1)
+    )
 
 
 def _mended(text: str, error: yaml.YAMLError) -> str | None:
-    """`text` with quotes around the plain scalar in a flow collection that ends in a colon, as in ``[2001:db8::]``.
+    """`text` with quotes around the plain scalar in a flow collection that ends in a colon, as in
+    ``[2001:db8::]``.
 
     go-yaml reads it as it stands, libyaml refuses it. None where `error` is about something else.
     """
@@ -188,7 +201,11 @@ def _syntax(error: yaml.YAMLError) -> str:
         if "maximum nesting depth" in str(error.problem):  # libyaml's own limit comes first, where it has one
             return f"line {mark.line + 1}, column {mark.column + 1}: nested more than {MAX_DEPTH} levels deep"
         context = f" {error.context}" if error.context else ""
-        return f"bad YAML at line {mark.line + 1}, column {mark.column + 1}:{context}: {error.problem}".replace("::", ":")
+        return (
+            f"bad YAML at line {mark.line + 1}, column {mark.column + 1}:{context}: {error.problem}".replace(
+                "::", ":"
+            )
+        )
     return f"bad YAML: {getattr(error, 'reason', error)}"
 
 
@@ -262,7 +279,9 @@ class _Reader:
 
 
 class _Frame:
-    """One open collection: `value` so far, for a mapping the key whose value comes next, and the mappings to merge in at its end."""
+    """One open collection: `value` so far, for a mapping the key whose value comes next, and the mappings to
+    merge in at its end.
+    """
 
     __slots__ = ("anchor", "is_map", "key", "merge", "merges", "start", "value", "wants_key")
 
@@ -307,7 +326,9 @@ class _Frame:
             self.merges.append(source)
 
     def finish(self) -> Any:
-        for source in self.merges:  # what is written out wins over what is merged in, the earlier source over the later
+        for source in (
+            self.merges
+        ):  # what is written out wins over what is merged in, the earlier source over the later
             for key, value in source.items():
                 self.value.setdefault(key, value)
         return self.value

@@ -36,8 +36,14 @@ class HealthKey(Key, frozen=True, gc=False):
     port: int
 
 
-# ipvs/proxier.go: connections that a pool's change leaves without a real server end at once, masquerading needs conntrack
-_IPVS = (("conntrack", "1"), ("conn_reuse_mode", "1"), ("expire_nodest_conn", "1"), ("expire_quiescent_template", "1"))
+# ipvs/proxier.go: connections that a pool's change leaves without a real server end at once, masquerading
+# needs conntrack
+_IPVS = (
+    ("conntrack", "1"),
+    ("conn_reuse_mode", "1"),
+    ("expire_nodest_conn", "1"),
+    ("expire_quiescent_template", "1"),
+)
 _LOOPBACK = (("accept_local", "1"), ("rp_filter", "0"))
 _STRICT_ARP = (("arp_ignore", "1"), ("arp_announce", "2"))
 _FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
@@ -63,11 +69,13 @@ TIMEOUTS = ("tcp", "tcpfin", "udp")
 
 
 def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
-    """The node resources of `dataplane` in `mode`: forwarding for the families in use, route_localnet where NodePorts need it.
+    """The node resources of `dataplane` in `mode`: forwarding for the families in use, route_localnet where
+    NodePorts need it.
 
     Where connections may be open (Dataplane.standing), it is as if a Service were left.
 
-    Mode ipvs can't serve NodePorts on loopback (crosses_local_route_boundary() in ip_vs_xmit.c), so it never opens that.
+    Mode ipvs can't serve NodePorts on loopback (crosses_local_route_boundary() in ip_vs_xmit.c), so it never
+    opens that.
     """
     program: dict[Key, Any] = {}
     versions = {p.family.value for p in dataplane.ports} | set(dataplane.standing)
@@ -82,7 +90,8 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
         if dataplane.settings.ipvs.strict_arp:
             program |= {SysctlKey(f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
     elif mode == "xdp":
-        if versions:  # answers to the node's own sockets come in by loopback with an address of the node for their source
+        # answers to the node's own sockets come in by loopback with an address of the node for their source
+        if versions:
             program |= {SysctlKey(f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
     elif dataplane.node.route_localnet:
         program[SysctlKey(_ROUTE_LOCALNET)] = "1"

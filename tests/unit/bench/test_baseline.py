@@ -14,7 +14,9 @@ def written(folder: Path, seconds: dict[str, float]) -> Path:
     benchmarks = []
     for name, value in seconds.items():
         stage, mode, scale = name.split(", ")
-        benchmarks.append({"extra_info": {"stage": stage, "mode": mode, "scale": scale, "cpu_seconds": value}})
+        benchmarks.append(
+            {"extra_info": {"stage": stage, "mode": mode, "scale": scale, "cpu_seconds": value}}
+        )
     file = folder / "suites.json"
     file.write_text(json.dumps({"benchmarks": benchmarks}))
     return file
@@ -34,7 +36,9 @@ def test_a_slower_machine_is_no_regression(tmp_path: Path, baseline: Path):
 
 def test_a_slower_benchmark_is_one(tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]):
     slow = "stage 4, nftables, 1000x10"
-    file = written(tmp_path, {name: 3 * seconds * (1.5 if name == slow else 1) for name, seconds in OLD.items()})
+    file = written(
+        tmp_path, {name: 3 * seconds * (1.5 if name == slow else 1) for name, seconds in OLD.items()}
+    )
     assert main(["--results", str(file), "--baseline", str(baseline)]) == 1
     assert f" 1.50  {slow}" in capsys.readouterr().out.splitlines()
 

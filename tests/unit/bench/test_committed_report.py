@@ -17,7 +17,9 @@ AGAIN = "kcompile bench report results.jsonl.gz --beside emulated.jsonl.gz --bes
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    return findings_of(*(Results.read(FOLDER / f"{name}.jsonl.gz") for name in ("results", "emulated", "uml")))
+    return findings_of(
+        *(Results.read(FOLDER / f"{name}.jsonl.gz") for name in ("results", "emulated", "uml"))
+    )
 
 
 def test_it_is_whole(findings: Findings):
@@ -41,7 +43,12 @@ def test_the_readme_quotes_it(findings: Findings):
     section = (ROOT / "README.md").read_text().split("## What it costs, measured")[1].split("\n## ")[0]
     quoted = re.findall(r"(?<![\w.])\d+\.\d+", section.split("[The whole report]")[0])
     assert len(quoted) > 20
-    said = " ".join([*(answer.text for answer in findings.answers), *(text for answer in findings.answers for _, text in answer.details)])
+    said = " ".join(
+        [
+            *(answer.text for answer in findings.answers),
+            *(text for answer in findings.answers for _, text in answer.details),
+        ]
+    )
     figures = set(re.findall(r"\d+\.\d+", said))
     rounded = {f"{float(f):.1f}" for f in figures}
     assert [q for q in quoted if q not in figures | rounded] == []

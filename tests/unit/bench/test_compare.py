@@ -1,4 +1,6 @@
-"""What `kcompile bench compare` says of whole runs whose truth is known: many figures, and one verdict on all of them."""
+"""What `kcompile bench compare` says of whole runs whose truth is known: many figures, and one verdict on all
+of them.
+"""
 
 import math
 import random
@@ -22,23 +24,32 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch):
 
 
 def run(seed: int, *, bias: float, noise: float, slowed: str = "") -> Results:
-    """A run of PLAN: rounds drift, blocks are noisy, and each condition keeps its `bias`; mode `slowed` takes 1.3 times as long."""
+    """A run of PLAN: rounds drift, blocks are noisy, and each condition keeps its `bias`; mode `slowed` takes
+    1.3 times as long.
+    """
     generator = random.Random(seed)
     results = Results(PLAN, {})
     for stage in (stage for group in PLAN.each_group() for stage in PLAN.stages(group)):
-        own = {c: math.exp(generator.gauss(0, bias)) * (1.3 if c.mode == slowed else 1) for c in stage.conditions}
+        own = {
+            c: math.exp(generator.gauss(0, bias)) * (1.3 if c.mode == slowed else 1) for c in stage.conditions
+        }
         figure = KINDS[stage.measure.kind].primary
         for number in range(stage.measure.rounds):
             drift = math.exp(generator.gauss(0, 0.15))
-            times = {c: 20_000 * own[c] * drift * math.exp(generator.gauss(0, noise)) for c in stage.conditions}
+            times = {
+                c: 20_000 * own[c] * drift * math.exp(generator.gauss(0, noise)) for c in stage.conditions
+            }
             results.rounds[stage.name][number] = {
-                str(c): {"figures": {figure: 1e9 / time if figure == "rate" else time}} for c, time in times.items()
+                str(c): {"figures": {figure: 1e9 / time if figure == "rate" else time}}
+                for c, time in times.items()
             }
     return results
 
 
 def compared(seed: int, *, bias: float, noise: float, slowed: str = "") -> Comparison:
-    return compare(run(2 * seed, bias=bias, noise=noise), run(2 * seed + 1, bias=bias, noise=noise, slowed=slowed))
+    return compare(
+        run(2 * seed, bias=bias, noise=noise), run(2 * seed + 1, bias=bias, noise=noise, slowed=slowed)
+    )
 
 
 @pytest.mark.parametrize(("bias", "noise"), [(0.0, 0.02), (0.02, 0.02), (0.03, 0.01)])

@@ -27,7 +27,9 @@ def fewer_resamples(monkeypatch: pytest.MonkeyPatch):
 
 
 class Machine:
-    """Blocks as a busy machine gives them: slow rounds, blocks that are slow by themselves, and copies that keep a bias."""
+    """Blocks as a busy machine gives them: slow rounds, blocks that are slow by themselves, and copies that
+    keep a bias.
+    """
 
     def __init__(self, seed: int, *, bias: float, noise: float, rounds: int = 20):
         self.random = np.random.default_rng(seed)
@@ -36,17 +38,23 @@ class Machine:
 
     def blocks(self, factor: float = 1.0) -> list[float]:
         own = math.exp(self.random.normal(0, self.bias))
-        return list(25_000 * factor * own * self.drift * np.exp(self.random.normal(0, self.noise, self.rounds)))
+        return list(
+            25_000 * factor * own * self.drift * np.exp(self.random.normal(0, self.noise, self.rounds))
+        )
 
     def claimed(self, factor: float) -> tuple[int, Floor]:
-        """What is said of a condition that is `factor` times the baseline, after an A/A run over three paths with two copies each."""
+        """What is said of a condition that is `factor` times the baseline, after an A/A run over three paths
+        with two copies each.
+        """
         base = [self.blocks() for _ in range(3)]
         floor = floor_of(ratio_of(self.blocks(), base[path]) for path in range(3) for _ in range(2))
         assert floor
         return claim(ratio_of(self.blocks(factor), base[0]), floor), floor
 
 
-@pytest.mark.parametrize(("bias", "noise"), [(0.0, 0.02), (0.0, 0.1), (0.02, 0.02), (0.03, 0.01), (0.02, 0.1)])
+@pytest.mark.parametrize(
+    ("bias", "noise"), [(0.0, 0.02), (0.0, 0.1), (0.02, 0.02), (0.03, 0.01), (0.02, 0.1)]
+)
 def test_two_equal_things_are_hardly_ever_said_to_differ(bias: float, noise: float):
     said = [Machine(seed, bias=bias, noise=noise).claimed(1.0)[0] for seed in range(RUNS)]
     assert sum(map(bool, said)) <= 5
@@ -104,16 +112,22 @@ def test_the_floor_of_a_ratio_between_runs_adds_their_noise_and_knows_how_many_f
     quiet, loud = ([Interval(x, 0.9, 1.1, 20)] * 4 for x in (1.01, 1.03))
     assert floor_of(quiet, []) is None
     same = floor_of(quiet, quiet)
-    assert same == Floor(pytest.approx(math.expm1(2.306 * math.log(1.01) * math.sqrt(2)), rel=1e-3), 8)  # eight degrees of freedom
+    assert same == Floor(
+        pytest.approx(math.expm1(2.306 * math.log(1.01) * math.sqrt(2)), rel=1e-3), 8
+    )  # eight degrees of freedom
     unlike = floor_of(quiet, loud)
     assert unlike
-    freedom = 4 * (math.log(1.01) ** 2 + math.log(1.03) ** 2) ** 2 / (math.log(1.01) ** 4 + math.log(1.03) ** 4)
+    freedom = (
+        4 * (math.log(1.01) ** 2 + math.log(1.03) ** 2) ** 2 / (math.log(1.01) ** 4 + math.log(1.03) ** 4)
+    )
     assert 4 < freedom < 5
     spread = math.hypot(math.log(1.01), math.log(1.03))
     assert math.expm1(2.571 * spread) < unlike.share < math.expm1(2.776 * spread)  # between five and four
     fifty = floor_of(quiet, quiet, comparisons=50)
     assert fifty
-    assert fifty.share == pytest.approx(math.expm1(5.041 * math.log(1.01) * math.sqrt(2)), rel=1e-3)  # 0.1% of eight
+    assert fifty.share == pytest.approx(
+        math.expm1(5.041 * math.log(1.01) * math.sqrt(2)), rel=1e-3
+    )  # 0.1% of eight
 
 
 def test_what_slows_a_whole_round_cancels_out():
@@ -143,14 +157,19 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 
 def test_runs_are_compared_by_their_own_baselines():
     slow, fast = Machine(1, bias=0.0, noise=0.01), Machine(2, bias=0.0, noise=0.01)
-    ratio = ratio_of_ratios(([9.0 * x for x in slow.blocks(1.3)], [9.0 * x for x in slow.blocks()]), (fast.blocks(), fast.blocks()))
+    ratio = ratio_of_ratios(
+        ([9.0 * x for x in slow.blocks(1.3)], [9.0 * x for x in slow.blocks()]),
+        (fast.blocks(), fast.blocks()),
+    )
     assert ratio.low <= 1.3 <= ratio.high
     assert ratio.value == pytest.approx(1.3, rel=0.02)
 
 
 def test_a_line_through_columns():
     random = np.random.default_rng(1)
-    columns = [[20_000 + 4.2 * at + random.normal(0, 200) for _ in range(20)] for at in (1, 100, 1000, 10_000)]
+    columns = [
+        [20_000 + 4.2 * at + random.normal(0, 200) for _ in range(20)] for at in (1, 100, 1000, 10_000)
+    ]
     slope = slope_of([1, 100, 1000, 10_000], columns)
     assert slope.low <= 4.2 <= slope.high
     assert slope.value == pytest.approx(4.2, abs=0.1)

@@ -1,7 +1,10 @@
-"""A slowdown put into recorded figures: found when it is large, never claimed under the noise. The data are the committed report's.
+"""A slowdown put into recorded figures: found when it is large, never claimed under the noise.
 
-The two runs are two stages of it, of 1 and of 100 Services, which cost mode nftables the same: real noise, and none of this machine's.
-`kcompile bench` itself is timed with an injected slowdown in bench/trials/test_slowdown.py.
+The data are the committed report's.
+
+The two runs are two stages of it, of 1 and of 100 Services, which cost mode nftables the same: real noise,
+and none of this machine's. `kcompile bench` itself is timed with an injected slowdown in
+bench/trials/test_slowdown.py.
 """
 
 import subprocess
@@ -27,7 +30,9 @@ def run(recorded: Results, stage: str, factor: float) -> Results:
     """One of the two runs, in which MODE took `factor` times as long."""
     made = Results(recorded.plan, {})
     for number, blocks in recorded.rounds[stage].items():
-        made.rounds[CALLED][number] = {name: slowed(name, block, factor) for name, block in blocks.items() if kept(name)}
+        made.rounds[CALLED][number] = {
+            name: slowed(name, block, factor) for name, block in blocks.items() if kept(name)
+        }
     return made
 
 

@@ -65,7 +65,15 @@ def test_the_page_stands_alone_and_says_everything(made):
     page = Page(html(findings))
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert not re.search(r"https?://|url\((?!#)|@import|<script", html(findings))
-    for heading in ("Answers", "Who stands where", "Noise", "Failures", "What this does not show", "The machine", "How to run it again"):
+    for heading in (
+        "Answers",
+        "Who stands where",
+        "Noise",
+        "Failures",
+        "What this does not show",
+        "The machine",
+        "How to run it again",
+    ):
         assert heading in page.headings
     text = " ".join(page.words)
     for mode in ("ipvs", "xdp"):
@@ -98,24 +106,37 @@ def test_answers_are_the_truth(made):
 
 
 def test_who_is_slower_than_the_direct_way_is_not_named_with_those_that_are_not(made):
-    results = made(slowed={"nftables": 1 / COST["nftables"], "iptables-legacy": 1.06 / COST["iptables-legacy"]}, noise=0.01)
-    for number, blocks in results.rounds["1000x2 connect"].items():  # the best is too unsteady to be told from the next
+    results = made(
+        slowed={"nftables": 1 / COST["nftables"], "iptables-legacy": 1.06 / COST["iptables-legacy"]},
+        noise=0.01,
+    )
+    for number, blocks in results.rounds[
+        "1000x2 connect"
+    ].items():  # the best is too unsteady to be told from the next
         blocks["nftables/pod-clusterip/last"]["figures"]["p50"] *= 1.08 if number % 2 else 0.92
     findings = findings_of(results)
     stage = findings.main("connect")
     assert stage
     second, best = (Condition(mode, "pod-clusterip", "last") for mode in ("iptables-legacy", "nftables"))
     assert not stage.differs(second, best, "p50")
-    claimed = {mode: bool(cell.claimed) for mode in ("nftables", "iptables-legacy") if (cell := stage.cell(mode, "pod-clusterip"))}
+    claimed = {
+        mode: bool(cell.claimed)
+        for mode in ("nftables", "iptables-legacy")
+        if (cell := stage.cell(mode, "pod-clusterip"))
+    }
     assert claimed == {"nftables": False, "iptables-legacy": True}
     assert "than straight to the pod's IP with nftables, and up to" in findings.answers[0].text
 
 
 def test_what_is_within_the_noise_is_not_claimed(made):
-    findings = findings_of(made(slowed={mode: 1 / cost * 1.01 for mode, cost in COST.items() if mode != "linear"}))
+    findings = findings_of(
+        made(slowed={mode: 1 / cost * 1.01 for mode, cost in COST.items() if mode != "linear"})
+    )
     stage = findings.main("connect")
     assert stage
-    assert not any(cell.claimed for mode in COST if mode != "linear" and (cell := stage.cell(mode, "pod-clusterip")))
+    assert not any(
+        cell.claimed for mode in COST if mode != "linear" and (cell := stage.cell(mode, "pod-clusterip"))
+    )
     assert "within the noise" in findings.answers[0].details[1][1]
 
 
@@ -132,7 +153,11 @@ def test_an_interrupted_run_has_a_report_of_the_same_form(made):
 def test_figures_come_as_csv_and_json(made):
     findings = findings_of(made())
     rows = list(csv.DictReader(io.StringIO(as_csv(findings))))
-    found = next(r for r in rows if (r["mode"], r["path"], r["figure"], r["services"]) == ("nftables", "pod-clusterip", "p50", "1000"))
+    found = next(
+        r
+        for r in rows
+        if (r["mode"], r["path"], r["figure"], r["services"]) == ("nftables", "pod-clusterip", "p50", "1000")
+    )
     assert float(found["ratio low"]) <= float(found["ratio"]) <= float(found["ratio high"])
     assert found["claimed"] == "1"
     data = json.loads(as_json(findings))
@@ -145,10 +170,18 @@ def test_failures_are_reported(made, tmp_path):
     results = made()
     for number, blocks in results.rounds["1000x2 connect"].items():
         if number < 3:
-            blocks["nftables/pod-clusterip/last"] = {"figures": {}, "failures": 4, "error": "Connection refused"}
+            blocks["nftables/pod-clusterip/last"] = {
+                "figures": {},
+                "failures": 4,
+                "error": "Connection refused",
+            }
         blocks["linear/pod-clusterip/last"]["retransmits"] = 2
     text = markdown(findings_of(results))
-    line = next(row for row in text.splitlines() if row.startswith("| connect()") and "nftables" in row and "refused" in row)
+    line = next(
+        row
+        for row in text.splitlines()
+        if row.startswith("| connect()") and "nftables" in row and "refused" in row
+    )
     assert [cell.strip() for cell in line.split("|")[3:6]] == ["12", "0", "3"]
     assert any("kube-proxy's linear list" in row and "| 40 |" in row for row in text.splitlines())
     assert [p.name for p in write(findings_of(results), tmp_path / "out")] == [
@@ -161,14 +194,22 @@ def test_a_way_whose_direct_one_does_not_exist_is_shown_without_a_ratio(made):
     for blocks in results.rounds["1000x2 connect"].values():
         blocks["none/outside-direct"] = {"figures": {}, "failures": 1, "error": "No route to host"}
     rows = [
-        [cell.strip() for cell in row.split("|")] for row in markdown(findings_of(results)).splitlines() if row.startswith("| nftables |")
+        [cell.strip() for cell in row.split("|")]
+        for row in markdown(findings_of(results)).splitlines()
+        if row.startswith("| nftables |")
     ]
-    row = next(row for row in reversed(rows) if row[2] == "outside to NodePort on the pod's node" and row[4] == "no direct way")
+    row = next(
+        row
+        for row in reversed(rows)
+        if row[2] == "outside to NodePort on the pod's node" and row[4] == "no direct way"
+    )
     assert re.fullmatch(r"\d+\.\d µs", row[3])
 
 
 def test_a_regression_beyond_the_noise_is_found_and_only_that(made):
-    old, same, three, thirty = (made(name, slowed={"nftables": f}) for name, f in (("a", 1.0), ("b", 1.0), ("c", 1.03), ("d", 1.3)))
+    old, same, three, thirty = (
+        made(name, slowed={"nftables": f}) for name, f in (("a", 1.0), ("b", 1.0), ("c", 1.03), ("d", 1.3))
+    )
     assert not compare(old, same).regressions
     found = compare(old, thirty).regressions
     assert {d.condition.mode for d in found} == {"nftables"}
@@ -183,7 +224,14 @@ def test_a_regression_beyond_the_noise_is_found_and_only_that(made):
 
 def test_different_machines_are_said_so_first(made):
     a = made("a")
-    b = made("b", environment={**a.environment, "machine": {**a.environment["machine"], "cpu": "4 x other"}, "load": "9 9 9"})
+    b = made(
+        "b",
+        environment={
+            **a.environment,
+            "machine": {**a.environment["machine"], "cpu": "4 x other"},
+            "load": "9 9 9",
+        },
+    )
     lines = list(compare(a, b).lines())
     assert lines[:2] == ["The machines differ:", "  machine: cpu: 2 x made-up -> 4 x other"]
     assert lines[-1].endswith("within the noise.")
@@ -194,12 +242,16 @@ def test_a_mode_that_is_missing_here_is_answered_by_the_run_that_has_it(made, mo
     here = made("here")
     monkeypatch.setitem(COST, "ipvs", 1.4)
     environment = {**here.environment, "place": "network namespaces, in an emulated machine"}
-    with_ipvs = made("there", environment=environment, keep=lambda line: '"mode": "ipvs", "absent"' not in line)
+    with_ipvs = made(
+        "there", environment=environment, keep=lambda line: '"mode": "ipvs", "absent"' not in line
+    )
     monkeypatch.delitem(COST, "ipvs")
     findings = findings_of(here, with_ipvs)
     (answer,) = [a for a in findings.answers if a.question.startswith("And ")]
     assert answer.question == "And ipvs, which this kernel hasn't got?"
-    assert re.search(r"in an emulated machine, Linux 6.1.0\) with 1,000 Services, .* takes 1\.[34]\d times", answer.text)
+    assert re.search(
+        r"in an emulated machine, Linux 6.1.0\) with 1,000 Services, .* takes 1\.[34]\d times", answer.text
+    )
     assert {"ipvs", "nftables"} <= {name for name, _ in answer.details}
     assert not any(a.question.startswith("And ") for a in findings_of(here).answers)
 

@@ -10,7 +10,12 @@ from kcompile_bench.kit.profiles import narrowed, profile
 from kcompile_bench.kit.results import FILE, Results
 
 PLAN = narrowed(profile("quick"), kinds=("connect",), services=(1,))
-ROUND = {"stage": "1x2 connect", "round": 0, "seconds": 1.0, "blocks": {"none/pod-direct": {"figures": {"p50": 1.0}}}}
+ROUND = {
+    "stage": "1x2 connect",
+    "round": 0,
+    "seconds": 1.0,
+    "blocks": {"none/pod-direct": {"figures": {"p50": 1.0}}},
+}
 
 
 def test_what_was_written_is_read_again(tmp_path: Path):
@@ -56,7 +61,16 @@ def test_a_complete_run_is_not_gone_on_with(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}\n", "nonsense\n", '{"run": 99}\n', "[]\n", '{"run": 1}\n', '{"run": 1, "plan": 3, "environment": {}}\n']
+    "text",
+    [
+        "",
+        "{}\n",
+        "nonsense\n",
+        '{"run": 99}\n',
+        "[]\n",
+        '{"run": 1}\n',
+        '{"run": 1, "plan": 3, "environment": {}}\n',
+    ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path: Path, text: str):
     (tmp_path / FILE).write_text(text)

@@ -62,7 +62,9 @@ def test_a_hairpin_comes_back_to_where_it_was_sent_from():
         found = [c for s in stages for c in s.conditions if c.path == "hairpin"]
         assert bool(found) is there
         for condition in found:
-            assert target_of(condition, group).source in Scale(*group).pods({"first": 0, "middle": 500, "last": 999}[condition.position])
+            assert target_of(condition, group).source in Scale(*group).pods(
+                {"first": 0, "middle": 500, "last": 999}[condition.position]
+            )
 
 
 def test_modes_that_are_not_there_are_left_out_of_stages():
@@ -82,7 +84,13 @@ def test_services_have_no_more_endpoints_than_the_place_has_servers():
     plan = narrowed(profile("standard"), endpoints=1, paths=("pod-direct", "pod-clusterip"))
     assert plan.groups == ((1, 1), (100, 1), (1000, 1), (10_000, 1))
     assert {path for measure in plan.measures for path in measure.paths} == {"pod-direct", "pod-clusterip"}
-    assert narrowed(profile("standard"), endpoints=2).groups == ((1, 2), (100, 2), (1000, 2), (10_000, 2), (1000, 1))
+    assert narrowed(profile("standard"), endpoints=2).groups == (
+        (1, 2),
+        (100, 2),
+        (1000, 2),
+        (10_000, 2),
+        (1000, 1),
+    )
     one, several = Site(servers=("10.0.0.1",)), Site(servers=("10.0.0.1", "10.0.0.2", "10.0.0.3"))
     assert [group_of(100, site) for site in (one, several, Site())] == [Group(100, n) for n in (1, 2, 2)]
 
@@ -113,7 +121,12 @@ def test_specs_hold_what_is_asked_for(group: Group):
         assert {p["nodePort"] for p in services[vip.address]["ports"]} == {port.port}
         assert {p["protocol"] for p in services[vip.address]["ports"]} == {"TCP", "UDP"}
         assert port.address == ADDRESSES["node-b"]
-    ports = [p["nodePort"] for s in services.values() for p in s["ports"] if "nodePort" in p and p["protocol"] == "TCP"]
+    ports = [
+        p["nodePort"]
+        for s in services.values()
+        for p in s["ports"]
+        if "nodePort" in p and p["protocol"] == "TCP"
+    ]
     assert len(set(ports)) == len(ports)
 
 

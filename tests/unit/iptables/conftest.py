@@ -7,4 +7,6 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     with contextlib.suppress(ValueError):  # another folder with golden files has added it
-        parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing with them")
+        parser.addoption(
+            "--update-golden", action="store_true", help="write golden files instead of comparing with them"
+        )

@@ -31,7 +31,11 @@ def with_any_policies(rng: random.Random, dataplane: Dataplane) -> Dataplane:
     def disposition(port: ResolvedPort) -> Disposition:
         kinds = [kind for kind in PoolKind if port.pool(kind)]
         verdict = rng.choice([v for v in Verdict if v is not Verdict.DNAT or kinds])
-        return Disposition(verdict, rng.choice(kinds), rng.random() < 0.5) if verdict is Verdict.DNAT else Disposition(verdict)
+        return (
+            Disposition(verdict, rng.choice(kinds), rng.random() < 0.5)
+            if verdict is Verdict.DNAT
+            else Disposition(verdict)
+        )
 
     def changed(port: ResolvedPort) -> ResolvedPort:
         frontends = []
@@ -46,14 +50,26 @@ def with_any_policies(rng: random.Random, dataplane: Dataplane) -> Dataplane:
 
 def packets(rng: random.Random, dataplane: Dataplane, count: int) -> list[Packet]:
     """Packets to what is there and to what is nearly there, from all classes of source."""
-    sources4 = ("10.244.0.5", "203.0.113.3", "203.0.113.77", "192.0.2.10", "198.51.100.7", "192.0.2.99", "10.244.0.1")
+    sources4 = (
+        "10.244.0.5",
+        "203.0.113.3",
+        "203.0.113.77",
+        "192.0.2.10",
+        "198.51.100.7",
+        "192.0.2.99",
+        "10.244.0.1",
+    )
     sources6 = ("fd00:10:244::5", "2001:db8:ffff::7", "2001:db8:1::10", "fd00:10:244::1")
     made = []
     for _ in range(count):
         port = rng.choice(dataplane.ports)
         frontend = rng.choice(port.frontends)
         six = port.family.value == 6
-        nodes = ("2001:db8:1::10", "::1", "2001:db8:9::9") if six else ("192.0.2.10", "198.51.100.7", "127.0.0.1", "8.8.8.8")
+        nodes = (
+            ("2001:db8:1::10", "::1", "2001:db8:9::9")
+            if six
+            else ("192.0.2.10", "198.51.100.7", "127.0.0.1", "8.8.8.8")
+        )
         destination = frontend.address or rng.choice(nodes)
         if rng.random() < 0.1:
             destination = str(ipaddress.ip_address(destination) + 1)
@@ -81,9 +97,13 @@ def expected(dataplane: Dataplane, packet: Packet) -> set[Outcome]:
     d = _disposition(dataplane, frontend.policy, packet, family)
     match d.verdict:
         case Verdict.DNAT:
-            # a hairpin is known by its address alone: one port of a pod that may call itself speaks for its others
+            # a hairpin is known by its address alone: one port of a pod that may call itself speaks for its
+            # others
             itself = packet.source in _hairpins(dataplane)
-            return {Outcome("dnat", f"{b.ip}:{b.port}", d.masquerade or (itself and b.ip == packet.source)) for b in port.pool(d.pool)}
+            return {
+                Outcome("dnat", f"{b.ip}:{b.port}", d.masquerade or (itself and b.ip == packet.source))
+                for b in port.pool(d.pool)
+            }
         case Verdict.REJECT:
             return {Outcome("reject")}
         case Verdict.DROP:
@@ -103,7 +123,11 @@ def _listener(dataplane: Dataplane, packet: Packet, family: int) -> tuple[Resolv
     node_port = None
     for port in dataplane.ports:
         for frontend in port.frontends:
-            if (port.family.value, port.protocol.lower, frontend.port) != (family, packet.protocol, packet.port):
+            if (port.family.value, port.protocol.lower, frontend.port) != (
+                family,
+                packet.protocol,
+                packet.port,
+            ):
                 continue
             if frontend.address == packet.destination:
                 return port, frontend
@@ -124,7 +148,11 @@ def _disposition(dataplane: Dataplane, policy: Policy, packet: Packet, family: i
     detector = dataplane.settings.detector
     if detector.interface:
         prefix = detector.mode.value == "InterfaceNamePrefix"
-        pod = packet.interface.startswith(detector.interface) if prefix else packet.interface == detector.interface
+        pod = (
+            packet.interface.startswith(detector.interface)
+            if prefix
+            else packet.interface == detector.interface
+        )
     else:
         pod = bool(detector.cidr(family)) and _in(packet.source, detector.cidr(family))
     if pod:
@@ -133,10 +161,16 @@ def _disposition(dataplane: Dataplane, policy: Policy, packet: Packet, family: i
 
 
 def _unclaimed(dataplane: Dataplane, packet: Packet) -> Outcome:
-    """No port of any Service: only the compatibility record may have something to say, and not about what the node gets itself."""
+    """No port of any Service: only the compatibility record may have something to say, and not about what the
+    node gets itself.
+    """
     compat = dataplane.settings.compat
     forwarded = packet.own or not packet.is_local(packet.destination)
-    owned = any(f.kind is FrontendKind.CLUSTER_IP and f.address == packet.destination for p in dataplane.ports for f in p.frontends)
+    owned = any(
+        f.kind is FrontendKind.CLUSTER_IP and f.address == packet.destination
+        for p in dataplane.ports
+        for f in p.frontends
+    )
     if forwarded and owned and compat.reject_unknown_ports:
         return Outcome("reject")
     in_service_cidr = any(_in(packet.destination, c) for c in dataplane.settings.service_cidrs)

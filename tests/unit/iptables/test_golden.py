@@ -1,4 +1,7 @@
-"""Whole scripts of small dataplanes, as files: what a person reviews when a shape changes. ``pytest --update-golden`` writes them."""
+"""Whole scripts of small dataplanes, as files: what a person reviews when a shape changes.
+
+``pytest --update-golden`` writes them.
+"""
 
 from pathlib import Path
 
@@ -20,11 +23,20 @@ EXTERNAL = {"node_port": 30080, "load_balancer_ips": ("198.18.0.20",)}
 
 
 def settings(compat: str = "iptables", **more) -> Settings:
-    return Settings(compat=Compat.of(compat), **{"detector": PODS, "service_cidrs": ("10.96.0.0/12", "fd00:10:96::/108"), **more})
+    return Settings(
+        compat=Compat.of(compat),
+        **{"detector": PODS, "service_cidrs": ("10.96.0.0/12", "fd00:10:96::/108"), **more},
+    )
 
 
 def port(name: str = "demo/web:http", **more) -> ServicePort:
-    given = {"family": Family.IPV4, "protocol": Protocol.TCP, "port": 80, "cluster_ip": "10.96.0.20", "endpoints": (HERE, THERE)}
+    given = {
+        "family": Family.IPV4,
+        "protocol": Protocol.TCP,
+        "port": 80,
+        "cluster_ip": "10.96.0.20",
+        "endpoints": (HERE, THERE),
+    }
     return ServicePort(name=name, **{**given, **more})
 
 
@@ -40,24 +52,57 @@ CASES = {
     "cluster-ip-many-endpoints": ([port(endpoints=MANY)], settings(), NODE),
     "no-endpoints": ([port(endpoints=(), **EXTERNAL)], settings(), NODE),
     "external": ([port(external_ips=("198.18.1.20",), **EXTERNAL)], settings(), NODE),
-    "external-local": ([port(external_local=True, health_check_node_port=30940, **EXTERNAL)], settings(), NODE),
-    "external-local-none-local": ([port(external_local=True, endpoints=(THERE,), **EXTERNAL)], settings(), NODE),
+    "external-local": (
+        [port(external_local=True, health_check_node_port=30940, **EXTERNAL)],
+        settings(),
+        NODE,
+    ),
+    "external-local-none-local": (
+        [port(external_local=True, endpoints=(THERE,), **EXTERNAL)],
+        settings(),
+        NODE,
+    ),
     "internal-local-none-local": ([port(internal_local=True, endpoints=(THERE,))], settings(), NODE),
-    "source-ranges": ([port(source_ranges=("203.0.113.0/29", "198.51.100.0/24"), **EXTERNAL)], settings(), NODE),
-    "source-ranges-no-endpoints": ([port(source_ranges=("203.0.113.0/29",), endpoints=(), **EXTERNAL)], settings("nftables"), NODE),
+    "source-ranges": (
+        [port(source_ranges=("203.0.113.0/29", "198.51.100.0/24"), **EXTERNAL)],
+        settings(),
+        NODE,
+    ),
+    "source-ranges-no-endpoints": (
+        [port(source_ranges=("203.0.113.0/29",), endpoints=(), **EXTERNAL)],
+        settings("nftables"),
+        NODE,
+    ),
     "affinity": ([port(affinity_seconds=10800, node_port=30080)], settings(), NODE),
     "ipv6": ([port(**V6)], settings(), NODE),
-    "sctp-and-udp": ([port(protocol=Protocol.SCTP), port("demo/dns:dns", protocol=Protocol.UDP, port=53)], settings(), NODE),
+    "sctp-and-udp": (
+        [port(protocol=Protocol.SCTP), port("demo/dns:dns", protocol=Protocol.UDP, port=53)],
+        settings(),
+        NODE,
+    ),
     "compat-nftables": ([port(node_port=30080)], settings("nftables"), NODE),
     "masquerade-all": ([port()], settings(masquerade_all=True), NODE),
     "no-detector": ([port(node_port=30080, external_local=True)], settings(detector=Detector()), NODE),
-    "interface-prefix": ([port()], settings(detector=Detector(DetectMode.INTERFACE_NAME_PREFIX, interface="pod")), NODE),
+    "interface-prefix": (
+        [port()],
+        settings(detector=Detector(DetectMode.INTERFACE_NAME_PREFIX, interface="pod")),
+        NODE,
+    ),
     "node-port-addresses": (
         [port(node_port=30080)],
         settings(),
-        NodeFacts(name="node-a", addresses=NODE.addresses, node_ports4=("192.0.2.10", "127.0.0.1"), route_localnet=True),
+        NodeFacts(
+            name="node-a",
+            addresses=NODE.addresses,
+            node_ports4=("192.0.2.10", "127.0.0.1"),
+            route_localnet=True,
+        ),
     ),
-    "many-ports": ([port(f"demo/many:p{i}", port=1000 + 7 * i, endpoints=MANY) for i in range(40)], settings(), NODE),
+    "many-ports": (
+        [port(f"demo/many:p{i}", port=1000 + 7 * i, endpoints=MANY) for i in range(40)],
+        settings(),
+        NODE,
+    ),
 }
 
 
@@ -73,7 +118,9 @@ def golden(request):
         if request.config.getoption("--update-golden", default=False):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        assert path.read_text() == text, "if this is what you want: pytest --update-golden tests/unit/iptables"
+        assert path.read_text() == text, (
+            "if this is what you want: pytest --update-golden tests/unit/iptables"
+        )
 
     return compare
 
@@ -91,6 +138,7 @@ def test_view(name, golden):
     for f in frontends(program):
         sticky = f" sticky {f.affinity_seconds} s" if f.affinity_seconds else ""
         lines.append(
-            f"{f.service} {f.kind} IPv{f.family} {f.protocol} {f.address} {f.port} {f.verdict} {' '.join(f.backends)}".strip() + sticky
+            f"{f.service} {f.kind} IPv{f.family} {f.protocol} {f.address} {f.port} {f.verdict} {' '.join(f.backends)}".strip()
+            + sticky
         )
     golden(f"{name}.view.txt", "\n".join(lines) + "\n")

@@ -24,7 +24,12 @@ def test_what_was_lowered_before_makes_no_difference(many):
         rng = random.Random(seed)
         dataplane = random_dataplane(rng)
         kept = tuple(p for p in dataplane.ports if rng.random() < 0.5)
-        for given_ports in (dataplane.ports, kept, tuple(msgspec.structs.replace(p, affinity_seconds=5) for p in kept), dataplane.ports):
+        for given_ports in (
+            dataplane.ports,
+            kept,
+            tuple(msgspec.structs.replace(p, affinity_seconds=5) for p in kept),
+            dataplane.ports,
+        ):
             wanted = msgspec.structs.replace(dataplane, ports=given_ports)
             program = target.lower(wanted)
             assert program == IptablesTarget().lower(wanted)
@@ -49,10 +54,18 @@ def test_another_number_of_backends_renames_no_chain():
     dataplane = random_dataplane(random.Random(4), 30)
 
     def names(ports):
-        return {k.name for k in IptablesTarget().lower(msgspec.structs.replace(dataplane, ports=ports)) if k.kind == "chain"}
+        return {
+            k.name
+            for k in IptablesTarget().lower(msgspec.structs.replace(dataplane, ports=ports))
+            if k.kind == "chain"
+        }
 
-    big = tuple(msgspec.structs.replace(p, cluster=p.cluster * 6) if p.cluster else p for p in dataplane.ports)
-    bigger = tuple(msgspec.structs.replace(p, cluster=p.cluster * 7) if p.cluster else p for p in dataplane.ports)
+    big = tuple(
+        msgspec.structs.replace(p, cluster=p.cluster * 6) if p.cluster else p for p in dataplane.ports
+    )
+    bigger = tuple(
+        msgspec.structs.replace(p, cluster=p.cluster * 7) if p.cluster else p for p in dataplane.ports
+    )
     assert names(big) == names(bigger)
 
 

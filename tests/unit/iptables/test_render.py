@@ -1,4 +1,6 @@
-"""Scripts: read as iptables-restore reads them they make the wanted program, and every commit on the way is harmless."""
+"""Scripts: read as iptables-restore reads them they make the wanted program, and every commit on the way is
+harmless.
+"""
 
 import random
 
@@ -25,7 +27,9 @@ HOOK = '-m comment --comment "kcompile: services" -j KCOMPILE-SERVICES'
 
 
 def commits(program, family, script):
-    """The programs after each COMMIT of `script` over `program`: iptables-restore --noflush, told in a few lines."""
+    """The programs after each COMMIT of `script` over `program`: iptables-restore --noflush, told in a few
+    lines.
+    """
     tables = {}
     for key, value in program.items():
         if key.family == family:
@@ -56,11 +60,20 @@ def commits(program, family, script):
                 jumps[hook, rule[2:]] = jumps.get((hook, rule[2:]), 0) + 1
             case ["-X", name]:
                 assert chains.pop(name) == []
-                assert not any(f" {name}" in f"{rule} " for rules in chains.values() for rule in rules if rule.endswith(name))
+                assert not any(
+                    f" {name}" in f"{rule} "
+                    for rules in chains.values()
+                    for rule in rules
+                    if rule.endswith(name)
+                )
             case ["COMMIT"]:
                 states.append(
                     {ChainKey(family, t, n): tuple(r) for t, (c, _) in tables.items() for n, r in c.items()}
-                    | {JumpKey(family, t, *j): "" if n == 1 else str(n) for t, (_, js) in tables.items() for j, n in js.items()}
+                    | {
+                        JumpKey(family, t, *j): "" if n == 1 else str(n)
+                        for t, (_, js) in tables.items()
+                        for j, n in js.items()
+                    }
                 )
             case _:
                 raise AssertionError(line)
@@ -74,7 +87,10 @@ def part(program, family):
 @settings(max_examples=40, deadline=None)
 @given(seeds, seeds)
 def test_the_scripts_of_a_diff_make_the_desired_program(one, other):
-    old, new = TARGET.lower(random_dataplane(random.Random(one))), TARGET.lower(random_dataplane(random.Random(other)))
+    old, new = (
+        TARGET.lower(random_dataplane(random.Random(one))),
+        TARGET.lower(random_dataplane(random.Random(other))),
+    )
     found = scripts(diff(old, new))
     for family in ("ip4", "ip6"):
         after = commits(old, family, found[family])[-1] if family in found else part(old, family)
@@ -91,9 +107,13 @@ def variations(rng: random.Random) -> tuple[Dataplane, Dataplane]:
     added = [
         p
         for p in other.ports
-        if p.name not in names and not any((f.address, f.port, p.protocol, p.family) in taken for f in p.frontends) and rng.random() < 0.6
+        if p.name not in names
+        and not any((f.address, f.port, p.protocol, p.family) in taken for f in p.frontends)
+        and rng.random() < 0.6
     ]
-    return base, msgspec.structs.replace(base, ports=tuple(sorted((*kept, *added), key=lambda p: (p.name, p.family.value))))
+    return base, msgspec.structs.replace(
+        base, ports=tuple(sorted((*kept, *added), key=lambda p: (p.name, p.family.value)))
+    )
 
 
 @settings(max_examples=15, deadline=None)
@@ -110,7 +130,9 @@ def test_between_two_commits_no_packet_leaks(seed):
             between = Walker(state, family)
             for packet in mine:
                 allowed = before.outcomes(packet) | after.outcomes(packet)
-                if {o.verdict for o in allowed} != {"dnat"}:  # what isn't served all along may be refused in either way for an instant
+                if {o.verdict for o in allowed} != {
+                    "dnat"
+                }:  # what isn't served all along may be refused in either way for an instant
                     allowed |= {Outcome("reject"), Outcome("drop")}
                 assert between.outcomes(packet) <= allowed, packet
 
@@ -157,7 +179,10 @@ def test_a_whole_program_rendered_and_saved_parses_to_itself(seed):
     """Saved text is the rendered text, but for jumps: they are inserted, and saved as appended."""
     program = TARGET.lower(random_dataplane(random.Random(seed)))
     for family, text in render_program(program).items():
-        saved = "\n".join(f"-A {line[3:].replace(' 1 ', ' ', 1)}" if line.startswith("-I ") else line for line in text.splitlines())
+        saved = "\n".join(
+            f"-A {line[3:].replace(' 1 ', ' ', 1)}" if line.startswith("-I ") else line
+            for line in text.splitlines()
+        )
         assert parse(saved, family) == part(program, family)
 
 

@@ -1,4 +1,6 @@
-"""Packets through lowered rules get what the dataplane says: for dataplanes that the passes make, and for any other."""
+"""Packets through lowered rules get what the dataplane says: for dataplanes that the passes make, and for any
+other.
+"""
 
 import random
 
@@ -45,7 +47,9 @@ def test_packets_get_what_any_policy_says(seed):
 def test_unknown_ports_and_unallocated_addresses_apart(reject, drop):
     rng = random.Random(5)
     dataplane = random_dataplane(rng, 40)
-    compat = msgspec.structs.replace(dataplane.settings.compat, reject_unknown_ports=reject, drop_unallocated=drop)
+    compat = msgspec.structs.replace(
+        dataplane.settings.compat, reject_unknown_ports=reject, drop_unallocated=drop
+    )
     cidrs = ("10.96.0.0/12", "fd00:10:96::/108")
     known = msgspec.structs.replace(dataplane.settings, compat=compat, service_cidrs=cidrs)
     check(msgspec.structs.replace(dataplane, settings=known), rng, 500)
@@ -66,7 +70,12 @@ def test_the_last_of_many_is_near():
     """A packet looks at few rules, whether it is for the first VIP, the last or none."""
     dataplane = random_dataplane(random.Random(1), 500)
     program = TARGET.lower(dataplane)
-    vips = [(f.address, p) for p in dataplane.ports for f in p.frontends if f.kind is FrontendKind.CLUSTER_IP and "." in f.address]
+    vips = [
+        (f.address, p)
+        for p in dataplane.ports
+        for f in p.frontends
+        if f.kind is FrontendKind.CLUSTER_IP and "." in f.address
+    ]
     walker = Walker(program, "ip4")
     for address, port in (*vips[:50], *vips[-50:]):
         walker.outcomes(Packet("203.0.113.3", address, port.protocol.lower, port.frontends[0].port))

@@ -7,7 +7,10 @@ from kcompile.targets.iptables.tree import LEAF, STRIDE, build
 
 WIDTH = 32
 keys = st.sets(
-    st.one_of(st.integers(0, 2**WIDTH - 1), st.integers(0x0A600000, 0x0A600400), st.integers(0x0A600000, 0x0A60FFFF)), max_size=300
+    st.one_of(
+        st.integers(0, 2**WIDTH - 1), st.integers(0x0A600000, 0x0A600400), st.integers(0x0A600000, 0x0A60FFFF)
+    ),
+    max_size=300,
 )
 weights = st.dictionaries(st.integers(0, 299), st.integers(1, 2 * LEAF), max_size=20)
 
@@ -18,7 +21,10 @@ def spell(prefix: int, length: int) -> tuple[str, str]:
 
 def tree(numbers, heavy=None, default=(), levels=WIDTH // STRIDE):
     chains: dict[str, tuple[str, ...]] = {}
-    items = [(n, tuple(f"={n:08x}#{i}" for i in range((heavy or {}).get(j, 1)))) for j, n in enumerate(sorted(numbers))]
+    items = [
+        (n, tuple(f"={n:08x}#{i}" for i in range((heavy or {}).get(j, 1))))
+        for j, n in enumerate(sorted(numbers))
+    ]
     root = tuple(build(items, WIDTH, spell, chains, levels, default))
     return items, {"": root, **chains}
 

@@ -1,7 +1,8 @@
-"""Walks a new connection's first packet through a Program as the kernel would: the oracle of the iptables tests.
+"""Walks a new connection's first packet through a Program as the kernel would: the oracle of the iptables
+tests.
 
-Chance is walked both ways, so an outcome names every backend that may be chosen. What the walk needs beside the rules
-(input interface, whether an address is local) comes with the packet.
+Chance is walked both ways, so an outcome names every backend that may be chosen. What the walk needs beside
+the rules (input interface, whether an address is local) comes with the packet.
 """
 
 from __future__ import annotations
@@ -49,11 +50,16 @@ class Outcome:
 
 
 class Walker:
-    """A Program of one family, ready to be walked. `steps` counts the rules that the longest walk so far has looked at."""
+    """A Program of one family, ready to be walked.
+
+    `steps` counts the rules that the longest walk so far has looked at.
+    """
 
     def __init__(self, program, family: str) -> None:
         self.chains = {
-            (k.table, k.name): [parse_rule(t) for t in v] for k, v in program.items() if isinstance(k, ChainKey) and k.family == family
+            (k.table, k.name): [parse_rule(t) for t in v]
+            for k, v in program.items()
+            if isinstance(k, ChainKey) and k.family == family
         }
         for key in program:
             if isinstance(key, JumpKey) and key.family == family:
@@ -69,7 +75,15 @@ class Walker:
 
     def _routed(self, packet: Packet) -> Outcome:
         local = packet.is_local(packet.destination)
-        hooks = [hook for hook, seen in (("OUTPUT", packet.own), ("INPUT", local), ("FORWARD", not packet.own and not local)) if seen]
+        hooks = [
+            hook
+            for hook, seen in (
+                ("OUTPUT", packet.own),
+                ("INPUT", local),
+                ("FORWARD", not packet.own and not local),
+            )
+            if seen
+        ]
         for hook in hooks:
             verdict = self._filter(hook, packet)
             if verdict != "accept":
@@ -88,7 +102,10 @@ class Walker:
         return end[0] == "masquerade"
 
     def _walk(self, table: str, hook: str, packet: Packet) -> set[tuple[str, Packet]]:
-        """Every (end, packet after it), by all outcomes of chance. Deterministic ends: accept, reject, drop, masquerade."""
+        """Every (end, packet after it), by all outcomes of chance.
+
+        Deterministic ends: accept, reject, drop, masquerade.
+        """
         ends: set[tuple[str, Packet]] = set()
         pending = [([(hook, 0)], packet, 0)]
         while pending:
@@ -97,7 +114,10 @@ class Walker:
         return ends
 
     def _run(self, table, stack, packet, steps, pending, ends) -> None:
-        """`stack` holds (chain, next rule), the running chain last. A goto takes its own chain off the stack."""
+        """`stack` holds (chain, next rule), the running chain last.
+
+        A goto takes its own chain off the stack.
+        """
         stack = list(stack)
         while stack:
             name, at = stack.pop()
@@ -125,7 +145,12 @@ class Walker:
                     packet = replace(packet, mark=(packet.mark & ~mask) ^ value)
                 case "DNAT":
                     address, _, port = rule.to_destination.rpartition(":")
-                    ends.add(("accept", replace(packet, destination=address.strip("[]"), port=int(port), dnat=True)))
+                    ends.add(
+                        (
+                            "accept",
+                            replace(packet, destination=address.strip("[]"), port=int(port), dnat=True),
+                        )
+                    )
                     return
                 case chain:
                     assert (table, chain) in self.chains, f"{chain} does not exist"
@@ -138,7 +163,10 @@ class Walker:
         asked = [
             (rule.source, lambda v: _inside(packet.source, v)),
             (rule.destination, lambda v: _inside(packet.destination, v)),
-            (rule.interface, lambda v: packet.interface.startswith(v[:-1]) if v.endswith("+") else packet.interface == v),
+            (
+                rule.interface,
+                lambda v: packet.interface.startswith(v[:-1]) if v.endswith("+") else packet.interface == v,
+            ),
             (rule.protocol, lambda v: packet.protocol == v),
             (rule.source_type, lambda v: packet.is_local(packet.source) is (v == "LOCAL")),
             (rule.destination_type, lambda v: packet.is_local(packet.destination) is (v == "LOCAL")),

@@ -1,4 +1,6 @@
-"""The order of an apply, what drains, and that a failure at any step puts back what was: on a kernel made of dictionaries."""
+"""The order of an apply, what drains, and that a failure at any step puts back what was: on a kernel made of
+dictionaries.
+"""
 
 import random
 
@@ -36,7 +38,10 @@ def program_of(seed: int):
 
 
 class FakeKernel(ipvs.IpvsKernel):
-    """Holds a Program. `fail_at`: the number of the change that is refused, counted over all steps; those before it come true."""
+    """Holds a Program.
+
+    `fail_at`: the number of the change that is refused, counted over all steps; those before it come true.
+    """
 
     def __init__(self, program, connections=()):
         super().__init__("legacy")
@@ -101,7 +106,11 @@ def test_an_apply_comes_to_the_desired_program_and_no_live_address_is_ever_witho
         served = {k.virtual_server for k, v in state.items() if k.kind == "rs" and v.weight}
         assert kept <= served
         for key, value in state.items():  # what leads somewhere leads to a server
-            if key.kind == "element" and "skbmark" in value and key.set in ("INSIDE", "NP-INSIDE", "NODEPORTS"):
+            if (
+                key.kind == "element"
+                and "skbmark" in value
+                and key.set in ("INSIDE", "NP-INSIDE", "NODEPORTS")
+            ):
                 mark = value.rpartition("skbmark ")[2]
                 assert VirtualServerKey(key.version, "fwmark", mark, 0) in served
 
@@ -125,7 +134,10 @@ WEB = VirtualServerKey(4, "tcp", "10.96.0.1", 80)
 
 
 def web(*backends, protocol="tcp", others=()):
-    made = {DeviceKey(): "", ElementKey(4, "FRONTENDS", f"10.96.0.1,{protocol}:80"): 'comment "a/b:c ClusterIP"'}
+    made = {
+        DeviceKey(): "",
+        ElementKey(4, "FRONTENDS", f"10.96.0.1,{protocol}:80"): 'comment "a/b:c ClusterIP"',
+    }
     vs = VirtualServerKey(4, protocol, "10.96.0.1", 80)
     made[vs] = "vs"
     made |= {real_server(vs, ip, 8080): RealServer(1) for ip in backends}
@@ -140,7 +152,9 @@ def test_a_removed_real_server_with_connections_stays_at_weight_zero(fake):
     assert kernel.program == new | {gone: RealServer(0)}
     observed = new | {gone: RealServer(0, 3)}
     assert TARGET.diff(observed, new) == ()
-    assert [v.draining for v in TARGET.frontends(observed | {WEB: VirtualServer("rr")})] == [("10.0.0.1:8080",)]
+    assert [v.draining for v in TARGET.frontends(observed | {WEB: VirtualServer("rr")})] == [
+        ("10.0.0.1:8080",)
+    ]
     for over in (RealServer(0), RealServer(0, 3, True)):
         (change,) = TARGET.diff(new | {gone: over}, new)
         assert (change.key, change.new) == (gone, None)
@@ -179,10 +193,17 @@ def test_a_real_server_that_comes_back_stops_draining(fake):
 
 def test_others_virtual_servers_in_an_excluded_cidr_are_left_alone():
     excluded = {ElementKey(4, "EXCLUDED", "10.96.0.0/24"): ""}
-    foreign = {VirtualServerKey(4, "tcp", "10.96.0.9", 99): "vs", RealServerKey(4, "tcp", "10.96.0.9", 99, "10.0.0.9", 99): RealServer(1)}
+    foreign = {
+        VirtualServerKey(4, "tcp", "10.96.0.9", 99): "vs",
+        RealServerKey(4, "tcp", "10.96.0.9", 99, "10.0.0.9", 99): RealServer(1),
+    }
     own = web("10.0.0.1")
-    assert {c.key for c in TARGET.diff(own | foreign | excluded, {DeviceKey(): ""} | excluded)} == own.keys() - {DeviceKey()}
-    assert {c.key for c in TARGET.diff(own | foreign, {DeviceKey(): ""})} == (own | foreign).keys() - {DeviceKey()}
+    assert {
+        c.key for c in TARGET.diff(own | foreign | excluded, {DeviceKey(): ""} | excluded)
+    } == own.keys() - {DeviceKey()}
+    assert {c.key for c in TARGET.diff(own | foreign, {DeviceKey(): ""})} == (own | foreign).keys() - {
+        DeviceKey()
+    }
 
 
 def test_scripts_are_in_the_tools_words():

@@ -1,4 +1,6 @@
-"""What mode ipvs leaves behind for open connections when another mode takes over: neither too little nor too much."""
+"""What mode ipvs leaves behind for open connections when another mode takes over: neither too little nor too
+much.
+"""
 
 import random
 
@@ -27,7 +29,10 @@ def program_of(seed: int):
 
 def drained(program, busy=()):
     """`program` once no real server gets connections any more; those `busy` still have one."""
-    return {key: RealServer(0, int(key in busy)) if isinstance(key, RealServerKey) else value for key, value in program.items()}
+    return {
+        key: RealServer(0, int(key in busy)) if isinstance(key, RealServerKey) else value
+        for key, value in program.items()
+    }
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -43,12 +48,22 @@ def test_a_connection_keeps_what_it_needs(seed):
     busy = random.Random(seed).choice([key for key in program if isinstance(key, RealServerKey)])
     held = drained(program, [busy])
     left = apply_changes(held, TARGET.diff(held, remainder(held)))
-    assert {key for key in left if isinstance(key, VirtualServerKey | RealServerKey)} == {busy, busy.virtual_server}
-    assert {key for key in left if key.kind == "address"} == {AddressKey(busy.version, busy.address)} & set(program)
+    assert {key for key in left if isinstance(key, VirtualServerKey | RealServerKey)} == {
+        busy,
+        busy.virtual_server,
+    }
+    assert {key for key in left if key.kind == "address"} == {AddressKey(busy.version, busy.address)} & set(
+        program
+    )
     assert {key.name for key in left if isinstance(key, SetKey)} == {"VIPS", "FRONTENDS"}
-    assert {(key.table, key.name) for key in left if isinstance(key, ChainKey)} == {("filter", "KCOMPILE-IPVS-INPUT")}
+    assert {(key.table, key.name) for key in left if isinstance(key, ChainKey)} == {
+        ("filter", "KCOMPILE-IPVS-INPUT")
+    }
     assert {(key.table, key.hook) for key in left if isinstance(key, JumpKey)} == {("filter", "INPUT")}
-    assert {getattr(key, "version", None) or key.family for key in left if key != DeviceKey()} <= {busy.version, f"ip{busy.version}"}
+    assert {getattr(key, "version", None) or key.family for key in left if key != DeviceKey()} <= {
+        busy.version,
+        f"ip{busy.version}",
+    }
     assert TARGET.diff(left, remainder(left)) == (), "a second apply has nothing to do"
     over = drained(left)
     assert apply_changes(over, TARGET.diff(over, remainder(over))) == {}
@@ -56,7 +71,10 @@ def test_a_connection_keeps_what_it_needs(seed):
 
 def test_real_servers_whose_time_is_over_keep_nothing():
     program = program_of(3)
-    expired = {key: RealServer(0, 5, True) if isinstance(key, RealServerKey) else value for key, value in program.items()}
+    expired = {
+        key: RealServer(0, 5, True) if isinstance(key, RealServerKey) else value
+        for key, value in program.items()
+    }
     assert remainder(expired) == {}
 
 

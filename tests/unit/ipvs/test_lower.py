@@ -25,7 +25,9 @@ from kcompile.targets.ipvs.resources import (
 from kcompile.targets.xtables.keys import ChainKey, JumpKey
 
 TARGET = IpvsTarget()
-NODE = NodeFacts(name="node-a", addresses=("192.0.2.10",), interfaces=("127.0.0.1", "192.0.2.10", "192.0.2.77"))
+NODE = NodeFacts(
+    name="node-a", addresses=("192.0.2.10",), interfaces=("127.0.0.1", "192.0.2.10", "192.0.2.77")
+)
 DETECTOR = Detector(DetectMode.CLUSTER_CIDR, "10.244.0.0/16", "fd00:10:244::/48")
 SETTINGS = Settings(compat=Compat.of("nftables"), detector=DETECTOR, service_cidrs=("10.96.0.0/12",))
 HERE, THERE = Endpoint("10.244.0.5", 8080, "node-a"), Endpoint("10.244.1.5", 8080, "node-b")
@@ -93,7 +95,10 @@ def test_without_endpoints_all_is_rejected_and_no_virtual_server_is_left_empty()
 def test_source_ranges():
     made = program(load_balancer_ips=("198.18.0.1",), source_ranges=("203.0.113.0/24", "198.51.100.7/32"))
     assert set(elements(made, "GUARDED")) == {"198.18.0.1,tcp:80"}
-    assert set(elements(made, "RANGES")) == {"198.18.0.1,tcp:80,203.0.113.0/24", "198.18.0.1,tcp:80,198.51.100.7"}
+    assert set(elements(made, "RANGES")) == {
+        "198.18.0.1,tcp:80,203.0.113.0/24",
+        "198.18.0.1,tcp:80,198.51.100.7",
+    }
 
 
 @pytest.mark.parametrize("own", ["192.0.2.10", "192.0.2.77"])
@@ -121,16 +126,27 @@ def test_affinity_with_two_pools_has_a_hidden_port_for_the_other():
     assert f"10.96.0.1,tcp:{80 ^ 0x8000}" not in elements(made, "FRONTENDS")
 
 
-@pytest.mark.parametrize(("named", "default", "expected"), [("", "rr", "rr"), ("", "lc", "lc"), ("sh", "lc", "sh"), ("", "mh", "mh")])
+@pytest.mark.parametrize(
+    ("named", "default", "expected"),
+    [("", "rr", "rr"), ("", "lc", "lc"), ("sh", "lc", "sh"), ("", "mh", "mh")],
+)
 def test_schedulers(named, default, expected):
     made = program(settings=msgspec.structs.replace(SETTINGS, ipvs=Ipvs(scheduler=default)), scheduler=named)
-    assert made[VirtualServerKey(4, "tcp", "10.96.0.1", 80)] == VirtualServer(expected, 0x10 if expected == "mh" else 0)
+    assert made[VirtualServerKey(4, "tcp", "10.96.0.1", 80)] == VirtualServer(
+        expected, 0x10 if expected == "mh" else 0
+    )
 
 
 def test_marks_keep_clear_of_others_bits():
     marks = Marks(4)
     found = {marks.of(f"ns/svc-{i}:p/cluster", "udp") for i in range(2000)}
-    found |= {node_port_mark(v, p, n, m) for v in (4, 6) for p in ("tcp", "udp", "sctp") for n in (1, 8192, 65535) for m in (True, False)}
+    found |= {
+        node_port_mark(v, p, n, m)
+        for v in (4, 6)
+        for p in ("tcp", "udp", "sctp")
+        for n in (1, 8192, 65535)
+        for m in (True, False)
+    }
     assert len(found) == 2036
     assert all(is_ours(mark) and not mark & 0xE000 and mark < 2**32 for mark in found)
     assert protocol_of(marks.of("x", "sctp")) == protocol_of(node_port_mark(6, "sctp", 65535, True)) == "sctp"
@@ -140,11 +156,17 @@ def test_marks_keep_clear_of_others_bits():
 @given(st.integers(0, 2**32))
 def test_the_number_of_rules_depends_on_no_service_without_affinity(seed):
     dataplane = random_dataplane(random.Random(seed))
-    plain = msgspec.structs.replace(dataplane, ports=tuple(msgspec.structs.replace(p, affinity_seconds=0) for p in dataplane.ports))
+    plain = msgspec.structs.replace(
+        dataplane, ports=tuple(msgspec.structs.replace(p, affinity_seconds=0) for p in dataplane.ports)
+    )
     half = msgspec.structs.replace(plain, ports=plain.ports[: 1 + len(plain.ports) // 2])
-    few, many = ({k: v for k, v in TARGET.lower(d).items() if isinstance(k, ChainKey | JumpKey)} for d in (half, plain))
+    few, many = (
+        {k: v for k, v in TARGET.lower(d).items() if isinstance(k, ChainKey | JumpKey)} for d in (half, plain)
+    )
     assert all(many[key] == rules for key, rules in few.items())
-    assert len(TARGET.lower(plain).keys() & {SetKey(v, name) for v in (4, 6) for name in SETS}) <= 2 * len(SETS)
+    assert len(TARGET.lower(plain).keys() & {SetKey(v, name) for v in (4, 6) for name in SETS}) <= 2 * len(
+        SETS
+    )
 
 
 @settings(deadline=None)
@@ -156,11 +178,15 @@ def test_every_frontend_is_shown_and_every_virtual_server_serves(seed):
     views = {(v.service, v.protocol, v.family, v.kind, v.address, v.port): v for v in TARGET.frontends(made)}
     for port in dataplane.ports:
         for f in port.frontends:
-            view = views[port.name, port.protocol.value, port.family.value, f.kind.value, f.address or "*", f.port]
+            view = views[
+                port.name, port.protocol.value, port.family.value, f.kind.value, f.address or "*", f.port
+            ]
             assert (view.verdict == "dnat") is f.policy.forwards
             if f.policy.forwards:
                 assert view.affinity_seconds == port.affinity_seconds
-                assert len(view.backends) == len({*port.cluster, *port.local} if not f.policy.one_pool else port.pool(f.policy.others.pool))
+                assert len(view.backends) == len(
+                    {*port.cluster, *port.local} if not f.policy.one_pool else port.pool(f.policy.others.pool)
+                )
 
 
 @settings(deadline=None)
@@ -177,4 +203,6 @@ def test_what_is_shown_does_not_depend_on_the_order_in_which_the_kernel_lists_se
     shuffled = list(made.items())
     random.Random(order).shuffle(shuffled)
     servers_only = dict(sorted(shuffled, key=lambda item: not isinstance(item[0], RealServerKey)))
-    assert TARGET.frontends(servers_only | {k: v for k, v in made.items() if not isinstance(k, RealServerKey)}) == TARGET.frontends(made)
+    assert TARGET.frontends(
+        servers_only | {k: v for k, v in made.items() if not isinstance(k, RealServerKey)}
+    ) == TARGET.frontends(made)

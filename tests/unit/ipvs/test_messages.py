@@ -56,7 +56,9 @@ def of_pyroute2(change: Change) -> bytes:
         ]
         attrs.append(("IPVS_CMD_ATTR_DEST", {"attrs": dest}))
     made = ipvsmsg()
-    made["cmd"] = (5 if isinstance(key, RealServerKey) else 1) + (2 if new is None else 0 if old is None else 1)
+    made["cmd"] = (5 if isinstance(key, RealServerKey) else 1) + (
+        2 if new is None else 0 if old is None else 1
+    )
     made["version"] = 1
     made["attrs"] = attrs
     made.encode()
@@ -73,7 +75,9 @@ def test_every_request_of_a_program_is_pyroute2_s(seed):
                 assert encode(change) == of_pyroute2(change)
 
 
-@pytest.mark.parametrize("scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf"])
+@pytest.mark.parametrize(
+    "scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf"]
+)
 @pytest.mark.parametrize("timeout", [0, 10800])
 def test_a_virtual_server_comes_back_as_it_was(scheduler, timeout):
     value = VirtualServer(scheduler, (0x10 if scheduler == "mh" else 0) | (1 if timeout else 0), timeout)
@@ -103,14 +107,21 @@ def test_addresses_are_pyroute2_s():
 
 
 def test_a_message_has_its_header():
-    assert message(16, 5, 7, b"abcd").hex() == "14000000" + "1000" + "0500" + "07000000" + "00000000" + b"abcd".hex()
+    assert (
+        message(16, 5, 7, b"abcd").hex()
+        == "14000000" + "1000" + "0500" + "07000000" + "00000000" + b"abcd".hex()
+    )
 
 
 @pytest.mark.parametrize(("version", "ip"), [(4, "10.0.0.2"), (6, "fd00::2")])
 def test_a_real_server_is_read_from_what_pyroute2_would_write(version, ip):
     made = ipvsmsg()
     dest = [("IPVS_DEST_ATTR_ADDR", ip), ("IPVS_DEST_ATTR_PORT", 8080), ("IPVS_DEST_ATTR_WEIGHT", 0)]
-    dest += [("IPVS_DEST_ATTR_ACTIVE_CONNS", 3), ("IPVS_DEST_ATTR_INACT_CONNS", 4), ("IPVS_DEST_ATTR_ADDR_FAMILY", AF[version])]
+    dest += [
+        ("IPVS_DEST_ATTR_ACTIVE_CONNS", 3),
+        ("IPVS_DEST_ATTR_INACT_CONNS", 4),
+        ("IPVS_DEST_ATTR_ADDR_FAMILY", AF[version]),
+    ]
     made["cmd"], made["version"], made["attrs"] = 5, 1, [("IPVS_CMD_ATTR_DEST", {"attrs": dest})]
     made.encode()
     payload = bytes(made.data[16:])
@@ -123,23 +134,37 @@ def test_an_element_is_pyroute2_s():
     made["nfgen_family"], made["version"], made["res_id"] = 2, 0, 0
     made["header"]["type"] = ADD
     ip = {"attrs": [("IPSET_ATTR_IPADDR_IPV4", "10.96.0.1")]}
-    data = [("IPSET_ATTR_IP", ip), ("IPSET_ATTR_CADT_LINENO", 5 << 24), ("IPSET_ATTR_PORT", 80), ("IPSET_ATTR_PROTO", 6)]
+    data = [
+        ("IPSET_ATTR_IP", ip),
+        ("IPSET_ATTR_CADT_LINENO", 5 << 24),
+        ("IPSET_ATTR_PORT", 80),
+        ("IPSET_ATTR_PROTO", 6),
+    ]
     data += [("IPSET_ATTR_COMMENT", "a/b:c ClusterIP"), ("IPSET_ATTR_SKBMARK", [0x6C000001, 0xFFFFFFFF])]
-    made["attrs"] = [("IPSET_ATTR_PROTOCOL", 6), ("IPSET_ATTR_SETNAME", "KCOMPILE-4-FRONTENDS"), ("IPSET_ATTR_DATA", {"attrs": data})]
+    made["attrs"] = [
+        ("IPSET_ATTR_PROTOCOL", 6),
+        ("IPSET_ATTR_SETNAME", "KCOMPILE-4-FRONTENDS"),
+        ("IPSET_ATTR_DATA", {"attrs": data}),
+    ]
     made.encode()
     ours = element(4, "10.96.0.1,tcp:80", 'comment "a/b:c ClusterIP" skbmark 0x6c000001', 5)
     assert plain(header("KCOMPILE-4-FRONTENDS") + ours) == plain(bytes(made.data[16:]))
 
 
 def plain(payload: bytes):
-    """Attributes as a tree, without the flags of their types: pyroute2 says network byte order of less than the kernel asks for."""
+    """Attributes as a tree, without the flags of their types: pyroute2 says network byte order of less than
+    the kernel asks for.
+    """
 
     def nested(kind, size):
         return (kind == 7 and size > 1) or (kind == 1 and size > 4)
 
     def read(at, end):
         found = attributes(payload, at, end)
-        return [(kind, read(start, stop) if nested(kind, stop - start) else payload[start:stop]) for kind, start, stop in found]
+        return [
+            (kind, read(start, stop) if nested(kind, stop - start) else payload[start:stop])
+            for kind, start, stop in found
+        ]
 
     return payload[:4], read(4, len(payload))
 
@@ -148,7 +173,11 @@ def plain(payload: bytes):
     ("options", "definition", "kept"),
     [
         ('comment "a b" skbmark 0x1', "hash:ip family inet comment skbinfo", 'comment "a b" skbmark 0x1'),
-        ('comment "skbinfo" skbmark 0x1 skbprio 1:2 skbqueue 3', "hash:ip family inet comment", 'comment "skbinfo"'),
+        (
+            'comment "skbinfo" skbmark 0x1 skbprio 1:2 skbqueue 3',
+            "hash:ip family inet comment",
+            'comment "skbinfo"',
+        ),
         ('nomatch comment "comment"', "hash:net family inet skbinfo", "nomatch"),
         ("", "hash:ip family inet comment", ""),
     ],

@@ -14,14 +14,24 @@ from kcompile.targets.node import TimeoutKey, describe_node, lower_node
 
 def config(tmp_path, **ipvs):
     path = tmp_path / "config.yaml"
-    document = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "ipvs", "ipvs": ipvs}
+    document = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "ipvs",
+        "ipvs": ipvs,
+    }
     path.write_text(yaml.safe_dump(document))
     return load_config(str(path))
 
 
 def dataplane(config, *, ports: bool = True) -> Dataplane:
     port = ServicePort(
-        name="a/b:c", family=Family.IPV4, protocol=Protocol.TCP, cluster_ip="10.96.0.1", port=80, endpoints=(Endpoint("10.0.0.5", 80),)
+        name="a/b:c",
+        family=Family.IPV4,
+        protocol=Protocol.TCP,
+        cluster_ip="10.96.0.1",
+        port=80,
+        endpoints=(Endpoint("10.0.0.5", 80),),
     )
     return resolve([port] if ports else [], NodeFacts(name="n"), settings(config))
 
@@ -49,5 +59,7 @@ def test_other_modes_and_a_node_without_services_leave_them(tmp_path):
 @pytest.mark.parametrize("field", ["tcpTimeout", "tcpFinTimeout", "udpTimeout"])
 def test_what_no_kernel_can_count_is_refused(field, tmp_path):
     assert config(tmp_path, **{field: "2147483s"})
-    with pytest.raises(ConfigError, match=rf"config\.yaml: document 1: ipvs\.{field}: more than 2147483 seconds"):
+    with pytest.raises(
+        ConfigError, match=rf"config\.yaml: document 1: ipvs\.{field}: more than 2147483 seconds"
+    ):
         config(tmp_path, **{field: "2147484s"})

@@ -5,7 +5,10 @@ import pytest
 from kcompile.kernel.conntrack import Flow, past_targets, stale
 from kcompile.targets.base import FrontendView
 
-LIVE = {(4, "10.96.0.1", 53): frozenset({("10.244.0.1", 5353)}), (4, "*", 30053): frozenset({("10.244.0.1", 5353)})}
+LIVE = {
+    (4, "10.96.0.1", 53): frozenset({("10.244.0.1", 5353)}),
+    (4, "*", 30053): frozenset({("10.244.0.1", 5353)}),
+}
 PAST = {(4, "10.96.0.9", 53): frozenset({("10.244.0.9", 53)})}
 LOCAL = frozenset({"192.0.2.10"})
 
@@ -49,5 +52,7 @@ class Views:
 def test_past_targets_read_udp_frontends_only():
     udp = FrontendView("ns/s:dns", "ClusterIP", 6, "UDP", "fd00::1", 53, "dnat", ("[fd00::2]:5353",))
     tcp = FrontendView("ns/s:http", "ClusterIP", 4, "TCP", "10.96.0.1", 80, "dnat", ("10.0.0.1:80",))
-    assert past_targets(Views(), {("udp",): udp, ("tcp",): tcp}) == {(6, "fd00::1", 53): frozenset({("fd00::2", 5353)})}
+    assert past_targets(Views(), {("udp",): udp, ("tcp",): tcp}) == {
+        (6, "fd00::1", 53): frozenset({("fd00::2", 5353)})
+    }
     assert past_targets(Views(), {("tcp",): tcp}) == {}

@@ -1,4 +1,6 @@
-"""kcompile doctor without a kernel: from facts to the report, and whether the probes ask for all that the targets use."""
+"""kcompile doctor without a kernel: from facts to the report, and whether the probes ask for all that the
+targets use.
+"""
 
 import json
 import random
@@ -63,7 +65,9 @@ def test_a_node_where_all_is_well():
 def test_the_schema_is_stable():
     data = json.loads(msgspec.json.encode(judge(facts(rules={"devices": ("kube-ipvs0",)}))))
     assert list(data) == ["healthy", "modes", "findings"]
-    assert data["modes"] == [{"mode": "nftables", "status": "supported", "families": [4, 6], "why": "", "lacks": []}]
+    assert data["modes"] == [
+        {"mode": "nftables", "status": "supported", "families": [4, 6], "why": "", "lacks": []}
+    ]
     message = "kube-proxy's device kube-ipvs0 makes the Services' addresses local, for IPVS"
     assert data["findings"][0] == {
         "check": "kube-proxy-rules",
@@ -198,19 +202,34 @@ def test_one_thing_is_wrong(case):
 
 
 QUIET = {
-    "conntrack-without-a-limit": facts(sysctls={"net.netfilter.nf_conntrack_count": "9", "net.netfilter.nf_conntrack_max": "0"}),
+    "conntrack-without-a-limit": facts(
+        sysctls={"net.netfilter.nf_conntrack_count": "9", "net.netfilter.nf_conntrack_max": "0"}
+    ),
     "strict-loopback": facts(rp_filter={"all": 0, "lo": 1, "default": 1}),
     "loose-over-strict": facts(rp_filter={"all": 2, "eth0": 1}),
     "no-ipv6-forwarding-needed": facts(sysctls={"net.ipv6.conf.all.forwarding": "0"}),
-    "own-rules-in-both": facts(rules={"variants": (Variant("legacy", 4, own=1, foreign=0), Variant("nft", 4, own=1))}),
-    "variants-of-different-families": facts(rules={"variants": (Variant("legacy", 4, foreign=1), Variant("nft", 6, foreign=1))}),
-    "dropped-but-for-services": facts(rules={"variants": (Variant("nft", 4, forward="DROP", forwards_services=True),)}),
-    "nft-dropped-but-for-services": facts(rules={"forward_chains": (ForwardChain("ip", "f", "c", forwards_services=True),)}),
-    "not-liberal-but-iptables": facts(sysctls={"net.netfilter.nf_conntrack_tcp_be_liberal": "0"}, rules={"own_modes": ("iptables-nft",)}),
-    "unread-of-a-mode-that-cannot-be": facts(
-        probes=(NFT, ModeProbe("iptables-nft", tuple(Lack("tables", f, "?") for f in (4, 6)))), rules={"unread": (("iptables-nft", "?"),)}
+    "own-rules-in-both": facts(
+        rules={"variants": (Variant("legacy", 4, own=1, foreign=0), Variant("nft", 4, own=1))}
     ),
-    "a-lack-that-nothing-mends": facts(probes=(NFT, ModeProbe("ipvs", tuple(Lack("IPVS", f, "?", ("dummy",)) for f in (4, 6))))),
+    "variants-of-different-families": facts(
+        rules={"variants": (Variant("legacy", 4, foreign=1), Variant("nft", 6, foreign=1))}
+    ),
+    "dropped-but-for-services": facts(
+        rules={"variants": (Variant("nft", 4, forward="DROP", forwards_services=True),)}
+    ),
+    "nft-dropped-but-for-services": facts(
+        rules={"forward_chains": (ForwardChain("ip", "f", "c", forwards_services=True),)}
+    ),
+    "not-liberal-but-iptables": facts(
+        sysctls={"net.netfilter.nf_conntrack_tcp_be_liberal": "0"}, rules={"own_modes": ("iptables-nft",)}
+    ),
+    "unread-of-a-mode-that-cannot-be": facts(
+        probes=(NFT, ModeProbe("iptables-nft", tuple(Lack("tables", f, "?") for f in (4, 6)))),
+        rules={"unread": (("iptables-nft", "?"),)},
+    ),
+    "a-lack-that-nothing-mends": facts(
+        probes=(NFT, ModeProbe("ipvs", tuple(Lack("IPVS", f, "?", ("dummy",)) for f in (4, 6))))
+    ),
 }
 
 
@@ -245,15 +264,25 @@ def test_without_root_nothing_is_claimed():
     assert not report.healthy
     assert report.modes[0].status == "unknown"
     assert report.findings[0].mend == ("sudo kcompile doctor --netns blue",)
-    assert {"kube-proxy", "kube-proxy-rules", "forward-policy", "lock"}.isdisjoint(finding.check for finding in report.findings)
+    assert {"kube-proxy", "kube-proxy-rules", "forward-policy", "lock"}.isdisjoint(
+        finding.check for finding in report.findings
+    )
 
 
 def test_why_a_mode_is_not_supported():
     lacks = tuple(Lack("IPVS", f, "none", ("ip_vs",)) for f in (4, 6))
     (mode,) = judge(facts(probes=(ModeProbe("ipvs", lacks),), modules=KernelModules())).modes
-    assert (mode.status, mode.families, mode.why) == ("unsupported", (), "IPVS: none (this kernel was built without module ip_vs)")
+    assert (mode.status, mode.families, mode.why) == (
+        "unsupported",
+        (),
+        "IPVS: none (this kernel was built without module ip_vs)",
+    )
     (mode,) = judge(facts(probes=(ModeProbe("ipvs", lacks[1:]),))).modes
-    assert (mode.status, mode.families, mode.why) == ("supported", (4,), "IPVS: none (module ip_vs not loaded)")
+    assert (mode.status, mode.families, mode.why) == (
+        "supported",
+        (4,),
+        "IPVS: none (module ip_vs not loaded)",
+    )
     (mode,) = judge(facts(probes=(ModeProbe("ipvs", (Lack("x", 6, "?", (), "session affinity"),)),))).modes
     assert (mode.status, mode.families, mode.lacks) == ("supported", (4, 6), ("session affinity (IPv6)",))
 
@@ -266,7 +295,11 @@ def test_why_a_mode_is_not_supported():
         (KernelModules(available=frozenset({"ip_vs"}), locked=True), (), "until the next boot"),
         (KernelModules(folder=False, others=True), ("systemctl reboot",), "another kernel"),
         (KernelModules(folder=False, others=True, loadable=False), (), "built without module ip_vs"),
-        (KernelModules("6.1.0-9-cloud-amd64"), ("apt-get install linux-image-amd64", "systemctl reboot"), "cloud kernel"),
+        (
+            KernelModules("6.1.0-9-cloud-amd64"),
+            ("apt-get install linux-image-amd64", "systemctl reboot"),
+            "cloud kernel",
+        ),
     ],
 )
 def test_what_brings_a_module(modules, mend, wrong):
@@ -287,7 +320,9 @@ def test_modules_of_a_kernel(tmp_path, monkeypatch):
     (tmp_path / "proc/modules").write_text("overlay 108400 1 - Live 0x0\n")
     (tmp_path / "proc/sys/kernel/modules_disabled").write_text("1\n")
     available, present = frozenset({"ip_vs", "dummy"}), frozenset({"nf_nat", "overlay"})
-    assert kernel_modules(tmp_path) == KernelModules("6.1.0-x", locked=True, others=True, available=available, present=present)
+    assert kernel_modules(tmp_path) == KernelModules(
+        "6.1.0-x", locked=True, others=True, available=available, present=present
+    )
 
 
 SAVED = """\
@@ -311,14 +346,20 @@ def test_whose_the_rules_are():
     wanted = Variant("nft", 4, kube_proxy=2, own=1, foreign=2, forward="DROP")
     assert summary("nft", 4, SAVED.format(rule="-A FORWARD -j ACCEPT")) == wanted
     accepts = "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
-    assert summary("nft", 4, SAVED.format(rule=accepts)) == msgspec.structs.replace(wanted, forwards_services=True)
+    assert summary("nft", 4, SAVED.format(rule=accepts)) == msgspec.structs.replace(
+        wanted, forwards_services=True
+    )
     mine = "*nat\n:MINE - [0:0]\n:KCOMPILE-SERVICES - [0:0]\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:MINE - [0:0]\nCOMMIT\n"
     assert summary("nft", 4, mine).chains == {"nat/MINE", "filter/MINE"}
     kubelet = ":KUBE-FIREWALL - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n"
     assert summary("nft", 4, kubelet) == Variant("nft", 4)
 
 
-FEATURES = (Feature("base", rules={"": "base"}), Feature("one", rules={"": "one"}), Feature("two", ("m<v>",), {"": "two"}, "affinity"))
+FEATURES = (
+    Feature("base", rules={"": "base"}),
+    Feature("one", rules={"": "one"}),
+    Feature("two", ("m<v>",), {"": "two"}, "affinity"),
+)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +375,9 @@ FEATURES = (Feature("base", rules={"": "base"}), Feature("one", rules={"": "one"
 def test_what_is_refused_is_named(bad, names):
     def load(features):
         if any(f.name in bad for f in features) or ("together" in bad and len(features) > 1):
-            raise KernelError("tool-restore: tool v1.8.9 (nf_tables): line 2: NOT SO: table nat line 3: NO: -A x")
+            raise KernelError(
+                "tool-restore: tool v1.8.9 (nf_tables): line 2: NOT SO: table nat line 3: NO: -A x"
+            )
 
     lacks = refused(FEATURES, 6, load)
     assert [lack.feature for lack in lacks] == names
@@ -343,7 +386,10 @@ def test_what_is_refused_is_named(bad, names):
 
 
 def test_a_feature_may_be_a_sysctl():
-    assert [lack.costs for lack in refused((Feature("x", costs="SCTP", sysctl="kernel.no_such_thing"),), 4, lambda _: None)] == ["SCTP"]
+    assert [
+        lack.costs
+        for lack in refused((Feature("x", costs="SCTP", sysctl="kernel.no_such_thing"),), 4, lambda _: None)
+    ] == ["SCTP"]
 
 
 OPTION = re.compile(r"(?:-m|-j|-p) \S+|--[a-z-]+")
@@ -356,14 +402,22 @@ def test_the_probes_use_all_that_the_targets_use():
         dataplane = random_dataplane(random.Random(seed))
         for key, value in IptablesTarget().lower(dataplane).items():
             for rule in value if isinstance(key, ChainKey) else [key.rule]:
-                options |= {o for o in OPTION.findall(re.sub(r'"[^"]*"', "text", rule)) if "KCOMPILE" not in o}
+                options |= {
+                    o for o in OPTION.findall(re.sub(r'"[^"]*"', "text", rule)) if "KCOMPILE" not in o
+                }
         for key, value in NftablesTarget().lower(dataplane).items():
             texts = [value.hook, *(r.text for r in value.rules)] if isinstance(value, Chain) else []
             texts += [value.write(key.family, key.name).partition("{")[2]] if isinstance(value, Map) else []
             for text in texts:
                 words |= set(WORD.findall(re.sub(r'"[^"]*"|@\S+|goto \S+', " ", text)))
     assert {"-m recent", "-j MASQUERADE", "--reject-with"} <= options
-    assert options <= set(OPTION.findall("".join(iptables_script(iptables_features("nft"), f) for f in (4, 6))))
+    assert options <= set(
+        OPTION.findall("".join(iptables_script(iptables_features("nft"), f) for f in (4, 6)))
+    )
     assert {"fib", "numgen", "typeof", "update"} <= words
-    same = {"udp", "sctp", "input"}  # another protocol's port, another hook: nothing that a kernel could lack alone
+    same = {
+        "udp",
+        "sctp",
+        "input",
+    }  # another protocol's port, another hook: nothing that a kernel could lack alone
     assert words - same <= set(WORD.findall("".join(nft_script(NFTABLES, f) for f in (4, 6))))

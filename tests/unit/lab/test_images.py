@@ -35,14 +35,18 @@ def test_short_names(image: str, name: str):
         (None, [], ["enter", "-e"]),
     ],
 )
-def test_command_and_args_as_kubernetes_has_them(command: list[str] | None, args: list[str] | None, words: list[str]):
+def test_command_and_args_as_kubernetes_has_them(
+    command: list[str] | None, args: list[str] | None, words: list[str]
+):
     assert command_of(Image(entrypoint=["enter", "-e"], command=["run"]), command, args) == words
 
 
 def test_an_unknown_image_is_refused_with_the_way_to_map_it():
     with pytest.raises(ConfigError) as error:
         find("example.org/app:1", {}, "Deployment shop/app")
-    assert str(error.value).startswith("Deployment shop/app: image example.org/app:1: no command of this machine stands for it; known are ")
+    assert str(error.value).startswith(
+        "Deployment shop/app: image example.org/app:1: no command of this machine stands for it; known are "
+    )
     assert "`example.org/app: {command: [/usr/bin/program]}`" in str(error.value)
     assert find("example.org/app:1", {"example.org/app": {"command": ["true"]}}, "x").command == ["true"]
 
@@ -60,7 +64,9 @@ def test_an_image_may_be_like_another():
 
 
 def test_what_is_missing_is_named_with_its_package():
-    with pytest.raises(UnsupportedError, match=r"image a needs /nonexistent/program: apt-get install some-package"):
+    with pytest.raises(
+        UnsupportedError, match=r"image a needs /nonexistent/program: apt-get install some-package"
+    ):
         find("a", {"a": {"command": ["x"], "needs": {"/nonexistent/program": "some-package"}}}, "x")
 
 

@@ -16,14 +16,35 @@ SHOWN = {
             "addresses": ["192.0.2.10"],
             "podCIDRs": ["10.244.0.0/24"],
             "pods": [
-                {"namespace": "shop", "name": "web-1", "addresses": ["10.244.0.2"], "state": "ready", "restarts": 0, "images": ["nginx"]},
-                {"namespace": "a", "name": "b", "addresses": ["10.244.0.33"], "state": "ended (1)", "restarts": 2, "images": ["x", "y"]},
+                {
+                    "namespace": "shop",
+                    "name": "web-1",
+                    "addresses": ["10.244.0.2"],
+                    "state": "ready",
+                    "restarts": 0,
+                    "images": ["nginx"],
+                },
+                {
+                    "namespace": "a",
+                    "name": "b",
+                    "addresses": ["10.244.0.33"],
+                    "state": "ended (1)",
+                    "restarts": 2,
+                    "images": ["x", "y"],
+                },
             ],
         },
         {"name": "node-b", "addresses": ["192.0.2.11"], "podCIDRs": ["10.244.1.0/24"], "pods": []},
     ],
     "services": [
-        {"namespace": "shop", "name": "web", "type": "NodePort", "clusterIPs": ["10.96.0.1"], "ports": ["80:30080/TCP"], "endpoints": ["i"]}
+        {
+            "namespace": "shop",
+            "name": "web",
+            "type": "NodePort",
+            "clusterIPs": ["10.96.0.1"],
+            "ports": ["80:30080/TCP"],
+            "endpoints": ["i"],
+        }
     ],
 }
 
@@ -47,7 +68,9 @@ def test_a_lab_without_services():
 
 def test_the_lines_of_a_pod():
     node = default_nodes(1, dual_stack=True)[0]
-    pod = PodState(namespace="n", name="p", node="node-a", ips=["10.244.0.2", "fd00:10:244::2"], manifest={}, link="pod0")
+    pod = PodState(
+        namespace="n", name="p", node="node-a", ips=["10.244.0.2", "fd00:10:244::2"], manifest={}, link="pod0"
+    )
     assert list(pod_node_lines(pod, node, "space", routes=True)) == [
         "link add pod0 type veth peer name eth0 netns space",
         "link set pod0 up",
@@ -67,7 +90,9 @@ def test_the_lines_of_a_pod():
 
 def test_nodes_reach_each_others_pods():
     nodes = default_nodes(3, dual_stack=False)
-    assert "route add 10.244.2.0/24 via 192.0.2.12 dev eth0 onlink" in list(node_lines(nodes[0], nodes, routes=True))
+    assert "route add 10.244.2.0/24 via 192.0.2.12 dev eth0 onlink" in list(
+        node_lines(nodes[0], nodes, routes=True)
+    )
     wrapped = list(node_lines(nodes[0], nodes, routes=False))
     assert "route add 10.244.2.0/24 via 10.244.2.0 dev vxlan0 onlink" in wrapped
     assert "neigh add 10.244.2.0 lladdr 02:00:00:00:00:02 dev vxlan0 nud permanent" in wrapped

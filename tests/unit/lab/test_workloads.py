@@ -18,7 +18,10 @@ def deployment(replicas: int = 3, image: str = "nginx", name: str = "web", **pod
             "spec": {
                 "replicas": replicas,
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": image}], **pod}},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "c", "image": image}], **pod},
+                },
             },
         }
     )
@@ -51,7 +54,9 @@ def test_replicas_are_spread_over_the_nodes():
     settle(state)
     assert sorted(pod.node for pod in state.pods) == ["node-a"] * 3 + ["node-b"] * 2
     assert len({ip for pod in state.pods for ip in pod.ips}) == 5
-    assert all(pod.name.startswith("web-") and len(pod.name) == len("web-") + 10 + 1 + 5 for pod in state.pods)
+    assert all(
+        pod.name.startswith("web-") and len(pod.name) == len("web-") + 10 + 1 + 5 for pod in state.pods
+    )
     assert workloads.changes(state) == ([], [])
 
 
@@ -106,21 +111,35 @@ def test_a_small_range_wraps_and_ends():
 def test_both_families_get_the_same_number():
     state = lab(deployment(2), nodes=1, dual_stack=True)
     settle(state)
-    assert [pod.ips for pod in state.pods] == [["10.244.0.2", "fd00:10:244::2"], ["10.244.0.3", "fd00:10:244::3"]]
+    assert [pod.ips for pod in state.pods] == [
+        ["10.244.0.2", "fd00:10:244::2"],
+        ["10.244.0.3", "fd00:10:244::3"],
+    ]
 
 
 def test_node_names_and_selectors():
-    state = lab(deployment(2, nodeName="node-b"), deployment(2, name="disk", nodeSelector={"kubernetes.io/hostname": "node-a"}))
+    state = lab(
+        deployment(2, nodeName="node-b"),
+        deployment(2, name="disk", nodeSelector={"kubernetes.io/hostname": "node-a"}),
+    )
     settle(state)
     assert {(pod.owner, pod.node) for pod in state.pods} == {("shop/web", "node-b"), ("shop/disk", "node-a")}
-    with pytest.raises(ConfigError, match="no node has its nodeName or nodeSelector; there are node-a, node-b"):
+    with pytest.raises(
+        ConfigError, match="no node has its nodeName or nodeSelector; there are node-a, node-b"
+    ):
         settle(lab(deployment(1, nodeName="node-z")))
 
 
 def test_pods_that_a_cluster_reported_are_its_deployments_own():
     state = lab(deployment())
-    for name, labels in (("web-1-abc", {"app": "web", "x": "y"}), ("alone", {"app": "other"}), ("bare", None)):
-        state.objects[f"Pod/shop/{name}"] = Stored({"kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": {}})
+    for name, labels in (
+        ("web-1-abc", {"app": "web", "x": "y"}),
+        ("alone", {"app": "other"}),
+        ("bare", None),
+    ):
+        state.objects[f"Pod/shop/{name}"] = Stored(
+            {"kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": {}}
+        )
     assert workloads.reported(state.objects) == {"Pod/shop/web-1-abc"}
 
 
@@ -130,4 +149,6 @@ def test_a_bad_manifest_is_named():
     bad.manifest["spec"]["template"]["spec"]["containers"][0]["args"] = "one"
     with pytest.raises(SpecError) as error:
         workloads.changes(lab(bad))
-    assert str(error.value).startswith("web.yaml: document 2: Deployment shop/web: spec.template.spec.containers[0].args: must be a list")
+    assert str(error.value).startswith(
+        "web.yaml: document 2: Deployment shop/web: spec.template.spec.containers[0].args: must be a list"
+    )

@@ -26,7 +26,11 @@ def test_replacing_ports_equals_lowering_anew(seed):
         old = ports.pop(key)
         new = []
         if port is not None:  # the same frontends with other backends: no two ports then claim one address
-            new = [msgspec.structs.replace(old, cluster=old.cluster[1:] or old.cluster, affinity_seconds=port.affinity_seconds)]
+            new = [
+                msgspec.structs.replace(
+                    old, cluster=old.cluster[1:] or old.cluster, affinity_seconds=port.affinity_seconds
+                )
+            ]
             ports[key] = new[0]
         held = apply_changes(held, kept.replace([old], new))
         now = msgspec.structs.replace(plane, ports=tuple(ports.values()))
@@ -36,7 +40,9 @@ def test_replacing_ports_equals_lowering_anew(seed):
 def test_nothing_is_left_when_the_last_port_goes():
     plane = random_dataplane(random.Random(1), services=3)
     settings = msgspec.structs.replace(plane.settings, service_cidrs=())
-    plane = msgspec.structs.replace(plane, settings=settings, node=msgspec.structs.replace(plane.node, route_localnet=False))
+    plane = msgspec.structs.replace(
+        plane, settings=settings, node=msgspec.structs.replace(plane.node, route_localnet=False)
+    )
     kept = IncrementalProgram(plane)
     script = "".join(TARGET.scripts(kept.replace(plane.ports, ())).values())
     assert kept.program == {}
@@ -45,7 +51,15 @@ def test_nothing_is_left_when_the_last_port_goes():
 
 def test_one_port_changes_its_own_elements_only():
     plane = random_dataplane(random.Random(2), services=40)
-    port = next(p for p in plane.ports if len(p.cluster) > 2 and not p.affinity_seconds and p.frontends[0].policy.forwards)
-    changes = IncrementalProgram(plane).replace([port], [msgspec.structs.replace(port, cluster=port.cluster[:-1])])
-    touched = {c.key.key.split(" . ")[0] for c in changes if c.key.kind == "element" and c.key.map != "hairpin"}
+    port = next(
+        p
+        for p in plane.ports
+        if len(p.cluster) > 2 and not p.affinity_seconds and p.frontends[0].policy.forwards
+    )
+    changes = IncrementalProgram(plane).replace(
+        [port], [msgspec.structs.replace(port, cluster=port.cluster[:-1])]
+    )
+    touched = {
+        c.key.key.split(" . ")[0] for c in changes if c.key.kind == "element" and c.key.map != "hairpin"
+    }
     assert touched <= {f.address or str(f.port) for f in port.frontends} | {port.protocol.lower}

@@ -14,11 +14,19 @@ from kcompile.targets.nftables.resources import ChainKey, Map, Rule, comment_tex
 
 TARGET = NftablesTarget()
 NODE = NodeFacts(name="a", addresses=("192.0.2.10",))
-SETTINGS = Settings(compat=Compat.of("nftables"), detector=Detector(DetectMode.CLUSTER_CIDR, "10.244.0.0/16", "fd00::/48"))
+SETTINGS = Settings(
+    compat=Compat.of("nftables"), detector=Detector(DetectMode.CLUSTER_CIDR, "10.244.0.0/16", "fd00::/48")
+)
 
 
 def port(**kwargs):
-    values = {"name": "ns/s:http", "family": Family.IPV4, "protocol": Protocol.TCP, "port": 80, "cluster_ip": "10.96.0.1"}
+    values = {
+        "name": "ns/s:http",
+        "family": Family.IPV4,
+        "protocol": Protocol.TCP,
+        "port": 80,
+        "cluster_ip": "10.96.0.1",
+    }
     endpoints = (Endpoint("10.244.0.1", 8080, "a"), Endpoint("10.244.1.1", 8080, "b"))
     return ServicePort(**{**values, "endpoints": endpoints, **kwargs})
 
@@ -50,7 +58,9 @@ def test_a_cluster_ip_is_one_dispatch_element_and_one_element_a_backend():
 
 def test_services_of_one_shape_share_its_chain():
     program = lower(*(port(name=f"ns/s{i}:http", cluster_ip=f"10.96.0.{i}") for i in range(1, 100)))
-    assert len([k for k in program if k.kind == "chain"]) == len([k for k in lower(port()) if k.kind == "chain"])
+    assert len([k for k in program if k.kind == "chain"]) == len(
+        [k for k in lower(port()) if k.kind == "chain"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +101,9 @@ def test_source_ranges_share_a_chain_and_may_overlap():
     ranges = ("203.0.113.0/24", "203.0.113.0/29")
     program = lower(
         port(load_balancer_ips=("198.18.0.1",), source_ranges=ranges),
-        port(name="ns/t:http", cluster_ip="10.96.0.2", load_balancer_ips=("198.18.0.2",), source_ranges=ranges),
+        port(
+            name="ns/t:http", cluster_ip="10.96.0.2", load_balancer_ips=("198.18.0.2",), source_ranges=ranges
+        ),
     )
     chains = set(elements(program, "guarded").values())
     assert len(chains) == 1
@@ -109,7 +121,10 @@ def test_unknown_ports_and_addresses_follow_the_compatibility_record():
     cidrs = ("10.96.0.0/12",)
     nft = lower(port(), settings=Settings(compat=Compat.of("nftables"), service_cidrs=cidrs))
     ipt = lower(port(), settings=Settings(compat=Compat.of("iptables"), service_cidrs=cidrs))
-    assert rules(nft, "filter-forward") == ["ct state new ip daddr @cluster-ips reject", "ct state new ip daddr { 10.96.0.0/12 } drop"]
+    assert rules(nft, "filter-forward") == [
+        "ct state new ip daddr @cluster-ips reject",
+        "ct state new ip daddr { 10.96.0.0/12 } drop",
+    ]
     assert ChainKey("ip", "filter-forward") not in ipt
 
 
@@ -145,7 +160,8 @@ def test_maps_write_the_types_that_nft_reads_back():
         "add map ip kcompile udp-backends { typeof ip daddr . udp dport . numgen random mod 2 : ip daddr . udp dport; }"
     )
     assert (
-        Map(("ipv4_addr",), timeout=60).write("ip", "c") == "add set ip kcompile c { type ipv4_addr; flags dynamic,timeout; timeout 60s; }"
+        Map(("ipv4_addr",), timeout=60).write("ip", "c")
+        == "add set ip kcompile c { type ipv4_addr; flags dynamic,timeout; timeout 60s; }"
     )
 
 
@@ -160,6 +176,8 @@ def test_the_diff_of_random_programs_is_exact(seed):
 def test_one_endpoint_less_changes_a_handful_of_elements():
     ports = [port(name=f"ns/s{i}:http", cluster_ip=f"10.96.1.{i}") for i in range(1, 200)]
     before = lower(*ports)
-    ports[50] = port(name="ns/s51:http", cluster_ip="10.96.1.51", endpoints=(Endpoint("10.244.1.1", 8080, "b"),))
+    ports[50] = port(
+        name="ns/s51:http", cluster_ip="10.96.1.51", endpoints=(Endpoint("10.244.1.1", 8080, "b"),)
+    )
     changes = TARGET.diff(before, lower(*ports))
     assert len(changes) <= 6

@@ -55,7 +55,16 @@ ON_TWO = zoned("10.0.0.5", "a", nodes=("n2",))
         ([ON_ONE, A], "n1", "a", [A]),
         ([], "n1", "a", []),
     ],
-    ids=["zone", "other-zone", "no-zone", "one-unhinted", "node-first", "node-absent-falls-to-zone", "not-all-node-hints", "none"],
+    ids=[
+        "zone",
+        "other-zone",
+        "no-zone",
+        "one-unhinted",
+        "node-first",
+        "node-absent-falls-to-zone",
+        "not-all-node-hints",
+        "none",
+    ],
 )
 def test_prefer_close(given, node, zone, wanted):
     assert list(prefer_close(given, node, zone)) == wanted

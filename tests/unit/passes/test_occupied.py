@@ -8,7 +8,9 @@ OWN = ("192.0.2.10",)
 
 
 def port(name: str = "demo/web:p", family: Family = Family.IPV4, **fields) -> ServicePort:
-    return ServicePort(name=name, family=family, protocol=Protocol.TCP, port=80, cluster_ip="10.96.0.1", **fields)
+    return ServicePort(
+        name=name, family=family, protocol=Protocol.TCP, port=80, cluster_ip="10.96.0.1", **fields
+    )
 
 
 def test_what_is_nobodys_stays_as_it_is():

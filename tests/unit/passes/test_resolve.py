@@ -27,7 +27,13 @@ def settings(mode="iptables", detector=CIDR, **kwargs):
 
 
 def port(**kwargs):
-    values = {"name": "ns/s:http", "family": Family.IPV4, "protocol": Protocol.TCP, "port": 80, "cluster_ip": "10.96.0.1"}
+    values = {
+        "name": "ns/s:http",
+        "family": Family.IPV4,
+        "protocol": Protocol.TCP,
+        "port": 80,
+        "cluster_ip": "10.96.0.1",
+    }
     return ServicePort(**{**values, "endpoints": (HERE, THERE), **kwargs})
 
 
@@ -54,16 +60,41 @@ CLUSTER, NODE_PORT, LB = FrontendKind.CLUSTER_IP, FrontendKind.NODE_PORT, Fronte
         ({}, {"masquerade_all": True}, CLUSTER, ("cluster+masq", "cluster+masq", "cluster+masq")),
         ({"internal_local": True}, {}, CLUSTER, ("local", "local+masq", "local+masq")),
         ({"internal_local": True, "endpoints": (THERE,)}, {}, CLUSTER, ("drop", "drop", "drop")),
-        ({"internal_local": True, "endpoints": (THERE,), "node_port": 30000}, {}, NODE_PORT, ("cluster+masq",) * 3),
+        (
+            {"internal_local": True, "endpoints": (THERE,), "node_port": 30000},
+            {},
+            NODE_PORT,
+            ("cluster+masq",) * 3,
+        ),
         ({"internal_local": True, "endpoints": ()}, {}, CLUSTER, ("reject", "reject", "reject")),
         ({"node_port": 30000}, {"detector": NONE}, NODE_PORT, ("cluster+masq",) * 3),
         ({"node_port": 30000, "external_local": True}, {}, NODE_PORT, ("cluster", "cluster+masq", "local")),
-        ({"node_port": 30000, "external_local": True}, {"detector": NONE}, NODE_PORT, ("local", "cluster+masq", "local")),
-        ({"node_port": 30000, "external_local": True, "endpoints": (THERE,)}, {}, NODE_PORT, ("cluster", "cluster+masq", "drop")),
-        ({"node_port": 30000, "external_local": True}, {"masquerade_all": True}, NODE_PORT, ("cluster", "cluster+masq", "local")),
+        (
+            {"node_port": 30000, "external_local": True},
+            {"detector": NONE},
+            NODE_PORT,
+            ("local", "cluster+masq", "local"),
+        ),
+        (
+            {"node_port": 30000, "external_local": True, "endpoints": (THERE,)},
+            {},
+            NODE_PORT,
+            ("cluster", "cluster+masq", "drop"),
+        ),
+        (
+            {"node_port": 30000, "external_local": True},
+            {"masquerade_all": True},
+            NODE_PORT,
+            ("cluster", "cluster+masq", "local"),
+        ),
         ({"node_port": 30000, "endpoints": ()}, {}, NODE_PORT, ("reject", "reject", "reject")),
         ({"load_balancer_ips": ("198.18.0.1",), "endpoints": ()}, {}, LB, ("reject", "pass", "reject")),
-        ({"load_balancer_ips": ("198.18.0.1",), "endpoints": ()}, {"mode": "nftables"}, LB, ("reject", "reject", "reject")),
+        (
+            {"load_balancer_ips": ("198.18.0.1",), "endpoints": ()},
+            {"mode": "nftables"},
+            LB,
+            ("reject", "reject", "reject"),
+        ),
     ],
 )
 def test_policy(change, options, kind, wanted):
@@ -77,7 +108,9 @@ def test_a_detector_without_a_cidr_of_the_family_detects_nothing_there():
 
 
 def test_pools_are_sorted_and_know_what_is_local():
-    resolved = resolve_port(port(endpoints=(THERE, HERE), node_port=30000, external_local=True), NODE, settings())
+    resolved = resolve_port(
+        port(endpoints=(THERE, HERE), node_port=30000, external_local=True), NODE, settings()
+    )
     assert resolved.cluster == (Backend("10.244.0.1", 80, True, True), Backend("10.244.1.1", 80))
     assert resolved.local == (Backend("10.244.0.1", 80, True, True),)
     assert resolved.pool(PoolKind.LOCAL) == resolved.local
@@ -91,7 +124,9 @@ def test_an_endpoint_without_a_node_may_call_itself():
 
 def test_local_pool_uses_terminating_endpoints_on_its_own_account():
     draining = Endpoint("10.244.0.9", 80, "a", ready=False, terminating=True)
-    resolved = resolve_port(port(endpoints=(draining, THERE), node_port=30000, external_local=True), NODE, settings())
+    resolved = resolve_port(
+        port(endpoints=(draining, THERE), node_port=30000, external_local=True), NODE, settings()
+    )
     assert [b.ip for b in resolved.cluster] == ["10.244.1.1"]
     assert [b.ip for b in resolved.local] == ["10.244.0.9"]
 
@@ -126,7 +161,12 @@ def test_source_ranges_of_a_port_without_endpoints(mode, wanted):
 
 
 def test_source_ranges_guard_load_balancer_addresses_only():
-    lb = port(load_balancer_ips=("198.18.0.1",), external_ips=("198.18.0.2",), node_port=30000, source_ranges=("203.0.113.0/29",))
+    lb = port(
+        load_balancer_ips=("198.18.0.1",),
+        external_ips=("198.18.0.2",),
+        node_port=30000,
+        source_ranges=("203.0.113.0/29",),
+    )
     guarded = {f.kind: bool(f.source_ranges) for f in resolve_port(lb, NODE, settings()).frontends}
     assert guarded == {CLUSTER: False, FrontendKind.EXTERNAL_IP: False, LB: True, NODE_PORT: False}
 
@@ -152,7 +192,10 @@ def test_health_checks_count_local_ready_addresses_once():
     both = {"external_local": True, "health_check_node_port": 30900, "node_port": 30000}
     other = Endpoint("10.244.0.7", 81, "a", ready=False)
     plane = resolve(
-        [port(name="ns/s:a", **both), port(name="ns/s:b", port=81, endpoints=(HERE, THERE, other), **(both | {"node_port": 30001}))],
+        [
+            port(name="ns/s:a", **both),
+            port(name="ns/s:b", port=81, endpoints=(HERE, THERE, other), **(both | {"node_port": 30001})),
+        ],
         NODE,
         settings(),
     )

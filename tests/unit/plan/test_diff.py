@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from kcompile.program import Change, apply_changes, diff
 
-programs = st.dictionaries(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), st.integers(1, 3), max_size=12)
+programs = st.dictionaries(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 9)), st.integers(1, 3), max_size=12
+)
 
 
 @given(programs, programs)
@@ -25,5 +27,9 @@ def test_nothing_changes_when_nothing_differs(a):
 
 
 def test_actions():
-    assert [c.action for c in diff({("x",): 1, ("y",): 1}, {("y",): 2, ("z",): 3})] == ["delete", "update", "create"]
+    assert [c.action for c in diff({("x",): 1, ("y",): 1}, {("y",): 2, ("z",): 3})] == [
+        "delete",
+        "update",
+        "create",
+    ]
     assert Change(("x",), None, 1).action == "create"

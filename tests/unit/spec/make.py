@@ -16,7 +16,12 @@ Manifest = dict[str, Any]
 
 
 def service(
-    name: str = "web", namespace: str = "demo", labels: Any = None, annotations: Any = None, status: Any = None, **spec: Any
+    name: str = "web",
+    namespace: str = "demo",
+    labels: Any = None,
+    annotations: Any = None,
+    status: Any = None,
+    **spec: Any,
 ) -> Manifest:
     meta = {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations}
     spec = {"ports": [{"port": 80, "name": "http"}], **spec}
@@ -27,12 +32,18 @@ def endpoint(address: str = "10.244.0.1", **fields: Any) -> Manifest:
     return {"addresses": [address], **fields}
 
 
-def slice_of(*endpoints: Manifest, service: str = "web", name: str = "web-1", ports: Any = None, labels: Any = None) -> Manifest:
+def slice_of(
+    *endpoints: Manifest, service: str = "web", name: str = "web-1", ports: Any = None, labels: Any = None
+) -> Manifest:
     family = "IPv6" if endpoints and ":" in endpoints[0]["addresses"][0] else "IPv4"
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": name, "namespace": "demo", "labels": {"kubernetes.io/service-name": service, **(labels or {})}},
+        "metadata": {
+            "name": name,
+            "namespace": "demo",
+            "labels": {"kubernetes.io/service-name": service, **(labels or {})},
+        },
         "addressType": family,
         "endpoints": list(endpoints),
         "ports": [{"name": "http", "port": 8080}] if ports is None else ports,
@@ -40,7 +51,12 @@ def slice_of(*endpoints: Manifest, service: str = "web", name: str = "web-1", po
 
 
 def pod(
-    name: str = "web-0", ip: Any = "10.244.0.1", labels: Any = None, ports: Any = None, deleted: bool = False, **fields: Any
+    name: str = "web-0",
+    ip: Any = "10.244.0.1",
+    labels: Any = None,
+    ports: Any = None,
+    deleted: bool = False,
+    **fields: Any,
 ) -> Manifest:
     """`fields`: nodeName, hostname, subdomain into the spec, phase and conditions into the status."""
     ips = [ip] if isinstance(ip, str) else list(ip)

@@ -51,7 +51,11 @@ def test_networks_agree_with_python(address, data):
     length = data.draw(st.integers(0, address.max_prefixlen))
     wanted = ipaddress.ip_network(f"{address}/{length}", strict=False)
     found = network(f"{address}/{length}")
-    assert (found.version, found.first, found.size) == (wanted.version, int(wanted.network_address), wanted.num_addresses)
+    assert (found.version, found.first, found.size) == (
+        wanted.version,
+        int(wanted.network_address),
+        wanted.num_addresses,
+    )
     if wanted.network_address.version == 4 or wanted.network_address.ipv4_mapped is None:
         assert ipaddress.ip_network(canonical_cidr(f"{address}/{length}")) == wanted
     assert str(address) in found
@@ -68,7 +72,19 @@ def test_special_addresses_agree_with_python(address):
 
 
 @pytest.mark.parametrize(
-    "text", ["10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "fd00::/129", "10.0.0.0/08", "10.0.0.0/-1", "10.0.0.0/+8", "/8", "x/8", "10.0.0.0/٨"]
+    "text",
+    [
+        "10.0.0.0",
+        "10.0.0.0/",
+        "10.0.0.0/33",
+        "fd00::/129",
+        "10.0.0.0/08",
+        "10.0.0.0/-1",
+        "10.0.0.0/+8",
+        "/8",
+        "x/8",
+        "10.0.0.0/٨",
+    ],
 )
 def test_bad_cidrs(text):
     with pytest.raises(BadAddress):

@@ -28,7 +28,9 @@ def given_out(*manifests, state=None, **options):
 
 
 def test_nothing_is_allocated_for_headless_and_external_names():
-    specs, after = given_out(service("a", clusterIP="None"), service("b", type="ExternalName", externalName="example.com"))
+    specs, after = given_out(
+        service("a", clusterIP="None"), service("b", type="ExternalName", externalName="example.com")
+    )
     assert (specs["a"].cluster_ip, specs["b"].cluster_ip) == ("None", None)
     assert after == AllocationState()
 
@@ -42,15 +44,23 @@ def test_addresses_to_avoid_are_given_out_last():
         seen += after.cluster_ips["demo/web"]
     assert seen[:1] == avoid
     assert len(set(seen)) == 5
-    assert given_out(service(), service_cidrs=["10.96.0.0/29"], avoid=seen)[1].cluster_ips["demo/web"] == avoid
+    assert (
+        given_out(service(), service_cidrs=["10.96.0.0/29"], avoid=seen)[1].cluster_ips["demo/web"] == avoid
+    )
     assert given_out(service(), state=first, service_cidrs=["10.96.0.0/29"], avoid=seen)[1] == first
     assert given_out(service(clusterIP=avoid[0]), avoid=avoid)[0]["web"].cluster_ip == avoid[0]
 
 
 def test_explicit_values_stay_wherever_they_are():
     ports = [{"port": 80, "nodePort": 30080}]
-    specs, after = given_out(service(type="NodePort", clusterIP="172.16.0.1", ports=ports), service_cidrs=["10.96.0.0/24"])
-    assert (specs["web"].cluster_ip, specs["web"].cluster_ips, specs["web"].ip_families) == ("172.16.0.1", ["172.16.0.1"], ["IPv4"])
+    specs, after = given_out(
+        service(type="NodePort", clusterIP="172.16.0.1", ports=ports), service_cidrs=["10.96.0.0/24"]
+    )
+    assert (specs["web"].cluster_ip, specs["web"].cluster_ips, specs["web"].ip_families) == (
+        "172.16.0.1",
+        ["172.16.0.1"],
+        ["IPv4"],
+    )
     assert after.node_ports == {"demo/web//TCP": 30080}
 
 
@@ -95,7 +105,8 @@ def test_who_gets_node_ports(spec, has):
 
 def test_health_check_ports():
     specs, after = given_out(
-        service(type="LoadBalancer", externalTrafficPolicy="Local"), service("b", type="NodePort", externalTrafficPolicy="Local")
+        service(type="LoadBalancer", externalTrafficPolicy="Local"),
+        service("b", type="NodePort", externalTrafficPolicy="Local"),
     )
     port = specs["web"].health_check_node_port
     assert 30000 <= port <= 32767
@@ -105,7 +116,11 @@ def test_health_check_ports():
 
 
 def test_one_node_port_for_a_port_in_tcp_and_udp():
-    ports = [{"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}, {"name": "o", "port": 54}]
+    ports = [
+        {"name": "t", "port": 53},
+        {"name": "u", "port": 53, "protocol": "UDP"},
+        {"name": "o", "port": 54},
+    ]
     specs, _ = given_out(service(type="NodePort", ports=ports))
     tcp, udp, other = (port.node_port for port in specs["web"].ports)
     assert tcp == udp != other
@@ -115,7 +130,10 @@ def test_one_node_port_for_a_port_in_tcp_and_udp():
 
 
 def test_two_services_never_share_a_number_that_was_allocated():
-    services = [service(f"s{i}", type="NodePort", ports=[{"port": 1, "protocol": ("TCP", "UDP")[i % 2]}]) for i in range(10)]
+    services = [
+        service(f"s{i}", type="NodePort", ports=[{"port": 1, "protocol": ("TCP", "UDP")[i % 2]}])
+        for i in range(10)
+    ]
     specs, _ = given_out(*services, node_port_range=(30000, 30009))
     assert sorted(spec.ports[0].node_port for spec in specs.values()) == list(range(30000, 30010))
 
@@ -128,7 +146,8 @@ def test_the_lower_band_is_left_to_explicit_values():
 
 
 @pytest.mark.parametrize(
-    ("cidr", "usable"), [("10.0.0.0/30", 1), ("10.0.0.0/29", 5), ("10.0.0.0/28", 13), ("10.0.0.0/24", 253), ("fd00::/124", 14)]
+    ("cidr", "usable"),
+    [("10.0.0.0/30", 1), ("10.0.0.0/29", 5), ("10.0.0.0/28", 13), ("10.0.0.0/24", 253), ("fd00::/124", 14)],
 )
 def test_a_range_is_used_up_to_the_last_address(cidr, usable):
     specs, _ = given_out(*(service(f"s{i}") for i in range(usable)), service_cidrs=[cidr])
@@ -163,7 +182,9 @@ def test_values_are_kept_while_the_object_is_there():
     kinds = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ipFamilyPolicy": "PreferDualStack"}
     options = {"service_cidrs": ["10.96.0.0/26", "fd00:10:96::/122"], "node_port_range": (30000, 30063)}
     before, state = given_out(*(service(name, **kinds) for name in names), **options)
-    again, state = given_out(*(service(name, **kinds) for name in [*names[5:], "new1", "new2"]), state=state, **options)
+    again, state = given_out(
+        *(service(name, **kinds) for name in [*names[5:], "new1", "new2"]), state=state, **options
+    )
     for name in names[5:]:
         assert again[name] == before[name]
     assert set(state.cluster_ips) == {f"demo/{name}" for name in [*names[5:], "new1", "new2"]}
@@ -173,7 +194,9 @@ def test_an_explicit_value_wins_over_a_kept_one():
     before, state = given_out(service("a", type="NodePort"))
     ip, port = before["a"].cluster_ip, before["a"].ports[0].node_port
     after, _ = given_out(
-        service("a", type="NodePort"), service("b", type="NodePort", clusterIP=ip, ports=[{"port": 1, "nodePort": port}]), state=state
+        service("a", type="NodePort"),
+        service("b", type="NodePort", clusterIP=ip, ports=[{"port": 1, "nodePort": port}]),
+        state=state,
     )
     assert (after["b"].cluster_ip, after["b"].ports[0].node_port) == (ip, port)
     assert after["a"].cluster_ip != ip
@@ -182,14 +205,22 @@ def test_an_explicit_value_wins_over_a_kept_one():
 
 def test_a_kept_value_outside_of_a_new_range_is_replaced():
     _, state = given_out(service("a", type="NodePort"), service_cidrs=["10.0.0.0/24"])
-    after, _ = given_out(service("a", type="NodePort"), state=state, service_cidrs=["10.1.0.0/24"], node_port_range=(20000, 20100))
+    after, _ = given_out(
+        service("a", type="NodePort"),
+        state=state,
+        service_cidrs=["10.1.0.0/24"],
+        node_port_range=(20000, 20100),
+    )
     assert after["a"].cluster_ip in network("10.1.0.0/24")
     assert 20000 <= after["a"].ports[0].node_port <= 20100
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 30))
 def test_the_order_of_the_input_does_not_matter(rng: random.Random, count: int):
-    manifests = [service(f"s{i}", type=rng.choice(("ClusterIP", "NodePort")), ipFamilyPolicy="PreferDualStack") for i in range(count)]
+    manifests = [
+        service(f"s{i}", type=rng.choice(("ClusterIP", "NodePort")), ipFamilyPolicy="PreferDualStack")
+        for i in range(count)
+    ]
     options = {"service_cidrs": ["10.96.0.0/26", "fd00:10:96::/122"], "node_port_range": (30000, 30040)}
     first, state = given_out(*manifests, **options)
     rng.shuffle(manifests)
@@ -268,7 +299,9 @@ def test_services_without_a_name_get_one_that_stays():
 
 def test_a_name_of_the_state_comes_before_a_new_one():
     """As it would be after a change of how names are made: Services keep theirs, and with it their addresses."""
-    before = AllocationState(generated_names={"demo/web-": ["web-abcde"]}, cluster_ips={"demo/web-abcde": ["10.96.7.7"]})
+    before = AllocationState(
+        generated_names={"demo/web-": ["web-abcde"]}, cluster_ips={"demo/web-abcde": ["10.96.7.7"]}
+    )
     specs, after = given_out(unnamed(), state=before)
     assert specs["web-abcde"].cluster_ip == "10.96.7.7"
     assert after.generated_names == before.generated_names

@@ -50,7 +50,9 @@ def run(folder: Path, *words: str, code: int = 0) -> str:
     return done.output
 
 
-@pytest.mark.parametrize("verb", [["compile", "--mode", "nftables"], ["dns", "render"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    "verb", [["compile", "--mode", "nftables"], ["dns", "render"]], ids=lambda verb: verb[0]
+)
 @pytest.mark.parametrize("text", [KUBEADM, SHORT], ids=["kubeadm", "short"])
 def test_every_verb_reads_the_configuration(verb, text, tmp_path):
     config = tmp_path / "config.yaml"
@@ -60,15 +62,21 @@ def test_every_verb_reads_the_configuration(verb, text, tmp_path):
     assert ("$ORIGIN corp.example." if verb[0] == "dns" else "8080") in output
 
 
-@pytest.mark.parametrize("verb", [["compile", "--mode", "nftables"], ["dns", "render"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    "verb", [["compile", "--mode", "nftables"], ["dns", "render"]], ids=lambda verb: verb[0]
+)
 def test_every_verb_takes_the_options(verb, tmp_path):
     assert "172.20." in run(tmp_path, *verb, *OPTIONS)
 
 
-@pytest.mark.parametrize("verb", [["compile", "--mode", "nftables"], ["dns", "render"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    "verb", [["compile", "--mode", "nftables"], ["dns", "render"]], ids=lambda verb: verb[0]
+)
 def test_every_verb_refuses_alike_and_names_the_option(verb, tmp_path):
     said = run(tmp_path, *verb, code=2)
-    assert "Service default/web: spec.ports[0].nodePort: 8080 is outside the node port range 30000-32767" in said
+    assert (
+        "Service default/web: spec.ports[0].nodePort: 8080 is outside the node port range 30000-32767" in said
+    )
     assert said.endswith("(--service-node-port-range)\n")
 
 
@@ -96,7 +104,11 @@ def test_a_labs_nodes_share_the_pod_cidr():
         ["10.9.1.0/24", "fd00:9:0:1::/64"],
         ["10.9.2.0/24", "fd00:9:0:2::/64"],
     ]
-    assert [node.pod_cidrs for node in _nodes([], 3, False, ["10.9.0.0/24"])] == [["10.9.0.0/26"], ["10.9.0.64/26"], ["10.9.0.128/26"]]
+    assert [node.pod_cidrs for node in _nodes([], 3, False, ["10.9.0.0/24"])] == [
+        ["10.9.0.0/26"],
+        ["10.9.0.64/26"],
+        ["10.9.0.128/26"],
+    ]
     with pytest.raises(ConfigError, match=r"10\.9\.0\.0/28 is too small for 3 nodes"):
         _nodes([], 3, False, ["10.9.0.0/28"])
 
@@ -107,12 +119,20 @@ def test_nothing_said_is_the_default():
 
 
 def test_options_stand_above_objects_in_the_input():
-    given = Given(service_cidrs="10.1.0.0/16", node_port_range="1-2", pod_cidrs="10.2.0.0/16,FD00::/48", domain="X.y")
+    given = Given(
+        service_cidrs="10.1.0.0/16", node_port_range="1-2", pod_cidrs="10.2.0.0/16,FD00::/48", domain="X.y"
+    )
     config = configured(None, given)
-    assert (config.detect_mode, config.detect_cidrs) == (DetectMode.CLUSTER_CIDR, ("10.2.0.0/16", "fd00::/48"))
+    assert (config.detect_mode, config.detect_cidrs) == (
+        DetectMode.CLUSTER_CIDR,
+        ("10.2.0.0/16", "fd00::/48"),
+    )
     objects = [ServiceCIDR(spec=ServiceCIDRSpec(cidrs=["10.3.0.0/16", "10.1.0.0/16"]))]
     assert settings_of(config, objects) == ClusterSettings(
-        service_cidrs=("10.1.0.0/16", "10.3.0.0/16"), node_port_range=(1, 2), pod_cidrs=("10.2.0.0/16", "fd00::/48"), domain="x.y"
+        service_cidrs=("10.1.0.0/16", "10.3.0.0/16"),
+        node_port_range=(1, 2),
+        pod_cidrs=("10.2.0.0/16", "fd00::/48"),
+        domain="x.y",
     )
 
 
@@ -144,7 +164,12 @@ NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}
         ([NODE], "detectLocal: {mode: NodeCIDR}", [], "--pod-cidr"),
         ([NODE], "detectLocal: {mode: ClusterCIDR}", [], "--pod-cidr"),
         (SERVICES, "", [], "--service-node-port-range"),
-        (SERVICES, "nodePortRange: 8080-8080", ["--service-cluster-ip-range", "fd00::/127"], "--service-cluster-ip-range"),
+        (
+            SERVICES,
+            "nodePortRange: 8080-8080",
+            ["--service-cluster-ip-range", "fd00::/127"],
+            "--service-cluster-ip-range",
+        ),
     ],
 )
 def test_the_option_mends_it(objects, config, options, names, tmp_path):
@@ -168,7 +193,9 @@ def test_the_option_mends_it(objects, config, options, names, tmp_path):
 def test_a_node_name_in_capitals_is_the_same_node(tmp_path):
     manifests = tmp_path / "objects.yaml"
     manifests.write_text(yaml.safe_dump_all([NODE, {**NODE, "metadata": {"name": "b"}}]))
-    done = CliRunner().invoke(main, ["compile", "--allow-empty", "--mode", "nftables", "-f", str(manifests), "--node", "B"])
+    done = CliRunner().invoke(
+        main, ["compile", "--allow-empty", "--mode", "nftables", "-f", str(manifests), "--node", "B"]
+    )
     assert done.exit_code == 0, done.output
 
 
@@ -180,6 +207,9 @@ def test_a_configuration_on_standard_input(tmp_path):
     assert done.exit_code == 0, done.output
     assert "8080" in done.output
     refused = CliRunner().invoke(main, [*words, "-f", "-"], input=KUBEADM)
-    assert (refused.exit_code, refused.output) == (2, "kcompile: --config -: standard input holds the manifests already (-f -)\n")
+    assert (refused.exit_code, refused.output) == (
+        2,
+        "kcompile: --config -: standard input holds the manifests already (-f -)\n",
+    )
     wrong = CliRunner().invoke(main, [*words, "-f", str(manifests)], input="mode: x")
     assert wrong.output.startswith("kcompile: <stdin>: document 1: mode: ")

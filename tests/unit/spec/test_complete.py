@@ -60,7 +60,10 @@ def test_pods_that_give_no_endpoint(other):
 
 
 def test_every_label_of_the_selector_counts():
-    pods = [pod(f"p{i}", f"10.244.0.{i + 1}", labels) for i, labels in enumerate([{"a": "1"}, {"b": "2"}, {"a": "1", "b": "2", "c": "3"}])]
+    pods = [
+        pod(f"p{i}", f"10.244.0.{i + 1}", labels)
+        for i, labels in enumerate([{"a": "1"}, {"b": "2"}, {"a": "1", "b": "2", "c": "3"}])
+    ]
     _, (made,) = completed(service(selector={"a": "1", "b": "2"}), *pods)
     assert [e.target_ref.name for e in made.endpoints] == ["p2"]
 
@@ -73,11 +76,25 @@ def test_named_target_ports_are_each_pods_own():
     ]
     _, made = completed(
         selecting(ports=ports),
-        pod("a", "10.244.0.1", ports=[{"name": "web", "containerPort": 8080}, {"name": "dns", "containerPort": 5353, "protocol": "UDP"}]),
-        pod("b", "10.244.0.2", ports=[{"name": "web", "containerPort": 9090}, {"name": "dns", "containerPort": 5353}]),
+        pod(
+            "a",
+            "10.244.0.1",
+            ports=[
+                {"name": "web", "containerPort": 8080},
+                {"name": "dns", "containerPort": 5353, "protocol": "UDP"},
+            ],
+        ),
+        pod(
+            "b",
+            "10.244.0.2",
+            ports=[{"name": "web", "containerPort": 9090}, {"name": "dns", "containerPort": 5353}],
+        ),
         pod("c", "10.244.0.3", ports=[{"name": "web", "containerPort": 9090}]),
     )
-    found = {tuple((p.name, p.protocol, p.port) for p in s.ports): [e.addresses[0] for e in s.endpoints] for s in made}
+    found = {
+        tuple((p.name, p.protocol, p.port) for p in s.ports): [e.addresses[0] for e in s.endpoints]
+        for s in made
+    }
     assert found == {
         (("http", "TCP", 8080), ("dns", "UDP", 5353), ("raw", "TCP", 99)): ["10.244.0.1"],
         (("http", "TCP", 9090), ("raw", "TCP", 99)): ["10.244.0.2", "10.244.0.3"],
@@ -98,19 +115,33 @@ def test_what_an_endpoint_says_of_its_pod():
     manifests = selecting(), pod(nodeName="node-a", hostname="db-0", subdomain="web"), node(zone="zone-a")
     _, (made,) = completed(*manifests)
     found = made.endpoints[0]
-    assert (found.node_name, found.zone, found.hostname, found.target_ref.name) == ("node-a", "zone-a", "db-0", "web-0")
+    assert (found.node_name, found.zone, found.hostname, found.target_ref.name) == (
+        "node-a",
+        "zone-a",
+        "db-0",
+        "web-0",
+    )
     assert made.metadata.labels["kubernetes.io/service-name"] == "web"
     assert found.hints is None
 
 
 @pytest.mark.parametrize(
     ("distribution", "zones", "nodes"),
-    [("PreferClose", ["zone-a"], []), ("PreferSameZone", ["zone-a"], []), ("PreferSameNode", ["zone-a"], ["node-a"])],
+    [
+        ("PreferClose", ["zone-a"], []),
+        ("PreferSameZone", ["zone-a"], []),
+        ("PreferSameNode", ["zone-a"], ["node-a"]),
+    ],
 )
 def test_traffic_distribution_becomes_hints(distribution, zones, nodes):
-    _, (made,) = completed(selecting(trafficDistribution=distribution), pod(nodeName="node-a"), node(zone="zone-a"))
+    _, (made,) = completed(
+        selecting(trafficDistribution=distribution), pod(nodeName="node-a"), node(zone="zone-a")
+    )
     hints = made.endpoints[0].hints
-    assert ([z.name for z in hints.for_zones or ()], [n.name for n in hints.for_nodes or ()]) == (zones, nodes)
+    assert ([z.name for z in hints.for_zones or ()], [n.name for n in hints.for_nodes or ()]) == (
+        zones,
+        nodes,
+    )
 
 
 def test_headless_services_get_slices_that_proxies_leave_alone():
@@ -140,7 +171,13 @@ def endpoints_object(name="web", labels=None, annotations=None):
 def test_endpoints_objects_are_mirrored():
     _, made = completed(service(), endpoints_object())
     found = [
-        (s.address_type, [(e.addresses[0], e.conditions.ready) for e in s.endpoints], s.ports[0].port, s.ports[0].protocol) for s in made
+        (
+            s.address_type,
+            [(e.addresses[0], e.conditions.ready) for e in s.endpoints],
+            s.ports[0].port,
+            s.ports[0].protocol,
+        )
+        for s in made
     ]
     assert found == [
         ("IPv4", [("10.0.0.1", True), ("10.0.0.2", False)], 8080, "TCP"),
@@ -164,7 +201,9 @@ def test_endpoints_that_are_not_mirrored(other):
 
 def test_endpoints_stand_in_for_pods_that_are_not_in_the_input():
     assert len(completed(selecting(), endpoints_object())[1]) == 3
-    assert [s.endpoints[0].addresses for s in completed(selecting(), endpoints_object(), pod())[1]] == [["10.244.0.1"]]
+    assert [s.endpoints[0].addresses for s in completed(selecting(), endpoints_object(), pod())[1]] == [
+        ["10.244.0.1"]
+    ]
 
 
 def test_a_deployment_without_pods_is_noted():
@@ -172,11 +211,16 @@ def test_a_deployment_without_pods_is_noted():
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "web", "namespace": "demo"},
-        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}}},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}},
+        },
     }
     notes, made = completed(selecting(), deployment)
     assert made == []
-    assert notes == ["test.json: Service demo/web: no endpoint: the Pods of Deployment web are not in the input"]
+    assert notes == [
+        "test.json: Service demo/web: no endpoint: the Pods of Deployment web are not in the input"
+    ]
     assert completed(selecting(), deployment, pod())[0] == []
 
 

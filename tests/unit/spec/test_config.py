@@ -78,9 +78,19 @@ def test_fields_of_kube_proxy(tmp_path):
             "hostnameOverride": " Node-A ",
             "clusterCIDR": "10.244.0.1/16, FD00::/48",
             "nodePortAddresses": ["192.0.2.1/24", "2001:DB8::/32"],
-            "iptables": {"masqueradeBit": 3, "masqueradeAll": True, "localhostNodePorts": False, "syncPeriod": "1m30s"},
+            "iptables": {
+                "masqueradeBit": 3,
+                "masqueradeAll": True,
+                "localhostNodePorts": False,
+                "syncPeriod": "1m30s",
+            },
             "nftables": {"masqueradeBit": 5, "minSyncPeriod": "100ms"},
-            "conntrack": {"maxPerCore": 10, "min": 5, "tcpEstablishedTimeout": "24h0m0s", "tcpBeLiberal": True},
+            "conntrack": {
+                "maxPerCore": 10,
+                "min": 5,
+                "tcpEstablishedTimeout": "24h0m0s",
+                "tcpBeLiberal": True,
+            },
             "healthzBindAddress": "0.0.0.0:10256",
             "metricsBindAddress": "[::1]:10249",
         },
@@ -126,7 +136,13 @@ def test_the_short_form(tmp_path):
 @pytest.mark.parametrize("swap", [False, True])
 def test_both_forms_merge_and_the_short_one_wins(swap, tmp_path):
     documents = [
-        {**PROXY, "mode": "iptables", "clusterCIDR": "10.0.0.0/8", "iptables": {"masqueradeBit": 3}, "hostnameOverride": "a"},
+        {
+            **PROXY,
+            "mode": "iptables",
+            "clusterCIDR": "10.0.0.0/8",
+            "iptables": {"masqueradeBit": 3},
+            "hostnameOverride": "a",
+        },
         {**SHORT, "mode": "nftables", "detectLocal": {"mode": "None"}, "masqueradeBit": 7},
     ]
     config = loaded(tmp_path, *(documents[::-1] if swap else documents))
@@ -151,20 +167,36 @@ def test_fields_without_effect_are_named(fields, warned, tmp_path):
     assert f"config.yaml: {warned}: " in warning
 
 
-@pytest.mark.parametrize(("mode", "field"), [("BridgeInterface", "bridgeInterface"), ("InterfaceNamePrefix", "interfaceNamePrefix")])
+@pytest.mark.parametrize(
+    ("mode", "field"),
+    [("BridgeInterface", "bridgeInterface"), ("InterfaceNamePrefix", "interfaceNamePrefix")],
+)
 def test_interfaces(mode, field, tmp_path):
-    config = loaded(tmp_path, {**PROXY, "detectLocalMode": mode, "detectLocal": {field: "cbr0"}, "clusterCIDR": "10.0.0.0/8"})
+    config = loaded(
+        tmp_path,
+        {**PROXY, "detectLocalMode": mode, "detectLocal": {field: "cbr0"}, "clusterCIDR": "10.0.0.0/8"},
+    )
     assert (config.detect_mode.value, config.detect_interface) == (mode, "cbr0")
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("0", 0), ("0s", 0), ("30s", 30), ("1m30s", 90), ("24h0m0s", 86400), ("1.5h", 5400), ("250ms", 0.25), ("+1s", 1), ("10us", 1e-5)],
+    [
+        ("0", 0),
+        ("0s", 0),
+        ("30s", 30),
+        ("1m30s", 90),
+        ("24h0m0s", 86400),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        ("+1s", 1),
+        ("10us", 1e-5),
+    ],
 )
 def test_durations(text, seconds, tmp_path):
-    assert loaded(tmp_path, {**PROXY, "configSyncPeriod": text, "iptables": {"syncPeriod": text}}).iptables.sync_period == pytest.approx(
-        seconds
-    )
+    assert loaded(
+        tmp_path, {**PROXY, "configSyncPeriod": text, "iptables": {"syncPeriod": text}}
+    ).iptables.sync_period == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "s", "1", "1d", "1 s", "-1s", "1s1", "1h-1m", "1" * 400 + "h", "1s\n"])
@@ -200,8 +232,14 @@ def test_unknown_and_misplaced_fields_warn(fields, warned, tmp_path):
     config = loaded(tmp_path, {**PROXY, "mode": "iptables", **fields})
     (warning,) = config.warnings
     field, hint = warned
-    assert warning.endswith(f"{field}: unknown field, ignored as by kube-proxy" + (f": {hint}" if hint else ""))
-    assert (config.mode, config.iptables.masquerade_all, config.localhost_node_ports) == ("iptables", False, True)
+    assert warning.endswith(
+        f"{field}: unknown field, ignored as by kube-proxy" + (f": {hint}" if hint else "")
+    )
+    assert (config.mode, config.iptables.masquerade_all, config.localhost_node_ports) == (
+        "iptables",
+        False,
+        True,
+    )
     assert config.detect_mode is DetectMode.NONE
 
 
@@ -213,13 +251,27 @@ def test_many_unknown_fields_are_counted(tmp_path):
 
 def test_a_file_of_a_public_installer():
     config = load_config(str(FILES / "easz-123.yaml"))
-    assert {warning.split(": ")[1] for warning in config.warnings} == {"udpIdleTimeout", "conntrack.max", "ipvs.masqueradeAll"}
-    assert (config.mode, config.detect_cidrs, config.iptables.masquerade_bit) == ("ipvs", ("10.244.0.0/16",), 14)
-    assert (config.ipvs.scheduler, config.conntrack.max_per_core, config.conntrack.tcp_close_wait_timeout) == ("rr", 32768, 3600)
+    assert {warning.split(": ")[1] for warning in config.warnings} == {
+        "udpIdleTimeout",
+        "conntrack.max",
+        "ipvs.masqueradeAll",
+    }
+    assert (config.mode, config.detect_cidrs, config.iptables.masquerade_bit) == (
+        "ipvs",
+        ("10.244.0.0/16",),
+        14,
+    )
+    assert (
+        config.ipvs.scheduler,
+        config.conntrack.max_per_core,
+        config.conntrack.tcp_close_wait_timeout,
+    ) == ("rr", 32768, 3600)
 
 
 def test_unused_fields_share_a_line(tmp_path):
-    (warning,) = loaded(tmp_path, {**PROXY, "featureGates": {"A": True}, "enableProfiling": True, "oomScoreAdj": -999}).warnings
+    (warning,) = loaded(
+        tmp_path, {**PROXY, "featureGates": {"A": True}, "enableProfiling": True, "oomScoreAdj": -999}
+    ).warnings
     assert warning.endswith("config.yaml: enableProfiling, featureGates: not used by kcompile")
 
 
@@ -241,7 +293,9 @@ def test_addresses_without_a_port_get_kube_proxys(text, healthz, metrics, tmp_pa
 
 
 def test_leading_zeros_are_decimal(tmp_path):
-    config = loaded(tmp_path, {**PROXY, "clusterCIDR": "010.020.0.0/016", "nodePortAddresses": ["0192.0.2.0/24"]})
+    config = loaded(
+        tmp_path, {**PROXY, "clusterCIDR": "010.020.0.0/016", "nodePortAddresses": ["0192.0.2.0/24"]}
+    )
     assert (config.detect_cidrs, config.node_port_addresses) == (("10.20.0.0/16",), ("192.0.2.0/24",))
 
 
@@ -263,8 +317,17 @@ def test_a_list_of_configmaps(kind, tmp_path):
     maps = [
         configmap("kube-root-ca.crt", **{"ca.crt": "-----BEGIN CERTIFICATE-----"}),
         configmap("coredns", Corefile=".:53 {}"),
-        configmap("kube-proxy", **{"config.conf": yaml.safe_dump({**PROXY, "mode": "nftables"}), "kubeconfig.conf": "kind: Config"}),
-        configmap("kubeadm-config", ClusterConfiguration=yaml.safe_dump({**KUBEADM_CLUSTER, "networking": {"dnsDomain": "lan"}})),
+        configmap(
+            "kube-proxy",
+            **{
+                "config.conf": yaml.safe_dump({**PROXY, "mode": "nftables"}),
+                "kubeconfig.conf": "kind: Config",
+            },
+        ),
+        configmap(
+            "kubeadm-config",
+            ClusterConfiguration=yaml.safe_dump({**KUBEADM_CLUSTER, "networking": {"dnsDomain": "lan"}}),
+        ),
     ]
     if kind == "ConfigMapList":
         for each in maps:
@@ -275,18 +338,34 @@ def test_a_list_of_configmaps(kind, tmp_path):
 
 def test_a_file_of_kubeadm():
     config = load_config(str(FILES / "kubeadm-init.yaml"))
-    assert (config.mode, config.service_cidrs, config.cluster_domain) == ("ipvs", ("10.96.0.0/12",), "cluster.local")
+    assert (config.mode, config.service_cidrs, config.cluster_domain) == (
+        "ipvs",
+        ("10.96.0.0/12",),
+        "cluster.local",
+    )
     assert (config.detect_mode, config.detect_cidrs) == (DetectMode.CLUSTER_CIDR, ("10.244.0.0/16",))
     assert config.warnings == ()
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"service-node-port-range": "80-32767"}, [{"name": "v", "value": "2"}, {"name": "service-node-port-range", "value": "80-32767"}]],
+    [
+        {"service-node-port-range": "80-32767"},
+        [{"name": "v", "value": "2"}, {"name": "service-node-port-range", "value": "80-32767"}],
+    ],
 )
 def test_all_that_kubeadm_says_of_the_cluster(arguments, tmp_path):
-    networking = {"serviceSubnet": "10.1.0.0/16,fd00:1::/112", "podSubnet": "10.2.0.0/16,fd00:2::/48", "dnsDomain": "corp.example"}
-    document = {**KUBEADM_CLUSTER, "networking": networking, "apiServer": {"extraArgs": arguments}, "etcd": {}}
+    networking = {
+        "serviceSubnet": "10.1.0.0/16,fd00:1::/112",
+        "podSubnet": "10.2.0.0/16,fd00:2::/48",
+        "dnsDomain": "corp.example",
+    }
+    document = {
+        **KUBEADM_CLUSTER,
+        "networking": networking,
+        "apiServer": {"extraArgs": arguments},
+        "etcd": {},
+    }
     kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "anything": 1}
     config = loaded(tmp_path, document, kubelet)
     assert config.service_cidrs == ("10.1.0.0/16", "fd00:1::/112")
@@ -302,7 +381,11 @@ def test_the_more_particular_document_wins(tmp_path):
         {**SHORT, "serviceCIDRs": ["10.4.0.0/16"], "clusterDomain": "b"},
     ]
     config = loaded(tmp_path, *documents)
-    assert (config.service_cidrs, config.detect_cidrs, config.cluster_domain) == (("10.4.0.0/16",), ("10.3.0.0/16",), "b")
+    assert (config.service_cidrs, config.detect_cidrs, config.cluster_domain) == (
+        ("10.4.0.0/16",),
+        ("10.3.0.0/16",),
+        "b",
+    )
 
 
 # --- pods' addresses from the command line ---

@@ -16,7 +16,11 @@ from kcompile.spec.validate import validate
 from .make import endpoint, inventory, service, slice_of
 
 VIP = {"clusterIP": "10.96.0.1"}
-DUAL = {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00:0::1"], "ipFamilyPolicy": "RequireDualStack"}
+DUAL = {
+    "clusterIP": "10.96.0.1",
+    "clusterIPs": ["10.96.0.1", "fd00:0::1"],
+    "ipFamilyPolicy": "RequireDualStack",
+}
 
 
 def converted(*manifests):
@@ -76,7 +80,10 @@ def test_services_that_no_proxy_serves(manifest):
         slice_of(endpoint("fd00::1")),
         slice_of(),
         {**slice_of(endpoint()), "metadata": {"name": "x", "namespace": "demo"}},
-        {**slice_of(endpoint()), "metadata": {"name": "x", "namespace": "other", "labels": {"kubernetes.io/service-name": "web"}}},
+        {
+            **slice_of(endpoint()),
+            "metadata": {"name": "x", "namespace": "other", "labels": {"kubernetes.io/service-name": "web"}},
+        },
         {**slice_of(endpoint("backend.example.com")), "addressType": "FQDN"},
     ],
 )
@@ -120,7 +127,10 @@ def test_a_port_number_is_each_slices_own():
 @pytest.mark.parametrize("swap", [False, True])
 def test_of_two_entries_the_one_that_does_not_terminate_wins(swap):
     slices = [
-        slice_of(endpoint(conditions={"ready": False, "serving": True, "terminating": True}, nodeName="b"), name="web-1"),
+        slice_of(
+            endpoint(conditions={"ready": False, "serving": True, "terminating": True}, nodeName="b"),
+            name="web-1",
+        ),
         slice_of(endpoint(conditions={"ready": False, "serving": False}, nodeName="a"), name="web-2"),
     ]
     (found,) = only(service(**VIP), *(slices[::-1] if swap else slices)).endpoints
@@ -128,9 +138,19 @@ def test_of_two_entries_the_one_that_does_not_terminate_wins(swap):
 
 
 def test_both_families():
-    four, six = converted(service(**DUAL), slice_of(endpoint()), slice_of(endpoint("fd00:0:0::0a"), name="web-2"))
-    assert (four.family, four.cluster_ip, [e.ip for e in four.endpoints]) == (Family.IPV4, "10.96.0.1", ["10.244.0.1"])
-    assert (six.family, six.cluster_ip, [e.ip for e in six.endpoints]) == (Family.IPV6, "fd00::1", ["fd00::a"])
+    four, six = converted(
+        service(**DUAL), slice_of(endpoint()), slice_of(endpoint("fd00:0:0::0a"), name="web-2")
+    )
+    assert (four.family, four.cluster_ip, [e.ip for e in four.endpoints]) == (
+        Family.IPV4,
+        "10.96.0.1",
+        ["10.244.0.1"],
+    )
+    assert (six.family, six.cluster_ip, [e.ip for e in six.endpoints]) == (
+        Family.IPV6,
+        "fd00::1",
+        ["fd00::a"],
+    )
 
 
 def test_outside_addresses_are_canonical_and_of_the_family():
@@ -144,7 +164,14 @@ def test_outside_addresses_are_canonical_and_of_the_family():
             ]
         }
     }
-    four, six = converted(service(**DUAL, type="LoadBalancer", externalIPs=["198.18.1.1", "2001:db8:0::1", "198.18.1.1"], status=status))
+    four, six = converted(
+        service(
+            **DUAL,
+            type="LoadBalancer",
+            externalIPs=["198.18.1.1", "2001:db8:0::1", "198.18.1.1"],
+            status=status,
+        )
+    )
     assert (four.external_ips, four.load_balancer_ips) == (("198.18.1.1",), ("198.18.0.1",))
     assert (six.external_ips, six.load_balancer_ips) == (("2001:db8::1",), ("2001:db8::2",))
 
@@ -205,11 +232,23 @@ def test_health_checks_and_schedulers():
 def test_the_order_of_the_input_leaves_no_trace(rng: random.Random):
     manifests = []
     for i in range(rng.randint(1, 6)):
-        ports = [{"name": "a", "port": 80, "protocol": "TCP"}, {"name": "b", "port": 80, "protocol": "UDP"}][: rng.randint(1, 2)]
-        manifests.append(service(f"s{i}", ports=ports, type=rng.choice(("ClusterIP", "NodePort")), ipFamilyPolicy="PreferDualStack"))
+        ports = [{"name": "a", "port": 80, "protocol": "TCP"}, {"name": "b", "port": 80, "protocol": "UDP"}][
+            : rng.randint(1, 2)
+        ]
+        manifests.append(
+            service(
+                f"s{i}",
+                ports=ports,
+                type=rng.choice(("ClusterIP", "NodePort")),
+                ipFamilyPolicy="PreferDualStack",
+            )
+        )
         for j in range(rng.randint(0, 3)):
             conditions = {"ready": rng.random() < 0.5, "terminating": rng.random() < 0.5}
-            ends = [endpoint(f"10.244.0.{rng.randint(1, 5)}", nodeName=rng.choice("ab"), conditions=conditions) for _ in range(3)]
+            ends = [
+                endpoint(f"10.244.0.{rng.randint(1, 5)}", nodeName=rng.choice("ab"), conditions=conditions)
+                for _ in range(3)
+            ]
             listed = [{**port, "port": 8080} for port in ports]
             manifests.append(slice_of(*ends, service=f"s{i}", name=f"s{i}-{j}", ports=listed))
 

@@ -61,7 +61,12 @@ def unknown(field: str, meant: str = "") -> tuple[str, str, str]:
     ],
 )  # fmt: skip
 def test_fields_of_a_service(tmp_path, form, change, found):
-    manifest = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"ports": [{"port": 80}]},
+    }
     assert warned(loaded(tmp_path, FORMS[form]({**manifest, **change}))) == found
 
 
@@ -75,7 +80,12 @@ def test_every_level_of_a_template_is_known(tmp_path, form):
     }
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container], "nodeSelectr": {}}}
     objects = [
-        {"apiVersion": version, "kind": kind, "metadata": {"name": f"x{number}"}, "spec": {"template": template, **more}}
+        {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {"name": f"x{number}"},
+            "spec": {"template": template, **more},
+        }
         for number, (version, kind, more) in enumerate(
             [
                 ("apps/v1", "StatefulSet", {"serviceName": "x"}),
@@ -99,7 +109,11 @@ def test_strict_refuses_and_ignore_is_quiet(tmp_path):
         loaded(tmp_path, text, validate="strict")
     assert (caught.value.obj, caught.value.field) == ("Service demo/web", "spec.ports[0].prot")
     with pytest.raises(SpecError, match="duplicate key"):
-        loaded(tmp_path, '{"apiVersion":"v1","kind":"Pod","kind":"Pod","metadata":{"name":"a"}}', validate="ignore")
+        loaded(
+            tmp_path,
+            '{"apiVersion":"v1","kind":"Pod","kind":"Pod","metadata":{"name":"a"}}',
+            validate="ignore",
+        )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -109,17 +123,27 @@ def test_other_groups_are_skipped(tmp_path, form):
         for group, kind in [("serving.knative.dev", "Service"), ("crd.projectcalico.org", "Node"), ("a.example", "Endpoints"),
                             ("b.example", "Pod"), ("metrics.k8s.io", "Namespace"), ("multicluster.x-k8s.io", "Deployment")]
     ]  # fmt: skip
-    inventory = loaded(tmp_path, FORMS[form]({"apiVersion": "v1", "kind": "List", "items": [*objects, service()]}))
-    assert [skipped.kind for skipped in inventory.skipped] == [f"{each['apiVersion']}/{each['kind']}" for each in objects]
+    inventory = loaded(
+        tmp_path, FORMS[form]({"apiVersion": "v1", "kind": "List", "items": [*objects, service()]})
+    )
+    assert [skipped.kind for skipped in inventory.skipped] == [
+        f"{each['apiVersion']}/{each['kind']}" for each in objects
+    ]
     assert (len(inventory.services), inventory.warnings) == (1, [])
 
 
 def test_old_slices_have_their_node_and_zone_in_a_topology(tmp_path):
     labels = {"kubernetes.io/hostname": "node-a", "topology.kubernetes.io/zone": "zone-a"}
-    old = slice_of({"addresses": ["10.0.0.1"], "topology": labels}, {"addresses": ["10.0.0.2"], "nodeName": "node-b", "topology": labels})
+    old = slice_of(
+        {"addresses": ["10.0.0.1"], "topology": labels},
+        {"addresses": ["10.0.0.2"], "nodeName": "node-b", "topology": labels},
+    )
     inventory = loaded(tmp_path, json.dumps({**old, "apiVersion": "discovery.k8s.io/v1beta1"}))
     (found,) = inventory.endpoint_slices
-    assert [(endpoint.node_name, endpoint.zone) for endpoint in found.endpoints] == [("node-a", "zone-a"), ("node-b", "zone-a")]
+    assert [(endpoint.node_name, endpoint.zone) for endpoint in found.endpoints] == [
+        ("node-a", "zone-a"),
+        ("node-b", "zone-a"),
+    ]
     assert found.describe() == "EndpointSlice demo/web-1"
     assert inventory.warnings == []
 
@@ -158,7 +182,9 @@ def test_a_list_of_yaml_gives_each_item_its_own_duplicates(tmp_path):
 @pytest.mark.parametrize("form", ["json", "pretty"])
 def test_a_list_may_have_anything_beside_its_items(tmp_path, form):
     metadata = {"resourceVersion": "1", "remark": 'no "items": [here]'}
-    text = FORMS[form]({"apiVersion": "v1", "metadata": metadata, "kind": "List", "items": [service()], "more": 1})
+    text = FORMS[form](
+        {"apiVersion": "v1", "metadata": metadata, "kind": "List", "items": [service()], "more": 1}
+    )
     assert len(loaded(tmp_path, text).services) == 1
 
 
@@ -189,12 +215,20 @@ def test_every_field_that_is_read_is_one_of_the_api():
 @settings(max_examples=60, deadline=None)
 def test_a_field_too_many_and_a_key_twice_are_found_anywhere(tmp_path_factory, rng, blanks):
     """In any mapping of any object, however it is written."""
-    manifest = rng.choice([each for each in [*random_manifests(rng, 2), pod()] if each["kind"] in ("Service", "Pod", "EndpointSlice")])
+    manifest = rng.choice(
+        [
+            each
+            for each in [*random_manifests(rng, 2), pod()]
+            if each["kind"] in ("Service", "Pod", "EndpointSlice")
+        ]
+    )
     manifest = json.loads(json.dumps(manifest))
     folder = tmp_path_factory.mktemp("input")
     assert loaded(folder, json.dumps(manifest)).warnings == []
     text = json.dumps(manifest, indent=1) if blanks else json.dumps(manifest, separators=(",", ":"))
-    opening = rng.choice([at for at, letter in enumerate(text) if letter == "{" and text[at + 1 :].lstrip()[0] == '"'])
+    opening = rng.choice(
+        [at for at, letter in enumerate(text) if letter == "{" and text[at + 1 :].lstrip()[0] == '"']
+    )
     key, _, rest = text[opening + 1 :].lstrip()[1:].partition('"')
     value = json.JSONDecoder().raw_decode(rest.lstrip()[1:].lstrip())[0]
     with pytest.raises(SpecError, match="duplicate key"):

@@ -68,7 +68,9 @@ def test_nearly_json(text):
 def test_nearly_json_after_json():
     good = '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}}\n'
     assert read(good + good.replace('"a"', '"b"').replace("80}", "80,}")) == ["a", "b"]
-    found = load(["-"], stdin=io.BytesIO((good + "{apiVersion: v1, kind: Role, metadata: {name: r}}").encode()))
+    found = load(
+        ["-"], stdin=io.BytesIO((good + "{apiVersion: v1, kind: Role, metadata: {name: r}}").encode())
+    )
     assert [skipped.origin.document for skipped in found.skipped] == [2]
     with pytest.raises(SpecError, match=r"document 2: bad YAML at line 2, column 6"):
         read(good + "{a: b: c}")
@@ -84,7 +86,10 @@ def test_files_that_were_joined(first, second):
 def test_a_url_says_what_to_type(url):
     with pytest.raises(SpecError) as caught:
         names(url)
-    assert str(caught.value) == f"{url}: a URL is not fetched here: curl -sSL {shlex.quote(url)} | kcompile plan -f -"
+    assert (
+        str(caught.value)
+        == f"{url}: a URL is not fetched here: curl -sSL {shlex.quote(url)} | kcompile plan -f -"
+    )
 
 
 def test_folders_in_a_directory(tmp_path):
@@ -127,7 +132,9 @@ def test_a_kustomization(tmp_path, monkeypatch, tool, arguments):
     document = WEB.replace("NAME", "made")
     command(tmp_path / "bin", tool, f'[ "$*" = "{arguments} {overlay}" ] || exit 9\nprintf %s "{document}"')
     found = load([], kustomizations=[str(overlay)])
-    assert [(s.metadata.name, s.origin.source) for s in found.services] == [("made", f"{overlay} (kustomize)")]
+    assert [(s.metadata.name, s.origin.source) for s in found.services] == [
+        ("made", f"{overlay} (kustomize)")
+    ]
     with pytest.raises(SpecError, match="more than the limit of 10 bytes"):
         names(kustomizations=[str(overlay)], max_bytes=10)
     command(tmp_path / "bin", tool, "echo accumulating resources: >&2; echo no such file >&2; exit 1")
@@ -145,7 +152,12 @@ BALANCER = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "192.0.02.2
 
 def endpoints_object(*addresses):
     subset = {"addresses": [{"ip": ip} for ip in addresses], "ports": [{"port": 80}]}
-    return {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "demo"}, "subsets": [subset]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "web", "namespace": "demo"},
+        "subsets": [subset],
+    }
 
 
 @pytest.mark.parametrize(
@@ -189,4 +201,6 @@ def test_only_the_one_address_is_left_out():
 
 
 def test_an_address_that_ends_in_colons_in_an_object_that_is_skipped():
-    assert read(f"{WEB}---\napiVersion: x/v1\nkind: IPPool\nspec: {{cidrs: [001:db8::], first: 001:db8::}}\n") == ["NAME"]
+    assert read(
+        f"{WEB}---\napiVersion: x/v1\nkind: IPPool\nspec: {{cidrs: [001:db8::], first: 001:db8::}}\n"
+    ) == ["NAME"]

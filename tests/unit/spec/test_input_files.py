@@ -1,4 +1,6 @@
-"""Files as people have them, in data/input, through the command: what is compiled, and what is said about them."""
+"""Files as people have them, in data/input, through the command: what is compiled, and what is said about
+them.
+"""
 
 import re
 from pathlib import Path
@@ -15,13 +17,17 @@ FACTS = ["--node", "node-a", "--mode", "nftables"]
 def compiled(folder: Path, file: str, *options: str) -> Result:
     """``kcompile compile`` of one of the files, with its state in `folder`."""
     return CliRunner().invoke(
-        main, ["compile", *FACTS, "--state", str(folder / "state.json"), "-f", str(DATA / file), *options], prog_name="kcompile"
+        main,
+        ["compile", *FACTS, "--state", str(folder / "state.json"), "-f", str(DATA / file), *options],
+        prog_name="kcompile",
     )
 
 
 def about_fields(result: Result) -> list[str]:
     """The warnings that name a field, without the file."""
-    lines = [line for line in result.stderr.splitlines() if "unknown field" in line or "duplicate key" in line]
+    lines = [
+        line for line in result.stderr.splitlines() if "unknown field" in line or "duplicate key" in line
+    ]
     return [line.partition("kcompile: warning: ")[2].partition(": ")[2] for line in lines]
 
 
@@ -62,7 +68,9 @@ def test_strict_is_an_error(tmp_path, option):
     result = compiled(tmp_path, "typo-silent.yaml", option)
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert "Service web: spec.externalTrafficpolicy: unknown field, did you mean externalTrafficPolicy?" in line
+    assert (
+        "Service web: spec.externalTrafficpolicy: unknown field, did you mean externalTrafficPolicy?" in line
+    )
 
 
 def test_a_key_twice_is_an_error_or_elsewhere_a_warning(tmp_path):
@@ -70,7 +78,9 @@ def test_a_key_twice_is_an_error_or_elsewhere_a_warning(tmp_path):
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Service web: spec.ports: duplicate key" in result.stderr
     result = compiled(tmp_path, "dup-in-skipped.yaml")
-    assert about_fields(result) == ["ReplicationController rc: spec.selector: duplicate key (line 4, column 39) [duplicate-key]"]
+    assert about_fields(result) == [
+        "ReplicationController rc: spec.selector: duplicate key (line 4, column 39) [duplicate-key]"
+    ]
 
 
 def test_a_generated_name_is_the_same_again(tmp_path):

@@ -15,20 +15,26 @@ BUILT_IN = {
 }
 
 
-@pytest.mark.parametrize(("kind", "version"), [(kind, version) for version, kinds in BUILT_IN.items() for kind in kinds.split()])
+@pytest.mark.parametrize(
+    ("kind", "version"), [(kind, version) for version, kinds in BUILT_IN.items() for kind in kinds.split()]
+)
 def test_a_kind_that_kubernetes_has_is_taken_for_no_other(kind, version):
     assert not meant_kind(kind, version)
     assert not meant_kind(f"{kind}List", version)
 
 
-@pytest.mark.parametrize("version", ["serving.knative.dev/v1", "example.org/v1", "v1.example.org/v1", "k8s.io/v1", "V1"])
+@pytest.mark.parametrize(
+    "version", ["serving.knative.dev/v1", "example.org/v1", "v1.example.org/v1", "k8s.io/v1", "V1"]
+)
 def test_kinds_of_others_are_their_business(version):
     assert not meant_kind("service", version)
     assert not meant_kind("services", version)
 
 
 def test_by_case_number_or_a_letter():
-    assert {meant_kind(kind, "v1") for kind in ("service", "Services", "SERVICE", "Servcie", "Servic")} == {"Service"}
+    assert {meant_kind(kind, "v1") for kind in ("service", "Services", "SERVICE", "Servcie", "Servic")} == {
+        "Service"
+    }
     assert meant_kind("endpointslices", "discovery.k8s.io/v1") == "EndpointSlice"
     assert meant_kind("pods", "apps/v1") == "Pod of v1"
     assert meant_kind("serviceList", "v1") == "ServiceList"

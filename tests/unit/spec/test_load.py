@@ -24,7 +24,12 @@ def names(found) -> list[str]:
 
 
 def test_yaml_and_json_give_the_same(tmp_path):
-    objects = [service(), slice_of(endpoint(conditions={"ready": True})), pod(deleted=True), node(podCIDR="10.244.0.0/24")]
+    objects = [
+        service(),
+        slice_of(endpoint(conditions={"ready": True})),
+        pod(deleted=True),
+        node(podCIDR="10.244.0.0/24"),
+    ]
     (tmp_path / "a.yaml").write_text(yaml.safe_dump_all(objects))
     (tmp_path / "b.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     from_yaml, from_json = (load([str(tmp_path / name)]) for name in ("a.yaml", "b.json"))
@@ -38,7 +43,8 @@ def test_yaml_and_json_give_the_same(tmp_path):
 
 def test_a_timestamp_without_quotes_stays_text(tmp_path):
     (tmp_path / "a.yaml").write_text(
-        "{apiVersion: v1}".strip("{}") + "\nkind: Pod\nmetadata: {name: p, deletionTimestamp: 2026-01-01T00:00:00Z}\n"
+        "{apiVersion: v1}".strip("{}")
+        + "\nkind: Pod\nmetadata: {name: p, deletionTimestamp: 2026-01-01T00:00:00Z}\n"
     )
     assert load([str(tmp_path / "a.yaml")]).pods[0].metadata.deletion_timestamp == "2026-01-01T00:00:00Z"
 
@@ -58,14 +64,35 @@ def test_standard_input():
 
 def test_a_stream_of_json_values(tmp_path):
     path = tmp_path / "a.json"
-    path.write_text("  " + json.dumps(service("a")) + json.dumps(service("b"), indent=1) + "\n\n" + json.dumps(service("c")) + "\n")
-    assert [(s.metadata.name, s.origin.document) for s in load([str(path)]).services] == [("a", 1), ("b", 2), ("c", 3)]
+    path.write_text(
+        "  "
+        + json.dumps(service("a"))
+        + json.dumps(service("b"), indent=1)
+        + "\n\n"
+        + json.dumps(service("c"))
+        + "\n"
+    )
+    assert [(s.metadata.name, s.origin.document) for s in load([str(path)]).services] == [
+        ("a", 1),
+        ("b", 2),
+        ("c", 3),
+    ]
 
 
 def test_json_between_yaml_marks(tmp_path):
     path = tmp_path / "a.yaml"
-    path.write_text(json.dumps(service("a")) + "\n---\n" + json.dumps(service("b")) + "\n---\n" + yaml.safe_dump(service("c")))
-    assert [(s.metadata.name, s.origin.document) for s in load([str(path)]).services] == [("a", 1), ("b", 2), ("c", 3)]
+    path.write_text(
+        json.dumps(service("a"))
+        + "\n---\n"
+        + json.dumps(service("b"))
+        + "\n---\n"
+        + yaml.safe_dump(service("c"))
+    )
+    assert [(s.metadata.name, s.origin.document) for s in load([str(path)]).services] == [
+        ("a", 1),
+        ("b", 2),
+        ("c", 3),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n---\n", "\ufeff", " "])
@@ -81,9 +108,16 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
 
 @pytest.mark.parametrize("encode", [json.dumps, yaml.safe_dump])
 def test_typed_lists_imply_the_kind_of_their_items(encode, tmp_path):
-    items = [{key: value for key, value in service(name).items() if key not in ("kind", "apiVersion")} for name in "ab"]
+    items = [
+        {key: value for key, value in service(name).items() if key not in ("kind", "apiVersion")}
+        for name in "ab"
+    ]
     listed = {"apiVersion": "v1", "kind": "ServiceList", "metadata": {}, "items": items}
-    nested = {"apiVersion": "v1", "kind": "List", "items": [listed, service("c"), {"apiVersion": "v1", "kind": "List", "items": None}]}
+    nested = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [listed, service("c"), {"apiVersion": "v1", "kind": "List", "items": None}],
+    }
     (tmp_path / "a.yaml").write_text(encode(nested))
     assert names(load([str(tmp_path)])) == ["a", "b", "c"]
 
@@ -91,22 +125,35 @@ def test_typed_lists_imply_the_kind_of_their_items(encode, tmp_path):
 @pytest.mark.parametrize("encode", [json.dumps, yaml.safe_dump])
 def test_other_kinds_are_noted(encode, tmp_path):
     objects = [
-        {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "db", "namespace": "shop"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ReplicationController",
+            "metadata": {"name": "db", "namespace": "shop"},
+        },
         {"apiVersion": "v1", "kind": "Secret"},
     ]
     path = tmp_path / "a.yaml"
     path.write_text(encode({"apiVersion": "v1", "kind": "List", "items": objects}))
     origin = Origin(str(path), 1)
-    assert load([str(path)]).skipped == [Skipped(origin, "v1/ReplicationController", "shop/db"), Skipped(origin, "v1/Secret", "")]
+    assert load([str(path)]).skipped == [
+        Skipped(origin, "v1/ReplicationController", "shop/db"),
+        Skipped(origin, "v1/Secret", ""),
+    ]
 
 
 @pytest.mark.parametrize("encode", [json.dumps, yaml.safe_dump])
 def test_null_is_unset(encode, tmp_path):
-    manifest = service(ports=[{"port": 80, "name": None, "protocol": None, "nodePort": None}], type=None, externalIPs=None)
+    manifest = service(
+        ports=[{"port": 80, "name": None, "protocol": None, "nodePort": None}], type=None, externalIPs=None
+    )
     manifest["metadata"] |= {"creationTimestamp": None, "labels": None}
     (tmp_path / "a.yaml").write_text(encode(manifest))
     (found,) = load([str(tmp_path)]).services
-    assert (found.spec.type, found.spec.ports[0].protocol, found.spec.ports[0].node_port) == ("ClusterIP", "TCP", 0)
+    assert (found.spec.type, found.spec.ports[0].protocol, found.spec.ports[0].node_port) == (
+        "ClusterIP",
+        "TCP",
+        0,
+    )
 
 
 def test_the_namespace_defaults_and_cluster_scoped_kinds_have_none(tmp_path):
@@ -126,7 +173,9 @@ def test_the_same_object_twice_is_kept_once(tmp_path):
 
 
 def test_a_manifest_can_not_set_the_origin(tmp_path):
-    found = load([write(tmp_path / "a.json", {**service(), "origin": {"source": "elsewhere", "document": 9}})])
+    found = load(
+        [write(tmp_path / "a.json", {**service(), "origin": {"source": "elsewhere", "document": 9}})]
+    )
     assert found.services[0].origin.source.endswith("a.json")
 
 

@@ -32,12 +32,32 @@ def test_nothing_may_follow_a_name(rule, tail):
 @pytest.mark.parametrize(
     ("rule", "good", "bad"),
     [
-        (names.is_dns_label, ["a", "0", "a-b", "9a", "a" * 63], ["", "-a", "a-", "A", "a.b", "a_b", "a" * 64]),
-        (names.is_dns_subdomain, ["a", "a.b", "1.2", "a" * 253], ["", ".", "a..b", "a.", ".a", "a.-b", "a" * 254]),
+        (
+            names.is_dns_label,
+            ["a", "0", "a-b", "9a", "a" * 63],
+            ["", "-a", "a-", "A", "a.b", "a_b", "a" * 64],
+        ),
+        (
+            names.is_dns_subdomain,
+            ["a", "a.b", "1.2", "a" * 253],
+            ["", ".", "a..b", "a.", ".a", "a.-b", "a" * 254],
+        ),
         (names.is_label_value, ["", "A", "a.b_c-d", "a" * 63], ["-a", "a.", "a b", "a/b", "a" * 64]),
-        (names.is_label_key, ["a", "a.b/C_d", "a/b"], ["", "/a", "a/", "a/b/c", "A/b", "a" * 64, "a" * 254 + "/b"]),
-        (names.is_iana_name, ["http", "a1", "1a", "a-b", "x" * 15], ["", "1", "1-2", "-a", "a-", "a--b", "A", "x" * 16]),
-        (names.is_interface, ["eth0", "cali0a.1@if2", "a" * 15], ["", ".", "..", "a/b", "a b", "a+", "a*", "-j", "a" * 16]),
+        (
+            names.is_label_key,
+            ["a", "a.b/C_d", "a/b"],
+            ["", "/a", "a/", "a/b/c", "A/b", "a" * 64, "a" * 254 + "/b"],
+        ),
+        (
+            names.is_iana_name,
+            ["http", "a1", "1a", "a-b", "x" * 15],
+            ["", "1", "1-2", "-a", "a-", "a--b", "A", "x" * 16],
+        ),
+        (
+            names.is_interface,
+            ["eth0", "cali0a.1@if2", "a" * 15],
+            ["", ".", "..", "a/b", "a b", "a+", "a*", "-j", "a" * 16],
+        ),
     ],
 )
 def test_rules(rule, good, bad):

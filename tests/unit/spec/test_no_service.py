@@ -10,7 +10,9 @@ from kcompile.spec.no_service import require_services
 def test_one_service_is_enough(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.yaml").write_text("")
-    (tmp_path / "web.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n")
+    (tmp_path / "web.yaml").write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n"
+    )
     inventory = load([str(tmp_path)])
     require_services(inventory)
     assert inventory.sources == [str(tmp_path / name) for name in ("0.yaml", "1.yaml", "2.yaml", "web.yaml")]
@@ -19,7 +21,9 @@ def test_one_service_is_enough(tmp_path):
 def test_it_says_what_was_read_and_what_was_skipped(tmp_path):
     for number in range(30):
         kind = ("ConfigMap", "ConfigMap", "Secret", "Event", "Binding")[number % 5]
-        (tmp_path / f"{number:02}.yaml").write_text(f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: n{number}}}\n")
+        (tmp_path / f"{number:02}.yaml").write_text(
+            f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: n{number}}}\n"
+        )
     with pytest.raises(EmptyInputError) as caught:
         require_services(load([str(tmp_path)]))
     assert isinstance(caught.value, InputError)

@@ -14,7 +14,12 @@ from kcompile.spec.settings import compat_of, settings
 from .make import inventory, node
 
 IPTABLES, NFTABLES = Compat.of("iptables"), Compat.of("nftables")
-ADDRESSES = [("ExternalIP", "203.0.113.9"), ("Hostname", "node-a"), ("InternalIP", "192.0.2.10"), ("InternalIP", "2001:DB8:1::10")]
+ADDRESSES = [
+    ("ExternalIP", "203.0.113.9"),
+    ("Hostname", "node-a"),
+    ("InternalIP", "192.0.2.10"),
+    ("InternalIP", "2001:DB8:1::10"),
+]
 INTERFACES = ["127.0.0.1", "::1", "192.0.2.10", "198.51.100.10", "2001:db8:1::10", "fe80::1"]
 
 
@@ -55,14 +60,22 @@ def test_localhost_node_ports_can_be_switched_off():
 
 
 def test_masquerading_is_set_per_mode_unless_the_short_form_says():
-    config = Config(iptables=IptablesSection(masquerade_bit=1, masquerade_all=True), nftables=NftablesSection(masquerade_bit=2))
+    config = Config(
+        iptables=IptablesSection(masquerade_bit=1, masquerade_all=True),
+        nftables=NftablesSection(masquerade_bit=2),
+    )
     found = {mode: settings(config, mode=mode) for mode in ("iptables", "nftables", "ipvs")}
     assert {mode: (s.masquerade_mark, s.masquerade_all) for mode, s in found.items()} == {
         "iptables": (2, True),
         "nftables": (4, False),
         "ipvs": (2, True),
     }
-    assert settings(Config(masquerade_bit=31, masquerade_all=True, nftables=config.nftables), mode="nftables").masquerade_mark == 1 << 31
+    assert (
+        settings(
+            Config(masquerade_bit=31, masquerade_all=True, nftables=config.nftables), mode="nftables"
+        ).masquerade_mark
+        == 1 << 31
+    )
     assert settings(Config()).masquerade_mark == 0x4000
 
 
@@ -71,7 +84,10 @@ def test_masquerading_is_set_per_mode_unless_the_short_form_says():
     [
         ({}, Detector()),
         (
-            {"detect_mode": DetectMode.CLUSTER_CIDR, "detect_cidrs": ("fd00::/48", "10.244.0.0/16", "10.245.0.0/16")},
+            {
+                "detect_mode": DetectMode.CLUSTER_CIDR,
+                "detect_cidrs": ("fd00::/48", "10.244.0.0/16", "10.245.0.0/16"),
+            },
             Detector(mode=DetectMode.CLUSTER_CIDR, cidr4="10.244.0.0/16", cidr6="fd00::/48"),
         ),
         (
@@ -112,7 +128,9 @@ def test_service_cidrs_of_both_sources():
 
 def test_sysctls_only_where_the_file_sets_them():
     assert settings(Config()) == Settings(compat=NFTABLES)
-    conntrack = ConntrackSection(max_per_core=100, min=300, tcp_established_timeout=60.0, tcp_be_liberal=True, udp_timeout=5.0)
+    conntrack = ConntrackSection(
+        max_per_core=100, min=300, tcp_established_timeout=60.0, tcp_be_liberal=True, udp_timeout=5.0
+    )
     found = settings(Config(conntrack=conntrack), cpus=2)
     assert found.sysctls == (
         ("net.netfilter.nf_conntrack_max", "300"),

@@ -1,4 +1,6 @@
-"""Files, pipes, terminals and devices by name: what is read, what is refused, and that nothing waits without an end."""
+"""Files, pipes, terminals and devices by name: what is read, what is refused, and that nothing waits without
+an end.
+"""
 
 import contextlib
 import os
@@ -21,7 +23,9 @@ from kcompile.spec.opening import Refused, read_descriptor, read_path
 from kcompile.spec.state import AllocationState
 
 LIMIT = 1 << 20
-SERVICE = b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}'
+SERVICE = (
+    b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}'
+)
 
 
 @pytest.fixture
@@ -75,7 +79,11 @@ def test_a_pipe_by_its_descriptor_is_read_whoever_wrote_it(tmp_path):
     script = 'kcompile() { "$PYTHON" -m kcompile "$@"; }; kcompile compile --state none.json -f <(sleep 0.3; cat service.json)'
     (tmp_path / "service.json").write_bytes(SERVICE)
     done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env={**os.environ, "PYTHON": sys.executable}, capture_output=True, check=True
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        check=True,
     )
     assert b"default/web" in done.stdout
 
@@ -102,7 +110,9 @@ def test_a_pipe_that_never_ends_is_read_to_the_limit_only():
 
 
 def test_a_descriptor_that_does_not_block_is_waited_for():
-    """Whoever shares standard input may have made it so; a plain read() then takes half a manifest for the whole."""
+    """Whoever shares standard input may have made it so; a plain read() then takes half a manifest for the
+    whole.
+    """
     read, write = os.pipe()
     os.set_blocking(read, False)
 
@@ -178,7 +188,12 @@ def test_standard_input_that_is_no_file_at_all():
 
 def test_an_allocation_state_is_a_file_and_nothing_else(fifo):
     message = "can't read the allocation state: a {}, not a file"
-    for path, what in ((str(fifo), "pipe"), ("/dev/zero", "device"), ("/dev/null", "device"), ("/", "directory")):
+    for path, what in (
+        (str(fifo), "pipe"),
+        ("/dev/zero", "device"),
+        ("/dev/null", "device"),
+        ("/", "directory"),
+    ):
         with pytest.raises(ConfigError, match=message.format(what)):
             AllocationState.load(path)
 

@@ -1,4 +1,7 @@
-"""What validation lets through: everything that the API server takes. What it refuses is in tests/badinput."""
+"""What validation lets through: everything that the API server takes.
+
+What it refuses is in tests/badinput.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,21 @@ TWO = [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]
     [
         service(clusterIP=""),
         service(clusterIP="None", ports=[]),
-        service(clusterIP="None", clusterIPs=["None"], ipFamilies=["IPv6", "IPv4"], ipFamilyPolicy="RequireDualStack"),
-        service(clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"], ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack"),
-        service(clusterIP="fd00::1", clusterIPs=["fd00::1", "10.96.0.1"], ipFamilies=["IPv6", "IPv4"], ipFamilyPolicy="PreferDualStack"),
+        service(
+            clusterIP="None",
+            clusterIPs=["None"],
+            ipFamilies=["IPv6", "IPv4"],
+            ipFamilyPolicy="RequireDualStack",
+        ),
+        service(
+            clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"], ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack"
+        ),
+        service(
+            clusterIP="fd00::1",
+            clusterIPs=["fd00::1", "10.96.0.1"],
+            ipFamilies=["IPv6", "IPv4"],
+            ipFamilyPolicy="PreferDualStack",
+        ),
         service(ports=TWO),
         service(type="NodePort", ports=[{**port, "nodePort": 30053} for port in TWO]),
         service(ports=[{"port": 65535, "targetPort": "http-alt", "protocol": "SCTP"}]),
@@ -29,16 +44,32 @@ TWO = [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]
         service(externalIPs=["198.18.0.1", "2001:db8::1"], externalTrafficPolicy="Local"),
         service(externalTrafficPolicy=""),
         service("1web"),
-        service(type="LoadBalancer", loadBalancerSourceRanges=[" 10.0.0.0/8", "::/0"], loadBalancerClass="a.b/c"),
-        service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30900, allocateLoadBalancerNodePorts=False),
         service(
-            type="LoadBalancer", status={"loadBalancer": {"ingress": [{"ip": "169.254.1.1", "ipMode": "Proxy"}, {"hostname": "a.example"}]}}
+            type="LoadBalancer", loadBalancerSourceRanges=[" 10.0.0.0/8", "::/0"], loadBalancerClass="a.b/c"
+        ),
+        service(
+            type="LoadBalancer",
+            externalTrafficPolicy="Local",
+            healthCheckNodePort=30900,
+            allocateLoadBalancerNodePorts=False,
+        ),
+        service(
+            type="LoadBalancer",
+            status={
+                "loadBalancer": {
+                    "ingress": [{"ip": "169.254.1.1", "ipMode": "Proxy"}, {"hostname": "a.example"}]
+                }
+            },
         ),
         service(type="ExternalName", externalName="a.example.", ports=[]),
         service(labels={"example.com/Some_Key": "", "b": "A.b_c"}, selector={"app": ""}),
         service(trafficDistribution="PreferClose", internalTrafficPolicy="Cluster"),
         service(annotations={"kcompile.dev/ipvs-scheduler": "wlc", "anything": "at $(all)\n"}),
-        slice_of(endpoint(zone="zone-a", nodeName="node.example", hostname="a", hints={"forZones": [{"name": "zone-a"}]})),
+        slice_of(
+            endpoint(
+                zone="zone-a", nodeName="node.example", hostname="a", hints={"forZones": [{"name": "zone-a"}]}
+            )
+        ),
         slice_of(endpoint(), ports=[{"port": None}, {"name": "a", "port": 0}]),
         slice_of(),
         {**slice_of(endpoint("a.example.")), "addressType": "FQDN"},
@@ -50,7 +81,11 @@ TWO = [{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]
         },
         pod(ip=["10.0.0.1", "fd00::1"], ports=[{"containerPort": 80, "name": "http"}]),
         pod(ip=()),
-        node(addresses=[("InternalIP", "10.0.0.1"), ("Hostname", "node a")], podCIDR="10.0.0.0/24", podCIDRs=["10.0.0.0/24", "fd00::/64"]),
+        node(
+            addresses=[("InternalIP", "10.0.0.1"), ("Hostname", "node a")],
+            podCIDR="10.0.0.0/24",
+            podCIDRs=["10.0.0.0/24", "fd00::/64"],
+        ),
         {
             "apiVersion": "networking.k8s.io/v1beta1",
             "kind": "ServiceCIDR",
@@ -73,10 +108,22 @@ def test_the_first_problem_in_the_order_of_the_input_is_told():
 
 def test_an_error_says_where():
     with pytest.raises(SpecError) as caught:
-        validate(inventory(service("fine"), service(ports=[{"name": "a", "port": 1}, {"name": "b", "port": 99999}])))
+        validate(
+            inventory(
+                service("fine"), service(ports=[{"name": "a", "port": 1}, {"name": "b", "port": 99999}])
+            )
+        )
     error = caught.value
-    assert (error.source, error.document, error.obj, error.field) == ("test.json", 2, "Service demo/web", "spec.ports[1].port")
-    assert str(error) == "test.json: document 2: Service demo/web: spec.ports[1].port: 99999 is not a port (1-65535)"
+    assert (error.source, error.document, error.obj, error.field) == (
+        "test.json",
+        2,
+        "Service demo/web",
+        "spec.ports[1].port",
+    )
+    assert (
+        str(error)
+        == "test.json: document 2: Service demo/web: spec.ports[1].port: 99999 is not a port (1-65535)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +133,11 @@ def test_an_error_says_where():
         ({"clusterIP": "10.96.0.1"}, {"clusterIP": "10.96.0.2"}, False),
         ({"clusterIP": "None"}, {"clusterIP": "None"}, False),
         (
-            {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"], "ipFamilyPolicy": "PreferDualStack"},
+            {
+                "clusterIP": "10.0.0.1",
+                "clusterIPs": ["10.0.0.1", "fd00::1"],
+                "ipFamilyPolicy": "PreferDualStack",
+            },
             {"clusterIP": "fd00:0::1"},
             True,
         ),

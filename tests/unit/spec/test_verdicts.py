@@ -22,11 +22,18 @@ ROWS = [json.loads(line) for line in (Path(__file__).parent / "data/verdicts.jso
 DOCS = Path(__file__).resolve().parents[3] / "docs/reference/input.md"
 CIDRS = ("10.0.0.0/8", "fd00::/112")
 LISTS = {"Service": "services", "EndpointSlice": "endpoint_slices", "Endpoints": "endpoints", "Pod": "pods"}
-TYPES: dict[str, type[Object]] = {"Service": Service, "EndpointSlice": EndpointSlice, "Endpoints": Endpoints, "Pod": Pod}
+TYPES: dict[str, type[Object]] = {
+    "Service": Service,
+    "EndpointSlice": EndpointSlice,
+    "Endpoints": Endpoints,
+    "Pod": Pod,
+}
 
 
 class OnPurpose(NamedTuple):
-    """Rows whose verdict differs: what kcompile does, and why, as the table of docs/reference/input.md has it."""
+    """Rows whose verdict differs: what kcompile does, and why, as the table of docs/reference/input.md has
+    it.
+    """
 
     verdict: str
     variants: tuple[str, ...]
@@ -34,11 +41,23 @@ class OnPurpose(NamedTuple):
 
 
 DIFFERENCES = (
-    OnPurpose("accepted", ("pod containers=[]",), "A Pod stands for its addresses; its containers are only asked for named ports."),
-    OnPurpose("refused", ("slice ports [{'port': 70000}]",), "No packet has such a port, and the rules would not load."),
+    OnPurpose(
+        "accepted",
+        ("pod containers=[]",),
+        "A Pod stands for its addresses; its containers are only asked for named ports.",
+    ),
     OnPurpose(
         "refused",
-        ("svc status {'ip': '127.0.0.1'}", "svc status {'hostname': 'a_b'}", "svc status {'hostname': 'a.b', 'ipMode': 'VIP'}"),
+        ("slice ports [{'port': 70000}]",),
+        "No packet has such a port, and the rules would not load.",
+    ),
+    OnPurpose(
+        "refused",
+        (
+            "svc status {'ip': '127.0.0.1'}",
+            "svc status {'hostname': 'a_b'}",
+            "svc status {'hostname': 'a.b', 'ipMode': 'VIP'}",
+        ),
         "The API drops the status of an object that is made; kcompile reads objects with the status that a cluster gave them.",
     ),
 )
@@ -60,7 +79,9 @@ def as_object(manifest: dict[str, Any]) -> Any:
 
 def names_the_field(field: str, fields: list[str]) -> bool:
     """Whether `field` is one of `fields`, or a key or an entry inside of it. The API has one in capitals."""
-    known = [name.replace("spec.LoadBalancerSourceRanges", "spec.loadBalancerSourceRanges") for name in fields]
+    known = [
+        name.replace("spec.LoadBalancerSourceRanges", "spec.loadBalancerSourceRanges") for name in fields
+    ]
     return any(field == name or field.startswith((f"{name}.", f"{name}[")) for name in known)
 
 
@@ -81,11 +102,17 @@ def test_every_object_is_taken_or_refused_as_by_the_server(tmp_path, kind):
             checked(tmp_path, row["input"])
         except InputError as error:
             verdict, detail = "refused", str(error)
-            if not difference and isinstance(error, SpecError) and not names_the_field(error.field, row.get("fields", [])):
+            if (
+                not difference
+                and isinstance(error, SpecError)
+                and not names_the_field(error.field, row.get("fields", []))
+            ):
                 wrong.append((row["variant"], row.get("fields"), detail))
         else:
             verdict, detail = "accepted", ""
-        if (verdict != row["verdict"]) != (difference is not None) or (difference and verdict != difference.verdict):
+        if (verdict != row["verdict"]) != (difference is not None) or (
+            difference and verdict != difference.verdict
+        ):
             wrong.append((row["variant"], row["verdict"], detail))
     assert wrong == []
 
@@ -93,7 +120,11 @@ def test_every_object_is_taken_or_refused_as_by_the_server(tmp_path, kind):
 def plain(value: Any) -> Any:
     """`value` as plain values, without what is empty: to the API that is the same as what isn't there."""
     if isinstance(value, msgspec.Struct):
-        return {field: found for field in value.__struct_fields__ if (found := plain(getattr(value, field))) not in (None, "", 0, [], {})}
+        return {
+            field: found
+            for field in value.__struct_fields__
+            if (found := plain(getattr(value, field))) not in (None, "", 0, [], {})
+        }
     if isinstance(value, list):
         return [plain(each) for each in value]
     return value
@@ -104,7 +135,9 @@ def allocated(given: Service, service: Service) -> None:
     spec = service.spec
     if not given.spec.cluster_ip and spec.cluster_ip:
         spec.cluster_ip = mark(spec.cluster_ip)
-    spec.cluster_ips = [mark(each) if each not in (given.spec.cluster_ip, "None") else each for each in spec.cluster_ips or ()]
+    spec.cluster_ips = [
+        mark(each) if each not in (given.spec.cluster_ip, "None") else each for each in spec.cluster_ips or ()
+    ]
     for port, other in zip(spec.ports, given.spec.ports, strict=True):
         port.node_port = mark_port(port, other)
     if spec.health_check_node_port and not given.spec.health_check_node_port:
@@ -137,7 +170,9 @@ def test_defaults_are_the_servers_in_every_field_that_is_read(tmp_path):
         if plain(mine) != plain(theirs):
             wrong.append((row["variant"], plain(mine), plain(theirs)))
     assert wrong == []
-    assert compared == sum("defaulted" in row for row in ROWS) - sum(variant.startswith("svc") for variant in BY_VARIANT)
+    assert compared == sum("defaulted" in row for row in ROWS) - sum(
+        variant.startswith("svc") for variant in BY_VARIANT
+    )
 
 
 def test_the_reference_lists_every_difference():

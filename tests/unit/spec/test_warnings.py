@@ -77,7 +77,11 @@ def test_several_workloads_are_counted():
             {"app": "web", "tier": "front-end"},
             "it selects tier=frontend; Deployment web has tier=front-end",
         ),
-        ({"app": "web", "tier": "front"}, {"app": "web"}, "it selects tier=front; Deployment web has no tier"),
+        (
+            {"app": "web", "tier": "front"},
+            {"app": "web"},
+            "it selects tier=front; Deployment web has no tier",
+        ),
         (
             {"component": "alertmanager", "part-of": "stack"},
             {"component": "blackbox", "part-of": "stack"},
@@ -103,11 +107,15 @@ def test_the_right_labels_in_another_namespace():
 
 
 def test_a_pod_without_an_address():
-    assert reasons(selecting(), pod(ip=[])) == ["Pod web-0 that it selects has no address of its IP families, or ended"]
+    assert reasons(selecting(), pod(ip=[])) == [
+        "Pod web-0 that it selects has no address of its IP families, or ended"
+    ]
 
 
 def test_an_empty_slice_of_the_cluster():
-    assert reasons(selecting(), slice_of()) == ["its EndpointSlice web-1 is empty; nothing in the input has the labels app=web"]
+    assert reasons(selecting(), slice_of()) == [
+        "its EndpointSlice web-1 is empty; nothing in the input has the labels app=web"
+    ]
 
 
 def test_a_named_port_that_no_pod_has():
@@ -160,7 +168,10 @@ def test_what_is_skipped_is_counted_by_kind():
 
 
 def test_many_files_of_a_directory_are_one_line():
-    found = inventory(*(thing("ConfigMap", f"c{i}") for i in range(4)), thing("Role", version="rbac.authorization.k8s.io/v1"))
+    found = inventory(
+        *(thing("ConfigMap", f"c{i}") for i in range(4)),
+        thing("Role", version="rbac.authorization.k8s.io/v1"),
+    )
     many = [one._replace(origin=Origin(f"dir/{i}.yaml", 1)) for i, one in enumerate(found.skipped)]
     few = [one._replace(origin=Origin(f"other/{i}.yaml", 1)) for i, one in enumerate(found.skipped[:3])]
     assert [str(notice) for notice in skipped_notices([*many, *few])] == [

@@ -59,7 +59,9 @@ def test_manifests(rng: random.Random, indented: bool):
     broken = list(text)
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(broken))
-        broken[at] = rng.choice(["", " ", "\n", "-", ":", "#", "'", '"', "|", "x", "  ", "é", "\t", "[", "\n- ", ": "])
+        broken[at] = rng.choice(
+            ["", " ", "\n", "-", ":", "#", "'", '"', "|", "x", "  ", "é", "\t", "[", "\n- ", ": "]
+        )
     agree("".join(broken))
 
 
@@ -139,7 +141,10 @@ def outcome(read):
 def test_errors_name_the_line_of_the_file():
     with pytest.raises(Wrong) as caught:
         list(yaml_documents(b"a: 1\n---\nb: 2\n---\nc: 3\nd: [\n"))
-    assert (caught.value.message.partition(":")[0], caught.value.document) == ("bad YAML at line 7, column 1", 3)
+    assert (caught.value.message.partition(":")[0], caught.value.document) == (
+        "bad YAML at line 7, column 1",
+        3,
+    )
     with pytest.raises(Wrong) as caught:
         list(yaml_documents(b"---\na: 1\n---\nb: 2\nb: 3\n"))
     assert caught.value.message == 'line 5, column 1: the key "b" occurs twice'
@@ -153,7 +158,10 @@ def test_errors_name_the_line_of_the_file():
     [
         (b"a: [001:db8::]", {"a": ["001:db8::"]}),
         (b"a: {ip: 2001:db8::, n: 1}", {"a": {"ip": "2001:db8::", "n": 1}}),
-        (b"a: [2001:db8::, 2001:db8::1, fd00::]\nb: [fe80::]", {"a": ["2001:db8::", "2001:db8::1", "fd00::"], "b": ["fe80::"]}),
+        (
+            b"a: [2001:db8::, 2001:db8::1, fd00::]\nb: [fe80::]",
+            {"a": ["2001:db8::", "2001:db8::1", "fd00::"], "b": ["fe80::"]},
+        ),
     ],
 )
 def test_addresses_that_end_in_colons(text, value):

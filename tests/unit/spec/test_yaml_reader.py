@@ -23,7 +23,10 @@ TEXTS = st.text(alphabet=string.printable, max_size=12).filter(
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(string.printable, max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(string.printable, max_size=8), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -96,10 +99,16 @@ def test_keys_aliases_and_merges(text, value):
 
 
 def test_documents_are_counted_empty_ones_too():
-    assert list(yaml_documents(b"---\n---\na: 1\n...\n---\nb: 2\n")) == [(1, None), (2, {"a": 1}), (3, {"b": 2})]
+    assert list(yaml_documents(b"---\n---\na: 1\n...\n---\nb: 2\n")) == [
+        (1, None),
+        (2, {"a": 1}),
+        (3, {"b": 2}),
+    ]
 
 
-@pytest.mark.parametrize("text", ["<<: 1", "<<: [1]", "a: !!binary aGk=", "? {a: b}\n: c", "{[a]: b}", "!!set {a, b}", "*a : b"])
+@pytest.mark.parametrize(
+    "text", ["<<: 1", "<<: [1]", "a: !!binary aGk=", "? {a: b}\n: c", "{[a]: b}", "!!set {a, b}", "*a : b"]
+)
 def test_refused(text):
     with pytest.raises(Wrong):
         read(text)

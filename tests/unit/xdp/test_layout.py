@@ -14,12 +14,18 @@ BPF_TYPES = {"hash": 1, "array": 2, "percpu_array": 6, "lru_hash": 9, "lpm_trie"
 
 
 def test_constants() -> None:
-    defined = dict(re.findall(r"^#define (\w+) (0x[0-9a-f]+|\d+)", (BPF / "consts.h").read_text(), re.MULTILINE))
+    defined = dict(
+        re.findall(r"^#define (\w+) (0x[0-9a-f]+|\d+)", (BPF / "consts.h").read_text(), re.MULTILINE)
+    )
     assert {name: int(value, 0) for name, value in defined.items()} == CONSTANTS
 
 
 def test_maps() -> None:
-    found = re.findall(r"^MAP\(\d+, (\w+), (\w+), (?:struct )?(\w+), (?:struct )?(\w+)\)", (BPF / "maps.h").read_text(), re.MULTILINE)
+    found = re.findall(
+        r"^MAP\(\d+, (\w+), (\w+), (?:struct )?(\w+), (?:struct )?(\w+)\)",
+        (BPF / "maps.h").read_text(),
+        re.MULTILINE,
+    )
     plain = {"__u8": 1, "__u32": 4, "__be32": 4, "__u64": 8, "address4": 4, "address6": 16}
     sizes = plain | {name: form.size for name, form in STRUCTS.items()}
     assert {name: (BPF_TYPES[kind], sizes[key], sizes[value]) for name, kind, key, value in found} == {
@@ -28,7 +34,9 @@ def test_maps() -> None:
 
 
 def test_struct_sizes(tmp_path: Path) -> None:
-    """The machine's own C compiler lays the structs out as clang does for BPF: both follow natural alignment with 8-byte longs."""
+    """The machine's own C compiler lays the structs out as clang does for BPF: both follow natural alignment
+    with 8-byte longs.
+    """
     compiler = shutil.which("clang") or shutil.which("cc")
     if compiler is None:
         pytest.fail("no C compiler: contrib/dev/setup test installs one")
@@ -41,4 +49,6 @@ def test_struct_sizes(tmp_path: Path) -> None:
     binary = tmp_path / "sizes"
     subprocess.run([compiler, "-o", str(binary), str(source)], check=True)
     printed = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
-    assert dict(line.split() for line in printed.splitlines()) == {name: str(form.size) for name, form in STRUCTS.items()}
+    assert dict(line.split() for line in printed.splitlines()) == {
+        name: str(form.size) for name, form in STRUCTS.items()
+    }

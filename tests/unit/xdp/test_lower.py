@@ -84,7 +84,8 @@ def test_a_cluster_ip():
     assert kinds(program(), "frontend", "pool", "address", "range", "serving", "config") == {
         ConfigKey(): Config("10.244.0.0/16", "fd00:10:244::/48", ("10.96.0.0/12",)),
         PoolKey(4, "tcp", "demo/web:http", "cluster"): Pool(
-            211, (Member("10.244.0.5", 8080, CLUSTER | ON_NODE | HAIRPIN), Member("10.244.1.5", 8080, CLUSTER))
+            211,
+            (Member("10.244.0.5", 8080, CLUSTER | ON_NODE | HAIRPIN), Member("10.244.1.5", 8080, CLUSTER)),
         ),
         FrontendKey(4, "tcp", "10.96.0.1", 80): Listener(
             "demo/web:http", "ClusterIP", "dnat cluster", "dnat cluster masquerade", "dnat cluster masquerade"
@@ -94,14 +95,24 @@ def test_a_cluster_ip():
 
 
 def test_external_traffic_policy_local():
-    made = program(external_local=True, node_port=30080, load_balancer_ips=("198.18.0.1",), source_ranges=("203.0.113.0/24",))
+    made = program(
+        external_local=True,
+        node_port=30080,
+        load_balancer_ips=("198.18.0.1",),
+        source_ranges=("203.0.113.0/24",),
+    )
     assert made[FrontendKey(4, "tcp", "", 30080)] == Listener(
         "demo/web:http", "NodePort", "dnat cluster", "dnat cluster masquerade", "dnat local"
     )
     assert made[FrontendKey(4, "tcp", "198.18.0.1", 80)].ranges
     assert RangeKey(4, "tcp", "demo/web:http", "203.0.113.0/24") in made
-    assert [m.flags for m in made[PoolKey(4, "tcp", "demo/web:http", "local")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN]
-    assert [m.flags for m in made[PoolKey(4, "tcp", "demo/web:http", "cluster")].members] == [CLUSTER | LOCAL | ON_NODE | HAIRPIN, CLUSTER]
+    assert [m.flags for m in made[PoolKey(4, "tcp", "demo/web:http", "local")].members] == [
+        CLUSTER | LOCAL | ON_NODE | HAIRPIN
+    ]
+    assert [m.flags for m in made[PoolKey(4, "tcp", "demo/web:http", "cluster")].members] == [
+        CLUSTER | LOCAL | ON_NODE | HAIRPIN,
+        CLUSTER,
+    ]
 
 
 def test_backends_by_chance():
@@ -134,13 +145,23 @@ def test_nothing_to_do_is_an_empty_program():
 def test_service_cidrs_are_joined_and_no_more_than_fit():
     cidrs = ("10.96.0.0/13", "10.104.0.0/13", *(f"10.{n}.0.0/24" for n in range(5)))
     plane = dataplane(msgspec.structs.replace(SETTINGS, service_cidrs=cidrs))
-    assert TARGET.lower(plane)[ConfigKey()].service_cidrs == ("10.0.0.0/24", "10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24")
-    assert [str(note) for note in limits(plane)] == ["mode xdp drops unallocated addresses in 4 IPv4 service CIDRs, and there are 6"]
+    assert TARGET.lower(plane)[ConfigKey()].service_cidrs == (
+        "10.0.0.0/24",
+        "10.1.0.0/24",
+        "10.2.0.0/24",
+        "10.3.0.0/24",
+    )
+    assert [str(note) for note in limits(plane)] == [
+        "mode xdp drops unallocated addresses in 4 IPv4 service CIDRs, and there are 6"
+    ]
 
 
 def test_the_node_needs_its_loopback_to_take_its_own_addresses():
     wanted = {key: value for key, value in lower_node(dataplane(), "xdp").items() if ".lo." in key.name}
-    assert wanted == {SysctlKey("net.ipv4.conf.lo.accept_local"): "1", SysctlKey("net.ipv4.conf.lo.rp_filter"): "0"}
+    assert wanted == {
+        SysctlKey("net.ipv4.conf.lo.accept_local"): "1",
+        SysctlKey("net.ipv4.conf.lo.rp_filter"): "0",
+    }
     assert not any(".lo." in key.name for key in lower_node(dataplane(), "nftables"))
 
 
@@ -163,19 +184,47 @@ def test_interfaces():
         InterfaceKey("eth1"): Interface(**own),
         InterfaceKey("wg0"): Interface(**own),
     }
-    by_prefix = msgspec.structs.replace(SETTINGS, detector=Detector(DetectMode.INTERFACE_NAME_PREFIX, interface="pod"))
-    assert [key.name for key, value in program(by_prefix).items() if key.kind == "interface" and value.pods] == ["pod0"]
-    by_bridge = msgspec.structs.replace(SETTINGS, detector=Detector(DetectMode.BRIDGE_INTERFACE, interface="br"))
+    by_prefix = msgspec.structs.replace(
+        SETTINGS, detector=Detector(DetectMode.INTERFACE_NAME_PREFIX, interface="pod")
+    )
+    assert [
+        key.name for key, value in program(by_prefix).items() if key.kind == "interface" and value.pods
+    ] == ["pod0"]
+    by_bridge = msgspec.structs.replace(
+        SETTINGS, detector=Detector(DetectMode.BRIDGE_INTERFACE, interface="br")
+    )
     assert not [key for key, value in program(by_bridge).items() if key.kind == "interface" and value.pods]
 
 
 def test_attachments():
     made = kinds(program(), "attach")
-    assert {key.name for key in made if key.hook == "ingress"} == {"eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
-    assert {key.name for key in made if key.hook == "egress"} == {"lo", "eth0", "pod0", "br0", "vrf-a", "eth1", "wg0"}
+    assert {key.name for key in made if key.hook == "ingress"} == {
+        "eth0",
+        "pod0",
+        "br0",
+        "vrf-a",
+        "eth1",
+        "wg0",
+    }
+    assert {key.name for key in made if key.hook == "egress"} == {
+        "lo",
+        "eth0",
+        "pod0",
+        "br0",
+        "vrf-a",
+        "eth1",
+        "wg0",
+    }
     assert made[AttachKey("ingress", "wg0")] == "tc, no Ethernet header"
-    assert {key: value for key, value in made.items() if key.hook == "xdp"} == {AttachKey("xdp", "eth0"): "native"}
-    assert {key.hook for key in made if key.name == "root"} == {"connect4", "connect6", "getpeername4", "getpeername6"}
+    assert {key: value for key, value in made.items() if key.hook == "xdp"} == {
+        AttachKey("xdp", "eth0"): "native"
+    }
+    assert {key.hook for key in made if key.name == "root"} == {
+        "connect4",
+        "connect6",
+        "getpeername4",
+        "getpeername6",
+    }
 
 
 @pytest.mark.parametrize(("sockets", "hooks"), [("off", 0), ("tcp", 4), ("all", 8)])
@@ -191,9 +240,19 @@ def test_hooks_on_sockets(sockets: str, hooks: int):
         ("auto", NIC, "native", ""),
         ("generic", NIC, "generic", ""),
         ("auto", msgspec.structs.replace(NIC, native_xdp=False), "", "eth0: its driver has no native XDP; "),
-        ("auto", msgspec.structs.replace(NIC, native_xdp=None), "", "eth0: this kernel can't tell whether its driver has native XDP"),
+        (
+            "auto",
+            msgspec.structs.replace(NIC, native_xdp=None),
+            "",
+            "eth0: this kernel can't tell whether its driver has native XDP",
+        ),
         ("native", msgspec.structs.replace(NIC, native_xdp=None), "native", ""),
-        ("auto", msgspec.structs.replace(NIC, kind="veth"), "", "eth0: native XDP on a veth costs its segmentation offload; "),
+        (
+            "auto",
+            msgspec.structs.replace(NIC, kind="veth"),
+            "",
+            "eth0: native XDP on a veth costs its segmentation offload; ",
+        ),
         ("native", msgspec.structs.replace(NIC, kind="veth"), "native", ""),
         ("native", msgspec.structs.replace(NIC, kind="bond"), "", "eth0: a bond has no native XDP; "),
         ("auto", msgspec.structs.replace(NIC, kind="vlan"), "", "eth0: a VLAN has no native XDP; "),
@@ -225,7 +284,9 @@ def test_every_disposition_finds_its_pool(seed: int):
             assert words in DISPOSITIONS
             if words.startswith("dnat"):
                 assert made[PoolKey(key.version, key.protocol, listener.service, words.split()[1])].members
-        ranges = [k for k in made if k.kind == "range" and k.owner == (key.version, key.protocol, listener.service)]
+        ranges = [
+            k for k in made if k.kind == "range" and k.owner == (key.version, key.protocol, listener.service)
+        ]
         assert not listener.ranges or ranges
 
 
@@ -250,7 +311,10 @@ def test_entries_read_back_as_they_were_written(seed: int):
         if key.kind == "frontend":
             entry = entries.frontend_entry(value, 7)
             packed = entries.frontend_key(key.version, key.protocol, key.address, key.port)
-            assert entries.read_frontend(key.version, packed, entry, {7: value.service}.__getitem__) == (key, value)
+            assert entries.read_frontend(key.version, packed, entry, {7: value.service}.__getitem__) == (
+                key,
+                value,
+            )
         elif key.kind == "config":
             assert entries.read_config(entries.config(value, 5)) == (value, 5)
         elif key.kind == "interface":
@@ -258,7 +322,10 @@ def test_entries_read_back_as_they_were_written(seed: int):
         elif key.kind == "local":
             assert entries.read_local(entries.local_entry(value)) == value
         elif key.kind == "range":
-            assert entries.read_range(key.version, entries.range_key(key.version, 9, key.cidr)) == (9, key.cidr)
+            assert entries.read_range(key.version, entries.range_key(key.version, 9, key.cidr)) == (
+                9,
+                key.cidr,
+            )
 
 
 @given(seeds)

@@ -14,7 +14,10 @@ SIZES = st.integers(2, 40)
 
 def members(count: int, start: int = 0) -> list[bytes]:
     """`count` members, 18 bytes each, as kernel/bpf/entries.py makes them of 10.244.x.y:8080."""
-    return [bytes([10, 244, n >> 8 & 255, n & 255]) + bytes(12) + (8080).to_bytes(2) for n in range(start, start + count)]
+    return [
+        bytes([10, 244, n >> 8 & 255, n & 255]) + bytes(12) + (8080).to_bytes(2)
+        for n in range(start, start + count)
+    ]
 
 
 def hashed(of: list[bytes]) -> list[int]:
@@ -22,13 +25,26 @@ def hashed(of: list[bytes]) -> list[int]:
 
 
 def test_known_hashes_and_tables():
-    """These must never change: another hash would send half of all new connections of a cluster elsewhere on an upgrade."""
+    """These must never change: another hash would send half of all new connections of a cluster elsewhere on
+    an upgrade.
+    """
     assert hashed(members(2)) == [0x5F785E8C84FE707E, 0x3FA0004E282FE42A]
     assert maglev.table(hashed(members(3)), 13) == [0, 2, 2, 2, 1, 0, 1, 0, 1, 0, 2, 1, 0]
 
 
 @pytest.mark.parametrize(
-    ("count", "size"), [(0, 0), (1, 1), (2, 211), (10, 1009), (655, 65519), (656, 65537), (5000, 65537), (65536, 65537), (70000, 70001)]
+    ("count", "size"),
+    [
+        (0, 0),
+        (1, 1),
+        (2, 211),
+        (10, 1009),
+        (655, 65519),
+        (656, 65537),
+        (5000, 65537),
+        (65536, 65537),
+        (70000, 70001),
+    ],
 )
 def test_sizes(count: int, size: int):
     assert maglev.size_for(count) == size
@@ -58,7 +74,9 @@ def test_everybody_has_an_equal_share(count: int, start: int):
 @given(st.integers(3, 40), st.integers(0, 10_000), st.data())
 @settings(max_examples=40, deadline=None)
 def test_few_places_change_when_a_member_goes(count: int, start: int, data: st.DataObject):
-    """The places of the one that went are shared out; of the others' at most a few move, as the paper's section 5.3 measures."""
+    """The places of the one that went are shared out; of the others' at most a few move, as the paper's
+    section 5.3 measures.
+    """
     gone = data.draw(st.integers(0, count - 1))
     size = maglev.size_for(count)
     before = members(count, start)

@@ -1,8 +1,9 @@
-"""Where programs run: tc on an interface (tcx links, before Linux 6.6 filters of clsact), XDP on an interface, sockets of a cgroup.
+"""Where programs run: tc on an interface (tcx links, before Linux 6.6 filters of clsact), XDP on an
+interface, sockets of a cgroup.
 
-A link is pinned under the name of its `Attachment`. A later run finds the pin and puts its program into the link, so there is always
-one program at work, and never two. Filters of clsact have a handle and priority of our own instead, and are replaced the same way.
-Everything acts on the current network namespace.
+A link is pinned under the name of its `Attachment`. A later run finds the pin and puts its program into the
+link, so there is always one program at work, and never two. Filters of clsact have a handle and priority of
+our own instead, and are replaced the same way. Everything acts on the current network namespace.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ from . import library, pins
 from .library import Fd
 from .programs import KINDS
 
-__all__ = ["Attachment", "Outcome", "XdpMode", "attach", "attached", "detach", "has_tcx", "other_programs", "xdp_of"]
+__all__ = [
+    "Attachment",
+    "Outcome",
+    "XdpMode",
+    "attach",
+    "attached",
+    "detach",
+    "has_tcx",
+    "other_programs",
+    "xdp_of",
+]
 
 _TCX = {"ingress": 46, "egress": 47}
 _LINK_XDP, _LINK_CGROUP, _LINK_TCX = 6, 3, 11
@@ -32,12 +43,19 @@ _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 _PRIORITY, _HANDLE = 0x6B63, 0x6B63  # "kc": what marks a clsact filter as ours
 _ETH_P_ALL = 3
 _LOOPBACK = 1  # in every namespace
-_GET_FILTERS, _TCA_OPTIONS, _BPF_ID = 46, 2, 11  # RTM_GETTFILTER, TCA_BPF_ID (linux/rtnetlink.h, linux/pkt_cls.h)
+_GET_FILTERS, _TCA_OPTIONS, _BPF_ID = (
+    46,
+    2,
+    11,
+)  # RTM_GETTFILTER, TCA_BPF_ID (linux/rtnetlink.h, linux/pkt_cls.h)
 _TCMSG = struct.Struct("=B3xiIII")  # family, interface, handle, parent, priority and protocol
 
 
 class XdpMode(enum.Enum):
-    """How an XDP program is run: by the driver, or by the stack on every packet that became an skb. `value`: XDP_FLAGS_*."""
+    """How an XDP program is run: by the driver, or by the stack on every packet that became an skb.
+
+    `value`: XDP_FLAGS_*.
+    """
 
     NATIVE = 4
     GENERIC = 2
@@ -52,7 +70,10 @@ class Outcome(enum.Enum):
 
 
 class Attachment(NamedTuple):
-    """`hook` is a program's name in bpf/ (programs.KINDS). `target`: an interface index, or 0 for the hooks of sockets."""
+    """`hook` is a program's name in bpf/ (programs.KINDS).
+
+    `target`: an interface index, or 0 for the hooks of sockets.
+    """
 
     hook: str
     target: int = 0
@@ -68,12 +89,20 @@ class Attachment(NamedTuple):
 
 
 def attach(
-    folder: Path, place: Attachment, program: Fd, *, cgroup: Path | None = None, mode: XdpMode = XdpMode.NATIVE, links: bool = True
+    folder: Path,
+    place: Attachment,
+    program: Fd,
+    *,
+    cgroup: Path | None = None,
+    mode: XdpMode = XdpMode.NATIVE,
+    links: bool = True,
 ) -> Outcome:
-    """Make `program` the one at `place`; `folder` keeps the pins of links. `cgroup`: the directory, for hooks of sockets.
+    """Make `program` the one at `place`; `folder` keeps the pins of links.
 
-    `links` False: clsact filters instead of tcx links. Raises KernelError; its cause is the OSError (EOPNOTSUPP: no native XDP here,
-    EBUSY or EEXIST: another XDP program is there).
+    `cgroup`: the directory, for hooks of sockets.
+
+    `links` False: clsact filters instead of tcx links. Raises KernelError; its cause is the OSError
+    (EOPNOTSUPP: no native XDP here, EBUSY or EEXIST: another XDP program is there).
     """
     path = folder / place.pin
     old = pins.open_pin(path)
@@ -150,7 +179,9 @@ def has_tcx() -> bool:
 
 
 def attached(folder: Path) -> Iterator[tuple[Attachment, int]]:
-    """Every attachment with the id of its program, 0 where its interface or cgroup is gone: what is pinned, and filters of clsact."""
+    """Every attachment with the id of its program, 0 where its interface or cgroup is gone: what is pinned,
+    and filters of clsact.
+    """
     if not has_tcx():
         yield from _filtered()
     for path in pins.pins(folder):
@@ -183,7 +214,9 @@ def _filter(place: Attachment, program: Fd) -> Outcome:
                 fd=program.number, name=f"kcompile:{place.hook}", direct_action=True,
             )  # fmt: skip
         except NetlinkError as e:
-            raise KernelError(f"interface {place.target}: a clsact filter: {os.strerror(e.code)}") from OSError(e.code, str(e))
+            raise KernelError(
+                f"interface {place.target}: a clsact filter: {os.strerror(e.code)}"
+            ) from OSError(e.code, str(e))
     return Outcome.REPLACED if was else Outcome.CREATED
 
 
@@ -205,20 +238,42 @@ def _filtered() -> Iterator[tuple[Attachment, int]]:
                     for data, start, end in netlink.dump(_GET_FILTERS, _TCMSG.pack(0, index, 0, parent, 0)):
                         _, _, handle, _, info = _TCMSG.unpack_from(data, start)
                         if handle == _HANDLE and info >> 16 == _PRIORITY:
-                            options = {kind: (first, last) for kind, first, last in attributes(data, start + _TCMSG.size, end)}
-                            inner = {kind: first for kind, first, _ in attributes(data, *options.get(_TCA_OPTIONS, (0, 0)))}
-                            number = int.from_bytes(data[inner[_BPF_ID] : inner[_BPF_ID] + 4], sys.byteorder) if _BPF_ID in inner else 0
+                            options = {
+                                kind: (first, last)
+                                for kind, first, last in attributes(data, start + _TCMSG.size, end)
+                            }
+                            inner = {
+                                kind: first
+                                for kind, first, _ in attributes(data, *options.get(_TCA_OPTIONS, (0, 0)))
+                            }
+                            number = (
+                                int.from_bytes(data[inner[_BPF_ID] : inner[_BPF_ID] + 4], sys.byteorder)
+                                if _BPF_ID in inner
+                                else 0
+                            )
                             yield Attachment(hook, index), number
 
 
 def _remove_filter(place: Attachment) -> None:
-    """Remove our filter, and clsact itself when no filter of anybody is left there: without one it does nothing."""
+    """Remove our filter, and clsact itself when no filter of anybody is left there: without one it does
+    nothing.
+    """
     from pyroute2.netlink.exceptions import NetlinkError
 
     with _netlink() as route:
         if any(True for _ in _filters(route, place)):
-            route.tc("del-filter", "bpf", place.target, handle=_HANDLE, parent=_PARENTS[place.hook], prio=_PRIORITY, protocol=_ETH_P_ALL)
-            if not any(True for parent in _PARENTS.values() for _ in route.get_filters(place.target, parent=parent)):
+            route.tc(
+                "del-filter",
+                "bpf",
+                place.target,
+                handle=_HANDLE,
+                parent=_PARENTS[place.hook],
+                prio=_PRIORITY,
+                protocol=_ETH_P_ALL,
+            )
+            if not any(
+                True for parent in _PARENTS.values() for _ in route.get_filters(place.target, parent=parent)
+            ):
                 with contextlib.suppress(NetlinkError):  # somebody else was quicker
                     route.tc("del", "clsact", place.target)
 
@@ -231,7 +286,11 @@ def xdp_of(interface: int) -> tuple[XdpMode | None, int]:
     with _netlink() as route:
         for link in route.get_links(interface):
             xdp = link.get_attr("IFLA_XDP")
-            attached = {"xdp": XdpMode.NATIVE, "xdpgeneric": XdpMode.GENERIC}.get(xdp.get_attr("IFLA_XDP_ATTACHED")) if xdp else None
+            attached = (
+                {"xdp": XdpMode.NATIVE, "xdpgeneric": XdpMode.GENERIC}.get(xdp.get_attr("IFLA_XDP_ATTACHED"))
+                if xdp
+                else None
+            )
             return attached, (xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if attached else 0
     return None, 0
 
@@ -246,5 +305,7 @@ def other_programs(interface: int, ours: set[int]) -> list[str]:
     for where, number in found:
         if number and number not in ours:
             program = library.program_by_id(number)
-            lines.append(f"{where}: program {number}{f' ({library.program_info(program).name})' if program else ''}")
+            lines.append(
+                f"{where}: program {number}{f' ({library.program_info(program).name})' if program else ''}"
+            )
     return lines

@@ -1,7 +1,9 @@
-"""Makes flows of the connections that netfilter translates, when mode xdp takes over from nftables or iptables.
+"""Makes flows of the connections that netfilter translates, when mode xdp takes over from nftables or
+iptables.
 
-A conntrack entry has all that a pair of flows needs: the client's packet as it arrives, and the backend's answer as
-it arrives. From then on its packets are rewritten at the interfaces, and conntrack sees them no more.
+A conntrack entry has all that a pair of flows needs: the client's packet as it arrives, and the backend's
+answer as it arrives. From then on its packets are rewritten at the interfaces, and conntrack sees them no
+more.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ _NO_MACS = bytes(12)
 
 
 class Carrier:
-    """Writes into the flow maps of `maps`, which have the frontends of `state` already. `carried`: the conntrack
-    entries that it has taken, by their keys."""
+    """Writes into the flow maps of `maps`, which have the frontends of `state` already.
+
+    `carried`: the conntrack entries that it has taken, by their keys.
+    """
 
     def __init__(self, maps: Mapping[str, Fd], state: State, carried: dict[bytes, Entry]) -> None:
         self._maps, self._state = maps, state
@@ -35,7 +39,12 @@ class Carrier:
         self._local: set[tuple[int, bytes]] = set()
         for key, value in state.program.items():
             if isinstance(key, FrontendKey):
-                at = key.version, PROTOCOLS[key.protocol], entries.packed(key.version, key.address), key.port.to_bytes(2)
+                at = (
+                    key.version,
+                    PROTOCOLS[key.protocol],
+                    entries.packed(key.version, key.address),
+                    key.port.to_bytes(2),
+                )
                 self._frontends[at] = Service(key.version, key.protocol, value.service)
             elif isinstance(key, LocalKey):
                 self._local.add((key.version, entries.packed(key.version, key.address)))
@@ -62,7 +71,9 @@ class Carrier:
         forward = (answer.destination, answer.source, answer.destination_port, answer.source_port)
         back = (client.destination, client.source, client.destination_port, client.source_port)
         self._write(entry, tuple(client), forward, backend, number, self._flags(entry.version, answer.source))
-        self._write(entry, tuple(answer), back, backend, number, _REPLY | self._flags(entry.version, client.source))
+        self._write(
+            entry, tuple(answer), back, backend, number, _REPLY | self._flags(entry.version, client.source)
+        )
         return True
 
     def _service(self, entry: Entry) -> Service | None:

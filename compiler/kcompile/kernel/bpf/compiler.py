@@ -1,7 +1,9 @@
-"""bcc at work: C in, instructions out. As a program of its own this module reads a `Job` and writes a `Result`, as MessagePack.
+"""bcc at work: C in, instructions out.
 
-A process of its own, since bcc takes its settings from the environment, changes the current directory, prints what clang says, and
-keeps 100 MB of clang in memory.
+As a program of its own this module reads a `Job` and writes a `Result`, as MessagePack.
+
+A process of its own, since bcc takes its settings from the environment, changes the current directory, prints
+what clang says, and keeps 100 MB of clang in memory.
 """
 
 from __future__ import annotations
@@ -34,12 +36,17 @@ class Result(msgspec.Struct):
 
 
 def bcc() -> ModuleType:
-    """Debian's bcc, which a virtual environment doesn't see by itself. (PyPI's package of that name is another thing.)"""
+    """Debian's bcc, which a virtual environment doesn't see by itself.
+
+    (PyPI's package of that name is another thing.)
+    """
     import importlib.util
 
     if "bcc" in sys.modules and hasattr(sys.modules["bcc"], "BPF"):
         return sys.modules["bcc"]
-    spec = importlib.util.spec_from_file_location("bcc", DEBIAN, submodule_search_locations=[str(DEBIAN.parent)])
+    spec = importlib.util.spec_from_file_location(
+        "bcc", DEBIAN, submodule_search_locations=[str(DEBIAN.parent)]
+    )
     if spec is None or spec.loader is None or not DEBIAN.exists():
         raise UnsupportedError(_INSTALL)
     module = importlib.util.module_from_spec(spec)
@@ -78,7 +85,10 @@ def _main() -> None:
         sys.stderr.write(str(e))
         raise SystemExit(UnsupportedError.exit_code + 2) from None
     compiled = module.BPF(text=job.text, cflags=job.flags)
-    names = [module.lib.bpf_function_name(compiled.module, i) for i in range(module.lib.bpf_num_functions(compiled.module))]
+    names = [
+        module.lib.bpf_function_name(compiled.module, i)
+        for i in range(module.lib.bpf_num_functions(compiled.module))
+    ]
     result = Result({name.decode(): compiled.dump_func(name) for name in names})
     with os.fdopen(answer, "wb") as out:
         out.write(msgspec.msgpack.encode(result))

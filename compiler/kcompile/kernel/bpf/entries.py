@@ -1,4 +1,7 @@
-"""Resources of a Program (targets/xdp/resources.py) as map keys and values, and back. Pure: numbers of Services are arguments."""
+"""Resources of a Program (targets/xdp/resources.py) as map keys and values, and back.
+
+Pure: numbers of Services are arguments.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,9 @@ def frontend_key(version: int, protocol: str, ip: str, port: int) -> bytes:
 
 
 def frontend_entry(listener: Listener, service: int) -> bytes:
-    flags = (_C["FRONTEND_RANGES"] if listener.ranges else 0) | (_C["FRONTEND_AFFINITY"] if listener.affinity else 0)
+    flags = (_C["FRONTEND_RANGES"] if listener.ranges else 0) | (
+        _C["FRONTEND_AFFINITY"] if listener.affinity else 0
+    )
     dispositions = (DISPOSITIONS[listener.pods], DISPOSITIONS[listener.host], DISPOSITIONS[listener.others])
     return layout.FRONTEND.pack(service, *dispositions, flags, listener.affinity, KINDS[listener.kind])
 
@@ -75,16 +80,33 @@ def address_entry(words: str) -> bytes:
     return layout.FRONTEND.pack(0, byte, byte, byte, 0, 0, ADDRESS_KIND)
 
 
-def read_frontend(version: int, key: bytes, value: bytes, service_name: Callable[[int], str]) -> tuple[Key, Any]:
-    """The ``frontend`` or ``address`` resource of an entry. One that no apply writes comes out as something: encode it to tell."""
+def read_frontend(
+    version: int, key: bytes, value: bytes, service_name: Callable[[int], str]
+) -> tuple[Key, Any]:
+    """The ``frontend`` or ``address`` resource of an entry.
+
+    One that no apply writes comes out as something: encode it to tell.
+    """
     ip, port, number = (layout.FRONTEND_KEY4 if version == 4 else layout.FRONTEND_KEY6).unpack(key)
     service, pods, host, others, flags, affinity, kind = layout.FRONTEND.unpack(value)
     if kind == ADDRESS_KIND:
-        return AddressKey(version, address(ip)), _WORDS.get(others, str(others)) if pods == host == others else "unlike"
+        return AddressKey(version, address(ip)), _WORDS.get(
+            others, str(others)
+        ) if pods == host == others else "unlike"
     for_pods, for_host, for_others = (_WORDS.get(byte, str(byte)) for byte in (pods, host, others))
     ranges, affinity = bool(flags & _C["FRONTEND_RANGES"]), affinity if flags & _C["FRONTEND_AFFINITY"] else 0
-    listener = Listener(service_name(service), _KIND_NAMES.get(kind, str(kind)), for_pods, for_host, for_others, affinity, ranges)
-    return FrontendKey(version, _PROTOCOL_NAMES.get(number, str(number)), address(ip), int.from_bytes(port)), listener
+    listener = Listener(
+        service_name(service),
+        _KIND_NAMES.get(kind, str(kind)),
+        for_pods,
+        for_host,
+        for_others,
+        affinity,
+        ranges,
+    )
+    return FrontendKey(
+        version, _PROTOCOL_NAMES.get(number, str(number)), address(ip), int.from_bytes(port)
+    ), listener
 
 
 def backend(version: int, m: Member, flags: int, service: int) -> bytes:
@@ -97,7 +119,9 @@ def place(version: int, end: tuple[str, int]) -> bytes:
 
 
 def member(data: bytes | memoryview) -> tuple[Member, int, int]:
-    """The member in an entry of the map backends, its IP version (0: the entry is free), and its service's number."""
+    """The member in an entry of the map backends, its IP version (0: the entry is free), and its service's
+    number.
+    """
     ip, port, version, flags, service = layout.BACKEND.unpack(data)
     return Member(address(ip[:4] if version == 4 else ip), int.from_bytes(port), flags), version, service
 
@@ -121,11 +145,15 @@ def name(version: int, protocol: str, text: str) -> bytes:
 def read_name(data: bytes) -> Service:
     """The Service port in an entry of the map names."""
     number, version, text = layout.NAME.unpack(data)
-    return Service(version, _PROTOCOL_NAMES.get(number, str(number)), text.rstrip(b"\0").decode(errors="replace"))
+    return Service(
+        version, _PROTOCOL_NAMES.get(number, str(number)), text.rstrip(b"\0").decode(errors="replace")
+    )
 
 
 def local_entry(value: Local) -> bytes:
-    return layout.LOCAL.pack(sum(_C[bit] for bit, have in zip(_LOCAL, (value.node_ports, value.masquerade), strict=True) if have))
+    return layout.LOCAL.pack(
+        sum(_C[bit] for bit, have in zip(_LOCAL, (value.node_ports, value.masquerade), strict=True) if have)
+    )
 
 
 def read_local(data: bytes) -> Local:
@@ -135,7 +163,9 @@ def read_local(data: bytes) -> Local:
 
 
 def interface(value: Interface) -> bytes:
-    flags = sum(_C[bit] for bit, have in zip(_INTERFACE, (value.pods, value.peer, value.xdp), strict=True) if have)
+    flags = sum(
+        _C[bit] for bit, have in zip(_INTERFACE, (value.pods, value.peer, value.xdp), strict=True) if have
+    )
     return layout.INTERFACE.pack(flags, packed(4, value.address4), packed(6, value.address6))
 
 
@@ -157,7 +187,11 @@ def _cidr(ip: bytes, mask: bytes) -> str:
     return f"{inet_ntop(AF_INET if len(ip) == 4 else AF_INET6, ip)}/{int.from_bytes(mask).bit_count()}"
 
 
-_SOCKETS = {"off": 0, "tcp": _C["CONFIG_SOCKET_TCP"], "all": _C["CONFIG_SOCKET_TCP"] | _C["CONFIG_SOCKET_UDP"]}
+_SOCKETS = {
+    "off": 0,
+    "tcp": _C["CONFIG_SOCKET_TCP"],
+    "all": _C["CONFIG_SOCKET_TCP"] | _C["CONFIG_SOCKET_UDP"],
+}
 
 
 def config(value: Config, netns: int) -> bytes:
@@ -188,5 +222,9 @@ def read_config(data: bytes) -> tuple[Config, int]:
     sockets = next((name for name, bits in _SOCKETS.items() if bits == flags & _SOCKETS["all"]), "unlike")
     by4, by6 = flags & _C["CONFIG_PODS_BY_CIDR4"], flags & _C["CONFIG_PODS_BY_CIDR6"]
     return Config(
-        _cidr(pods4, mask4) if by4 else "", _cidr(pods6, mask6) if by6 else "", tuple(cidrs), sockets, bool(flags & _C["CONFIG_RANDOM"])
+        _cidr(pods4, mask4) if by4 else "",
+        _cidr(pods6, mask6) if by6 else "",
+        tuple(cidrs),
+        sockets,
+        bool(flags & _C["CONFIG_RANDOM"]),
     ), netns

@@ -38,14 +38,26 @@ class Connection(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def _flows(maps: Mapping[str, Fd], version: int) -> Iterator[tuple[_Ends, int, _Ends, int, int, int, int]]:
-    """Key, protocol, what it becomes, backend, service, flags, time: of every flow in the direction of its first packet."""
+    """Key, protocol, what it becomes, backend, service, flags, time: of every flow in the direction of its
+    first packet.
+    """
     key_form, form = _FORMS[version]
     for keys, values, count in library.lookup_batch(maps[f"flows{version}"]):
         for at in range(count):
             *ends, protocol = key_form.unpack_from(keys, at * key_form.size)
-            saddr, daddr, sport, dport, backend, service, flags, _, seen, *_ = form.unpack_from(values, at * form.size)
+            saddr, daddr, sport, dport, backend, service, flags, _, seen, *_ = form.unpack_from(
+                values, at * form.size
+            )
             if not flags & (_REPLY | _DIRECT):
-                yield (ends[0], ends[1], ends[2], ends[3]), protocol, (saddr, daddr, sport, dport), backend, service, flags, seen
+                yield (
+                    (ends[0], ends[1], ends[2], ends[3]),
+                    protocol,
+                    (saddr, daddr, sport, dport),
+                    backend,
+                    service,
+                    flags,
+                    seen,
+                )
 
 
 def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
@@ -60,7 +72,9 @@ def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
         key_form = _FORMS[version][0]
         for ends, protocol, becomes, backend, _, _, _ in _flows(maps, version):
             port = int.from_bytes(ends[3])
-            if protocol == PROTOCOLS["udp"] and (backend in gone.backends or (ends[1], port) in frontends or port in anywhere):
+            if protocol == PROTOCOLS["udp"] and (
+                backend in gone.backends or (ends[1], port) in frontends or port in anywhere
+            ):
                 saddr, daddr, sport, dport = becomes
                 batch += key_form.pack(*ends, protocol), key_form.pack(daddr, saddr, dport, sport, protocol)
                 removed += 1
@@ -70,7 +84,10 @@ def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
 
 
 def translated(maps: Mapping[str, Fd], now: int) -> list[ctnetlink.Connection]:
-    """Every connection that is open, in the form in which conntrack can go on with it. `now` as for `connections`."""
+    """Every connection that is open, in the form in which conntrack can go on with it.
+
+    `now` as for `connections`.
+    """
     found = []
     for version in (4, 6):
         for ends, protocol, becomes, _, _, flags, seen in _flows(maps, version):
@@ -83,15 +100,24 @@ def translated(maps: Mapping[str, Fd], now: int) -> list[ctnetlink.Connection]:
 
 
 def connections(maps: Mapping[str, Fd], state: State, now: int) -> list[Connection]:
-    """Every translated flow, the latest first. `now`: CLOCK_MONOTONIC in nanoseconds, which is what the programs stamp."""
+    """Every translated flow, the latest first.
+
+    `now`: CLOCK_MONOTONIC in nanoseconds, which is what the programs stamp.
+    """
     names = {number: service[2] for service, number in state.services.items()}
     found = []
     for version in (4, 6):
         for ends, protocol, becomes, _, service, _, seen in _flows(maps, version):
-            client, frontend, endpoint = _end(ends[0], ends[2]), _end(ends[1], ends[3]), _end(becomes[1], becomes[3])
+            client, frontend, endpoint = (
+                _end(ends[0], ends[2]),
+                _end(ends[1], ends[3]),
+                _end(becomes[1], becomes[3]),
+            )
             age = round(max(now - seen, 0) / 1e9, 1)
             name, proto = names.get(service, f"#{service}"), _NAMES.get(protocol, str(protocol)).upper()
-            found.append(Connection(name, version, proto, client, frontend, endpoint, becomes[0] != ends[0], age))
+            found.append(
+                Connection(name, version, proto, client, frontend, endpoint, becomes[0] != ends[0], age)
+            )
     return sorted(found, key=lambda c: c.age)
 
 
@@ -102,8 +128,12 @@ def served(maps: Mapping[str, Fd], state: State) -> list[str]:
     names = {number: service for service, number in state.services.items()}
     for service, ends in state.backends.items():
         for (ip, port), number in ends.items():
-            value = library.lookup(maps["counters"], layout.INDEX.pack(number), size * cpus) or bytes(size * cpus)
-            connections, packets, octets = (sum(column) for column in zip(*layout.COUNTER.iter_unpack(value), strict=True))
+            value = library.lookup(maps["counters"], layout.INDEX.pack(number), size * cpus) or bytes(
+                size * cpus
+            )
+            connections, packets, octets = (
+                sum(column) for column in zip(*layout.COUNTER.iter_unpack(value), strict=True)
+            )
             if packets and service in names:
                 end = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
                 lines.append(
@@ -117,10 +147,14 @@ def reasons(maps: Mapping[str, Fd]) -> list[str]:
     lines = []
     for name, number in layout.CONSTANTS.items():
         if name.startswith("REASON_"):
-            value = library.lookup(maps["reasons"], layout.INDEX.pack(number), 8 * library.possible_cpus()) or b""
+            value = (
+                library.lookup(maps["reasons"], layout.INDEX.pack(number), 8 * library.possible_cpus()) or b""
+            )
             count = sum(n for (n,) in layout.REASON.iter_unpack(value))
             if count:
-                lines.append(f"counter {name.removeprefix('REASON_').replace('_', ' ').lower()}: {count} packets")
+                lines.append(
+                    f"counter {name.removeprefix('REASON_').replace('_', ' ').lower()}: {count} packets"
+                )
     return lines
 
 

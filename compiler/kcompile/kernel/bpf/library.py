@@ -1,4 +1,6 @@
-"""bpf(2) by ctypes: what of it kcompile needs, and no more. Field offsets are those of `union bpf_attr` in linux/bpf.h.
+"""bpf(2) by ctypes: what of it kcompile needs, and no more.
+
+Field offsets are those of `union bpf_attr` in linux/bpf.h.
 
 Every failure is a KernelError that names the map, program or path; the OSError is its cause.
 """
@@ -35,7 +37,9 @@ _EPERM, _ENOENT, _ENOSPC = 1, 2, 28
 
 
 class Fd:
-    """An open map, program or link, closed at the end of a ``with`` or of its life; `name` is what errors call it."""
+    """An open map, program or link, closed at the end of a ``with`` or of its life; `name` is what errors
+    call it.
+    """
 
     __slots__ = ("name", "number")
 
@@ -53,7 +57,9 @@ class Fd:
     def __enter__(self) -> Fd:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -98,7 +104,9 @@ class LinkInfo(NamedTuple):
 def _syscall() -> tuple[ctypes.CDLL, int]:
     number = _SYSCALL.get(platform.machine())
     if number is None:
-        raise UnsupportedError(f"eBPF on {platform.machine()}: kcompile doesn't know the number of bpf(2) there")
+        raise UnsupportedError(
+            f"eBPF on {platform.machine()}: kcompile doesn't know the number of bpf(2) there"
+        )
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     return libc, number
@@ -107,7 +115,11 @@ def _syscall() -> tuple[ctypes.CDLL, int]:
 def bpf(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
     """bpf(2). Raises OSError."""
     libc, number = _syscall()
-    result = int(libc.syscall(ctypes.c_long(number), ctypes.c_int(command), ctypes.byref(attr), ctypes.c_uint(len(attr))))
+    result = int(
+        libc.syscall(
+            ctypes.c_long(number), ctypes.c_int(command), ctypes.byref(attr), ctypes.c_uint(len(attr))
+        )
+    )
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -157,14 +169,19 @@ def possible_cpus() -> int:
 # maps
 
 
-def create_map(kind: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = "") -> Fd:
+def create_map(
+    kind: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = ""
+) -> Fd:
     """A new map of `kind` (BPF_MAP_TYPE_*)."""
     attr = attribute("5I2I16s", kind, key_size, value_size, max_entries, flags, 0, 0, name.encode()[:15])
     return Fd(call(_MAP_CREATE, attr, f"map {name}: creating it ({max_entries} entries)"), name)
 
 
 def lookup(fd: Fd, key: bytes, value_size: int) -> bytes | None:
-    """The value at `key`, None where there is none. `value_size` counts the values of all CPUs of a per-CPU map."""
+    """The value at `key`, None where there is none.
+
+    `value_size` counts the values of all CPUs of a per-CPU map.
+    """
     k, value = buffer(key), ctypes.create_string_buffer(value_size)
     try:
         bpf(_LOOKUP, attribute("IIQQQ", fd.number, 0, pointer(k), pointer(value), 0))
@@ -193,7 +210,9 @@ def delete(fd: Fd, key: bytes) -> bool:
     return True
 
 
-def update_batch(fd: Fd, keys: bytes | bytearray | memoryview, values: bytes | bytearray | memoryview, count: int) -> None:
+def update_batch(
+    fd: Fd, keys: bytes | bytearray | memoryview, values: bytes | bytearray | memoryview, count: int
+) -> None:
     """Write `count` entries; where it fails, the error says how many had been written."""
     if not count:
         return
@@ -227,9 +246,14 @@ def delete_batch(fd: Fd, keys: bytes | bytearray | memoryview, count: int) -> in
 
 
 def lookup_batch(fd: Fd, chunk: int = 16384) -> Iterator[tuple[bytes, bytes, int]]:
-    """Every entry, in pieces: packed keys, packed values, their count. The map may change while it is read."""
+    """Every entry, in pieces: packed keys, packed values, their count.
+
+    The map may change while it is read.
+    """
     info = map_info(fd)
-    value_size = info.value_size if info.type not in (5, 6, 10) else (info.value_size + 7 & ~7) * possible_cpus()
+    value_size = (
+        info.value_size if info.type not in (5, 6, 10) else (info.value_size + 7 & ~7) * possible_cpus()
+    )
     chunk = max(1, min(chunk, info.max_entries))
     place = ctypes.create_string_buffer(max(info.key_size, 8))
     begun = False
@@ -237,7 +261,9 @@ def lookup_batch(fd: Fd, chunk: int = 16384) -> Iterator[tuple[bytes, bytes, int
         keys = ctypes.create_string_buffer(chunk * info.key_size)
         values = ctypes.create_string_buffer(chunk * value_size)
         start = pointer(place) if begun else 0
-        attr = attribute("QQQQIIQQ", start, pointer(place), pointer(keys), pointer(values), chunk, fd.number, 0, 0)
+        attr = attribute(
+            "QQQQIIQQ", start, pointer(place), pointer(keys), pointer(values), chunk, fd.number, 0, 0
+        )
         last = False
         try:
             bpf(_LOOKUP_BATCH, attr)
@@ -262,7 +288,10 @@ def _count(attr: ctypes.Array[ctypes.c_char]) -> int:
 
 
 def map_bytes(fd: Fd) -> memoryview:
-    """The memory of an array map made with BPF_F_MMAPABLE (0x400), to read and write in place. Its elements are padded to 8 bytes."""
+    """The memory of an array map made with BPF_F_MMAPABLE (0x400), to read and write in place.
+
+    Its elements are padded to 8 bytes.
+    """
     import mmap
 
     info = map_info(fd)
@@ -298,11 +327,22 @@ def obj_get(path: str, name: str = "") -> Fd | None:
 
 
 def prog_load(kind: int, instructions: bytes, name: str, attach_type: int = 0, licence: str = "GPL") -> Fd:
-    """Load a program of type `kind` (BPF_PROG_TYPE_*). Where the verifier refuses it, the error ends with the last lines of its log."""
+    """Load a program of type `kind` (BPF_PROG_TYPE_*).
+
+    Where the verifier refuses it, the error ends with the last lines of its log.
+    """
     code, lic = buffer(instructions), buffer(licence.encode() + b"\0")
 
     def attr(level: int, log: ctypes.Array[ctypes.c_char] | None) -> ctypes.Array[ctypes.c_char]:
-        head = (kind, len(instructions) // 8, pointer(code), pointer(lic), level, len(log) if log else 0, pointer(log))
+        head = (
+            kind,
+            len(instructions) // 8,
+            pointer(code),
+            pointer(lic),
+            level,
+            len(log) if log else 0,
+            pointer(log),
+        )
         return attribute("IIQQIIQII16sII", *head, 0, 0, name.encode()[:15], 0, attach_type)
 
     try:
@@ -315,7 +355,9 @@ def prog_load(kind: int, instructions: bytes, name: str, attach_type: int = 0, l
             return Fd(bpf(_PROG_LOAD, attr(1, log)), name)
         except OSError:
             said = log.value.decode(errors="replace").strip().splitlines()
-            raise KernelError(f"program {name}: the kernel refuses it: {e.strerror}: {' | '.join(said[-12:])}") from e
+            raise KernelError(
+                f"program {name}: the kernel refuses it: {e.strerror}: {' | '.join(said[-12:])}"
+            ) from e
 
 
 # links

@@ -1,4 +1,7 @@
-"""Mode xdp on a node: its maps, the programs that read them, and where those are attached. Acts on the current network namespace."""
+"""Mode xdp on a node: its maps, the programs that read them, and where those are attached.
+
+Acts on the current network namespace.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,8 @@ _BARE_SUFFIX = "-bare"
 
 
 class Place(msgspec.Struct):
-    """What the kernel doesn't say of an apply: under which folder its pins are (`pins.base`), and which cgroup's sockets it leads.
+    """What the kernel doesn't say of an apply: under which folder its pins are (`pins.base`), and which
+    cgroup's sockets it leads.
 
     A link knows the number of its cgroup only.
     """
@@ -48,7 +52,11 @@ class Place(msgspec.Struct):
 
 
 class XdpKernel:
-    """One node. `directory`: its run directory, whose name is that of the folder of pins. `capacities`: entries of maps to be made."""
+    """One node.
+
+    `directory`: its run directory, whose name is that of the folder of pins. `capacities`: entries of maps to
+    be made.
+    """
 
     def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
         self.directory = directory
@@ -122,7 +130,10 @@ class XdpKernel:
         return self._place.cgroup if self._place is not None else ROOT_CGROUP
 
     def keep(self, changes: Iterable[Change]) -> None:
-        """Write down where `changes` will be, for commands that aren't told: before the first of them. KernelError without room for it."""
+        """Write down where `changes` will be, for commands that aren't told: before the first of them.
+
+        KernelError without room for it.
+        """
         made = [c.key for c in changes if c.new is not None]
         if not made:
             return
@@ -147,7 +158,10 @@ class XdpKernel:
     # changes
 
     def apply(self, changes: Sequence[Change]) -> list[Notice]:
-        """Make `changes` true; returns warnings. Maps first, then programs; where all goes, the other way round."""
+        """Make `changes` true; returns warnings.
+
+        Maps first, then programs; where all goes, the other way round.
+        """
         if self._leftover is None:
             self.observe()
         if self._leftover:
@@ -191,7 +205,11 @@ class XdpKernel:
             carrier.run()
         except KernelError as e:
             self.carrying = False
-            return [Notice("connections-end", f"open connections through Services end with this change of mode ({e})")]
+            return [
+                Notice(
+                    "connections-end", f"open connections through Services end with this change of mode ({e})"
+                )
+            ]
         self.carried = list(carrier.carried.values())
         return []
 
@@ -206,17 +224,26 @@ class XdpKernel:
         wanted = needs(program)
         return [
             pins.MapSpec(
-                name, m.type, m.key.size, m.value.size, self.capacities.get(name, max(m.capacity, 2 * wanted.get(name, 0))), m.flags
+                name,
+                m.type,
+                m.key.size,
+                m.value.size,
+                self.capacities.get(name, max(m.capacity, 2 * wanted.get(name, 0))),
+                m.flags,
             )
             for name, m in layout.MAPS.items()
         ]
 
     def check(self, desired: Mapping[Key, Any]) -> None:
-        """Write the maps of `desired` and load its programs, pinning and attaching nothing; raises what an apply would."""
+        """Write the maps of `desired` and load its programs, pinning and attaching nothing; raises what an
+        apply would.
+        """
         specs = self._specs(desired)
         maps = {spec.name: library.create_map(*spec[1:], name=spec.name) for spec in specs}
         writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
-        entries = [Change(key, None, value) for key, value in desired.items() if not isinstance(key, AttachKey)]
+        entries = [
+            Change(key, None, value) for key, value in desired.items() if not isinstance(key, AttachKey)
+        ]
         writer.apply(entries, netns.cookie(), {name: index for index, name in socket.if_nameindex()})
         hooks = (key.hook for key in desired if isinstance(key, AttachKey))
         for source in dict.fromkeys(_FILES.get(hook, _SOCKETS) for hook in hooks):
@@ -233,7 +260,9 @@ class XdpKernel:
 
     # programs
 
-    def _attach(self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]) -> list[Notice]:
+    def _attach(
+        self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]
+    ) -> list[Notice]:
         warnings: list[Notice] = []
         loaded: dict[str, Fd] = {}
         for change in changes:
@@ -241,7 +270,9 @@ class XdpKernel:
                 continue
             hook, name = change.key.hook, change.key.name
             bare = change.new == BARE
-            program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook) or self._load(hook, maps, loaded, bare)
+            program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook) or self._load(
+                hook, maps, loaded, bare
+            )
             if hook in _FILES:
                 if name not in indices:
                     text = f"{name}: no such interface; Services are not served there until the next apply"
@@ -260,14 +291,17 @@ class XdpKernel:
         return warnings
 
     def _load(self, hook: str, maps: Mapping[str, Fd], loaded: dict[str, Fd], bare: bool = False) -> Fd:
-        """The program for `hook`, from its pin or new; `loaded` gets it, and its neighbours in the same source file.
+        """The program for `hook`, from its pin or new; `loaded` gets it, and its neighbours in the same
+        source file.
 
         `bare`: for packets without an Ethernet header.
         """
         folder, suffix = self.programs / build(), _BARE_SUFFIX if bare else ""
         pinned = pins.open_pin(folder / f"{hook}{suffix}")
         if pinned is None:
-            new = programs.load(programs.compile_file(_FILES.get(hook, _SOCKETS), ["MAC_LENGTH=0"] if bare else []), maps)
+            new = programs.load(
+                programs.compile_file(_FILES.get(hook, _SOCKETS), ["MAC_LENGTH=0"] if bare else []), maps
+            )
             for name, fd in new.items():
                 pins.pin(fd, folder / f"{name}{suffix}")
                 loaded[f"{name}{suffix}"] = fd
@@ -301,7 +335,10 @@ class XdpKernel:
         return self._writer.state
 
     def counters(self) -> list[str]:
-        """What each backend has served, and how many packets were dropped or passed by for which reason. After `observe`."""
+        """What each backend has served, and how many packets were dropped or passed by for which reason.
+
+        After `observe`.
+        """
         if self._writer is None:
             return []
         return [*flows.served(self._writer.maps, self._writer.state), *flows.reasons(self._writer.maps)]
@@ -318,7 +355,10 @@ def _is_stray_link(key: Key) -> bool:
 
 
 def _pins_of(base: Path, directory: Path) -> Path:
-    """The folder of pins for the node with the run directory `directory`. A bpffs takes no dots (bpf_lookup() in kernel/bpf/inode.c)."""
+    """The folder of pins for the node with the run directory `directory`.
+
+    A bpffs takes no dots (bpf_lookup() in kernel/bpf/inode.c).
+    """
     return pins.directory(layout.SCHEMA, base) / directory.name.replace("%", "%25").replace(".", "%2E")
 
 
@@ -338,7 +378,9 @@ def cgroup_root() -> Path:
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":
             return Path(where)
-    raise UnsupportedError("cgroup2 is not mounted: mount it (mount -t cgroup2 none DIRECTORY), or apply with --socket-lb off")
+    raise UnsupportedError(
+        "cgroup2 is not mounted: mount it (mount -t cgroup2 none DIRECTORY), or apply with --socket-lb off"
+    )
 
 
 def _directory(name: str) -> Path:

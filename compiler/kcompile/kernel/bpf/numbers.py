@@ -1,7 +1,8 @@
-"""Which number each Service and backend has in the maps, and which slots each table: what a Program doesn't say.
+"""Which number each Service and backend has in the maps, and which slots each table: what a Program doesn't
+say.
 
-They are read back from the kernel and kept, so what stays in a Program keeps its numbers. A number or a slot that is given up is given
-out again by a later apply only: a packet under way may still be about to follow it.
+They are read back from the kernel and kept, so what stays in a Program keeps its numbers. A number or a slot
+that is given up is given out again by a later apply only: a packet under way may still be about to follow it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def _roomy(wanted: int) -> int:
 
 
 class Ids:
-    """Numbers from 1 to `capacity` - 1 (0 is nobody), given out in a circle, so that one that was given up rests long."""
+    """Numbers from 1 to `capacity` - 1 (0 is nobody), given out in a circle, so that one that was given up
+    rests long.
+    """
 
     def __init__(self, name: str, capacity: int, used: set[int]) -> None:
         self.name, self.capacity, self.used = name, capacity, used

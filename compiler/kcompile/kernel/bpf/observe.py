@@ -68,8 +68,9 @@ def map_of(key: Key) -> str:
 class State:
     """What is in the maps of one node: the `program`, and the numbers that it doesn't say.
 
-    `services`: a Service port's number. `backends`: by Service number, (ip, port) -> number. `tables`: pool number -> (first, size).
-    `flags`: a backend's number -> its flags in the map, without those of free ones. `users`: how many resources name a Service.
+    `services`: a Service port's number. `backends`: by Service number, (ip, port) -> number. `tables`: pool
+    number -> (first, size). `flags`: a backend's number -> its flags in the map, without those of free ones.
+    `users`: how many resources name a Service.
     """
 
     def __init__(self, capacities: Mapping[str, int]) -> None:
@@ -86,7 +87,9 @@ class State:
         self.service_ids = Ids("names", self.capacities["names"], set(self.services.values()))
         self.backend_ids = Ids("backends", self.capacities["backends"], set(self.flags))
         self.slots = Slots(self.capacities["slots"], list(self.tables.values()))
-        self.users = Counter(service for key, value in self.program.items() if (service := service_of(key, value)) is not None)
+        self.users = Counter(
+            service for key, value in self.program.items() if (service := service_of(key, value)) is not None
+        )
         self._held = Counter(map_of(key) for key in self.program)
 
     def held(self, name: str) -> int:
@@ -113,10 +116,20 @@ def needs(program: Mapping[Key, Any]) -> dict[str, int]:
     counts = Counter(map_of(key) for key in program)
     pools = [value for key, value in program.items() if isinstance(key, PoolKey)]
     serving = [value for key, value in program.items() if isinstance(key, ServingKey)]
-    services = len({service for key, value in program.items() if (service := service_of(key, value)) is not None}) + 1
+    services = (
+        len({service for key, value in program.items() if (service := service_of(key, value)) is not None})
+        + 1
+    )
     backends = sum(len(pool.members) for pool in pools) + sum(map(len, serving)) + 1
     slots = sum(pool.size for pool in pools)
-    return {**counts, "names": services, "pools": 2 * services, "slots": slots, "backends": backends, "counters": backends}
+    return {
+        **counts,
+        "names": services,
+        "pools": 2 * services,
+        "slots": slots,
+        "backends": backends,
+        "counters": backends,
+    }
 
 
 def read(maps: Mapping[str, Fd]) -> State:
@@ -212,13 +225,20 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
 
     width = layout.BACKEND.size
     raw = library.map_bytes(maps["backends"])
-    heads = np.frombuffer(raw, dtype=np.dtype([("ip", "V16"), ("port", "V2"), ("family", "u1"), ("flags", "u1"), ("service", "<u4")]))
+    heads = np.frombuffer(
+        raw,
+        dtype=np.dtype(
+            [("ip", "V16"), ("port", "V2"), ("family", "u1"), ("flags", "u1"), ("service", "<u4")]
+        ),
+    )
     owner = heads["service"]
     pools = np.frombuffer(library.map_bytes(maps["pools"]), dtype=[("first", "<u4"), ("size", "<u4")])
     live = np.nonzero(pools["size"])[0]
     first, size = pools["first"][live].astype(np.int64), pools["size"][live].astype(np.int64)
     view = slot_view(maps["slots"])
-    inside = (first + size <= len(view)) & np.isin(live >> 1, np.fromiter(names, dtype=np.int64, count=len(names)))
+    inside = (first + size <= len(view)) & np.isin(
+        live >> 1, np.fromiter(names, dtype=np.int64, count=len(names))
+    )
     for number in live[~inside]:
         state.program[StrayKey("pools", int(number))] = ""
     live, first, size = live[inside], first[inside], size[inside]
@@ -229,7 +249,9 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
         for pool, backend in zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True):
             members.setdefault(pool, []).append(backend)
     found: dict[int, Member] = {}
-    for number in np.nonzero((heads["family"] != 0) & ((heads["flags"] & (_IN_ANY | _SERVING)) != 0))[0].tolist():
+    for number in np.nonzero((heads["family"] != 0) & ((heads["flags"] & (_IN_ANY | _SERVING)) != 0))[
+        0
+    ].tolist():
         member, _, service = entries.member(raw[number * width : (number + 1) * width])
         found[number] = member
         state.flags[number] = member.flags
@@ -237,13 +259,16 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
     for pool, table in zip(live.tolist(), zip(first.tolist(), size.tolist(), strict=True), strict=True):
         state.tables[pool] = table
         own = sorted(found[n] for n in members[pool] if n in found and owner[n] == pool >> 1)
-        # a backend of somebody else, or one that is no more, is no member; with it the pool differs from any that is wanted
+        # a backend of somebody else, or one that is no more, is no member; with it the pool differs from any
+        # that is wanted
         unknown = [_UNKNOWN] if len(own) < len(members[pool]) else []
         state.program[PoolKey(*names[pool >> 1], POOL_KINDS[pool & 1])] = Pool(table[1], (*own, *unknown))
     _unpooled(state, names, found, {number for numbers in members.values() for number in numbers}, owner)
 
 
-def _unpooled(state: State, names: dict[int, Service], found: dict[int, Member], pooled: set[int], owner: Any) -> None:
+def _unpooled(
+    state: State, names: dict[int, Service], found: dict[int, Member], pooled: set[int], owner: Any
+) -> None:
     """Backends that no table names: those whose flows may stay, and those that a killed apply has left."""
     serving: dict[Key, list[tuple[str, int]]] = {}
     for number, member in found.items():
@@ -299,7 +324,9 @@ def _listeners(state: State, names: dict[int, Service], version: int, fd: Fd) ->
 def _ranges(program: dict[Key, Any], names: dict[int, Service], version: int, fd: Fd) -> None:
     for key, entry in _entries(fd):
         number, cidr = entries.read_range(version, key)
-        if not _same(partial(_range, version, number, cidr), key, entry) or (number in names and names[number].version != version):
+        if not _same(partial(_range, version, number, cidr), key, entry) or (
+            number in names and names[number].version != version
+        ):
             _foreign(program, f"ranges{version}", key)
         elif number in names:
             program[RangeKey(*names[number], cidr)] = ""

@@ -1,7 +1,7 @@
 """bpffs: where this node's maps and links are pinned, so that they outlive the command that made them.
 
-One folder for each schema version: a kcompile whose keys and values have another shape starts with maps of its own, and never reads
-those of another.
+One folder for each schema version: a kcompile whose keys and values have another shape starts with maps of
+its own, and never reads those of another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,20 @@ from ...errors import KernelError, UnsupportedError
 from . import library
 from .library import Fd
 
-__all__ = ["MapSpec", "base", "directory", "is_bpffs", "mount", "open_maps", "open_pin", "pin", "pins", "remove", "require", "unmount"]
+__all__ = [
+    "MapSpec",
+    "base",
+    "directory",
+    "is_bpffs",
+    "mount",
+    "open_maps",
+    "open_pin",
+    "pin",
+    "pins",
+    "remove",
+    "require",
+    "unmount",
+]
 
 _MNT_DETACH = 2
 _BPF_FS_MAGIC = 0xCAFE4A11
@@ -86,7 +99,9 @@ def require(folder: Path) -> None:
 
 
 def open_maps(folder: Path, specs: Iterable[MapSpec]) -> tuple[dict[str, Fd], list[str]]:
-    """Open the maps pinned in `folder`; make and pin those that aren't. Returns all of them, and the names of those that are new.
+    """Open the maps pinned in `folder`; make and pin those that aren't.
+
+    Returns all of them, and the names of those that are new.
 
     Raises UnsupportedError where `folder` is in no bpffs, KernelError where a pinned map has another shape.
     """
@@ -109,12 +124,18 @@ def open_maps(folder: Path, specs: Iterable[MapSpec]) -> tuple[dict[str, Fd], li
 
 def _same(fd: Fd, spec: MapSpec, path: Path) -> None:
     info = library.map_info(fd)
-    found = MapSpec(spec.name, info.type, info.key_size, info.value_size, info.max_entries, info.flags & ~_INTERNAL)
+    found = MapSpec(
+        spec.name, info.type, info.key_size, info.value_size, info.max_entries, info.flags & ~_INTERNAL
+    )
     if found != spec:
         wrong = ", ".join(
-            f"{field} {have} instead of {want}" for field, have, want in zip(spec._fields, found, spec, strict=True) if have != want
+            f"{field} {have} instead of {want}"
+            for field, have, want in zip(spec._fields, found, spec, strict=True)
+            if have != want
         )
-        raise KernelError(f"map {spec.name}: the one pinned at {path} has {wrong} (kcompile delete removes it)")
+        raise KernelError(
+            f"map {spec.name}: the one pinned at {path} has {wrong} (kcompile delete removes it)"
+        )
 
 
 _INTERNAL = 1 << 31  # flags that the kernel keeps for itself

@@ -1,4 +1,6 @@
-"""The programs: compiled once for a set of sources and flags, kept in a cache, loaded with the node's own maps in place."""
+"""The programs: compiled once for a set of sources and flags, kept in a cache, loaded with the node's own
+maps in place.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,18 @@ from ..places import run_base
 from . import compiler, library
 from .library import Fd
 
-__all__ = ["KINDS", "Objects", "Program", "cache_directory", "compile_file", "compile_text", "load", "load_one", "numbers", "sources"]
+__all__ = [
+    "KINDS",
+    "Objects",
+    "Program",
+    "cache_directory",
+    "compile_file",
+    "compile_text",
+    "load",
+    "load_one",
+    "numbers",
+    "sources",
+]
 
 # program type, expected attach type: linux/bpf.h
 _TC, _XDP, _SOCK_ADDR = 3, 6, 18
@@ -79,25 +92,34 @@ def compile_file(name: str, defines: Iterable[str] = (), cache: Path | None = No
 def compile_text(text: str, defines: Iterable[str] = (), cache: Path | None = None) -> Objects:
     """The programs of a C text that may include bpf/'s headers.
 
-    `defines`: ``NAME`` or ``NAME=VALUE``. `cache`: cache_directory() by default.
-    Raises KernelError with the compiler's words, UnsupportedError without bcc (which a hit in the cache doesn't need).
+    `defines`: ``NAME`` or ``NAME=VALUE``. `cache`: cache_directory() by default. Raises KernelError with the
+    compiler's words, UnsupportedError without bcc (which a hit in the cache doesn't need).
     """
     folder = sources()
     headers = sorted(folder.rglob("*.h"))
     flags = [f"-D{define}" for define in defines]
-    digest = hashlib.sha256(repr((text, flags, [(str(h.relative_to(folder)), h.read_text()) for h in headers])).encode())
+    digest = hashlib.sha256(
+        repr((text, flags, [(str(h.relative_to(folder)), h.read_text()) for h in headers])).encode()
+    )
     path = (cache if cache is not None else cache_directory()).resolve() / digest.hexdigest()[:32]
     if (cached := _cached(path)) is not None:
         return cached
-    names = {int(n): name for source in ((folder / "maps.h").read_text(), text) for n, name in _MAP.findall(source)}
-    result = compiler.run(compiler.Job(text, [f"-I{folder}", "-Wall", "-Werror", "-Wno-unused-function", *flags], str(folder / "stubs")))
+    names = {
+        int(n): name for source in ((folder / "maps.h").read_text(), text) for n, name in _MAP.findall(source)
+    }
+    result = compiler.run(
+        compiler.Job(
+            text, [f"-I{folder}", "-Wall", "-Werror", "-Wno-unused-function", *flags], str(folder / "stubs")
+        )
+    )
     objects = Objects({name: _named(name, code, names) for name, code in result.functions.items()})
     _keep(path, objects)
     return objects
 
 
 def _cached(path: Path) -> Objects | None:
-    """The objects at `path`; None where there are none, or others than were written there (a hash of name and content comes first).
+    """The objects at `path`; None where there are none, or others than were written there (a hash of name and
+    content comes first).
 
     Raises UnsafeError where somebody else can have written them.
     """
@@ -138,7 +160,9 @@ def _named(function: str, code: bytes, names: Mapping[int, str]) -> Program:
     return Program(code, maps)
 
 
-def load(objects: Objects, maps: Mapping[str, Fd], kinds: Mapping[str, tuple[int, int]] = KINDS) -> dict[str, Fd]:
+def load(
+    objects: Objects, maps: Mapping[str, Fd], kinds: Mapping[str, tuple[int, int]] = KINDS
+) -> dict[str, Fd]:
     """Load every program, with the descriptors of `maps` where it names them."""
     return {name: load_one(name, program, maps, kinds[name]) for name, program in objects.programs.items()}
 
@@ -154,8 +178,16 @@ def load_one(name: str, program: Program, maps: Mapping[str, Fd], kind: tuple[in
 
 
 def numbers(expressions: Iterable[str], cache: Path | None = None) -> list[int]:
-    """What the compiler says of constant C expressions over bpf/'s headers: ``sizeof(struct flow4)``, ``FLOW_REPLY``."""
-    lines = [f"int number{i}(void *context) {{ return {expression}; }}" for i, expression in enumerate(expressions)]
-    objects = compile_text("\n".join(['#include "consts.h"', '#include "structs.h"', '#include "maps.h"', *lines]), (), cache)
+    """What the compiler says of constant C expressions over bpf/'s headers: ``sizeof(struct flow4)``,
+    ``FLOW_REPLY``.
+    """
+    lines = [
+        f"int number{i}(void *context) {{ return {expression}; }}" for i, expression in enumerate(expressions)
+    ]
+    objects = compile_text(
+        "\n".join(['#include "consts.h"', '#include "structs.h"', '#include "maps.h"', *lines]), (), cache
+    )
     # "r0 = immediate; exit"
-    return [struct.unpack_from("=i", objects.programs[f"number{i}"].instructions, 4)[0] for i in range(len(lines))]
+    return [
+        struct.unpack_from("=i", objects.programs[f"number{i}"].instructions, 4)[0] for i in range(len(lines))
+    ]

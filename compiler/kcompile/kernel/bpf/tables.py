@@ -17,7 +17,9 @@ __all__ = ["NewTable", "fill"]
 
 
 class NewTable(msgspec.Struct):
-    """The table of pool number `pool`: the numbers of its backends, and their addresses and ports as maglev.hashes takes them."""
+    """The table of pool number `pool`: the numbers of its backends, and their addresses and ports as
+    maglev.hashes takes them.
+    """
 
     pool: int
     size: int
@@ -27,7 +29,9 @@ class NewTable(msgspec.Struct):
 
 
 def fill(new: Sequence[NewTable], slots: Slots, view: Callable[[], np.ndarray[Any, Any]]) -> None:
-    """Find room for all of `new` (KernelError where there is none), set their `first`, then write them, those of a shape together."""
+    """Find room for all of `new` (KernelError where there is none), set their `first`, then write them, those
+    of a shape together.
+    """
     import numpy as np
 
     shapes: dict[tuple[int, int], list[NewTable]] = {}
@@ -37,7 +41,9 @@ def fill(new: Sequence[NewTable], slots: Slots, view: Callable[[], np.ndarray[An
         for table in same:
             table.first = slots.take(size)
     for (count, size), same in shapes.items():
-        hashed = maglev.hashes([packed for table in same for packed in table.packed]).reshape(len(same), count)
+        hashed = maglev.hashes([packed for table in same for packed in table.packed]).reshape(
+            len(same), count
+        )
         numbers = np.array([table.backends for table in same], dtype=np.uint32)
         filled = np.take_along_axis(numbers, maglev.tables(hashed, size).astype(np.int64), axis=1)
         memory = view()

@@ -12,11 +12,24 @@ __all__ = ["Runner", "prog_test_run"]
 _TEST_RUN = 10  # enum bpf_cmd
 
 
-def prog_test_run(program: Fd, data: bytes, *, repeat: int = 1, context: bytes = b"", room: int = 512) -> tuple[int, bytes, int, bytes]:
-    """BPF_PROG_TEST_RUN over `data`: the verdict, the packet after it, nanoseconds a run, the context after it."""
+def prog_test_run(
+    program: Fd, data: bytes, *, repeat: int = 1, context: bytes = b"", room: int = 512
+) -> tuple[int, bytes, int, bytes]:
+    """BPF_PROG_TEST_RUN over `data`: the verdict, the packet after it, nanoseconds a run, the context after
+    it.
+    """
     packet, out = buffer(data), ctypes.create_string_buffer(len(data) + room)
     ctx, ctx_out = (buffer(context), ctypes.create_string_buffer(len(context))) if context else (None, None)
-    sizes = (len(data), len(out), pointer(packet) if data else 0, pointer(out) if data else 0, repeat, 0, len(context), len(context))
+    sizes = (
+        len(data),
+        len(out),
+        pointer(packet) if data else 0,
+        pointer(out) if data else 0,
+        repeat,
+        0,
+        len(context),
+        len(context),
+    )
     attr = attribute("IIIIQQIIIIQQIII4x", program.number, 0, *sizes, pointer(ctx), pointer(ctx_out), 0, 0, 0)
     call(_TEST_RUN, attr, f"program {program.name}: test run")
     verdict, _, size = struct.unpack_from("=III", attr, 4)
@@ -25,17 +38,31 @@ def prog_test_run(program: Fd, data: bytes, *, repeat: int = 1, context: bytes =
 
 
 class Runner:
-    """BPF_PROG_TEST_RUN of one program on one packet after another, in buffers that stay: some microseconds each."""
+    """BPF_PROG_TEST_RUN of one program on one packet after another, in buffers that stay: some microseconds
+    each.
+    """
 
     def __init__(self, program: Fd, context: bytes = b"", size: int = 4096) -> None:
         self.program = program
         self._packet, self._out = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
         self._context = buffer(context) if context else None
-        pointers = (pointer(self._packet), pointer(self._out), 1, 0, len(context), 0, pointer(self._context), 0)
+        pointers = (
+            pointer(self._packet),
+            pointer(self._out),
+            1,
+            0,
+            len(context),
+            0,
+            pointer(self._context),
+            0,
+        )
         self._attr = attribute("IIIIQQIIIIQQIII4x", program.number, 0, 0, size, *pointers, 0, 0, 0)
 
     def run(self, data: bytes) -> tuple[int, bytes]:
-        """The verdict and the packet afterwards. Raises OSError, also for a packet that the kernel won't run a program on."""
+        """The verdict and the packet afterwards.
+
+        Raises OSError, also for a packet that the kernel won't run a program on.
+        """
         self._packet.raw = data.ljust(len(self._packet), b"\0")
         struct.pack_into("=III", self._attr, 4, 0, len(data), len(self._out))
         bpf(_TEST_RUN, self._attr)

@@ -1,7 +1,8 @@
 """Changes -> batches of map entries, in an order in which packets never meet something half made.
 
-All is worked out first, with every number, slot and capacity, so that what can't be done is refused before the first write. Then come
-names, backends, slots, pools, what sources may reach, frontends; and last what is no longer wanted, the other way round.
+All is worked out first, with every number, slot and capacity, so that what can't be done is refused before
+the first write. Then come names, backends, slots, pools, what sources may reach, frontends; and last what is
+no longer wanted, the other way round.
 """
 
 from __future__ import annotations
@@ -54,23 +55,31 @@ End = tuple[str, int]
 
 
 class Gone(msgspec.Struct):
-    """UDP flows that must go: those to these backends (numbers), and those of these frontends (version, address, port)."""
+    """UDP flows that must go: those to these backends (numbers), and those of these frontends (version,
+    address, port).
+    """
 
     backends: set[int]
     frontends: set[tuple[int, str, int]]
 
 
 class Writer:
-    """Writes into `maps` and keeps `state` true to them. `fresh`: the maps are new, so no counter needs to be cleared."""
+    """Writes into `maps` and keeps `state` true to them.
+
+    `fresh`: the maps are new, so no counter needs to be cleared.
+    """
 
     def __init__(self, maps: Mapping[str, Fd], state: State, fresh: bool = False) -> None:
         self.maps, self.state, self.fresh = maps, state, fresh
         self._view: np.ndarray[Any, Any] | None = None
 
     def apply(self, changes: Sequence[Change], netns: int, index_of: Mapping[str, int]) -> Gone:
-        """Make `changes` true, attachments apart. `netns`: the namespace's cookie. `index_of`: interfaces' numbers.
+        """Make `changes` true, attachments apart.
 
-        Raises KernelError: before anything is written where a map is too small. After another failure the state must be read again.
+        `netns`: the namespace's cookie. `index_of`: interfaces' numbers.
+
+        Raises KernelError: before anything is written where a map is too small. After another failure the
+        state must be read again.
         """
         return _Run(self, changes, netns, index_of).run()
 
@@ -84,7 +93,9 @@ class Writer:
 class _Run:
     """One apply. `first` and `last` are the entries (key, value) to write and to take away, by map."""
 
-    def __init__(self, writer: Writer, changes: Sequence[Change], netns: int, index_of: Mapping[str, int]) -> None:
+    def __init__(
+        self, writer: Writer, changes: Sequence[Change], netns: int, index_of: Mapping[str, int]
+    ) -> None:
         self.writer, self.state, self.netns, self.index_of = writer, writer.state, netns, index_of
         self.changes = list(changes)
         self.first: dict[str, dict[bytes, bytes]] = {name: {} for name in _FIRST}
@@ -216,9 +227,13 @@ class _Run:
         for change in self.changes:
             match change.key:
                 case ConfigKey():
-                    self.entry(change, "config", layout.INDEX.pack(0), lambda v: entries.config(v, self.netns))
+                    self.entry(
+                        change, "config", layout.INDEX.pack(0), lambda v: entries.config(v, self.netns)
+                    )
                 case LocalKey(version, address):
-                    self.entry(change, f"locals{version}", entries.packed(version, address), entries.local_entry)
+                    self.entry(
+                        change, f"locals{version}", entries.packed(version, address), entries.local_entry
+                    )
                 case InterfaceKey(name):
                     index = self.index_of.get(name)
                     if index is not None:
@@ -229,10 +244,18 @@ class _Run:
                 case FrontendKey() as key:
                     self.frontend(key, change.old, change.new)
                 case AddressKey(version, address):
-                    self.entry(change, f"frontends{version}", entries.frontend_key(version, "", address, 0), entries.address_entry)
+                    self.entry(
+                        change,
+                        f"frontends{version}",
+                        entries.frontend_key(version, "", address, 0),
+                        entries.address_entry,
+                    )
 
     def frontend(self, key: FrontendKey, old: Listener | None, new: Listener | None) -> None:
-        name, packed = f"frontends{key.version}", entries.frontend_key(key.version, key.protocol, key.address, key.port)
+        name, packed = (
+            f"frontends{key.version}",
+            entries.frontend_key(key.version, key.protocol, key.address, key.port),
+        )
         if new is not None:
             number = self.state.services[Service(key.version, key.protocol, new.service)]
             self.first[name][packed] = entries.frontend_entry(new, number)

@@ -11,7 +11,8 @@ judge.py      Facts -> Report, pure
 checks.py     one check after the other, pure
 advice.py     the commands that mend, pure
 
-Gathering writes nothing outside of the probes' own namespaces. The kernel may load modules for a probe, as it would for apply.
+Gathering writes nothing outside of the probes' own namespaces. The kernel may load modules for a probe, as it
+would for apply.
 """
 
 from .gather import gather

@@ -1,4 +1,7 @@
-"""The commands that mend. They are complete: nothing in them is to be filled in, but for MANIFESTS, which only the user knows."""
+"""The commands that mend.
+
+They are complete: nothing in them is to be filled in, but for MANIFESTS, which only the user knows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ __all__ = [
 ]  # fmt: skip
 
 _PACKAGES = {"libnftables.so.1": "libnftables1", "ip": "iproute2", str(DEBIAN): "python3-bpfcc"}
-# kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...) stay
+# kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...)
+# stay
 _PROXY = "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
 _NOT_FOREIGN = "KUBE-|KCOMPILE-"
 _SERVICE = re.compile(r"/([^/]*kube-proxy[^/]*\.service)(?:/|$)")
@@ -40,7 +44,10 @@ def install(tool: str) -> str:
 
 
 def load_modules(names: Iterable[str], modules: KernelModules) -> tuple[tuple[str, ...], str]:
-    """Commands that bring the modules `names`, and in words what is wrong with them. Both empty where they are there already."""
+    """Commands that bring the modules `names`, and in words what is wrong with them.
+
+    Both empty where they are there already.
+    """
     wanted = [name for name in names if name not in modules.present]
     if not wanted:
         return (), ""
@@ -51,9 +58,14 @@ def load_modules(names: Iterable[str], modules: KernelModules) -> tuple[tuple[st
     if there:
         return (f"modprobe -a {' '.join(there)}",), f"{listed} not loaded"
     if modules.loadable and not modules.folder and modules.others:
-        return ("systemctl reboot",), f"{listed} not loaded, and /lib/modules has those of another kernel: reboot into that one"
+        return (
+            "systemctl reboot",
+        ), f"{listed} not loaded, and /lib/modules has those of another kernel: reboot into that one"
     if found := _CLOUD.search(modules.release):
-        return (f"apt-get install linux-image-{found[1]}", "systemctl reboot"), f"Debian's cloud kernel has no {listed}"
+        return (
+            f"apt-get install linux-image-{found[1]}",
+            "systemctl reboot",
+        ), f"Debian's cloud kernel has no {listed}"
     return (), f"this kernel was built without {listed}"
 
 
@@ -73,7 +85,10 @@ def remove_kube_proxy_rules(variant: Variant) -> str:
 
 
 def move_rules(source: Variant, to: Variant) -> str:
-    """Have `to` hold the foreign rules of `source` too, then take them out of that. No chain of theirs may be in both."""
+    """Have `to` hold the foreign rules of `source` too, then take them out of that.
+
+    No chain of theirs may be in both.
+    """
     spare = f"/{_NOT_FOREIGN}/!{{/^-A/d; /^:[^ ]+ -/d;}}; s/^(:[^ ]+) DROP/\\1 ACCEPT/"
     copied = f"{source.tool}-save | grep -Ev '{_NOT_FOREIGN}' | {to.tool}-restore --noflush"
     return f"{copied} && {source.tool}-save | sed -E '{spare}' | {source.tool}-restore"

@@ -16,7 +16,10 @@ _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 class Check(NamedTuple):
-    """`name` is stable, `fine` what to say when `look` finds nothing. Without `needs_root` it works for any user."""
+    """`name` is stable, `fine` what to say when `look` finds nothing.
+
+    Without `needs_root` it works for any user.
+    """
 
     name: str
     look: Callable[[Facts], Iterator[Finding]]
@@ -46,10 +49,17 @@ def _kube_proxy_rules(facts: Facts) -> Iterator[Finding]:
     for family, table in rules.nft_tables:
         if table == "kube-proxy":
             mend = (advice.inside(facts.netns, f"nft delete table {family} {table}"),)
-            yield Finding("kube-proxy-rules", "error", f"kube-proxy's nft table {family} {table} is here: {both}", mend)
+            yield Finding(
+                "kube-proxy-rules", "error", f"kube-proxy's nft table {family} {table} is here: {both}", mend
+            )
     if "kube-ipvs0" in rules.devices:
         mend = (advice.inside(facts.netns, "ip link delete kube-ipvs0"),)
-        yield Finding("kube-proxy-rules", "error", "kube-proxy's device kube-ipvs0 makes the Services' addresses local, for IPVS", mend)
+        yield Finding(
+            "kube-proxy-rules",
+            "error",
+            "kube-proxy's device kube-ipvs0 makes the Services' addresses local, for IPVS",
+            mend,
+        )
 
 
 def _iptables_variants(facts: Facts) -> Iterator[Finding]:
@@ -68,10 +78,18 @@ def _iptables_variants(facts: Facts) -> Iterator[Finding]:
             mend = () if same else (advice.inside(facts.netns, advice.move_rules(source, to)),)
             yield Finding("iptables-variants", "warning", message, mend)
         for foreign in there:
-            own = [v for v in facts.rules.variants if v.family == family and v.own and v.backend != foreign.backend]
+            own = [
+                v
+                for v in facts.rules.variants
+                if v.family == family and v.own and v.backend != foreign.backend
+            ]
             if own and len(there) == 1:
-                message = f"IPv{family}: kcompile's rules are in {own[0].tool}, everybody else's in {foreign.tool}"
-                again = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", f"iptables-{foreign.backend}")
+                message = (
+                    f"IPv{family}: kcompile's rules are in {own[0].tool}, everybody else's in {foreign.tool}"
+                )
+                again = advice.kcompile(
+                    facts.netns, "apply", "-f", "MANIFESTS", "--mode", f"iptables-{foreign.backend}"
+                )
                 yield Finding("iptables-variants", "note", message, (again,))
 
 
@@ -79,12 +97,22 @@ def _forward_policy(facts: Facts) -> Iterator[Finding]:
     for variant in facts.rules.variants:
         if variant.forward == "DROP" and not variant.forwards_services:
             message = f"{variant.tool} drops in FORWARD what no rule accepts: packets that were sent on to a pod may be among it"
-            yield Finding("forward-policy", "warning", message, (advice.inside(facts.netns, advice.accept_services(variant)),))
+            yield Finding(
+                "forward-policy",
+                "warning",
+                message,
+                (advice.inside(facts.netns, advice.accept_services(variant)),),
+            )
     for chain in facts.rules.forward_chains:
         if not chain.forwards_services:
             where = f"{chain.family} {chain.table} {chain.name}"
             message = f"nft chain {where} drops what no rule accepts: packets that were sent on to a pod may be among it"
-            yield Finding("forward-policy", "warning", message, (advice.inside(facts.netns, advice.accept_services(chain)),))
+            yield Finding(
+                "forward-policy",
+                "warning",
+                message,
+                (advice.inside(facts.netns, advice.accept_services(chain)),),
+            )
 
 
 def _other_modes(facts: Facts) -> Iterator[Finding]:
@@ -103,7 +131,9 @@ def _other_modes(facts: Facts) -> Iterator[Finding]:
 
 def _changed_rules(facts: Facts) -> Iterator[Finding]:
     if changed := facts.rules.changed:
-        what = "1 rule, chain or entry isn't" if changed == 1 else f"{changed} rules, chains or entries aren't"
+        what = (
+            "1 rule, chain or entry isn't" if changed == 1 else f"{changed} rules, chains or entries aren't"
+        )
         message = f"rules flushed or changed: {what} as the last apply (mode {facts.rules.applied}) left them"
         again = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", facts.rules.applied)
         yield Finding("rules", "warning", message, (again,))
@@ -137,7 +167,9 @@ def _reverted(facts: Facts) -> Iterator[Finding]:
     for name in facts.node.reverted:
         if name not in _FORWARDING.values():
             message = f"{name} is back at the value from before apply: something else on this node sets it"
-            yield Finding("sysctls", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),))
+            yield Finding(
+                "sysctls", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),)
+            )
 
 
 def _bridges(facts: Facts) -> Iterator[Finding]:
@@ -154,10 +186,16 @@ def _bridges(facts: Facts) -> Iterator[Finding]:
 
 
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
-    """The kernel takes the larger of an interface's value and that of all; 1 is strict, 2 loose (ip-sysctl.rst)."""
+    """The kernel takes the larger of an interface's value and that of all; 1 is strict, 2 loose
+    (ip-sysctl.rst).
+    """
     values = facts.node.rp_filter
     common = values.get("all", 0)
-    strict = sorted(name for name, value in values.items() if name not in ("all", "default", "lo") and max(common, value) == 1)
+    strict = sorted(
+        name
+        for name, value in values.items()
+        if name not in ("all", "default", "lo") and max(common, value) == 1
+    )
     if strict:
         shown = ", ".join(strict[:3]) + (f" and {len(strict) - 3} more" if len(strict) > 3 else "")
         message = f"rp_filter is strict on {shown}: answers that come back another way than they would be sent are dropped"
@@ -166,12 +204,19 @@ def _rp_filter(facts: Facts) -> Iterator[Finding]:
 
 def _conntrack(facts: Facts) -> Iterator[Finding]:
     """The limit is one for all namespaces and can be set only in the first."""
-    count, limit = (int(facts.node.sysctls.get(f"net.netfilter.nf_conntrack_{name}", "0")) for name in ("count", "max"))
+    count, limit = (
+        int(facts.node.sysctls.get(f"net.netfilter.nf_conntrack_{name}", "0")) for name in ("count", "max")
+    )
     if not limit or count / limit < CONNTRACK_NEARLY:
         return
     full = count / limit >= CONNTRACK_FULL
     message = f"{count} of {limit} connections are tracked: {'new ones are dropped' if full else 'the table fills up'}"
-    yield Finding("conntrack", "error" if full else "warning", message, (f"sysctl -w net.netfilter.nf_conntrack_max={2 * limit}",))
+    yield Finding(
+        "conntrack",
+        "error" if full else "warning",
+        message,
+        (f"sysctl -w net.netfilter.nf_conntrack_max={2 * limit}",),
+    )
 
 
 def _tcp_liberal(facts: Facts) -> Iterator[Finding]:
@@ -191,10 +236,10 @@ def _state(facts: Facts) -> Iterator[Finding]:
 
 def _health(facts: Facts) -> Iterator[Finding]:
     if ports := facts.node.unanswered:
-        message = (
-            f"the health check responder has died: nobody answers {', '.join(map(str, ports))}, and load balancers leave this node out"
+        message = f"the health check responder has died: nobody answers {', '.join(map(str, ports))}, and load balancers leave this node out"
+        yield Finding(
+            "health", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),)
         )
-        yield Finding("health", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),))
 
 
 def _lock(facts: Facts) -> Iterator[Finding]:
@@ -209,7 +254,9 @@ def _lock(facts: Facts) -> Iterator[Finding]:
 
 def _tools(facts: Facts) -> Iterator[Finding]:
     for tool in facts.node.missing_tools:
-        yield Finding("tools", "error", f"{tool} is missing: apply needs it in every mode", (advice.install(tool),))
+        yield Finding(
+            "tools", "error", f"{tool} is missing: apply needs it in every mode", (advice.install(tool),)
+        )
 
 
 CHECKS = (
@@ -218,9 +265,19 @@ CHECKS = (
     Check("kube-proxy-rules", _kube_proxy_rules, "no rules of kube-proxy", needs_root=True),
     Check("readable", _unread, "every rule here could be read", needs_root=True),
     Check("iptables-variants", _iptables_variants, "at most one iptables variant is in use", needs_root=True),
-    Check("forward-policy", _forward_policy, "nothing drops what is forwarded to Services by policy", needs_root=True),
+    Check(
+        "forward-policy",
+        _forward_policy,
+        "nothing drops what is forwarded to Services by policy",
+        needs_root=True,
+    ),
     Check("other-modes", _other_modes, "at most one mode of kcompile has rules here", needs_root=True),
-    Check("rules", _changed_rules, "the rules are as the last apply left them, or there was none", needs_root=True),
+    Check(
+        "rules",
+        _changed_rules,
+        "the rules are as the last apply left them, or there was none",
+        needs_root=True,
+    ),
     Check("xdp", xdp.look, "nothing is in the way of mode xdp, or it can't work here", needs_root=True),
     Check("forwarding", _forwarding, "packets are forwarded"),
     Check("sysctls", _reverted, "sysctls are as apply has set them"),

@@ -1,4 +1,6 @@
-"""Whether the rules still are what the last apply made: that apply's dataplane, lowered again, against what the kernel holds."""
+"""Whether the rules still are what the last apply made: that apply's dataplane, lowered again, against what
+the kernel holds.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _OF_INTERFACES = ("interfaces", "links")
 
 
 def changed_rules(directory: Path) -> int:
-    """How many resources of the mode that was applied last are not as that apply left them; 0 where nothing is known of one."""
+    """How many resources of the mode that was applied last are not as that apply left them; 0 where nothing
+    is known of one.
+    """
     applied = recall(directory)
     if applied is None:
         return 0
@@ -32,7 +36,9 @@ def changed_rules(directory: Path) -> int:
 def _supported(driver: Driver, dataplane: Dataplane) -> Dataplane:
     """`dataplane` less the families that this node's kernel lacks, which apply leaves out too."""
     families = driver.families()
-    return msgspec.structs.replace(dataplane, ports=tuple([p for p in dataplane.ports if p.family.value in families]))
+    return msgspec.structs.replace(
+        dataplane, ports=tuple([p for p in dataplane.ports if p.family.value in families])
+    )
 
 
 def _settled(changes: Sequence[Change]) -> list[Change]:

@@ -1,7 +1,8 @@
-"""What each mode asks of the kernel: the smallest rules that use each match, target, expression and map type of ours.
+"""What each mode asks of the kernel: the smallest rules that use each match, target, expression and map type
+of ours.
 
-A feature with `costs` isn't needed by every Service; without one that has none the mode can't work. The modules are only for
-advice: whether a feature is there is decided by loading its rules.
+A feature with `costs` isn't needed by every Service; without one that has none the mode can't work. The
+modules are only for advice: whether a feature is there is decided by loading its rules.
 """
 
 from __future__ import annotations
@@ -50,17 +51,27 @@ def nft_script(features: Iterable[Feature], family: int) -> str:
 
 
 def iptables_script(features: Iterable[Feature], family: int) -> str:
-    """The text of iptables-restore with all of `features`; a rule that names no chain goes into one of our own."""
+    """The text of iptables-restore with all of `features`; a rule that names no chain goes into one of our
+    own.
+    """
     tables: dict[str, list[str]] = {}
     for feature in features:
         for table, rules in feature.rules.items():
             lines = tables.setdefault(table, [])
-            lines += [f"-A {rule}" if rule[0].isupper() else f"-A {CHAIN} {rule}" for rule in filled(rules, family).splitlines()]
-    return "".join("\n".join((f"*{table}", f":{CHAIN} - [0:0]", *lines, "COMMIT\n")) for table, lines in tables.items())
+            lines += [
+                f"-A {rule}" if rule[0].isupper() else f"-A {CHAIN} {rule}"
+                for rule in filled(rules, family).splitlines()
+            ]
+    return "".join(
+        "\n".join((f"*{table}", f":{CHAIN} - [0:0]", *lines, "COMMIT\n")) for table, lines in tables.items()
+    )
 
 
 _SCTP = Feature(
-    "SCTP connection tracking", ("nf_conntrack",), costs="SCTP Services", sysctl="net.netfilter.nf_conntrack_sctp_timeout_established"
+    "SCTP connection tracking",
+    ("nf_conntrack",),
+    costs="SCTP Services",
+    sysctl="net.netfilter.nf_conntrack_sctp_timeout_established",
 )
 _NODE = "NodePorts on every address, and policies that tell the node's own packets"
 _ENDPOINTS = "rejection of what has no endpoints"
@@ -111,13 +122,35 @@ NFTABLES = (
     _SCTP,
 )  # fmt: skip
 
-_MODULES = {"legacy": ("<legacy>_nat", "<legacy>_filter"), "nft": ("nf_tables", "nft_compat", "nft_chain_nat")}
+_MODULES = {
+    "legacy": ("<legacy>_nat", "<legacy>_filter"),
+    "nft": ("nf_tables", "nft_compat", "nft_chain_nat"),
+}
 _COMMENT = Feature("match comment", ("xt_comment",), {"nat": "-m comment --comment probe"})
-_MARK = Feature("match mark, target MARK", ("xt_mark",), {"nat": "-m mark ! --mark 0x4000/0x4000 -j MARK --set-xmark 0x4000/0x4000"})
-_CONNTRACK = Feature("match conntrack", ("xt_conntrack",), {"filter": "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"})
-_MASQUERADE = Feature("target MASQUERADE --random-fully", ("xt_MASQUERADE",), {"nat": "POSTROUTING -j MASQUERADE --random-fully"})
-_ADDRTYPE = Feature("match addrtype", ("xt_addrtype",), {"nat": "-m addrtype --dst-type LOCAL\n-m addrtype ! --src-type LOCAL"}, _NODE)
-_REJECT = Feature("target REJECT", ("<ipt>_REJECT",), {"filter": "-j REJECT --reject-with <icmp>"}, _ENDPOINTS)
+_MARK = Feature(
+    "match mark, target MARK",
+    ("xt_mark",),
+    {"nat": "-m mark ! --mark 0x4000/0x4000 -j MARK --set-xmark 0x4000/0x4000"},
+)
+_CONNTRACK = Feature(
+    "match conntrack",
+    ("xt_conntrack",),
+    {"filter": "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"},
+)
+_MASQUERADE = Feature(
+    "target MASQUERADE --random-fully",
+    ("xt_MASQUERADE",),
+    {"nat": "POSTROUTING -j MASQUERADE --random-fully"},
+)
+_ADDRTYPE = Feature(
+    "match addrtype",
+    ("xt_addrtype",),
+    {"nat": "-m addrtype --dst-type LOCAL\n-m addrtype ! --src-type LOCAL"},
+    _NODE,
+)
+_REJECT = Feature(
+    "target REJECT", ("<ipt>_REJECT",), {"filter": "-j REJECT --reject-with <icmp>"}, _ENDPOINTS
+)
 
 _IPTABLES = (
     _COMMENT,
@@ -160,9 +193,14 @@ def iptables_features(backend: str) -> tuple[Feature, ...]:
 
 
 def ipvs_rules(backend: str, set_name: str) -> tuple[Feature, ...]:
-    """What ipvs mode leaves to iptables. The set `set_name` (of addresses and ports, with marks) must exist; empty: there is none."""
+    """What ipvs mode leaves to iptables.
+
+    The set `set_name` (of addresses and ports, with marks) must exist; empty: there is none.
+    """
     asks = Feature("match set", ("xt_set",), {"nat": f"-m set --match-set {set_name} dst,dst -j RETURN"})
     marks = Feature(
-        "target SET in table mangle", ("<legacy>_mangle", "xt_set"), {"mangle": f"-j SET --map-set {set_name} dst,dst --map-mark"}
+        "target SET in table mangle",
+        ("<legacy>_mangle", "xt_set"),
+        {"mangle": f"-j SET --map-set {set_name} dst,dst --map-mark"},
     )
     return (_tables(backend), *_IPVS, *([asks, marks] if set_name else []))

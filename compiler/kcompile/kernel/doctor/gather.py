@@ -37,7 +37,15 @@ def gather(modes: Sequence[str], netns_name: str | None = None) -> Facts:
         rules = _rules() if root else RuleFacts()
         node = node_facts(run_directory())
         xdp = xdp_facts() if root else XdpFacts()
-    return Facts(root=root, netns=netns_name or "", probes=outcomes(), rules=rules, node=node, modules=kernel_modules(), xdp=xdp)
+    return Facts(
+        root=root,
+        netns=netns_name or "",
+        probes=outcomes(),
+        rules=rules,
+        node=node,
+        modules=kernel_modules(),
+        xdp=xdp,
+    )
 
 
 def _rules() -> RuleFacts:
@@ -46,7 +54,9 @@ def _rules() -> RuleFacts:
     backends: tuple[iptables.Backend, ...] = ("legacy", "nft")
     for backend in backends:
         try:
-            variants += [summary(backend, int(family[2:]), text) for family, text in iptables.saved(backend).items()]
+            variants += [
+                summary(backend, int(family[2:]), text) for family, text in iptables.saved(backend).items()
+            ]
         except KernelError as e:
             unread.append((f"iptables-{backend}", str(e)))
     tables: tuple[tuple[str, str], ...] = ()
@@ -96,7 +106,11 @@ def _foreign_chains(text: str) -> frozenset[str]:
     for line in text.splitlines():
         if line.startswith("*"):
             table = line[1:]
-        elif line.startswith(":") and line.split()[1] == "-" and not line.startswith((f":{_OWN}", f":{_KUBERNETES}")):
+        elif (
+            line.startswith(":")
+            and line.split()[1] == "-"
+            and not line.startswith((f":{_OWN}", f":{_KUBERNETES}"))
+        ):
             found.add(f"{table}/{line[1:].split()[0]}")
     return frozenset(found)
 
@@ -131,5 +145,9 @@ def _devices() -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (), ()
     links = json.loads(done.stdout or b"[]")
     members = {link.get("master") for link in links}
-    bridges = [link["ifname"] for link in links if link.get("linkinfo", {}).get("info_kind") == "bridge" and link["ifname"] in members]
+    bridges = [
+        link["ifname"]
+        for link in links
+        if link.get("linkinfo", {}).get("info_kind") == "bridge" and link["ifname"] in members
+    ]
     return tuple(link["ifname"] for link in links), tuple(bridges)

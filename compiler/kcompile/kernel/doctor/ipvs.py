@@ -1,4 +1,6 @@
-"""Tries what ipvs mode needs: virtual servers, a device for their addresses, sets, and rules that ask for them."""
+"""Tries what ipvs mode needs: virtual servers, a device for their addresses, sets, and rules that ask for
+them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def work() -> list[Lack]:
     return _servers() + lacks
 
 
-def _attempt(feature: str, families: tuple[int, ...], modules: tuple[str, ...], act: Callable[[], Any], costs: str = "") -> list[Lack]:
+def _attempt(
+    feature: str, families: tuple[int, ...], modules: tuple[str, ...], act: Callable[[], Any], costs: str = ""
+) -> list[Lack]:
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:
@@ -42,12 +46,19 @@ def _attempt(feature: str, families: tuple[int, ...], modules: tuple[str, ...], 
 
 
 def _device() -> list[Lack]:
-    """The dummy device that holds the Services' addresses; loopback up, without which no destination can be added."""
+    """The dummy device that holds the Services' addresses; loopback up, without which no destination can be
+    added.
+    """
     from pyroute2 import IPRoute
 
     with IPRoute() as route:
         route.link("set", index=1, state="up")
-        return _attempt("dummy devices", (4, 6), ("dummy",), lambda: route.link("add", ifname="kcompile-probe", kind="dummy"))
+        return _attempt(
+            "dummy devices",
+            (4, 6),
+            ("dummy",),
+            lambda: route.link("add", ifname="kcompile-probe", kind="dummy"),
+        )
 
 
 def _servers() -> list[Lack]:
@@ -64,7 +75,10 @@ def _servers() -> list[Lack]:
             if no_family(family) is None:
                 lacks += _schedulers(ipvs, family)
     if sysctl.read("net.ipv4.vs.conntrack") is None:
-        lacks += [Lack("connection tracking of IPVS", family, "no sysctl net.ipv4.vs.conntrack") for family in (4, 6)]
+        lacks += [
+            Lack("connection tracking of IPVS", family, "no sysctl net.ipv4.vs.conntrack")
+            for family in (4, 6)
+        ]
     return lacks
 
 
@@ -82,12 +96,27 @@ def _schedulers(ipvs: Any, family: int) -> list[Lack]:
 
     lacks: list[Lack] = []
     for scheduler in SCHEDULERS:
-        service = IPVSService(addr=address, port=80, protocol=socket.IPPROTO_TCP, sched_name=scheduler, netmask=netmask, timeout=10)
+        service = IPVSService(
+            addr=address,
+            port=80,
+            protocol=socket.IPPROTO_TCP,
+            sched_name=scheduler,
+            netmask=netmask,
+            timeout=10,
+        )
         service["flags"] = {"flags": _PERSISTENT, "mask": 0xFFFFFFFF}
         costs = "" if scheduler == "rr" else f"scheduler {scheduler}"
         act = partial(serve, service)
-        lacks += _attempt(f"virtual servers with scheduler {scheduler}", (family,), (f"ip_vs_{scheduler}",), act, costs)
-    marked = IPVSService(fwmark=1, af=socket.AF_INET if family == 4 else socket.AF_INET6, sched_name="rr", netmask=netmask, timeout=0)
+        lacks += _attempt(
+            f"virtual servers with scheduler {scheduler}", (family,), (f"ip_vs_{scheduler}",), act, costs
+        )
+    marked = IPVSService(
+        fwmark=1,
+        af=socket.AF_INET if family == 4 else socket.AF_INET6,
+        sched_name="rr",
+        netmask=netmask,
+        timeout=0,
+    )
     return lacks + _attempt("virtual servers by mark", (family,), (), partial(serve, marked))
 
 
@@ -99,10 +128,14 @@ def _sets(family: int) -> list[Lack]:
 
         def create(kind: str = kind) -> None:
             with IPSet() as sets:
-                sets.create(f"{_SET}-{kind}", stype=kind, family=socket.AF_INET if family == 4 else socket.AF_INET6)
+                sets.create(
+                    f"{_SET}-{kind}", stype=kind, family=socket.AF_INET if family == 4 else socket.AF_INET6
+                )
                 sets.destroy(f"{_SET}-{kind}")
 
-        lacks += _attempt(f"sets of type {kind}", (family,), (f"ip_set_{kind.replace(':', '_').replace(',', '')}",), create)
+        lacks += _attempt(
+            f"sets of type {kind}", (family,), (f"ip_set_{kind.replace(':', '_').replace(',', '')}",), create
+        )
     return lacks
 
 
@@ -121,4 +154,6 @@ def _rules(family: int) -> list[Lack]:
     there = "" if lacks else name
     backends: tuple[iptables.Backend, ...] = ("nft", "legacy")
     usable = [backend for backend in backends if not tool_missing(f"iptables-{backend}-restore")]
-    return lacks + min((refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable), key=len, default=[])
+    return lacks + min(
+        (refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable), key=len, default=[]
+    )

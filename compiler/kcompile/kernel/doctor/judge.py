@@ -21,7 +21,10 @@ def judge(facts: Facts) -> Report:
     if not facts.root:
         findings.append(
             Finding(
-                "root", "warning", "not root: neither modes nor rules can be looked at", (f"sudo {advice.kcompile(facts.netns, 'doctor')}",)
+                "root",
+                "warning",
+                "not root: neither modes nor rules can be looked at",
+                (f"sudo {advice.kcompile(facts.netns, 'doctor')}",),
             )
         )
     elif not works:
@@ -44,9 +47,13 @@ def _mode(probe: ModeProbe, modules: KernelModules) -> ModeReport:
     if wrong:
         why += f" ({wrong})"
     costs = dict.fromkeys(
-        lack.costs if len(probe.families) < 2 else f"{lack.costs} (IPv{lack.family})" for lack in probe.lacks if lack.costs
+        lack.costs if len(probe.families) < 2 else f"{lack.costs} (IPv{lack.family})"
+        for lack in probe.lacks
+        if lack.costs
     )
-    return ModeReport(probe.mode, "supported" if probe.families else "unsupported", probe.families, why, tuple(costs))
+    return ModeReport(
+        probe.mode, "supported" if probe.families else "unsupported", probe.families, why, tuple(costs)
+    )
 
 
 def _said(lacks: Iterable[Lack]) -> str:
@@ -55,7 +62,9 @@ def _said(lacks: Iterable[Lack]) -> str:
 
 def _modules(probe: ModeProbe, costs: str) -> list[str]:
     """The modules of what `probe` lacks and that costs just `costs`."""
-    return list(dict.fromkeys(module for lack in probe.lacks if lack.costs == costs for module in lack.modules))
+    return list(
+        dict.fromkeys(module for lack in probe.lacks if lack.costs == costs for module in lack.modules)
+    )
 
 
 def _wanting(probe: ModeProbe, modules: KernelModules) -> Iterator[Finding]:

@@ -59,17 +59,24 @@ def _processes() -> Iterator[Path]:
 
 
 def _kube_proxies() -> Iterator[KubeProxy]:
-    """Those in the current namespace. A process that ends meanwhile, or that we may not look at, isn't one."""
+    """Those in the current namespace.
+
+    A process that ends meanwhile, or that we may not look at, isn't one.
+    """
     here = identity()
     for process in _processes():
         with contextlib.suppress(OSError):
-            if (process / "comm").read_text() == "kube-proxy\n" and str((process / "ns/net").stat().st_ino) == here:
+            if (process / "comm").read_text() == "kube-proxy\n" and str(
+                (process / "ns/net").stat().st_ino
+            ) == here:
                 cgroup = (process / "cgroup").read_text().strip().rpartition(":")[2]
                 yield KubeProxy(int(process.name), cgroup)
 
 
 def _holder(lock: Path) -> Holder | None:
-    """Who holds kcompile's lock, if it is held: of all who have the file open, those whose descriptor has the lock (proc(5), fdinfo)."""
+    """Who holds kcompile's lock, if it is held: of all who have the file open, those whose descriptor has the
+    lock (proc(5), fdinfo).
+    """
     try:
         with os.fdopen(open_unlinked(lock, os.O_RDONLY)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -92,14 +99,19 @@ def _holder(lock: Path) -> Holder | None:
 def _has_lock(process: Path, lock: Path) -> bool:
     with contextlib.suppress(OSError):
         for descriptor in (process / "fd").iterdir():
-            if descriptor.readlink() == lock and "FLOCK" in (process / "fdinfo" / descriptor.name).read_text():
+            if (
+                descriptor.readlink() == lock
+                and "FLOCK" in (process / "fdinfo" / descriptor.name).read_text()
+            ):
                 return True
     return False
 
 
 def _age(pid: int) -> int:
     """Seconds since the process started: field 22 of proc(5)'s stat, in clock ticks since boot."""
-    started = int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    started = int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf(
+        "SC_CLK_TCK"
+    )
     return max(0, int(float((_PROC / "uptime").read_text().split()[0]) - started))
 
 
@@ -122,7 +134,10 @@ def kernel_modules(root: Path = Path("/")) -> KernelModules:
 
 def _names(path: Path) -> list[str]:
     """Module names in modules.dep or modules.builtin, in the kernel's own spelling."""
-    return [re.sub(r"\.ko.*", "", line.partition(":")[0].rpartition("/")[2]).replace("-", "_") for line in _lines(path)]
+    return [
+        re.sub(r"\.ko.*", "", line.partition(":")[0].rpartition("/")[2]).replace("-", "_")
+        for line in _lines(path)
+    ]
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,4 +1,6 @@
-"""Tries what modes need, in a namespace made for it: all features at once, and one by one where that is refused."""
+"""Tries what modes need, in a namespace made for it: all features at once, and one by one where that is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def _work(mode: str) -> Callable[[], list[Lack]]:
 
 
 def refused(wanted: Sequence[Feature], family: int, load: Load) -> list[Lack]:
-    """The features of `wanted` that `load` can't load, with the kernel's words; the first alone where that is refused."""
+    """The features of `wanted` that `load` can't load, with the kernel's words; the first alone where that is
+    refused.
+    """
     lacks: list[Lack] = []
     loaded = [feature for feature in wanted if feature.rules]
     try:
@@ -112,7 +116,9 @@ def _words(error: KernelError) -> str:
 
 
 def _lack(feature: Feature, family: int, message: str) -> Lack:
-    return Lack(feature.name, family, message, tuple(filled(m, family) for m in feature.modules), feature.costs)
+    return Lack(
+        feature.name, family, message, tuple(filled(m, family) for m in feature.modules), feature.costs
+    )
 
 
 def no_family(family: int) -> Lack | None:
@@ -143,7 +149,11 @@ def _iptables(backend: iptables.Backend) -> list[Lack]:
     lacks: list[Lack] = []
     for family in (4, 6):
         absent = no_family(family)
-        lacks += [absent] if absent else refused(features.iptables_features(backend), family, restore(family, backend))
+        lacks += (
+            [absent]
+            if absent
+            else refused(features.iptables_features(backend), family, restore(family, backend))
+        )
     return lacks
 
 

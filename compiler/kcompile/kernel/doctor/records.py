@@ -16,7 +16,10 @@ Severity = Literal["ok", "note", "warning", "error"]
 
 
 class Lack(msgspec.Struct, frozen=True):
-    """A feature that the kernel refused for IP `family`, with its words. `costs` is what can't work without; empty: the whole mode."""
+    """A feature that the kernel refused for IP `family`, with its words.
+
+    `costs` is what can't work without; empty: the whole mode.
+    """
 
     feature: str
     family: int
@@ -26,7 +29,10 @@ class Lack(msgspec.Struct, frozen=True):
 
 
 class ModeProbe(msgspec.Struct, frozen=True):
-    """What trying `mode` showed. `tool` is a file that is missing; `unknown` says why nothing could be tried."""
+    """What trying `mode` showed.
+
+    `tool` is a file that is missing; `unknown` says why nothing could be tried.
+    """
 
     mode: str
     lacks: tuple[Lack, ...] = ()
@@ -44,8 +50,8 @@ class ModeProbe(msgspec.Struct, frozen=True):
 class Variant(msgspec.Struct, frozen=True):
     """One iptables variant (``legacy``, ``nft``) in one family: how many rules, and whose.
 
-    `foreign` leaves out kcompile's and those of Kubernetes; `chains` are the foreign ones, with their table. `forward` is
-    the policy of FORWARD; `forwards_services`: a rule accepts there what was DNATed.
+    `foreign` leaves out kcompile's and those of Kubernetes; `chains` are the foreign ones, with their table.
+    `forward` is the policy of FORWARD; `forwards_services`: a rule accepts there what was DNATed.
     """
 
     backend: str
@@ -72,7 +78,9 @@ class ForwardChain(msgspec.Struct, frozen=True):
 
 
 class RuleFacts(msgspec.Struct, frozen=True):
-    """The rules and devices of the namespace. `changed`: how many of ours are not as the last apply left them.
+    """The rules and devices of the namespace.
+
+    `changed`: how many of ours are not as the last apply left them.
 
     `unread`: what could not be read, and why.
     """
@@ -104,8 +112,11 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class KernelModules(msgspec.Struct, frozen=True):
-    """What could be loaded. `loadable`: the kernel takes modules at all; `locked`: not any more until reboot (modules_disabled);
-    `folder`: /lib/modules has this release; `others`: it has other releases; `available`: names in there; `present`: loaded, built in.
+    """What could be loaded.
+
+    `loadable`: the kernel takes modules at all; `locked`: not any more until reboot (modules_disabled);
+    `folder`: /lib/modules has this release; `others`: it has other releases; `available`: names in there;
+    `present`: loaded, built in.
     """
 
     release: str = ""
@@ -118,7 +129,11 @@ class KernelModules(msgspec.Struct, frozen=True):
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
-    """What isn't rules. `rp_filter`: interface -> value. `reverted`: sysctls that apply had changed and that are back at the old value."""
+    """What isn't rules.
+
+    `rp_filter`: interface -> value. `reverted`: sysctls that apply had changed and that are back at the old
+    value.
+    """
 
     sysctls: dict[str, str] = {}
     rp_filter: dict[str, int] = {}
@@ -131,7 +146,9 @@ class NodeFacts(msgspec.Struct, frozen=True):
 
 
 class XdpFacts(msgspec.Struct, frozen=True):
-    """What mode xdp meets. `folder`: where it would pin; `bpffs`: that is in one. `cgroup2`: where it is mounted.
+    """What mode xdp meets.
+
+    `folder`: where it would pin; `bpffs`: that is in one. `cgroup2`: where it is mounted.
 
     `others`: ``INTERFACE: HOOK: program`` of somebody else. `native_veths`: veths with native XDP.
     """
@@ -156,7 +173,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModeReport(msgspec.Struct, frozen=True):
-    """One mode: can it be applied here, in which families, and if not, why. `lacks` names what works for no Service."""
+    """One mode: can it be applied here, in which families, and if not, why.
+
+    `lacks` names what works for no Service.
+    """
 
     mode: str
     status: Literal["supported", "unsupported", "unknown"]
@@ -166,7 +186,10 @@ class ModeReport(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One check's result. `check` is its stable name, `mend` the commands that put it right, in order; `mode` is empty for the node."""
+    """One check's result.
+
+    `check` is its stable name, `mend` the commands that put it right, in order; `mode` is empty for the node.
+    """
 
     check: str
     severity: Severity

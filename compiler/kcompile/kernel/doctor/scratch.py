@@ -26,14 +26,18 @@ class Scratch(Generic[T]):
         self._child = Child(work, _prepare)
 
     def result(self) -> T:
-        """What `work` returned; raises KernelError: the one that it raised, what else it raised, that it died or took too long."""
+        """What `work` returned; raises KernelError: the one that it raised, what else it raised, that it died
+        or took too long.
+        """
         late = not self._child.answers(self._deadline - time.monotonic())
         if late:
             os.killpg(self._child.pid, signal.SIGKILL)
         try:
             return self._child.result(
                 lambda status: KernelError(
-                    f"the probe gave no answer in {self._seconds:g} s" if late else f"the probe died (status {status})"
+                    f"the probe gave no answer in {self._seconds:g} s"
+                    if late
+                    else f"the probe died (status {status})"
                 )
             )
         except KernelError:
@@ -43,10 +47,14 @@ class Scratch(Generic[T]):
 
 
 def _prepare() -> None:
-    """A process group of its own, so that whatever the work has started can be ended with it; and a network namespace."""
+    """A process group of its own, so that whatever the work has started can be ended with it; and a network
+    namespace.
+    """
     os.setpgid(0, 0)
     # os.unshare is new in Python 3.12
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
-        raise KernelError(f"no namespace to try in: {os.strerror(number)}{' (root is needed)' if os.geteuid() else ''}")
+        raise KernelError(
+            f"no namespace to try in: {os.strerror(number)}{' (root is needed)' if os.geteuid() else ''}"
+        )

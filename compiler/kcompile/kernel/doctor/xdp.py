@@ -42,11 +42,21 @@ def work() -> list[Lack]:
     for hook in ("ingress", "xdp", "connect4", "connect6", "getpeername4", "getpeername6"):
         kind, place = programs.KINDS[hook]
         attempt(
-            f"{hook} programs", partial(library.prog_load, kind, _NOTHING, "probe", place), "" if hook in ("ingress", "xdp") else _SOCKETS
+            f"{hook} programs",
+            partial(library.prog_load, kind, _NOTHING, "probe", place),
+            "" if hook in ("ingress", "xdp") else _SOCKETS,
         )
     if not (programs.sources() / "stubs").is_dir():
-        found.append(("headers to compile with", f"{programs.sources() / 'stubs'} is missing from this installation", ""))
-    return [Lack(feature, family, message, (), costs) for feature, message, costs in found for family in (4, 6)]
+        found.append(
+            (
+                "headers to compile with",
+                f"{programs.sources() / 'stubs'} is missing from this installation",
+                "",
+            )
+        )
+    return [
+        Lack(feature, family, message, (), costs) for feature, message, costs in found for family in (4, 6)
+    ]
 
 
 def xdp_facts() -> XdpFacts:
@@ -83,14 +93,26 @@ def look(facts: Facts) -> Iterator[Finding]:
     used = "xdp" in facts.rules.own_modes
     if not facts.xdp.bpffs:
         mend = (f"mount -t bpf bpf {_BPFFS}",)
-        yield Finding("bpffs", "note", f"{facts.xdp.folder} is in no bpffs: mode xdp has nowhere to keep its maps", mend, "xdp")
+        yield Finding(
+            "bpffs",
+            "note",
+            f"{facts.xdp.folder} is in no bpffs: mode xdp has nowhere to keep its maps",
+            mend,
+            "xdp",
+        )
     if not facts.xdp.cgroup2:
         mend = ("mkdir -p /run/cgroup2 && mount -t cgroup2 none /run/cgroup2",)
-        yield Finding("cgroup2", "note", "cgroup2 is not mounted: mode xdp can't lead the node's own sockets", mend, "xdp")
-    if facts.node.rp_filter.get("all") == 1:  # the larger of all's and an interface's value counts (ip-sysctl.rst)
-        message = (
-            "rp_filter is strict everywhere, loopback included: answers to the node's own connections through Services are dropped there"
+        yield Finding(
+            "cgroup2",
+            "note",
+            "cgroup2 is not mounted: mode xdp can't lead the node's own sockets",
+            mend,
+            "xdp",
         )
+    if (
+        facts.node.rp_filter.get("all") == 1
+    ):  # the larger of all's and an interface's value counts (ip-sysctl.rst)
+        message = "rp_filter is strict everywhere, loopback included: answers to the node's own connections through Services are dropped there"
         mend = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
         yield Finding("xdp-rp-filter", "warning" if used else "note", message, mend, "xdp")
     for line in facts.xdp.others:
@@ -102,5 +124,7 @@ def look(facts: Facts) -> Iterator[Finding]:
             f"native XDP is on the veth {name}: what it sends back is lost unless the other end has NAPI, and checksums that the other end "
             "leaves to the device are wrong (there: ethtool -K eth0 gro on tx off)"
         )
-        again = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-mode", "auto")
+        again = advice.kcompile(
+            facts.netns, "apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-mode", "auto"
+        )
         yield Finding("xdp-veth", "warning", message, (again,) if used else (), "xdp")

@@ -1,4 +1,5 @@
-"""Mode ipvs in the kernel: virtual servers, the dummy device with their addresses, and the ipsets that the rules ask.
+"""Mode ipvs in the kernel: virtual servers, the dummy device with their addresses, and the ipsets that the
+rules ask.
 
 node.py             all of it on one node: observe, apply step by step, undo
 messages.py         virtual and real servers as generic netlink messages, and back

@@ -1,4 +1,6 @@
-"""Until when each draining real server may keep its connections: beside the node's lock, valid until the next boot."""
+"""Until when each draining real server may keep its connections: beside the node's lock, valid until the next
+boot.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from ..kept import keep, kept
 
 __all__ = ["LIMIT", "Deadlines"]
 
-LIMIT = 900.0  # seconds; also what an idle established connection lives in IPVS (tcp_timeouts[] in ip_vs_proto_tcp.c)
+# seconds; also what an idle established connection lives in IPVS (tcp_timeouts[] in ip_vs_proto_tcp.c)
+LIMIT = 900.0
 _FILE = "draining.json"
 
 
@@ -51,5 +54,7 @@ class Deadlines:
         if not until:
             remove_file(self._path)
             return
-        with contextlib.suppress(KernelError):  # the servers have left the rules already; without a deadline they drain to the end
+        with contextlib.suppress(
+            KernelError
+        ):  # the servers have left the rules already; without a deadline they drain to the end
             keep(self._path, until)

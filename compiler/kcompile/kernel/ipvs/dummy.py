@@ -81,7 +81,11 @@ def observe() -> dict[Key, Any]:
             family, _, _, scope, device = _HEAD.unpack_from(view, start)
             if device != number or scope == _LINK or family not in _VERSIONS:
                 continue
-            found = {kind: bytes(view[at:stop]) for kind, at, stop in attributes(view, start + 8, end) if kind <= _IFA_LOCAL}
+            found = {
+                kind: bytes(view[at:stop])
+                for kind, at, stop in attributes(view, start + 8, end)
+                if kind <= _IFA_LOCAL
+            }
             address = found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]
             program[AddressKey(_VERSIONS[family], socket.inet_ntop(family, address))] = ""
     return program
@@ -93,7 +97,11 @@ def encode_address(change: Change, device: int) -> tuple[int, int, bytes]:
     version, address = change.key.version, change.key.address
     packed = socket.inet_pton(_FAMILIES[version], address)
     if change.new is None:
-        return _DELADDR, 0, _HEAD.pack(_FAMILIES[version], 8 * len(packed), 0, 0, device) + attribute(_IFA_LOCAL, packed)
+        return (
+            _DELADDR,
+            0,
+            _HEAD.pack(_FAMILIES[version], 8 * len(packed), 0, 0, device) + attribute(_IFA_LOCAL, packed),
+        )
     local = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
     if version == 4:
         return _NEWADDR, _CREATE | _EXCL, _HEAD.pack(socket.AF_INET, 32, 0, _HOST, device) + local
@@ -107,4 +115,7 @@ def change_addresses(changes: Sequence[Change], failed: Callable[[Change, int], 
     if not device:
         raise KernelError(f"{DEVICE}: {os.strerror(19)}")
     with Netlink(NETLINK_ROUTE) as netlink:
-        netlink.send([encode_address(change, device) for change in changes], lambda at, code, _: failed(changes[at], code))
+        netlink.send(
+            [encode_address(change, device) for change in changes],
+            lambda at, code, _: failed(changes[at], code),
+        )

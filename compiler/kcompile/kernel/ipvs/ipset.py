@@ -47,13 +47,18 @@ _REASONS = {
 
 
 def observe() -> dict[Key, Any]:
-    """Our sets and their elements in the current namespace. Others' sets are never read: they may be large."""
+    """Our sets and their elements in the current namespace.
+
+    Others' sets are never read: they may be large.
+    """
     program: dict[Key, Any] = {}
     with Netlink(NETLINK_NETFILTER) as netlink:
         try:
             names = [decode(*answer)[0] for answer in netlink.dump(LIST, header(""))]
         except OSError as e:
-            raise UnsupportedError(f"this kernel has no ipset (modprobe ip_set): {_reason(e.errno or 0)}") from None
+            raise UnsupportedError(
+                f"this kernel has no ipset (modprobe ip_set): {_reason(e.errno or 0)}"
+            ) from None
         for name in names:
             if found := _OURS.fullmatch(name):
                 program |= _observe(netlink, name, int(found[1]), found[2])
@@ -78,8 +83,8 @@ def _observe(netlink: Netlink, name: str, version: int, short: str) -> dict[Key,
 def change(changes: Sequence[Change], whole: Sequence[Change] = ()) -> None:
     """Make `changes` of sets and elements true, those of one set together.
 
-    `whole`: the apply that they are a step of. It says how large a new set will be, and which sets go, so that they are emptied at once.
-    KernelError names the first that was refused; others may have been made.
+    `whole`: the apply that they are a step of. It says how large a new set will be, and which sets go, so
+    that they are emptied at once. KernelError names the first that was refused; others may have been made.
     """
     requests = _Requests(whole)
     members: dict[tuple[bool, SetKey], list[Change]] = {}
@@ -102,7 +107,9 @@ class _Requests:
 
     def __init__(self, whole: Iterable[Change]) -> None:
         self.leaving = {c.key for c in whole if isinstance(c.key, SetKey) and c.new is None}
-        self._expected = Counter(c.key.home for c in whole if isinstance(c.key, ElementKey) and c.new is not None)
+        self._expected = Counter(
+            c.key.home for c in whole if isinstance(c.key, ElementKey) and c.new is not None
+        )
         self._made: list[Request] = []
         self._for: list[Sequence[Change]] = []
 
@@ -134,7 +141,9 @@ class _Requests:
             try:
                 data = element(one.key.version, one.key.entry, one.new or "", len(held))
             except (ValueError, OSError):
-                raise KernelError(f"ipset: {ipset_command(one.key, one.new)}: no element of this set") from None
+                raise KernelError(
+                    f"ipset: {ipset_command(one.key, one.new)}: no element of this set"
+                ) from None
             packed.append(data)
             held.append(one)
             size += len(data)
@@ -145,10 +154,14 @@ class _Requests:
             self.add(kind, elements(name, packed), *held)
 
     def rebuild(self, key: SetKey, change: Change) -> None:
-        """Another set of the new definition, with the elements of the old one, takes its place: rules that refer to it miss nothing."""
+        """Another set of the new definition, with the elements of the old one, takes its place: rules that
+        refer to it miss nothing.
+        """
         name = set_name(key.version, key.name)
         if change.old.split()[:3] != change.new.split()[:3]:  # type and family: IPSET_CMD_SWAP refuses that
-            raise KernelError(f"ipset: {name} is a {change.old}, not a {change.new}: kcompile delete, then apply")
+            raise KernelError(
+                f"ipset: {name} is a {change.old}, not a {change.new}: kcompile delete, then apply"
+            )
         with Netlink(NETLINK_NETFILTER) as netlink:
             held = _observe(netlink, name, key.version, key.name)
         held.pop(key, None)
@@ -156,7 +169,11 @@ class _Requests:
         spare = f"{name}.new"
         self.add(DESTROY, header(spare), Change(key, "", None))
         self.create(key, change, spare)
-        self.elements(ADD, spare, [Change(member, None, supported(options, change.new)) for member, options in held.items()])
+        self.elements(
+            ADD,
+            spare,
+            [Change(member, None, supported(options, change.new)) for member, options in held.items()],
+        )
         self.add(SWAP, header(name, spare), change)
         self.add(DESTROY, header(spare), change)
 

@@ -1,6 +1,8 @@
-"""ipsets and their elements as the attributes of nfnetlink messages (uapi/linux/netfilter/ipset/ip_set.h), and back.
+"""ipsets and their elements as the attributes of nfnetlink messages (uapi/linux/netfilter/ipset/ip_set.h),
+and back.
 
-Text is what ``ipset save`` prints. An element is ``ip[/bits][,protocol:port][,ip[/bits]]``: no set of ours has another dimension.
+Text is what ``ipset save`` prints. An element is ``ip[/bits][,protocol:port][,ip[/bits]]``: no set of ours
+has another dimension.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ __all__ = [
     "supported",
 ]
 
-CREATE, DESTROY, FLUSH, SWAP, LIST, ADD, DEL = ((6 << 8) | command for command in (2, 3, 4, 6, 7, 9, 10))  # NFNL_SUBSYS_IPSET
+CREATE, DESTROY, FLUSH, SWAP, LIST, ADD, DEL = (
+    (6 << 8) | command for command in (2, 3, 4, 6, 7, 9, 10)
+)  # NFNL_SUBSYS_IPSET
 
 _NESTED, _NET = 0x8000, 0x4000
 _PROTOCOL, _SETNAME, _TYPENAME, _REVISION, _FAMILY, _FLAGS, _DATA, _ADT, _LINENO = range(1, 10)
@@ -42,7 +46,14 @@ _LIST_SETNAME = 1 << 1
 _NOMATCH = 1 << 2
 _WITH = {"counters": 1 << 3, "comment": 1 << 4, "skbinfo": 1 << 6}
 # The first of each type that has comments and marks (Linux 3.18): one that an older ipset can list as well
-_REVISIONS = {"hash:ip": 4, "hash:ip,port": 5, "hash:ip,port,ip": 5, "hash:ip,port,net": 7, "hash:net": 6, "hash:net,port": 7}
+_REVISIONS = {
+    "hash:ip": 4,
+    "hash:ip,port": 5,
+    "hash:ip,port,ip": 5,
+    "hash:ip,port,net": 7,
+    "hash:net": 6,
+    "hash:net,port": 7,
+}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BITS = {4: 32, 6: 128}
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -53,20 +64,31 @@ _be16, _be32, _u32 = struct.Struct(">H"), struct.Struct(">I"), struct.Struct("=I
 _mark, _prio = struct.Struct(">II"), struct.Struct(">HH")
 _nlattr = struct.Struct("=HH")
 _line = struct.Struct("=HHI")
-_START = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_PROTOCOL, b"\x06")  # struct nfgenmsg; 6 is understood by all
+_START = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(
+    _PROTOCOL, b"\x06"
+)  # struct nfgenmsg; 6 is understood by all
 
 
 @lru_cache(maxsize=256)
 def header(name: str, other: str = "") -> bytes:
-    """The start of a message about set `name`, which is all of one that destroys or flushes it; `other`: the set to swap it with."""
-    named = _START + (attribute(_SETNAME, name.encode() + b"\0") if name else attribute(_FLAGS | _NET, _be32.pack(_LIST_SETNAME)))
+    """The start of a message about set `name`, which is all of one that destroys or flushes it; `other`: the
+    set to swap it with.
+    """
+    named = _START + (
+        attribute(_SETNAME, name.encode() + b"\0")
+        if name
+        else attribute(_FLAGS | _NET, _be32.pack(_LIST_SETNAME))
+    )
     return named + (attribute(_SETNAME2, other.encode() + b"\0") if other else b"")
 
 
 def create(name: str, definition: str, expected: int = 0) -> bytes:
-    """The payload that creates a set. `definition`: what ``ipset create`` takes after the name; ValueError where that is beyond us.
+    """The payload that creates a set.
 
-    `expected`: how many elements it will have: to double the table on the way waits for all readers each time (mtype_resize()).
+    `definition`: what ``ipset create`` takes after the name; ValueError where that is beyond us.
+
+    `expected`: how many elements it will have: to double the table on the way waits for all readers each time
+    (mtype_resize()).
     """
     kind, *words = definition.split()
     given = iter(words)
@@ -77,7 +99,9 @@ def create(name: str, definition: str, expected: int = 0) -> bytes:
         elif word == "family":
             version = 6 if next(given, "") == "inet6" else 4
         elif word in ("maxelem", "timeout"):
-            data += attribute((_MAXELEM if word == "maxelem" else _TIMEOUT) | _NET, _be32.pack(int(next(given, ""))))
+            data += attribute(
+                (_MAXELEM if word == "maxelem" else _TIMEOUT) | _NET, _be32.pack(int(next(given, "")))
+            )
         else:
             raise ValueError(word)
     if kind not in _REVISIONS:
@@ -104,7 +128,10 @@ def elements(name: str, members: Sequence[bytes]) -> bytes:
 
 
 def element(version: int, entry: str, options: str, line: int) -> bytes:
-    """One element of an ADT attribute; `line` comes back if it is refused. ValueError or OSError where `entry` isn't one."""
+    """One element of an ADT attribute; `line` comes back if it is refused.
+
+    ValueError or OSError where `entry` isn't one.
+    """
     address, *rest = entry.split(",")
     data = _address(_IP, version, address) + _line.pack(8, _LINENO, line)
     if rest:
@@ -119,7 +146,9 @@ def element(version: int, entry: str, options: str, line: int) -> bytes:
 @lru_cache(maxsize=1 << 16)
 def _address(kind: int, version: int, text: str) -> bytes:
     ip, _, bits = text.partition("/")
-    made = attribute(kind | _NESTED, attribute((1 if version == 4 else 2) | _NET, socket.inet_pton(_FAMILIES[version], ip)))
+    made = attribute(
+        kind | _NESTED, attribute((1 if version == 4 else 2) | _NET, socket.inet_pton(_FAMILIES[version], ip))
+    )
     return made + attribute(kind + 2 if kind == _IP else _CIDR2, bytes((int(bits),))) if bits else made
 
 
@@ -138,7 +167,9 @@ def _options(text: str) -> bytes:
             parts.append(attribute(_COMMENT, next(words, "")[1:-1].encode() + b"\0"))
         elif word == "skbmark":
             mark, _, mask = next(words, "").partition("/")
-            parts.append(attribute(_SKBMARK | _NET, _mark.pack(int(mark, 16), int(mask, 16) if mask else 0xFFFFFFFF)))
+            parts.append(
+                attribute(_SKBMARK | _NET, _mark.pack(int(mark, 16), int(mask, 16) if mask else 0xFFFFFFFF))
+            )
         elif word == "skbprio":
             major, _, minor = next(words, "").partition(":")
             parts.append(attribute(_SKBPRIO | _NET, _prio.pack(int(major, 16), int(minor, 16))))
@@ -156,7 +187,11 @@ def supported(options: str, definition: str) -> str:
     have = {"nomatch", *definition.split()}
     words = iter(_WORDS.findall(options))
     found = [(word, "" if word == "nomatch" else next(words, "")) for word in words]
-    return " ".join(f"{word} {value}".rstrip() for word, value in found if {word, "skbinfo" if word.startswith("skb") else ""} & have)
+    return " ".join(
+        f"{word} {value}".rstrip()
+        for word, value in found
+        if {word, "skbinfo" if word.startswith("skb") else ""} & have
+    )
 
 
 def line_of(payload: memoryview) -> int:
@@ -168,7 +203,9 @@ def line_of(payload: memoryview) -> int:
 
 
 def decode(data: memoryview, start: int, end: int) -> tuple[str, str, Iterator[tuple[str, str]]]:
-    """One answer to LIST: the set's name, its definition ("" in those that go on with a set), and its elements with their options."""
+    """One answer to LIST: the set's name, its definition ("" in those that go on with a set), and its
+    elements with their options.
+    """
     found = {kind: (at, stop) for kind, at, stop in attributes(data, start + 4, end)}
     name = _text(data, *found[_SETNAME])
     definition = ""
@@ -184,7 +221,11 @@ def _text(data: memoryview, start: int, end: int) -> str:
 def _definition(data: memoryview, kind: str, family: int, start: int, end: int) -> str:
     found = {inner: bytes(data[at:stop]) for inner, at, stop in attributes(data, start, end)}
     words = [f"{kind} family {'inet' if family == socket.AF_INET else 'inet6'}"]
-    words += [f"{word} {_be32.unpack(found[inner])[0]}" for inner, word in ((_MAXELEM, "maxelem"), (_TIMEOUT, "timeout")) if inner in found]
+    words += [
+        f"{word} {_be32.unpack(found[inner])[0]}"
+        for inner, word in ((_MAXELEM, "maxelem"), (_TIMEOUT, "timeout"))
+        if inner in found
+    ]
     (flags,) = _be32.unpack(found.get(_CADT_FLAGS, bytes(4)))
     return " ".join(words + [word for word, bit in _WITH.items() if flags & bit])
 

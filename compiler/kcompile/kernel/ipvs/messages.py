@@ -1,4 +1,6 @@
-"""IPVS resources as the attributes of generic netlink messages (uapi/linux/ip_vs.h, ip_vs_genl_* in ip_vs_ctl.c), and back."""
+"""IPVS resources as the attributes of generic netlink messages (uapi/linux/ip_vs.h, ip_vs_genl_* in
+ip_vs_ctl.c), and back.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from ...program import Change
 from ...targets.ipvs.resources import FWMARK, RealServerKey, VirtualServer, VirtualServerKey
 from ..netlink import attribute, attributes
 
-__all__ = ["GET_CONFIG", "GET_DEST", "GET_SERVICE", "SET_CONFIG", "decode_real_server", "decode_service", "encode", "header", "named"]
+__all__ = [
+    "GET_CONFIG",
+    "GET_DEST",
+    "GET_SERVICE",
+    "SET_CONFIG",
+    "decode_real_server",
+    "decode_service",
+    "encode",
+    "header",
+    "named",
+]
 
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = range(1, 9)
 SET_CONFIG, GET_CONFIG = 12, 13
@@ -22,11 +34,18 @@ _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(number): version for version, number in _FAMILIES.items()}
 _PERSISTENT = 0x1
-_KEPT_FLAGS = 0x1 | 0x4 | 0x8 | 0x10 | 0x20  # IP_VS_SVC_F_PERSISTENT, ONEPACKET and SCHED1 to 3; HASHED is the kernel's own
+_KEPT_FLAGS = (
+    0x1 | 0x4 | 0x8 | 0x10 | 0x20
+)  # IP_VS_SVC_F_PERSISTENT, ONEPACKET and SCHED1 to 3; HASHED is the kernel's own
 _METHODS = {1: "local node", 2: "tunnelled", 3: "routed"}  # IP_VS_CONN_F_*; 0 is masqueraded
 _METHOD_BITS = 0x7
 
-_u16, _u32, _be16, _flags = struct.Struct("=H"), struct.Struct("=I"), struct.Struct(">H"), struct.Struct("=II")
+_u16, _u32, _be16, _flags = (
+    struct.Struct("=H"),
+    struct.Struct("=I"),
+    struct.Struct(">H"),
+    struct.Struct("=II"),
+)
 _genl = struct.Struct("=BBH")
 
 
@@ -77,7 +96,13 @@ def _service_tail(version: int, value: VirtualServer) -> bytes:
 
 @lru_cache(maxsize=64)
 def _dest_tail(version: int, port: int, weight: int) -> tuple[bytes, ...]:
-    return (attribute(2, _be16.pack(port)), _MASQUERADE, attribute(4, _u32.pack(weight)), _THRESHOLDS, _DEST_TAIL_END[version])
+    return (
+        attribute(2, _be16.pack(port)),
+        _MASQUERADE,
+        attribute(4, _u32.pack(weight)),
+        _THRESHOLDS,
+        _DEST_TAIL_END[version],
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -97,7 +122,9 @@ def encode(change: Change) -> bytes:
     assert isinstance(key, RealServerKey)
     weight = 0 if new is None else new.weight
     command = DEL_DEST if new is None else NEW_DEST if old is None else SET_DEST
-    server = b"".join((attribute(1, _address(key.version, key.ip)), *_dest_tail(key.version, key.real_port, weight)))
+    server = b"".join(
+        (attribute(1, _address(key.version, key.ip)), *_dest_tail(key.version, key.real_port, weight))
+    )
     return b"".join((_HEADERS[command], named(key.virtual_server), attribute(_DEST, server)))
 
 
@@ -113,7 +140,11 @@ def decode_service(data: memoryview, start: int, end: int) -> tuple[VirtualServe
     if version is None:
         return None
     flags = found.get(7, 0) & _KEPT_FLAGS
-    unlike = [f"netmask {_mask(version, found[9])}"] if found.get(9, _HOST_MASKS[version]) != _HOST_MASKS[version] else []
+    unlike = (
+        [f"netmask {_mask(version, found[9])}"]
+        if found.get(9, _HOST_MASKS[version]) != _HOST_MASKS[version]
+        else []
+    )
     unlike += [f"pe {found[11]}"] if found.get(11) else []
     value = VirtualServer(found[6], flags, found.get(8, 0) if flags & _PERSISTENT else 0, ", ".join(unlike))
     if mark := found.get(5):
@@ -129,7 +160,9 @@ def _mask(version: int, mask: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET, mask) if version == 4 else str(_u32.unpack(mask)[0])
 
 
-def decode_real_server(data: memoryview, start: int, end: int, version: int) -> tuple[str, int, int, int, str]:
+def decode_real_server(
+    data: memoryview, start: int, end: int, version: int
+) -> tuple[str, int, int, int, str]:
     """Address, port, weight, connections, and what we never set (empty: nothing) of one answer to GET_DEST."""
     ip, port, weight, connections, unlike = "", 0, 0, 0, ""
     for kind, at, stop in attributes(data, start + 4, end):

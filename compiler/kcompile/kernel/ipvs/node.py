@@ -1,8 +1,9 @@
 """Mode ipvs on a node: observe, apply step by step, and put back what was when a step fails.
 
-Every apply is a difference: IPVS keeps removed destinations on a list that each addition walks (ip_vs_trash_get_dest() in
-ip_vs_ctl.c), so to flush and load again would be slow for minutes. Ours are the virtual servers that our sets name, those on an
-address of our device, and those of a mark in our range; all others are never touched.
+Every apply is a difference: IPVS keeps removed destinations on a list that each addition walks
+(ip_vs_trash_get_dest() in ip_vs_ctl.c), so to flush and load again would be slow for minutes. Ours are the
+virtual servers that our sets name, those on an address of our device, and those of a mark in our range; all
+others are never touched.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ _TABLES = ("mangle", "nat", "filter")
 
 
 class IpvsKernel:
-    """IPVS in the current network namespace. `directory`: the node's run directory, for the deadlines of what drains."""
+    """IPVS in the current network namespace.
+
+    `directory`: the node's run directory, for the deadlines of what drains.
+    """
 
     def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
         self._backend: Literal["legacy", "nft"] = backend
@@ -61,18 +65,27 @@ class IpvsKernel:
         program.update((key, servers[key]) for key in ours)
         deadlines = Deadlines(self._directory)
         for key, server in real_servers(ours).items():
-            program[key] = RealServer(0, server.connections, True) if server.weight == 0 and deadlines.over(key) else server
+            program[key] = (
+                RealServer(0, server.connections, True)
+                if server.weight == 0 and deadlines.over(key)
+                else server
+            )
         return program
 
     def apply(self, changes: Sequence[Change]) -> None:
-        """Make `changes` true in the order of targets/ipvs/steps.py. Where a step fails, what was is put back and the failure raised."""
+        """Make `changes` true in the order of targets/ipvs/steps.py.
+
+        Where a step fails, what was is put back and the failure raised.
+        """
         try:
             self._run(changes)
         except Exception as failure:
             try:
                 self._undo(changes)
             except Exception as again:
-                raise KernelError(f"{failure}; and what was could not be put back ({again}): apply again to repair") from failure
+                raise KernelError(
+                    f"{failure}; and what was could not be put back ({again}): apply again to repair"
+                ) from failure
             raise
 
     def _run(self, changes: Sequence[Change]) -> None:
@@ -85,7 +98,9 @@ class IpvsKernel:
                 draining = self._remove(step.changes, drain)
             elif step.changes:
                 self._carry_out(step, changes)
-        Deadlines(self._directory).note(draining, [c.key for c in changes if isinstance(c.key, RealServerKey)])
+        Deadlines(self._directory).note(
+            draining, [c.key for c in changes if isinstance(c.key, RealServerKey)]
+        )
 
     def _undo(self, changes: Sequence[Change]) -> None:
         """Whatever of `changes` has come true becomes what it was."""
@@ -99,7 +114,9 @@ class IpvsKernel:
         elif step.kind is Kind.RULES:
             iptables.apply({step.family: rules_script(step)}, self._backend)
         elif step.kind is Kind.ADDRESSES:
-            if step.changes[0].new is None and any(isinstance(c.key, DeviceKey) and c.new is None for c in whole):
+            if step.changes[0].new is None and any(
+                isinstance(c.key, DeviceKey) and c.new is None for c in whole
+            ):
                 dummy.remove()  # with all of them at once: one by one, the kernel looks for each in a list
             else:
                 _all(dummy.change_addresses, step.changes, "address")
@@ -111,7 +128,10 @@ class IpvsKernel:
             dummy.create()
 
     def _remove(self, changes: Sequence[Change], drain: bool) -> set[RealServerKey]:
-        """Take servers out: those of TCP get no new connections first, and stay while they have old ones. Returns those that stay."""
+        """Take servers out: those of TCP get no new connections first, and stay while they have old ones.
+
+        Returns those that stay.
+        """
         staying = self._quieten(changes) if drain else set()
         gone = without_held(changes, staying)
         whole = {c.key for c in gone if isinstance(c.key, VirtualServerKey)}
@@ -125,7 +145,9 @@ class IpvsKernel:
 
     def _quieten(self, changes: Sequence[Change]) -> set[RealServerKey]:
         """Let the TCP servers that go get no new connections; returns those that have old ones."""
-        draining = [c.key for c in changes if isinstance(c.key, RealServerKey) and c.old.weight and _drains(c.key)]
+        draining = [
+            c.key for c in changes if isinstance(c.key, RealServerKey) and c.old.weight and _drains(c.key)
+        ]
         if not draining:
             return set()
         old = {c.key: c.old for c in changes}
@@ -138,7 +160,10 @@ def _is_ours(key: VirtualServerKey, program: dict[Key, Any]) -> bool:
     if key.protocol == FWMARK:
         return is_ours(int(key.address, 16))
     entry = f"{key.address},{key.protocol}:{key.port}"
-    return AddressKey(key.version, key.address) in program or ElementKey(key.version, "FRONTENDS", entry) in program
+    return (
+        AddressKey(key.version, key.address) in program
+        or ElementKey(key.version, "FRONTENDS", entry) in program
+    )
 
 
 def _drains(key: RealServerKey) -> bool:
@@ -149,10 +174,16 @@ def _drains(key: RealServerKey) -> bool:
 def _send(changes: Sequence[Change], failed: Callable[[Change, int], None]) -> None:
     with Netlink(NETLINK_GENERIC) as netlink:
         family = generic_family(netlink, "IPVS")
-        netlink.send([(family, 0, encode(change)) for change in changes], lambda at, code, _: failed(changes[at], code))
+        netlink.send(
+            [(family, 0, encode(change)) for change in changes], lambda at, code, _: failed(changes[at], code)
+        )
 
 
-def _all(send: Callable[[Sequence[Change], Callable[[Change, int], None]], None], changes: Sequence[Change], what: str) -> None:
+def _all(
+    send: Callable[[Sequence[Change], Callable[[Change, int], None]], None],
+    changes: Sequence[Change],
+    what: str,
+) -> None:
     """Send `changes`; KernelError names the first that was refused. What is gone already needs no removal."""
     refused: list[tuple[Change, int]] = []
 
@@ -191,7 +222,9 @@ def load() -> None:
 
 
 def check(backend: Literal["legacy", "nft"], changes: Sequence[Change]) -> None:
-    """Make `changes` in a network namespace that ends with the child that made it; raises what an apply would."""
+    """Make `changes` in a network namespace that ends with the child that made it; raises what an apply
+    would.
+    """
 
     def attempt() -> None:
         netns.unshare()

@@ -1,7 +1,9 @@
-"""What IPVS holds, by generic netlink dumps: all virtual servers in one, the real servers of each in one more.
+"""What IPVS holds, by generic netlink dumps: all virtual servers in one, the real servers of each in one
+more.
 
-/proc/net/ip_vs would give everything at once, but not truly: a reader is put back to the wrong place after each 4 KB where other
-network namespaces have virtual servers too (ip_vs_info_seq_next() counts them and ip_vs_info_array() doesn't, Linux 6.1).
+/proc/net/ip_vs would give everything at once, but not truly: a reader is put back to the wrong place after
+each 4 KB where other network namespaces have virtual servers too (ip_vs_info_seq_next() counts them and
+ip_vs_info_array() doesn't, Linux 6.1).
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ def real_servers(servers: Iterable[VirtualServerKey]) -> dict[RealServerKey, Rea
         return dict(_of_each(netlink, family, servers))
 
 
-def _of_each(netlink: Netlink, family: int, servers: Iterable[VirtualServerKey]) -> Iterator[tuple[RealServerKey, RealServer]]:
+def _of_each(
+    netlink: Netlink, family: int, servers: Iterable[VirtualServerKey]
+) -> Iterator[tuple[RealServerKey, RealServer]]:
     live, start = RealServer(1), header(GET_DEST)
     for key in servers:
         for answer in netlink.dump(family, start + named(key)):

@@ -1,9 +1,10 @@
 """The node's own connections to a VIP that is about to go: from an address of the node that stays.
 
-Whoever connects to a bound VIP and chooses no source gets that VIP as its source (ip_route_output_key_hash_rcu() in net/ipv4/route.c,
-RFC 6724 rule 1). Once another mode translates such connections nobody knows of them in IPVS, and they would end with the VIP. So
-while mode ipvs is left each VIP has a second route in the table `local`, ahead of its own, with another preferred source. These
-are ours by their device and ``proto static``.
+Whoever connects to a bound VIP and chooses no source gets that VIP as its source
+(ip_route_output_key_hash_rcu() in net/ipv4/route.c, RFC 6724 rule 1). Once another mode translates such
+connections nobody knows of them in IPVS, and they would end with the VIP. So while mode ipvs is left each VIP
+has a second route in the table `local`, ahead of its own, with another preferred source. These are ours by
+their device and ``proto static``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def give(held: Program) -> None:
-    """Make an address of the node the source of its connections to the VIPs of `held`, a program of mode ipvs."""
+    """Make an address of the node the source of its connections to the VIPs of `held`, a program of mode
+    ipvs.
+    """
     for version in _FAMILIES:
         bound = [key.address for key in held if isinstance(key, AddressKey) and key.version == version]
         destinations = {key.ip for key in held if isinstance(key, RealServerKey) and key.version == version}
@@ -37,7 +40,10 @@ def give(held: Program) -> None:
 
 
 def take_back() -> None:
-    """Remove the routes that `give` made to addresses that are no longer bound. Those of bound ones do no harm."""
+    """Remove the routes that `give` made to addresses that are no longer bound.
+
+    Those of bound ones do no harm.
+    """
     if not dummy.index():  # its routes have gone with it
         return
     bound = {key.address for key in dummy.observe() if isinstance(key, AddressKey)}
@@ -45,11 +51,16 @@ def take_back() -> None:
         listed = _ip(version, [f"route show table local dev {DEVICE} proto static"])
         gone = sorted(set(_LISTED.findall(listed)) - bound)
         if gone:
-            _ip(version, (f"route del table local local {address} dev {DEVICE} proto static" for address in gone))
+            _ip(
+                version,
+                (f"route del table local local {address} dev {DEVICE} proto static" for address in gone),
+            )
 
 
 def _source(version: int, destinations: Iterable[str]) -> str:
-    """What the node calls itself towards the first of `destinations` that it has a route to, empty without one."""
+    """What the node calls itself towards the first of `destinations` that it has a route to, empty without
+    one.
+    """
     for destination in sorted(destinations):
         with contextlib.suppress(OSError), socket.socket(_FAMILIES[version], socket.SOCK_DGRAM) as probe:
             probe.connect((destination, 9))
@@ -69,8 +80,12 @@ def _replacing(version: int, address: str, source: str) -> Iterator[str]:
 def _ip(version: int, commands: Iterable[str]) -> str:
     """Run all `commands`; one that finds the work done already is no failure."""
     text = "".join(f"{command}\n" for command in commands)
-    done = spawn.run(["ip", f"-{version}", "-force", "-batch", "-"], input=text, capture_output=True, text=True)
-    refused = [line for line in done.stderr.splitlines() if line.startswith("RTNETLINK") and not line.endswith(_DONE)]
+    done = spawn.run(
+        ["ip", f"-{version}", "-force", "-batch", "-"], input=text, capture_output=True, text=True
+    )
+    refused = [
+        line for line in done.stderr.splitlines() if line.startswith("RTNETLINK") and not line.endswith(_DONE)
+    ]
     if refused:
         raise KernelError(f"ip -{version} route: {refused[0]}")
     return str(done.stdout)

@@ -1,4 +1,6 @@
-"""IPVS's timeouts of the current network namespace, by generic netlink (IPVS_CMD_SET_CONFIG of ip_vs_ctl.c; ``ipvsadm --set``)."""
+"""IPVS's timeouts of the current network namespace, by generic netlink (IPVS_CMD_SET_CONFIG of ip_vs_ctl.c;
+``ipvsadm --set``).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _u32 = struct.Struct("=I")
 
 
 def read(name: str) -> str | None:
-    """The seconds of timeout `name` (``tcp``, ``tcpfin`` or ``udp``); None where this kernel has no IPVS, or doesn't yet."""
+    """The seconds of timeout `name` (``tcp``, ``tcpfin`` or ``udp``); None where this kernel has no IPVS, or
+    doesn't yet.
+    """
     with Netlink(NETLINK_GENERIC) as netlink:
         try:
             answer = netlink.ask(generic_family(netlink, "IPVS"), header(GET_CONFIG))
@@ -33,6 +37,8 @@ def write(name: str, value: str) -> None:
     refused: list[int] = []
     with Netlink(NETLINK_GENERIC) as netlink:
         payload = header(SET_CONFIG) + attribute(_KINDS[name], _u32.pack(int(value)))
-        netlink.send([(generic_family(netlink, "IPVS"), 0, payload)], lambda _, code, __: refused.append(code))
+        netlink.send(
+            [(generic_family(netlink, "IPVS"), 0, payload)], lambda _, code, __: refused.append(code)
+        )
     if refused:
         raise KernelError(f"ipvs timeout {name} = {value}: {os.strerror(refused[0])}")

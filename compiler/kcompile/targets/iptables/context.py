@@ -1,4 +1,6 @@
-"""What every rule of one family shares: its spelling, the node's detector and the settings, as cached fragments of text."""
+"""What every rule of one family shares: its spelling, the node's detector and the settings, as cached
+fragments of text.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,11 @@ from .tree import LEAF, Item, build
 __all__ = ["Chains", "Context", "Leaf", "Place", "comment"]
 
 Chains = dict[str, tuple[str, ...]]
-Leaf = tuple[int, int, tuple[str, ...]]  # address as a number (0 where the tree has none), protocol and port as a key, rules
-# of 15 levels below a hook: two chains lead to a tree over addresses, three at most (EXT, SVC, SEP) follow one over ports
+Leaf = tuple[
+    int, int, tuple[str, ...]
+]  # address as a number (0 where the tree has none), protocol and port as a key, rules
+# of 15 levels below a hook: two chains lead to a tree over addresses, three at most (EXT, SVC, SEP) follow
+# one over ports
 ADDRESS_LEVELS = 6
 PORT_LEVELS = 4
 _ADDRESS = itemgetter(0)
@@ -55,21 +60,36 @@ class Context:
         self.mark_on = f"-j MARK --set-xmark {self.mark}"
         self.mark_off = f"-j MARK --set-xmark 0x0/{mark:#x}"
         self.mark_flip = f"-j MARK --set-xmark {mark:#x}/0x0"
-        self.verdicts = {Verdict.REJECT: self.spelling.reject, Verdict.DROP: "-j DROP", Verdict.PASS: "-j RETURN"}
-        self.service_cidrs = [self.spelling.network(c) for c in self.settings.service_cidrs if self.spelling.contains(c)]
+        self.verdicts = {
+            Verdict.REJECT: self.spelling.reject,
+            Verdict.DROP: "-j DROP",
+            Verdict.PASS: "-j RETURN",
+        }
+        self.service_cidrs = [
+            self.spelling.network(c) for c in self.settings.service_cidrs if self.spelling.contains(c)
+        ]
         self._conditions: dict[Condition, tuple[str, str, str]] = {}
 
     def condition(self, condition: Condition) -> tuple[str, str, str]:
-        """The source, interface and extension matches of `condition`, in the order in which a rule has room for them."""
+        """The source, interface and extension matches of `condition`, in the order in which a rule has room
+        for them.
+        """
         found = self._conditions.get(condition)
         if found is None:
             source, interface = self._pods(condition.pods)
-            host = "" if condition.host is None else f"-m addrtype {'' if condition.host else '! '}--src-type LOCAL "
+            host = (
+                ""
+                if condition.host is None
+                else f"-m addrtype {'' if condition.host else '! '}--src-type LOCAL "
+            )
             found = self._conditions[condition] = (source, interface, host)
         return found
 
     def _pods(self, wanted: bool | None) -> tuple[str, str]:
-        """Local pods (pkg/proxy/util/localdetector.go). A packet of the node itself has no input interface, so ``! -i`` holds."""
+        """Local pods (pkg/proxy/util/localdetector.go).
+
+        A packet of the node itself has no input interface, so ``! -i`` holds.
+        """
         if wanted is None:
             return "", ""
         no = "" if wanted else "! "
@@ -80,13 +100,19 @@ class Context:
         return f"{no}-s {self.spelling.network(detector.cidr(self.spelling.version))} ", ""
 
     def node_port_matches(self) -> list[str]:
-        """One match for each way to reach a NodePort: any local address, or the node's chosen ones (nodePortAddresses)."""
+        """One match for each way to reach a NodePort: any local address, or the node's chosen ones
+        (nodePortAddresses).
+        """
         spelling = self.spelling
         loopback = spelling.version == 4 and self.compat.localhost_node_ports
         addresses = self.node.node_ports(spelling.version)
         if addresses is None:
             return [f"{'' if loopback else f'! -d {spelling.loopback} '}-m addrtype --dst-type LOCAL "]
-        return [f"-d {spelling.canonical(a)}{spelling.host} " for a in addresses if loopback or not spelling.is_loopback(a)]
+        return [
+            f"-d {spelling.canonical(a)}{spelling.host} "
+            for a in addresses
+            if loopback or not spelling.is_loopback(a)
+        ]
 
     def place(self, port: ResolvedPort, frontend: Frontend) -> Place:
         """Where `frontend` is in a tree, and the matches that only its packets meet."""
@@ -96,7 +122,12 @@ class Context:
         key = port_key(proto, frontend.port)
         if not frontend.address:
             return Place(0, key, "", ports)
-        return Place(spelling.number(frontend.address), key, f"-d {spelling.canonical(frontend.address)}{spelling.host} ", ports)
+        return Place(
+            spelling.number(frontend.address),
+            key,
+            f"-d {spelling.canonical(frontend.address)}{spelling.host} ",
+            ports,
+        )
 
     def ranges(self, frontend: Frontend) -> list[str]:
         """Source matches of a frontend's loadBalancerSourceRanges, of this family."""
@@ -104,19 +135,29 @@ class Context:
         return [f"-s {spelling.network(r)} " for r in frontend.source_ranges if spelling.contains(r)]
 
     def address_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
-        """The root of a tree over destination addresses; an address with many rules gets a tree over its ports."""
+        """The root of a tree over destination addresses; an address with many rules gets a tree over its
+        ports.
+        """
         leaves.sort(key=_PLACE)
         items: list[Item] = []
         for number, group in groupby(leaves, key=_ADDRESS):
             same = list(group)
-            rules: Sequence[str] = same[0][2] if len(same) == 1 else [rule for leaf in same for rule in leaf[2]]
+            rules: Sequence[str] = (
+                same[0][2] if len(same) == 1 else [rule for leaf in same for rule in leaf[2]]
+            )
             if len(rules) > LEAF:
-                rules = self._port_items(same, label, chains, f"{self.spelling.address(number)}{self.spelling.host}")
+                rules = self._port_items(
+                    same, label, chains, f"{self.spelling.address(number)}{self.spelling.host}"
+                )
             items.append((number, rules))
         return self.tree(items, label, chains)
 
-    def tree(self, items: list[Item], label: str, chains: Chains, flag: str = "-d", default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """The root of a tree over addresses that ``flag`` matches; its chains are called `label` and their prefix."""
+    def tree(
+        self, items: list[Item], label: str, chains: Chains, flag: str = "-d", default: tuple[str, ...] = ()
+    ) -> tuple[str, ...]:
+        """The root of a tree over addresses that ``flag`` matches; its chains are called `label` and their
+        prefix.
+        """
         spelling = self.spelling
         bits = spelling.bits
 
@@ -141,7 +182,13 @@ class Context:
         def spell(prefix: int, length: int) -> tuple[str, str]:
             proto, low = PROTOCOLS[prefix >> 16], prefix & 0xFFFF
             high = low | (1 << (PORT_KEY_BITS - length)) - 1
-            span = "" if length == 4 else f"-m {proto} --dport {low} " if low == high else f"-m {proto} --dport {low}:{high} "
+            span = (
+                ""
+                if length == 4
+                else f"-m {proto} --dport {low} "
+                if low == high
+                else f"-m {proto} --dport {low}:{high} "
+            )
             tail = digest(f"{address}/{prefix}-{length}") if address else f"{proto}-{low}-{length}"
             return f"{where}-p {proto} {span}", chain(label, tail)
 

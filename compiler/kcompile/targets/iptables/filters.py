@@ -1,9 +1,9 @@
 """The filter table: what no DNAT has touched and must not pass, and what the node's own policy must let pass.
 
-A frontend without endpoints is rejected, one without local endpoints under a Local policy dropped, and so is a source
-outside loadBalancerSourceRanges; all only for new connections, so nothing here slows an established one down
-(KUBE-EXTERNAL-SERVICES, KUBE-PROXY-FIREWALL, KUBE-SERVICES of kube-proxy's filter table). A packet that nat sent to a
-backend no longer carries the frontend's address: no rule here has to know who was.
+A frontend without endpoints is rejected, one without local endpoints under a Local policy dropped, and so is
+a source outside loadBalancerSourceRanges; all only for new connections, so nothing here slows an established
+one down (KUBE-EXTERNAL-SERVICES, KUBE-PROXY-FIREWALL, KUBE-SERVICES of kube-proxy's filter table). A packet
+that nat sent to a backend no longer carries the frontend's address: no rule here has to know who was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ _NEW = "-m conntrack --ctstate NEW "
 def lower_filter(context: Context, memo: Memo) -> Chains:
     """Every filter chain of one family, hook chains first; a hook chain without rules is left out."""
     trees, below, _ = memo.add_up(context.ports, _Dead(context).piece)
-    entries: Chains = {name: context.address_tree(trees[name], label, below) for name, label in _LABELS.items() if name in trees}
+    entries: Chains = {
+        name: context.address_tree(trees[name], label, below)
+        for name, label in _LABELS.items()
+        if name in trees
+    }
     node_ports = NODE_PORTS in trees
     if node_ports:
         entries[NODE_PORTS] = context.port_tree(trees[NODE_PORTS], "N", below)
@@ -98,7 +102,9 @@ class _Dead:
             if frontend.kind is FrontendKind.NODE_PORT:
                 roots = [(NODE_PORTS, inward)]
             else:
-                roots = [(_EVERYWHERE, inward)] if inward == outward else [(_INWARD, inward), (_OUTWARD, outward)]
+                roots = (
+                    [(_EVERYWHERE, inward)] if inward == outward else [(_INWARD, inward), (_OUTWARD, outward)]
+                )
             for root, wanted in roots:
                 leaves.extend((root, leaf) for leaf in self._leaf(port, frontend, wanted, chains))
         return Piece(leaves, chains) if leaves else _NOTHING
@@ -112,12 +118,17 @@ class _Dead:
             plan = self.plans[key] = inward, policies.host_judgements(frontend.policy)
         return plan
 
-    def _leaf(self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...], chains: Chains) -> Iterator[Leaf]:
+    def _leaf(
+        self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...], chains: Chains
+    ) -> Iterator[Leaf]:
         rules = self._rules(port, frontend, wanted, chains)
         if rules:
             number, key, destination, ports = self.context.place(port, frontend)
             tail = comment(port, frontend)
-            texts = (f"{source}{destination}{interface}{ports}{extra}{tail}{target}" for source, interface, extra, target in rules)
+            texts = (
+                f"{source}{destination}{interface}{ports}{extra}{tail}{target}"
+                for source, interface, extra, target in rules
+            )
             yield number, key, tuple(texts)
 
     def _rules(
@@ -132,21 +143,29 @@ class _Dead:
             return [(*context.condition(on), verdicts[verdict]) for on, verdict in wanted]
         if not wanted or wanted == (Judgement(ALL, Verdict.DROP),):
             return [("", "", "", drop)]
-        target = verdicts[wanted[0].verdict] if len(wanted) == 1 else f"-g {self._classes(port, wanted, chains)}"
+        target = (
+            verdicts[wanted[0].verdict] if len(wanted) == 1 else f"-g {self._classes(port, wanted, chains)}"
+        )
         return [*((source, "", "", target) for source in context.ranges(frontend)), ("", "", "", drop)]
 
     def _classes(self, port: ResolvedPort, wanted: tuple[Judgement, ...], chains: Chains) -> str:
-        """A chain that tells the classes apart: a rule has room for one -s, and the source range has taken it."""
-        rules = tuple("".join((*self.context.condition(on), self.context.verdicts[verdict])) for on, verdict in wanted)
+        """A chain that tells the classes apart: a rule has room for one -s, and the source range has taken
+        it.
+        """
+        rules = tuple(
+            "".join((*self.context.condition(on), self.context.verdicts[verdict])) for on, verdict in wanted
+        )
         name = chain("CLS", digest("\n".join((port.name, port.protocol.lower, *rules))))
         chains[name] = rules
         return name
 
 
 def _cluster_ips(context: Context, below: Chains) -> tuple[str, ...]:
-    """What is left for a ClusterIP has hit no port of its Service; what is left for a ServiceCIDR has hit no Service.
+    """What is left for a ClusterIP has hit no port of its Service; what is left for a ServiceCIDR has hit no
+    Service.
 
-    kube-proxy's nftables mode answers both (cluster-ips-check in pkg/proxy/nftables/proxier.go), its iptables mode neither.
+    kube-proxy's nftables mode answers both (cluster-ips-check in pkg/proxy/nftables/proxier.go), its iptables
+    mode neither.
     """
     compat, spelling = context.compat, context.spelling
     cidrs = tuple(f"-d {cidr} -j DROP" for cidr in context.service_cidrs) if compat.drop_unallocated else ()

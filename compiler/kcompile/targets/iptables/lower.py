@@ -1,9 +1,11 @@
-"""A Dataplane as iptables rules: per family and table the chains, and the jumps that hang them into the hooks.
+"""A Dataplane as iptables rules: per family and table the chains, and the jumps that hang them into the
+hooks.
 
     nat     PREROUTING, OUTPUT -> SERVICES -> VIPS (tree) -> [EXT ->] SVC or SVL -> [SEP ->] DNAT
                                            -> NODEPORTS (tree) -> the same
             POSTROUTING        -> POSTROUTING [-> HAIRPIN (tree)] -> MASQUERADE
-    filter  INPUT, FORWARD, OUTPUT -> INPUT, FORWARD, OUTPUT -> DEAD*, NODEPORTS, CLUSTER-IPS (trees) -> REJECT or DROP
+    filter  INPUT, FORWARD, OUTPUT -> INPUT, FORWARD, OUTPUT -> DEAD*, NODEPORTS, CLUSTER-IPS (trees) ->
+    REJECT or DROP
 
 Every chain is called KCOMPILE-*, and only these and the jumps to them are ours.
 """
@@ -46,8 +48,10 @@ class Lowering:
         self._memos: dict[tuple[str, str], Memo] = {}
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
-        """The Program of both families. A family in which no Service lives gets no rules at all, or those that its open connections
-        need: as long as a rule needs conntrack, the kernel goes on translating them, and FORWARD lets them pass.
+        """The Program of both families.
+
+        A family in which no Service lives gets no rules at all, or those that its open connections need: as
+        long as a rule needs conntrack, the kernel goes on translating them, and FORWARD lets them pass.
         """
         basis = dataplane.node, dataplane.settings
         if basis != self._basis:
@@ -68,4 +72,8 @@ class Lowering:
 
 
 def _jumps(table: str, chains: Chains) -> list[tuple[str, str]]:
-    return [(hook, str(Rule(target=name, comment=_COMMENTS[name]))) for hook, name in _HOOKS[table] if name in chains]
+    return [
+        (hook, str(Rule(target=name, comment=_COMMENTS[name])))
+        for hook, name in _HOOKS[table]
+        if name in chains
+    ]

@@ -12,14 +12,17 @@ __all__ = [
 CHAIN_PREFIX = "KCOMPILE-"
 CHAIN_MAX = 28  # XT_EXTENSION_MAXNAMELEN (29) less its NUL: linux/netfilter/x_tables.h
 
-# A port's key in a decision tree: protocol, then port number, so that a prefix of it is a protocol with an aligned port range.
+# A port's key in a decision tree: protocol, then port number, so that a prefix of it is a protocol with an
+# aligned port range.
 PROTOCOLS = ("tcp", "udp", "sctp")
 PORT_KEY_BITS = 20
 _PROTOCOL_BITS = {name: index << 16 for index, name in enumerate(PROTOCOLS)}
 
 
 def digest(text: str) -> str:
-    """15 characters of base32 that stay the same for ever: the tail of a chain's name (kube-proxy's portProtoHash, which has 16)."""
+    """15 characters of base32 that stay the same for ever: the tail of a chain's name (kube-proxy's
+    portProtoHash, which has 16).
+    """
     return base64.b32encode(hashlib.sha256(text.encode()).digest()[:10])[:15].decode()
 
 

@@ -1,4 +1,6 @@
-"""The nat table: from a destination, by a tree, to the service port's chain, and on to a backend; masquerading last."""
+"""The nat table: from a destination, by a tree, to the service port's chain, and on to a backend;
+masquerading last.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,11 @@ def lower_nat(context: Context, memo: Memo) -> Chains:
 
 
 def _ambient(context: Context) -> tuple[Step, ...]:
-    """The marks that nearly every ClusterIP wants, set once ahead of the tree and taken off what comes back from it.
+    """The marks that nearly every ClusterIP wants, set once ahead of the tree and taken off what comes back
+    from it.
 
-    kube-proxy writes them into each service's chain; that is a fifth of the rules that the kernel copies at every commit.
+    kube-proxy writes them into each service's chain; that is a fifth of the rules that the kernel copies at
+    every commit.
     """
     if context.settings.masquerade_all:
         return (Step(ALL, mark=True),)
@@ -68,15 +72,24 @@ class _Services:
         return self._chained(port, plans, hairpins)
 
     def _plan(self, policy: Policy) -> Nat:
-        # the passes share policies, and the dataplane keeps them alive: an id is as good as the value, and quicker to hash
+        # the passes share policies, and the dataplane keeps them alive: an id is as good as the value, and
+        # quicker to hash
         plan = self.plans.get(id(policy))
         if plan is None:
             plan = self.plans[id(policy)] = policies.nat(policy, self.context.has_pods)
         return plan
 
     def _inline(self, port: ResolvedPort, frontend: Frontend, plan: Nat) -> Leaf | None:
-        """A small pool that nothing else leads to is listed right in the tree: two chain entries fewer to a service."""
-        if plan.final is None or plan.steps != self.ambient or not frontend.address or frontend.source_ranges or port.affinity_seconds:
+        """A small pool that nothing else leads to is listed right in the tree: two chain entries fewer to a
+        service.
+        """
+        if (
+            plan.final is None
+            or plan.steps != self.ambient
+            or not frontend.address
+            or frontend.source_ranges
+            or port.affinity_seconds
+        ):
             return None
         backends = port.pool(plan.final)
         if not 0 < len(backends) <= INLINE_BACKENDS:
@@ -97,9 +110,13 @@ class _Services:
             if plan.final and plan.steps == (self.ambient if frontend.address else ()):
                 target = pool_name(plan.final, ident)
             else:
-                target = targets.setdefault(plan, chain("EXT", digest(f"{ident}/{len(targets)}") if targets else ident))
+                target = targets.setdefault(
+                    plan, chain("EXT", digest(f"{ident}/{len(targets)}") if targets else ident)
+                )
                 chains[target] = self._entry(plan, ident)
-            leaves.append((VIPS if frontend.address else NODE_PORTS, self._leaf(port, frontend, f"-g {target}")))
+            leaves.append(
+                (VIPS if frontend.address else NODE_PORTS, self._leaf(port, frontend, f"-g {target}"))
+            )
         for kind in PoolKind:
             if kind in used:
                 chains[pool_name(kind, ident)] = tuple(pool_rules(self.context, port, kind, chains))
@@ -110,14 +127,22 @@ class _Services:
         context = self.context
         rules = [] if not self.ambient or plan.steps[:1] == (Step(ALL, mark=True),) else [context.mark_off]
         for step in plan.steps:
-            action = context.mark_on if step.mark else f"-g {pool_name(step.pool, ident)}" if step.pool else "-j RETURN"
+            action = (
+                context.mark_on
+                if step.mark
+                else f"-g {pool_name(step.pool, ident)}"
+                if step.pool
+                else "-j RETURN"
+            )
             rules.append("".join((*context.condition(step.condition), action)))
         if plan.final:
             rules.append(f"-g {pool_name(plan.final, ident)}")
         return tuple(rules)
 
     def _leaf(self, port: ResolvedPort, frontend: Frontend, target: str) -> Leaf:
-        """A source that no range lets in finds no rule, and the filter table drops it (KUBE-FW in kube-proxy)."""
+        """A source that no range lets in finds no rule, and the filter table drops it (KUBE-FW in
+        kube-proxy).
+        """
         number, key, destination, ports = self.context.place(port, frontend)
         sources = self.context.ranges(frontend) if frontend.source_ranges else ("",)
         tail = f"{ports}{comment(port, frontend)}{target}"
@@ -125,10 +150,11 @@ class _Services:
 
 
 def _postrouting(context: Context, hairpins: set[str], below: Chains) -> Chains:
-    """Marked packets are masqueraded, and so is a pod that was sent to itself: it would answer itself past the node.
+    """Marked packets are masqueraded, and so is a pod that was sent to itself: it would answer itself past
+    the node.
 
-    A marked packet needs no look at the hairpins, and its mark goes whichever way it came (KUBE-POSTROUTING; the flip is
-    an xor with the mark, known to be set, so that no other bit is touched).
+    A marked packet needs no look at the hairpins, and its mark goes whichever way it came (KUBE-POSTROUTING;
+    the flip is an xor with the mark, known to be set, so that no other bit is touched).
     """
     spelling = context.spelling
     items: list[Item] = []
@@ -136,7 +162,9 @@ def _postrouting(context: Context, hairpins: set[str], below: Chains) -> Chains:
         where = f"{ip}{spelling.host}"
         items.append((number, (f"-s {where} -d {where} -m conntrack --ctstate DNAT {MASQUERADE}",)))
     unmarked = f"-m mark ! --mark {context.mark} "
-    chains: Chains = {POSTROUTING: (f"{unmarked}{'-g ' + HAIRPIN if items else '-j RETURN'}", context.mark_flip, MASQUERADE)}
+    chains: Chains = {
+        POSTROUTING: (f"{unmarked}{'-g ' + HAIRPIN if items else '-j RETURN'}", context.mark_flip, MASQUERADE)
+    }
     if items:
         chains[HAIRPIN] = context.tree(items, "H", below, "-s")
     return chains

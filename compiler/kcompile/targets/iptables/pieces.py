@@ -1,7 +1,8 @@
 """What one service port adds to a table, and the sum of it; remembered while the port stays the same object.
 
-A port's rules depend on nothing but the port and the family's context, and the passes keep the objects of ports that did
-not change. So an agent that lowers 10,000 of them again after one change writes the text of one.
+A port's rules depend on nothing but the port and the family's context, and the passes keep the objects of
+ports that did not change. So an agent that lowers 10,000 of them again after one change writes the text of
+one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ __all__ = ["Memo", "Piece", "Sum"]
 
 
 class Piece(NamedTuple):
-    """`leaves`: for each the root chain of its tree. `chains`: complete ones. `hairpins`: addresses that may call themselves."""
+    """`leaves`: for each the root chain of its tree.
+
+    `chains`: complete ones. `hairpins`: addresses that may call themselves.
+    """
 
     leaves: Sequence[tuple[str, Leaf]]
     chains: Chains | None = None

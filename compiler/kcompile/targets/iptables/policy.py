@@ -1,9 +1,9 @@
 """What a Policy asks of each table, as short first-match lists: pure logic, no rule text.
 
-A Policy speaks of three classes of source in order: local pods, the node itself, others. A rule can ask for "is a pod" and
-"is the node", each positively or negatively, so that any class is one `Condition`. In nat the list marks and picks a pool
-(kube-proxy's KUBE-EXT chains, pkg/proxy/iptables/proxier.go); what it leaves alone is judged by the filter table, which
-therefore sees only packets that no DNAT has touched.
+A Policy speaks of three classes of source in order: local pods, the node itself, others. A rule can ask for
+"is a pod" and "is the node", each positively or negatively, so that any class is one `Condition`. In nat the
+list marks and picks a pool (kube-proxy's KUBE-EXT chains, pkg/proxy/iptables/proxier.go); what it leaves
+alone is judged by the filter table, which therefore sees only packets that no DNAT has touched.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _pool(d: Disposition) -> PoolKind | None:
 
 
 def _marks(classes: list[tuple[str, Disposition]]) -> list[Step]:
-    """The marks of classes that all end in the same pool: one step a marked class, each with its exact condition."""
+    """The marks of classes that all end in the same pool: one step a marked class, each with its exact
+    condition.
+    """
     if all(d.masquerade for _, d in classes):
         return [Step(ALL, mark=True)]
     present = [name for name, _ in classes]
@@ -99,9 +101,9 @@ def _marks(classes: list[tuple[str, Disposition]]) -> list[Step]:
 def judgements(policy: Policy, has_pods: bool, is_node_port: bool) -> tuple[Judgement, ...]:
     """What INPUT and FORWARD do with a packet that nat left alone.
 
-    At a VIP the node's own packet may PASS where others may not (kube-proxy's iptables mode looks at external addresses
-    here only): that is settled by keeping the rule out of OUTPUT, so the host's PASS asks for nothing here. To a NodePort
-    the node's packet comes in by loopback, so here is the place.
+    At a VIP the node's own packet may PASS where others may not (kube-proxy's iptables mode looks at external
+    addresses here only): that is settled by keeping the rule out of OUTPUT, so the host's PASS asks for
+    nothing here. To a NodePort the node's packet comes in by loopback, so here is the place.
     """
     host = _Any.ANY if policy.host.verdict is Verdict.PASS and not is_node_port else _left(policy.host)
     pods = [(Condition(pods=True), _left(policy.pods))] if has_pods else []

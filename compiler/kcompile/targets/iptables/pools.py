@@ -1,7 +1,9 @@
-"""Pools of backends: the chain that picks one at random, with the DNATs in it, or with a chain for each where clients stick.
+"""Pools of backends: the chain that picks one at random, with the DNATs in it, or with a chain for each where
+clients stick.
 
-kube-proxy gives every endpoint a chain (KUBE-SEP) to mark hairpins in; here POSTROUTING sees to these, so only session
-affinity needs one, to set the entry that the next connection finds (writeServiceToEndpointRules, pkg/proxy/iptables/proxier.go).
+kube-proxy gives every endpoint a chain (KUBE-SEP) to mark hairpins in; here POSTROUTING sees to these, so
+only session affinity needs one, to set the entry that the next connection finds (writeServiceToEndpointRules,
+pkg/proxy/iptables/proxier.go).
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _LABELS = {PoolKind.CLUSTER: "SVC", PoolKind.LOCAL: "SVL"}
 
 
 def pool_name(kind: PoolKind, ident: str) -> str:
-    """The chain of a port's pool; `ident` is the digest of the port's name and protocol, so backends don't rename it."""
+    """The chain of a port's pool; `ident` is the digest of the port's name and protocol, so backends don't
+    rename it.
+    """
     return chain(_LABELS[kind], ident)
 
 
@@ -43,13 +47,21 @@ def pool_rules(context: Context, port: ResolvedPort, kind: PoolKind, chains: Cha
         return []
     chances = _chances(len(backends), f"-p {port.protocol.lower} ")
     if context.spelling.version == 4:
-        return [f"{chance}-j DNAT --to-destination {backend.ip}:{backend.port}" for chance, backend in zip(chances, backends, strict=True)]
+        return [
+            f"{chance}-j DNAT --to-destination {backend.ip}:{backend.port}"
+            for chance, backend in zip(chances, backends, strict=True)
+        ]
     destination = context.spelling.destination
-    return [f"{chance}-j DNAT --to-destination {destination(b.ip, b.port)}" for chance, b in zip(chances, backends, strict=True)]
+    return [
+        f"{chance}-j DNAT --to-destination {destination(b.ip, b.port)}"
+        for chance, b in zip(chances, backends, strict=True)
+    ]
 
 
 def inline_rules(context: Context, backends: tuple[Backend, ...], match: str, tail: str) -> tuple[str, ...]:
-    """`pool_rules` without a chain: each rule asks for the frontend by `match`, and the last has the comment `tail`."""
+    """`pool_rules` without a chain: each rule asks for the frontend by `match`, and the last has the comment
+    `tail`.
+    """
     destination = context.spelling.destination
     *odds, _ = _odds(len(backends))
     return tuple(

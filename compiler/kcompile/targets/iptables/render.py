@@ -1,14 +1,15 @@
 """Changes as the text of iptables-restore --noflush, one script a family.
 
-A commit swaps one table whole and is atomic; between two commits packets see one new table and one old one. So no commit
-may leave a destination that has neither its DNAT nor its verdict, where a connection would start un-NATed and stay so:
+A commit swaps one table whole and is atomic; between two commits packets see one new table and one old one.
+So no commit may leave a destination that has neither its DNAT nor its verdict, where a connection would start
+un-NATed and stay so:
 
     1. filter grows: new rules come in, old ones stay (a verdict beside a DNAT is harmless: the DNAT goes first);
     2. nat changes;
     3. filter shrinks: what is no longer wanted goes.
 
-Two steps do when filter only grows or only shrinks, one when nat stays as it is. Killed after any of them, the node serves
-what both states serve, and the next apply sees the difference that remains.
+Two steps do when filter only grows or only shrinks, one when nat stays as it is. Killed after any of them,
+the node serves what both states serve, and the next apply sees the difference that remains.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _GOTO, _JUMP = f" -g {CHAIN_PREFIX}", f" -j {CHAIN_PREFIX}"
 
 
 def scripts(changes: Iterable[Change]) -> dict[str, str]:
-    """Family (``ip4``, ``ip6``) -> what its iptables-restore is to read. Families without changes are left out."""
+    """Family (``ip4``, ``ip6``) -> what its iptables-restore is to read.
+
+    Families without changes are left out.
+    """
     edits: dict[str, dict[str, list[Edit]]] = {}
     for change in changes:
         _file(edits, change.key, change.old, change.new)
@@ -60,7 +64,11 @@ def _script(tables: dict[str, list[Edit]]) -> str:
     grown = [(key, old, _grown(old, new)) for key, old, new in filters]
     # the last section says every chain once more: iptables-restore --test forgets what the first one made
     shrunk = [(key, old, new) for key, old, new in filters if isinstance(key, ChainKey) or new is None]
-    return section("filter", [edit for edit in grown if edit[1] != edit[2]]) + section("nat", nat) + section("filter", shrunk)
+    return (
+        section("filter", [edit for edit in grown if edit[1] != edit[2]])
+        + section("nat", nat)
+        + section("filter", shrunk)
+    )
 
 
 def _gains(old: Any, new: Any) -> bool:
@@ -71,7 +79,10 @@ def _gains(old: Any, new: Any) -> bool:
 
 
 def _grown(old: Any, new: Any) -> Any:
-    """`old` and `new` at once. Trees are jumped into, not gone to, so that what the new one lacks is looked up in the old one."""
+    """`old` and `new` at once.
+
+    Trees are jumped into, not gone to, so that what the new one lacks is looked up in the old one.
+    """
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return old if new is None else new
     return tuple(rule.replace(_GOTO, _JUMP) for rule in dict.fromkeys((*new, *old)))

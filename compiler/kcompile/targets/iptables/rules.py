@@ -1,6 +1,7 @@
 """One rule as a typed record that writes and parses the text of iptables-save(8) 1.8.
 
-`lower` writes its hot rules with f-strings in this same form; the tests hold both to ``str(Rule.parse(text)) == text``.
+`lower` writes its hot rules with f-strings in this same form; the tests hold both to ``str(Rule.parse(text))
+== text``.
 """
 
 from __future__ import annotations
@@ -77,8 +78,12 @@ class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         parts.append(f"-m conntrack {_option('--ctstate', self.states)}" if self.states else "")
         parts.append(f"-m mark {_option('--mark', self.mark)}" if self.mark else "")
         if self.source_type or self.destination_type:
-            parts.append(f"-m addrtype {_option('--src-type', self.source_type)}{_option('--dst-type', self.destination_type)}")
-        parts.append(f"-m statistic --mode random --probability {self.probability} " if self.probability else "")
+            parts.append(
+                f"-m addrtype {_option('--src-type', self.source_type)}{_option('--dst-type', self.destination_type)}"
+            )
+        parts.append(
+            f"-m statistic --mode random --probability {self.probability} " if self.probability else ""
+        )
         parts.append(str(self.recent) if self.recent else "")
         parts.append(f"-m comment --comment {quote(self.comment)} " if self.comment else "")
         parts.append(f"-{'g' if self.goto else 'j'} {self.target}")
@@ -125,7 +130,14 @@ class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         if name := get("--name"):
             recent = Recent(name, found["--mask"], int(get("--seconds", "0")))
         rest: dict[str, Any] = {field: found[option] for option, field in _FIELDS.items() if option in found}
-        return cls(target=target, goto="-g" in found, ports=ports, recent=recent, random_fully="--random-fully" in found, **rest)
+        return cls(
+            target=target,
+            goto="-g" in found,
+            ports=ports,
+            recent=recent,
+            random_fully="--random-fully" in found,
+            **rest,
+        )
 
 
 def _option(name: str, value: str) -> str:

@@ -1,14 +1,16 @@
 """A decision tree over numbers: which chains make a packet with key K reach exactly the rules listed under K.
 
-iptables has no maps: a list of 10,000 rules costs each new connection 90 us, also one that matches none of them. So keys
-(addresses; or protocol with port) form a path-compressed trie of four bits a level, one chain a node. A packet descends by
+iptables has no maps: a list of 10,000 rules costs each new connection 90 us, also one that matches none of
+them. So keys (addresses; or protocol with port) form a path-compressed trie of four bits a level, one chain a
+node. A packet descends by
 -g (goto): O(log n) rules, and a miss leaves at the first level that knows nothing of it.
 
-A level is cut at a bit position that is a multiple of four and depends on nothing but the keys under its own prefix. So one
-key more or less changes only chains on its own path, and every other chain keeps its name and its rules.
+A level is cut at a bit position that is a multiple of four and depends on nothing but the keys under its own
+prefix. So one key more or less changes only chains on its own path, and every other chain keeps its name and
+its rules.
 
-Chains may nest 15 deep below a hook (NFT_JUMP_STACK_SIZE in linux/netfilter/nf_tables.h, and a goto counts): keys that are
-spread so badly as to need more levels than `levels` are listed together in the last.
+Chains may nest 15 deep below a hook (NFT_JUMP_STACK_SIZE in linux/netfilter/nf_tables.h, and a goto counts):
+keys that are spread so badly as to need more levels than `levels` are listed together in the last.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ def build(
 ) -> list[str]:
     """The rules of the root; the chains below it are added to `chains`.
 
-    `items` is sorted by key; keys have `width` bits (a multiple of four) and are unique. ``spell(prefix, length)`` gives the
-    match (ending in a blank) for the keys that start with these bits, and the name of their chain. `default` ends every
-    chain below the root: what happens to keys that are not there.
+    `items` is sorted by key; keys have `width` bits (a multiple of four) and are unique. ``spell(prefix,
+    length)`` gives the match (ending in a blank) for the keys that start with these bits, and the name of
+    their chain. `default` ends every chain below the root: what happens to keys that are not there.
     """
     keys = [key for key, _ in items]
     totals = list(accumulate((len(rules) for _, rules in items), initial=0))

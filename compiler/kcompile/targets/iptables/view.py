@@ -19,7 +19,10 @@ _Key = tuple[str, str, int, str, str, int]  # service, kind, family, protocol, a
 
 
 def frontends(program: Program) -> list[FrontendView]:
-    """Every frontend, sorted by service. One with a rule in nat and in filter is shown as what it does for whom it serves."""
+    """Every frontend, sorted by service.
+
+    One with a rule in nat and in filter is shown as what it does for whom it serves.
+    """
     chains: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
     for key, value in program.items():
         if isinstance(key, ChainKey):
@@ -67,7 +70,10 @@ def _leaves(chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, R
 
 
 def _reached(chains: Mapping[str, tuple[str, ...]], start: str) -> list[str]:
-    """The rules of every chain that `start` leads to. What a chain ends in comes first: there an outside client goes."""
+    """The rules of every chain that `start` leads to.
+
+    What a chain ends in comes first: there an outside client goes.
+    """
     seen: set[str] = set()
     reached: list[str] = []
 

@@ -1,13 +1,15 @@
 """The iptables rules: their number depends on the node's settings, never on how many Services there are.
 
-    mangle  PREROUTING, OUTPUT -> SERVICES -> VIPS or NODEPORTS: source ranges, DROP, marks; new connections only
+    mangle  PREROUTING, OUTPUT -> SERVICES -> VIPS or NODEPORTS: source ranges, DROP, marks; new connections
+    only
     nat     POSTROUTING        -> POSTROUTING [-> MARKED]: masquerading
             PREROUTING, OUTPUT -> STICKY: see sticky.py
     filter  INPUT              -> INPUT: REJECT, ahead of IPVS, which is in LOCAL_IN at NF_IP_PRI_NAT_SRC - 1 (ip_vs_core.c)
             FORWARD, OUTPUT    -> FORWARD, OUTPUT: unallocated addresses
 
-In LOCAL_OUT IPVS stands behind nat and before filter, so what must not reach it from the host is settled in mangle. What
-IPVS sends on goes through LOCAL_OUT again and then POSTROUTING, as the client's packet to the backend.
+In LOCAL_OUT IPVS stands behind nat and before filter, so what must not reach it from the host is settled in
+mangle. What IPVS sends on goes through LOCAL_OUT again and then POSTROUTING, as the client's packet to the
+backend.
 """
 
 from __future__ import annotations
@@ -74,15 +76,24 @@ class FamilyRules:
         return f"{negate}-s {self.spelling.network(detector.cidr(self.version))} "
 
     def to_node_ports(self, ports: str = "") -> str:
-        """A match on the addresses that NodePorts answer on; `ports` stands where iptables-save has it. A VIP isn't one of them."""
+        """A match on the addresses that NodePorts answer on; `ports` stands where iptables-save has it.
+
+        A VIP isn't one of them.
+        """
         if self.node_ips is not None:
             return ports + self.within("NODE-IPS", "dst")
         return f"! -d {self.spelling.loopback} {ports}{self.within('VIPS', 'dst', '! ')}-m addrtype --dst-type LOCAL "
 
-    def build(self, sticky_vips: Sequence[str], sticky_node_ports: Sequence[str]) -> tuple[Chains, Iterator[tuple[str, str, str]]]:
+    def build(
+        self, sticky_vips: Sequence[str], sticky_node_ports: Sequence[str]
+    ) -> tuple[Chains, Iterator[tuple[str, str, str]]]:
         """The chains, and the jumps to them: table, hook, rule."""
         chains: Chains = {}
-        for table, made in (("mangle", self._mangle()), ("nat", self._nat(sticky_vips, sticky_node_ports)), ("filter", self._filter())):
+        for table, made in (
+            ("mangle", self._mangle()),
+            ("nat", self._nat(sticky_vips, sticky_node_ports)),
+            ("filter", self._filter()),
+        ):
             chains |= {(table, name): tuple(rules) for name, rules in made.items() if rules}
         jumps = (
             (table, hook, f'{match}-m comment --comment "kcompile: {why}" -j {name}')
@@ -126,7 +137,11 @@ class FamilyRules:
         # a pod's address on the host (a bridge's) counts as a pod, as on the way in
         pods = self.pods("! ") if self.has_pods and not self.settings.detector.interface else ""
         sticky = [f"{self.within('STICKY')}-g {STICKY_VIPS}"] if sticky_vips else []
-        sticky += [f"{self.to_node_ports()}{self.within('NODEPORTS')}-g {STICKY_NODE_PORTS}"] if sticky_node_ports else []
+        sticky += (
+            [f"{self.to_node_ports()}{self.within('NODEPORTS')}-g {STICKY_NODE_PORTS}"]
+            if sticky_node_ports
+            else []
+        )
         return {
             _STICKY: sticky,
             STICKY_VIPS: list(sticky_vips),
@@ -157,7 +172,8 @@ class FamilyRules:
                 f"{self.within('REJECT')}{reject}",
                 f"{self.within('FRONTENDS')}-j RETURN",
                 f"{self.to_node_ports()}{self.within('NP-REJECT')}{reject}",
-                # a VIP is an address of the node now: no other service of the node may answer on it (KUBE-IPVS-FILTER)
+                # a VIP is an address of the node now: no other service of the node may answer on it
+                # (KUBE-IPVS-FILTER)
                 f"{self.within('VIPS', 'dst')}-m conntrack ! --ctstate DNAT {reject}",
             ],
             _FORWARD: [

@@ -8,7 +8,11 @@ from ...notices import Notice
 __all__ = ["limits"]
 
 _CHECKED_SECONDS = 60  # ip_vs_conn_expire() looks again after so long
-_LINGERS = {Protocol.TCP: 120, Protocol.SCTP: 10, Protocol.UDP: 300}  # tcp_timeouts[TIME_WAIT], sctp_timeouts[CLOSED], udp_timeouts[]
+_LINGERS = {
+    Protocol.TCP: 120,
+    Protocol.SCTP: 10,
+    Protocol.UDP: 300,
+}  # tcp_timeouts[TIME_WAIT], sctp_timeouts[CLOSED], udp_timeouts[]
 _SHOWN = 5
 
 
@@ -42,7 +46,9 @@ _DATAGRAMS = "mode ipvs loses UDP datagrams of the node itself that don't fit in
 
 
 def _remembered(port: ResolvedPort, timeouts: dict[str, int]) -> int:
-    """Seconds for which IPVS keeps a client's endpoint at least after its last connection has ended, whatever the timeout."""
+    """Seconds for which IPVS keeps a client's endpoint at least after its last connection has ended, whatever
+    the timeout.
+    """
     lingers = _LINGERS[port.protocol]
     if port.protocol is Protocol.UDP:
         lingers = timeouts.get("udp", 0) or lingers

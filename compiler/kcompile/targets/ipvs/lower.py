@@ -43,7 +43,9 @@ def set_definition(version: int, name: str) -> str:
 
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
-    """The Program of both families. A family in which no Service lives gets nothing, unless its unallocated addresses are dropped, or
+    """The Program of both families.
+
+    A family in which no Service lives gets nothing, unless its unallocated addresses are dropped, or
     connections may be open: then it has what all Services share.
     """
     program: dict[Key, Any] = {}
@@ -74,7 +76,12 @@ class _Lowering:
         version, program = self.version, self.program
         for name in SETS:
             program[SetKey(version, name)] = set_definition(version, name)
-        taken = {(p.protocol.lower, self.canonical(f.address), f.port) for p in ports for f in p.frontends if f.address}
+        taken = {
+            (p.protocol.lower, self.canonical(f.address), f.port)
+            for p in ports
+            for f in p.frontends
+            if f.address
+        }
         self.sticky = Sticky(self.rules, taken)
         for port in ports:
             self.port(port)
@@ -131,20 +138,28 @@ class _Lowering:
         """A virtual server and its pool."""
         scheduler = port.scheduler or self.default_scheduler
         flags = (_MH_PORT if scheduler == "mh" else 0) | (_PERSISTENT if port.affinity_seconds else 0)
-        self.program[VirtualServerKey(self.version, proto, address, number)] = VirtualServer(scheduler, flags, port.affinity_seconds)
+        self.program[VirtualServerKey(self.version, proto, address, number)] = VirtualServer(
+            scheduler, flags, port.affinity_seconds
+        )
         backends: tuple[Backend, ...] = port.pool(kind)
         for b in backends:
-            self.program[RealServerKey(self.version, proto, address, number, self.canonical(b.ip), b.port)] = _LIVE
+            self.program[
+                RealServerKey(self.version, proto, address, number, self.canonical(b.ip), b.port)
+            ] = _LIVE
 
     def frontend(self, port: ResolvedPort, frontend: Frontend, plan: Plan, inside: str, outside: str) -> None:
         """What the sets say of `frontend`."""
         comment = f'comment "{port.name} {frontend.kind.value}"'
         if not frontend.address:
-            self.node_port(f"{port.protocol.lower}:{frontend.port}", plan, inside, f"{comment} {outside}".rstrip())
+            self.node_port(
+                f"{port.protocol.lower}:{frontend.port}", plan, inside, f"{comment} {outside}".rstrip()
+            )
             return
         address = self.canonical(frontend.address)
         entry = f"{address},{port.protocol.lower}:{frontend.port}"
-        ranges = [self.rules.spelling.network(r) for r in frontend.source_ranges if self.rules.spelling.contains(r)]
+        ranges = [
+            self.rules.spelling.network(r) for r in frontend.source_ranges if self.rules.spelling.contains(r)
+        ]
         for network in ranges:
             self.put("RANGES", f"{entry},{network.removesuffix(self.rules.spelling.host)}")
         if frontend.source_ranges:

@@ -1,8 +1,9 @@
-"""Firewall marks: how a packet that no address can tell apart finds its virtual server (__ip_vs_svc_fwm_find in ip_vs_ctl.c).
+"""Firewall marks: how a packet that no address can tell apart finds its virtual server (__ip_vs_svc_fwm_find
+in ip_vs_ctl.c).
 
-A NodePort answers on any local address, and insiders of a frontend with externalTrafficPolicy Local have a pool of their own.
-An ipset entry says the mark, a virtual server has it for its key, and only the first packet of a connection carries it, from
-mangle PREROUTING or OUTPUT to nat POSTROUTING.
+A NodePort answers on any local address, and insiders of a frontend with externalTrafficPolicy Local have a
+pool of their own. An ipset entry says the mark, a virtual server has it for its key, and only the first
+packet of a connection carries it, from mangle PREROUTING or OUTPUT to nat POSTROUTING.
 
     31..26   011011: ours
     25       masquerade whoever it is
@@ -44,11 +45,15 @@ def protocol_of(mark: int) -> str:
 def node_port_mark(version: int, protocol: str, port: int, masquerade: bool) -> int:
     """The mark of outsiders' packets to a NodePort."""
     number = _PROTOCOLS.index(protocol) << _SLOT_BITS | port
-    return OURS | (EVERYBODY if masquerade else 0) | (_SIX if version == 6 else 0) | _NODE_PORT | _spread(number)
+    return (
+        OURS | (EVERYBODY if masquerade else 0) | (_SIX if version == 6 else 0) | _NODE_PORT | _spread(number)
+    )
 
 
 class Marks:
-    """Gives each pool of insiders a mark that depends on its name, and on other names only where two hashes meet."""
+    """Gives each pool of insiders a mark that depends on its name, and on other names only where two hashes
+    meet.
+    """
 
     def __init__(self, version: int) -> None:
         self._base = OURS | HOST | (_SIX if version == 6 else 0)

@@ -1,4 +1,6 @@
-"""What a Policy comes to in this mode: which pool an address's own virtual server has, and which one insiders are led to."""
+"""What a Policy comes to in this mode: which pool an address's own virtual server has, and which one insiders
+are led to.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ __all__ = ["Plan", "plan_of"]
 
 
 class Plan(NamedTuple):
-    """`outside`: the pool of everybody, or of all but insiders; None where they get `verdict` instead (REJECT or DROP).
+    """`outside`: the pool of everybody, or of all but insiders; None where they get `verdict` instead (REJECT
+    or DROP).
 
-    `inside`: the pool of local pods and of the host, where it is another one; the host is masqueraded on the way, pods aren't.
-    `masquerade`: the set that says who else is, empty for nobody.
+    `inside`: the pool of local pods and of the host, where it is another one; the host is masqueraded on the
+    way, pods aren't. `masquerade`: the set that says who else is, empty for nobody.
     """
 
     outside: PoolKind | None

@@ -1,4 +1,6 @@
-"""Steps as text: what ipset restore and iptables-restore read, and what the netlink messages would be called by ipvsadm and ip."""
+"""Steps as text: what ipset restore and iptables-restore read, and what the netlink messages would be called
+by ipvsadm and ip.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _NAMES = {"sh-1": "sh-fallback", "sh-2": "sh-port", "mh-1": "mh-fallback", "mh-2
 
 def scripts(changes: Iterable[Change]) -> dict[str, str]:
     """Numbered steps -> their text, in the order in which they are carried out."""
-    return {f"{number} {_label(step)}": _TEXT[step.kind](step) for number, step in enumerate(steps(changes), 1)}
+    return {
+        f"{number} {_label(step)}": _TEXT[step.kind](step) for number, step in enumerate(steps(changes), 1)
+    }
 
 
 def _label(step: Step) -> str:
@@ -76,7 +80,11 @@ def server_command(key: Key, old: Any, new: Any) -> str:
             return f"-D {service}"
         text = f"{'-A' if old is None else '-E'} {service} -s {new.scheduler}"
         chosen = [_NAMES.get(f"{new.scheduler}-{n}", f"flag-{n}") for bit, n in _FLAGS if new.flags & bit]
-        return text + (f" -b {','.join(chosen)}" if chosen else "") + (f" -p {new.timeout}" if new.flags & _PERSISTENT else "")
+        return (
+            text
+            + (f" -b {','.join(chosen)}" if chosen else "")
+            + (f" -p {new.timeout}" if new.flags & _PERSISTENT else "")
+        )
     server = f"{service} -r {_place(key.ip, key.real_port)}"
     if new is None:
         return f"-d {server}"
@@ -97,7 +105,10 @@ def _place(address: str, port: int) -> str:
 
 def _device(step: Step) -> str:
     return "".join(
-        f"link add {DEVICE} type dummy\nlink set {DEVICE} up\n" if c.new is not None else f"link del {DEVICE}\n" for c in step.changes
+        f"link add {DEVICE} type dummy\nlink set {DEVICE} up\n"
+        if c.new is not None
+        else f"link del {DEVICE}\n"
+        for c in step.changes
     )
 
 

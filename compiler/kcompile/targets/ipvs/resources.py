@@ -97,7 +97,10 @@ class AddressKey(Key, frozen=True, gc=False):
 
 
 class VirtualServerKey(Key, frozen=True, gc=False):
-    """ip_vs_service's identity. With the protocol FWMARK, `address` is the firewall mark in hexadecimal and `port` is 0."""
+    """ip_vs_service's identity.
+
+    With the protocol FWMARK, `address` is the firewall mark in hexadecimal and `port` is 0.
+    """
 
     kind: ClassVar[str] = "vs"
     version: int
@@ -136,7 +139,9 @@ class VirtualServer(msgspec.Struct, frozen=True, gc=False):
 
 
 class RealServer(msgspec.Struct, frozen=True, gc=False):
-    """ip_vs_dest, always masqueraded (IP_VS_CONN_F_MASQ). Weight 0 drains; `connections` and `expired` say how far it has come.
+    """ip_vs_dest, always masqueraded (IP_VS_CONN_F_MASQ).
+
+    Weight 0 drains; `connections` and `expired` say how far it has come.
 
     `unlike`: what somebody else has set and we never do (another forwarding method, thresholds).
     """

@@ -1,7 +1,8 @@
 """The order of an apply: no live VIP is ever without a real server, and nothing points at what isn't there.
 
-New virtual servers get their real servers before a rule, a mark or an address leads to them; what leads to the old ones goes
-before they do. A refusal (REJECT, DROP, a source range) stands before the server behind it goes and leaves after it came.
+New virtual servers get their real servers before a rule, a mark or an address leads to them; what leads to
+the old ones goes before they do. A refusal (REJECT, DROP, a source range) stands before the server behind it
+goes and leaves after it came.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class Kind(enum.Enum):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Changes that one tool makes in one go, in this order. `family` is that of RULES (``ip4`` or ``ip6``)."""
+    """Changes that one tool makes in one go, in this order.
+
+    `family` is that of RULES (``ip4`` or ``ip6``).
+    """
 
     kind: Kind
     changes: tuple[Change, ...]
@@ -59,7 +63,11 @@ def steps(changes: Iterable[Change]) -> list[Step]:
         Step(Kind.DEVICE, tuple(new("device", ()))),
         Step(Kind.SETS, (*new("set", ()), *sorted((*new("element", ()), *new("refusing", ())), key=_last))),
         Step(Kind.SERVERS, _servers_first(new("server", []))),
-        *(Step(Kind.RULES, (*old(f"rules {f}", ()), *new(f"rules {f}", ())), f) for f in families if f not in leaving),
+        *(
+            Step(Kind.RULES, (*old(f"rules {f}", ()), *new(f"rules {f}", ())), f)
+            for f in families
+            if f not in leaving
+        ),
         Step(Kind.SETS, tuple(new("leading", ()))),
         Step(Kind.ADDRESSES, tuple(new("address", ()))),
         Step(Kind.SETS, (*old("refusing", ()), *old("leading", ()))),
@@ -89,8 +97,9 @@ def _last(change: Change) -> int:
 
 
 def _servers_first(changes: list[Change]) -> tuple[Change, ...]:
-    """Each new real server right after its virtual server, which comes first. Lowering has them so; a diff of an observed
-    program keeps that order.
+    """Each new real server right after its virtual server, which comes first.
+
+    Lowering has them so; a diff of an observed program keeps that order.
     """
     if not any(isinstance(c.key, VirtualServerKey) and c.old is None for c in changes):
         return tuple(changes)
@@ -98,4 +107,6 @@ def _servers_first(changes: list[Change]) -> tuple[Change, ...]:
     for change in changes:
         server = change.key.virtual_server if isinstance(change.key, RealServerKey) else change.key
         ordered.setdefault(server, []).append(change)
-    return tuple(c for group in ordered.values() for c in sorted(group, key=lambda c: isinstance(c.key, RealServerKey)))
+    return tuple(
+        c for group in ordered.values() for c in sorted(group, key=lambda c: isinstance(c.key, RealServerKey))
+    )

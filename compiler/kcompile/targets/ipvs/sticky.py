@@ -1,10 +1,10 @@
 """Session affinity: a client sticks to one endpoint whichever of a Service's addresses it uses.
 
-IPVS remembers clients a virtual server (persistence templates, ip_vs_sched_persist() in ip_vs_core.c), and a persistent virtual
-server that a mark leads to can't translate ports. So a pool with affinity has one virtual server, at the first address that
-leads to it, and the Service's other addresses are led there by DNAT ahead of IPVS: a rule each, the one thing in this mode
-whose number grows with Services (those with affinity and more than a ClusterIP). conntrack then translates the rest of
-such a connection by itself.
+IPVS remembers clients a virtual server (persistence templates, ip_vs_sched_persist() in ip_vs_core.c), and a
+persistent virtual server that a mark leads to can't translate ports. So a pool with affinity has one virtual
+server, at the first address that leads to it, and the Service's other addresses are led there by DNAT ahead
+of IPVS: a rule each, the one thing in this mode whose number grows with Services (those with affinity and
+more than a ClusterIP). conntrack then translates the rest of such a connection by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _HOST = "-m addrtype --src-type LOCAL "
 
 
 class Sticky:
-    """The nat rules of one family's Services with affinity. `taken`: every ``(protocol, address, port)`` that a frontend has."""
+    """The nat rules of one family's Services with affinity.
+
+    `taken`: every ``(protocol, address, port)`` that a frontend has.
+    """
 
     def __init__(self, rules: FamilyRules, taken: set[tuple[str, str, int]]) -> None:
         self._rules, self._taken = rules, taken
@@ -32,7 +35,9 @@ class Sticky:
         homes: dict[PoolKind, Place] = {}
         for frontend, plan in plans:
             if frontend.address and plan.outside is not None:
-                homes.setdefault(plan.outside, (self._rules.spelling.canonical(frontend.address), frontend.port))
+                homes.setdefault(
+                    plan.outside, (self._rules.spelling.canonical(frontend.address), frontend.port)
+                )
         for _, plan in plans:
             for pool in (plan.outside, plan.inside):
                 if pool is not None and pool not in homes:
@@ -40,7 +45,9 @@ class Sticky:
         return homes
 
     def _unused(self, port: ResolvedPort) -> Place:
-        """A port of the ClusterIP that no Service has: only what was led there reaches it (the last rule of filter INPUT)."""
+        """A port of the ClusterIP that no Service has: only what was led there reaches it (the last rule of
+        filter INPUT).
+        """
         own = next(f for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP)
         address = self._rules.spelling.canonical(own.address)
         number = own.port ^ 0x8000
@@ -55,7 +62,11 @@ class Sticky:
         ports = f"-p {proto} -m {proto} --dport {frontend.port} "
         if frontend.address:
             address = spelling.canonical(frontend.address)
-            place, destination, made = (address, frontend.port), f"-d {address}{spelling.host} {ports}", self.vips
+            place, destination, made = (
+                (address, frontend.port),
+                f"-d {address}{spelling.host} {ports}",
+                self.vips,
+            )
         else:
             place, destination, made = ("", 0), rules.to_node_ports(ports), self.node_ports
         found: list[str] = []

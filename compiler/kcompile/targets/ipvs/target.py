@@ -41,25 +41,34 @@ class IpvsTarget:
         return lower(dataplane)
 
     def standing(self, observed: Program) -> tuple[int, ...]:
-        return tuple(sorted({key.version for key in observed if isinstance(key, SetKey) and key.name == "FRONTENDS"}))
+        return tuple(
+            sorted({key.version for key in observed if isinstance(key, SetKey) and key.name == "FRONTENDS"})
+        )
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
-        """The generic diff, but for two things: real servers that still drain stay, with the server, address and set entries that
-        their connections need; and virtual servers in excluded CIDRs that no set of ours names are left alone.
+        """The generic diff, but for two things: real servers that still drain stay, with the server, address
+        and set entries that their connections need; and virtual servers in excluded CIDRs that no set of ours
+        names are left alone.
 
         Where nothing at all is desired nothing drains.
         """
         changes = diff(observed, desired)
         if not desired:
             return changes
-        draining = {k for k, v in observed.items() if isinstance(k, RealServerKey) and _drains(v) and k not in desired}
+        draining = {
+            k for k, v in observed.items() if isinstance(k, RealServerKey) and _drains(v) and k not in desired
+        }
         excluded = _excluded(observed, desired)
         if not draining and not excluded:
             return changes
-        return tuple(c for c in without_held(changes, draining) if c.new is not None or _server(c.key) not in excluded)
+        return tuple(
+            c for c in without_held(changes, draining) if c.new is not None or _server(c.key) not in excluded
+        )
 
     def scripts(self, changes: Iterable[Change]) -> dict[str, str]:
-        """Step -> its text: ipset restore's and iptables-restore's as they run, the netlink messages in ipvsadm's and ip's words."""
+        """Step -> its text: ipset restore's and iptables-restore's as they run, the netlink messages in
+        ipvsadm's and ip's words.
+        """
         return scripts(changes)
 
     def describe(self, key: Key, value: Any) -> str:
@@ -107,12 +116,19 @@ def without_held(changes: Iterable[Change], draining: Collection[RealServerKey])
 def _excluded(observed: Program, desired: Program) -> set[Key]:
     """Observed virtual servers in an excluded CIDR that our sets don't name."""
     known = (*observed, *desired)
-    networks = {ipaddress.ip_network(key.entry) for key in known if isinstance(key, ElementKey) and key.set == "EXCLUDED"}
+    networks = {
+        ipaddress.ip_network(key.entry)
+        for key in known
+        if isinstance(key, ElementKey) and key.set == "EXCLUDED"
+    }
     if not networks:
         return set()
 
     def foreign(key: VirtualServerKey) -> bool:
-        if key.protocol == FWMARK or ElementKey(key.version, "FRONTENDS", f"{key.address},{key.protocol}:{key.port}") in observed:
+        if (
+            key.protocol == FWMARK
+            or ElementKey(key.version, "FRONTENDS", f"{key.address},{key.protocol}:{key.port}") in observed
+        ):
             return False
         return any(ipaddress.ip_address(key.address) in network for network in networks)
 

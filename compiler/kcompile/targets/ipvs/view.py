@@ -25,16 +25,23 @@ _Led = dict[tuple[int, str, str, int], list[VirtualServerKey]]  # IP version, ad
 def frontends(program: Program) -> list[FrontendView]:
     """Every frontend, sorted by service; backends that outsiders reach come first, draining ones apart.
 
-    Backends are in order of their addresses: IPVS lists them in the order in which they came, which no diff can see or mend.
+    Backends are in order of their addresses: IPVS lists them in the order in which they came, which no diff
+    can see or mend.
     """
     pools: dict[VirtualServerKey, list[tuple[str, bool]]] = {}
     for server in sorted((key for key in program if isinstance(key, RealServerKey)), key=_by_address):
-        text = f"[{server.ip}]:{server.real_port}" if server.version == 6 else f"{server.ip}:{server.real_port}"
+        text = (
+            f"[{server.ip}]:{server.real_port}" if server.version == 6 else f"{server.ip}:{server.real_port}"
+        )
         pools.setdefault(server.virtual_server, []).append((text, program[server].weight == 0))
     led = _led(program)
     found: list[FrontendView] = []
     for key, options in program.items():
-        if isinstance(key, ElementKey) and key.set in ("FRONTENDS", "NODEPORTS") and (named := _COMMENT.search(options)):
+        if (
+            isinstance(key, ElementKey)
+            and key.set in ("FRONTENDS", "NODEPORTS")
+            and (named := _COMMENT.search(options))
+        ):
             address, _, rest = key.entry.partition(",")
             node_port = key.set == "NODEPORTS"
             if node_port and address != halves(key.version)[0]:
@@ -44,10 +51,14 @@ def frontends(program: Program) -> list[FrontendView]:
 
 
 def _by_address(server: RealServerKey) -> tuple[bytes, int]:
-    return socket.inet_pton(socket.AF_INET6 if server.version == 6 else socket.AF_INET, server.ip), server.real_port
+    return socket.inet_pton(
+        socket.AF_INET6 if server.version == 6 else socket.AF_INET, server.ip
+    ), server.real_port
 
 
-def _view(program: Program, pools: _Pools, led: _Led, key: ElementKey, named: re.Match[str], rest: str, address: str) -> FrontendView:
+def _view(
+    program: Program, pools: _Pools, led: _Led, key: ElementKey, named: re.Match[str], rest: str, address: str
+) -> FrontendView:
     version, entry = key.version, key.entry
     protocol, _, number = rest.partition(":")
     servers: list[VirtualServerKey] = []
@@ -63,11 +74,22 @@ def _view(program: Program, pools: _Pools, led: _Led, key: ElementKey, named: re
     live = tuple(dict.fromkeys(text for text, draining in backends if not draining))
     seconds = next((vs.timeout for s in servers if (vs := program.get(s)) is not None), 0)
     draining = tuple(sorted({text for text, is_draining in backends if is_draining}))
-    refusal = next((name for name in ("DROP", "REJECT") if ElementKey(version, f"{prefix}{name}", entry) in program), "")
+    refusal = next(
+        (name for name in ("DROP", "REJECT") if ElementKey(version, f"{prefix}{name}", entry) in program), ""
+    )
     # without a live server and without a refusal: what another mode has left of it (leaving.py)
     verdict = "dnat" if live else refusal.lower() or ("draining" if draining else "reject")
     return FrontendView(
-        named[1], named[2], version, protocol.upper(), address or "*", int(number), verdict, live, seconds if live else 0, draining
+        named[1],
+        named[2],
+        version,
+        protocol.upper(),
+        address or "*",
+        int(number),
+        verdict,
+        live,
+        seconds if live else 0,
+        draining,
     )
 
 

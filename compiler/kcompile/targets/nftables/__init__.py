@@ -1,4 +1,5 @@
-"""The nftables target: one table a family, dispatch by one map lookup, one chain a shape, backends in maps (ADR 0003).
+"""The nftables target: one table a family, dispatch by one map lookup, one chain a shape, backends in maps
+(ADR 0003).
 
 resources.py   the kernel's nouns: chains, rules, maps, elements, and how each is written
 detect.py      matches that tell a node's own pods, by family

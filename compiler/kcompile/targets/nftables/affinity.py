@@ -1,7 +1,8 @@
 """Session affinity: a dynamic set of clients for each service port and backend, as kube-proxy keeps them.
 
-A set a backend, rather than one map a service: when a backend goes, its clients go with it in the same transaction, and a
-backend that stays keeps its clients while all else is replaced (nftables/proxier.go, writeServiceToEndpointRules).
+A set a backend, rather than one map a service: when a backend goes, its clients go with it in the same
+transaction, and a backend that stays keeps its clients while all else is replaced (nftables/proxier.go,
+writeServiceToEndpointRules).
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ def name_hash(*parts: str) -> str:
     return base64.b32encode(digest)[:12].decode().lower()
 
 
-def affinity_chain(program: dict[Key, Any], port: ResolvedPort, policy: Policy, family: str, settings: Settings) -> str:
-    """Add the chains of `port` (entry, pools, backends) to `program`; returns the entry chain for frontends of `policy`."""
+def affinity_chain(
+    program: dict[Key, Any], port: ResolvedPort, policy: Policy, family: str, settings: Settings
+) -> str:
+    """Add the chains of `port` (entry, pools, backends) to `program`; returns the entry chain for frontends
+    of `policy`.
+    """
     own = name_hash(port.name, port.protocol.value)
     pods, host, others = policy.pods, policy.host, policy.others
     rules: list[Rule] = []
@@ -38,7 +43,11 @@ def affinity_chain(program: dict[Key, Any], port: ResolvedPort, policy: Policy, 
     if policy.one_pool:
         if others.masquerade:
             match = "" if pods.masquerade else not_from_pods(settings.detector, family)
-            rules.append(mark_rule(settings, match, "masquerade" if pods.masquerade else "masquerade all but local pods"))
+            rules.append(
+                mark_rule(
+                    settings, match, "masquerade" if pods.masquerade else "masquerade all but local pods"
+                )
+            )
         rules.append(Rule.make(f"goto {pool(others.pool)}", "every client"))
     else:
         match = from_pods(settings.detector, family)
@@ -67,8 +76,11 @@ def _pool_chain(program: dict[Key, Any], port: ResolvedPort, kind: PoolKind, fam
     return name
 
 
-def _backend_chain(program: dict[Key, Any], port: ResolvedPort, backend: Backend, family: str, own: str) -> str:
-    # The time is part of the name: a set's timeout can't be changed, and clients of another time are of no use.
+def _backend_chain(
+    program: dict[Key, Any], port: ResolvedPort, backend: Backend, family: str, own: str
+) -> str:
+    # The time is part of the name: a set's timeout can't be changed, and clients of another time are of no
+    # use.
     name = f"affinity-{own}-{name_hash(backend.ip, str(backend.port), str(port.affinity_seconds))[:8]}"
     address = f"[{backend.ip}]" if family == "ip6" else backend.ip
     clients = f"{name}-clients"
@@ -77,7 +89,10 @@ def _backend_chain(program: dict[Key, Any], port: ResolvedPort, backend: Backend
     program[ChainKey(family, name)] = Chain(
         (
             Rule.make(f"update @{clients} {{ {family} saddr }}", "remember the client"),
-            Rule.make(f"meta l4proto {port.protocol.lower} dnat to {address}:{backend.port}", f"to {address}:{backend.port}"),
+            Rule.make(
+                f"meta l4proto {port.protocol.lower} dnat to {address}:{backend.port}",
+                f"to {address}:{backend.port}",
+            ),
         )
     )
     return name

@@ -1,8 +1,11 @@
-"""The base chains: where packets enter our table. Only what the Program's maps need is there (nftables/proxier.go, setupNFTables).
+"""The base chains: where packets enter our table.
 
-But for the nat chains: where connections may be open (Dataplane.standing) they stay, empty, and so does the rule that masquerades.
-With a family's last nat chain the kernel stops translating its connections (nf_nat_unregister_fn() in nf_nat_core.c), and with the
-last rule that needs conntrack it stops tracking them (nf_ct_netns_put() in nf_conntrack_proto.c).
+Only what the Program's maps need is there (nftables/proxier.go, setupNFTables).
+
+But for the nat chains: where connections may be open (Dataplane.standing) they stay, empty, and so does the
+rule that masquerades. With a family's last nat chain the kernel stops translating its connections
+(nf_nat_unregister_fn() in nf_nat_core.c), and with the last rule that needs conntrack it stops tracking them
+(nf_ct_netns_put() in nf_conntrack_proto.c).
 
 prerouting, output  nat       dispatch to the shape chains
 postrouting         nat       masquerade marked packets and pods that reach themselves
@@ -48,7 +51,9 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
     if "frontends" in maps:
         dispatch.append(Rule.make(f"{key} vmap @frontends", "Services by address"))
     if "node-ports" in maps:
-        dispatch.append(Rule.make(f"{local} meta l4proto . th dport vmap @node-ports", "Services by NodePort"))
+        dispatch.append(
+            Rule.make(f"{local} meta l4proto . th dport vmap @node-ports", "Services by NodePort")
+        )
     add("prerouting", "prerouting", NAT_FIRST, dispatch, "nat")
     add("output", "output", NAT_FIRST, dispatch, "nat")
 
@@ -56,10 +61,18 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
     leave: list[Rule] = []
     if dispatch or standing:
         leave.append(
-            Rule.make(f"meta mark & {mark:#x} != 0 meta mark set meta mark ^ {mark:#x} masquerade fully-random", "marked on the way in")
+            Rule.make(
+                f"meta mark & {mark:#x} != 0 meta mark set meta mark ^ {mark:#x} masquerade fully-random",
+                "marked on the way in",
+            )
         )
     if "hairpin" in maps:
-        leave.append(Rule.make(f"ct status dnat {family} saddr . {family} daddr @hairpin masquerade fully-random", "a pod to itself"))
+        leave.append(
+            Rule.make(
+                f"ct status dnat {family} saddr . {family} daddr @hairpin masquerade fully-random",
+                "a pod to itself",
+            )
+        )
     add("postrouting", "postrouting", NAT_LAST, leave, "nat")
 
     if "guarded" in maps:
@@ -72,21 +85,38 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
         inbound.append(Rule.make(f"ct state new {key} vmap @blocked", "no usable endpoints"))
     outbound = list(inbound)
     if "blocked-external" in maps:
-        inbound.append(Rule.make(f"ct state new {key} vmap @blocked-external", "no endpoints, but the host's own packets may leave"))
+        inbound.append(
+            Rule.make(
+                f"ct state new {key} vmap @blocked-external",
+                "no endpoints, but the host's own packets may leave",
+            )
+        )
     forward = list(inbound)
     if "blocked-node-ports" in maps:
-        inbound.append(Rule.make(f"ct state new {local} meta l4proto . th dport vmap @blocked-node-ports", "no usable endpoints"))
+        inbound.append(
+            Rule.make(
+                f"ct state new {local} meta l4proto . th dport vmap @blocked-node-ports",
+                "no usable endpoints",
+            )
+        )
     unknown: list[Rule] = []
     if "cluster-ips" in maps:
-        unknown.append(Rule.make(f"ct state new {family} daddr @cluster-ips reject", "a port that no Service has"))
+        unknown.append(
+            Rule.make(f"ct state new {family} daddr @cluster-ips reject", "a port that no Service has")
+        )
     cidrs = [c for c in dataplane.settings.service_cidrs if (":" in c) is (version == 6)]
     if dataplane.settings.compat.drop_unallocated and cidrs:
-        unknown.append(Rule.make(f"ct state new {family} daddr {{ {', '.join(cidrs)} }} drop", "no Service has this address"))
+        unknown.append(
+            Rule.make(
+                f"ct state new {family} daddr {{ {', '.join(cidrs)} }} drop", "no Service has this address"
+            )
+        )
     add("filter-input", "input", FILTER, inbound)
     add("filter-forward", "forward", FILTER, forward + unknown)
     add("filter-output", "output", FILTER, outbound + unknown)
     if version == 4 and dataplane.node.route_localnet:
-        # route_localnet lets packets for 127.0.0.0/8 in from outside; only answers and our own DNAT may use it.
+        # route_localnet lets packets for 127.0.0.0/8 in from outside; only answers and our own DNAT may use
+        # it.
         martian = "ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state != { established, related } ct status & dnat != dnat drop"
         add("martians", "input", FILTER, [Rule.make(martian, "loopback is not reachable from outside")])
     return chains

@@ -10,7 +10,10 @@ HOST_SOURCE = "fib saddr type local"
 
 
 def from_pods(detector: Detector, family: str, negate: str = "") -> str:
-    """A match on local pods' traffic, or "" where the detector knows none in this family. `negate` is ``"!= "`` or empty."""
+    """A match on local pods' traffic, or "" where the detector knows none in this family.
+
+    `negate` is ``"!= "`` or empty.
+    """
     if detector.interface:
         star = "*" if detector.mode is DetectMode.INTERFACE_NAME_PREFIX else ""
         return f'iifname {negate}"{detector.interface}{star}"'

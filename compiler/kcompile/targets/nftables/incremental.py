@@ -1,7 +1,9 @@
-"""A Program that follows its ports: what an agent keeps, so that one changed Service costs as much as one Service.
+"""A Program that follows its ports: what an agent keeps, so that one changed Service costs as much as one
+Service.
 
-Each port's own resources are counted, for ports share chains of their shape, hairpin pairs and ClusterIPs; a resource goes with
-its last user. What belongs to no port is worked out again only when the set of maps in use changes.
+Each port's own resources are counted, for ports share chains of their shape, hairpin pairs and ClusterIPs; a
+resource goes with its last user. What belongs to no port is worked out again only when the set of maps in use
+changes.
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ __all__ = ["IncrementalProgram"]
 
 
 class IncrementalProgram:
-    """The Program of `dataplane`, kept up to date port by port. `program` equals ``lower`` of the ports as they are now.
+    """The Program of `dataplane`, kept up to date port by port.
 
-    The node and the settings stay what they were; frontends that two ports claim are for passes/conflicts.py to settle first.
+    `program` equals ``lower`` of the ports as they are now.
+
+    The node and the settings stay what they were; frontends that two ports claim are for passes/conflicts.py
+    to settle first.
     """
 
     def __init__(self, dataplane: Dataplane) -> None:
@@ -34,7 +39,9 @@ class IncrementalProgram:
         self.replace((), dataplane.ports)
 
     def replace(self, old: Iterable[ResolvedPort], new: Iterable[ResolvedPort]) -> tuple[Change, ...]:
-        """Put the ports `new` in the place of `old`; returns the changes, in the form that the target renders."""
+        """Put the ports `new` in the place of `old`; returns the changes, in the form that the target
+        renders.
+        """
         users, values = self._users, dict[Key, Any]()
         maps_before = set(self._map_users)
         for port in old:
@@ -69,7 +76,9 @@ class IncrementalProgram:
     def _update_shared(self) -> tuple[Change, ...]:
         shared: dict[Key, Any] = {}
         for family in FAMILIES.values():
-            shared.update(lower_shared(self._dataplane, family, {name for f, name in self._map_users if f == family}))
+            shared.update(
+                lower_shared(self._dataplane, family, {name for f, name in self._map_users if f == family})
+            )
         changes = diff(self._shared, shared)
         for change in changes:
             if change.new is None:

@@ -29,7 +29,9 @@ def lower(dataplane: Dataplane) -> dict[Key, Any]:
 
 
 def lower_shared(dataplane: Dataplane, family: str, maps: Collection[str]) -> dict[Key, Any]:
-    """The part of a Program that belongs to no port, given which `maps` the ports use: table, maps, node addresses, base chains."""
+    """The part of a Program that belongs to no port, given which `maps` the ports use: table, maps, node
+    addresses, base chains.
+    """
     program: dict[Key, Any] = {}
     used = set(maps)
     version = 6 if family == "ip6" else 4
@@ -37,7 +39,9 @@ def lower_shared(dataplane: Dataplane, family: str, maps: Collection[str]) -> di
     if addresses is not None and used & {"node-ports", "blocked-node-ports"}:
         used.add("node-addresses")
         for address in addresses:
-            if address != "::1" and (dataplane.settings.compat.localhost_node_ports or not address.startswith("127.")):
+            if address != "::1" and (
+                dataplane.settings.compat.localhost_node_ports or not address.startswith("127.")
+            ):
                 program[ElementKey(family, "node-addresses", address)] = ("", "")
     definitions = _map_definitions(family)
     for name in sorted(used):

@@ -1,6 +1,7 @@
 """What ``nft -j list table`` says -> Program (libnftables-json(5)). Only our own table is ever given to it.
 
-Somebody else may have put anything into that table, so whatever a listing can hold is read, if only to be removed.
+Somebody else may have put anything into that table, so whatever a listing can hold is read, if only to be
+removed.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _TIMEOUT_FLAGS = ("dynamic", "timeout")  # of the sets that rules fill
 def parse(text: bytes | str) -> dict[Key, Any]:
     """The Program that one listing shows, or several listings one after the other (one a family).
 
-    Elements of dynamic sets (the clients of session affinity) belong to the kernel, not to the Program. A table's flags aren't
-    read here: nft 1.0.6 prints the family in their place.
+    Elements of dynamic sets (the clients of session affinity) belong to the kernel, not to the Program. A
+    table's flags aren't read here: nft 1.0.6 prints the family in their place.
     """
     program: dict[Key, Any] = {}
     rules: dict[tuple[str, str], list[Rule]] = {}
@@ -43,7 +44,9 @@ def parse(text: bytes | str) -> dict[Key, Any]:
         else:
             program[ObjectKey(family, kind, body["name"])] = ""
     for (family, name), chain in chains.items():
-        program[ChainKey(family, name)] = Chain(tuple(rules.get((family, name), ())), chain.hook, chain.policy)
+        program[ChainKey(family, name)] = Chain(
+            tuple(rules.get((family, name), ())), chain.hook, chain.policy
+        )
     return program
 
 
@@ -99,7 +102,9 @@ def _element(item: Any) -> tuple[str, str]:
 
 
 def _data(item: Any) -> str:
-    """`item` in nft's spelling; what only a foreign map can hold comes out as JSON where nft has no short word for it."""
+    """`item` in nft's spelling; what only a foreign map can hold comes out as JSON where nft has no short
+    word for it.
+    """
     if not isinstance(item, dict):
         return str(item)
     ((kind, body),) = item.items()

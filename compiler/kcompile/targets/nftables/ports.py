@@ -1,4 +1,7 @@
-"""One service port -> its elements, and the chains that it shares with others of its shape. Nothing here depends on other ports."""
+"""One service port -> its elements, and the chains that it shares with others of its shape.
+
+Nothing here depends on other ports.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,11 @@ class PortLowering:
         for frontend in port.frontends:
             node_port = frontend.kind is FrontendKind.NODE_PORT
             prefix = f"{proto}-node-port-" if node_port else f"{proto}-"
-            key = f"{proto} . {frontend.port}" if node_port else f"{frontend.address} . {proto} . {frontend.port}"
+            key = (
+                f"{proto} . {frontend.port}"
+                if node_port
+                else f"{frontend.address} . {proto} . {frontend.port}"
+            )
             slots = str(frontend.port) if node_port else f"{frontend.address} . {frontend.port}"
             if frontend.source_ranges:
                 guard = ("goto " + self.guard(frontend.source_ranges), comment_text(port.name))
@@ -93,7 +100,9 @@ class PortLowering:
         if name is None:
             name = self.guards[ranges] = f"sources-{name_hash(*sorted(ranges))}"
             text = f"{self.family} saddr != {{ {', '.join(_disjoint(ranges))} }} drop"
-            self.program[ChainKey(self.family, name)] = Chain((Rule.make(text, "outside loadBalancerSourceRanges"),))
+            self.program[ChainKey(self.family, name)] = Chain(
+                (Rule.make(text, "outside loadBalancerSourceRanges"),)
+            )
         return name
 
 

@@ -1,8 +1,9 @@
-"""Changes -> the text of one nft transaction, which the kernel takes whole or not at all (nft(8), ``nft -f``).
+"""Changes -> the text of one nft transaction, which the kernel takes whole or not at all (nft(8), ``nft
+-f``).
 
-The order matters twice: names must exist before they are used, and a big load is cheap only in statements of some
-thousand elements with the backends before the dispatch (docs/reference/performance.md). A map that goes is emptied first,
-so that its elements let go of chains and objects; what is left then goes in any order.
+The order matters twice: names must exist before they are used, and a big load is cheap only in statements of
+some thousand elements with the backends before the dispatch (docs/reference/performance.md). A map that goes
+is emptied first, so that its elements let go of chains and objects; what is left then goes in any order.
 """
 
 from __future__ import annotations
@@ -71,10 +72,18 @@ def render(changes: Iterable[Change]) -> str:
 
 
 def _chain(
-    family: str, name: str, old: Chain | None, new: Chain | None, declared: list[str], rules: list[str], base: list[str], last: list[str]
+    family: str,
+    name: str,
+    old: Chain | None,
+    new: Chain | None,
+    declared: list[str],
+    rules: list[str],
+    base: list[str],
+    last: list[str],
 ) -> None:
     if new is None:
-        # Emptied at once, so that it lets go of other chains and sets; deleted when nothing points to it any more.
+        # Emptied at once, so that it lets go of other chains and sets; deleted when nothing points to it any
+        # more.
         rules.append(f"flush chain {family} {TABLE} {name}")
         last.append(f"delete chain {family} {TABLE} {name}")
         return

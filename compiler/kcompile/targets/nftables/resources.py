@@ -66,7 +66,9 @@ class ElementKey(Key, frozen=True, gc=False):
 
 
 class ObjectKey(Key, frozen=True, gc=False):
-    """A named object that somebody else put into our table; `noun` is nft's word for it: counter, quota, flowtable, ..."""
+    """A named object that somebody else put into our table; `noun` is nft's word for it: counter, quota,
+    flowtable, ...
+    """
 
     kind: ClassVar[str] = "object"
     family: str
@@ -89,8 +91,8 @@ class Table(msgspec.Struct, frozen=True):
 class Map(msgspec.Struct, frozen=True):
     """A named map, or a set where `data` is empty. `key` and `data` are lists of nft datatype names.
 
-    With a `timeout` (seconds) rules fill it, and its elements are the kernel's business. `unlike`: what a listing says of it
-    that we never write (other flags, a size).
+    With a `timeout` (seconds) rules fill it, and its elements are the kernel's business. `unlike`: what a
+    listing says of it that we never write (other flags, a size).
     """
 
     key: tuple[str, ...]
@@ -101,10 +103,17 @@ class Map(msgspec.Struct, frozen=True):
     def write(self, family: str, name: str) -> str:
         """The ``add map`` (or ``add set``) command."""
         if "integer" in self.key:  # only typeof can say how wide an integer is
-            # The protocol is named, and each has maps of its own: nft 1.0.6 can't read back data that is a "th dport".
-            of = {"ipv4_addr": "ip daddr", "ipv6_addr": "ip6 daddr", "inet_service": f"{name.partition('-')[0]} dport"}
+            # The protocol is named, and each has maps of its own: nft 1.0.6 can't read back data that is a
+            # "th dport".
+            of = {
+                "ipv4_addr": "ip daddr",
+                "ipv6_addr": "ip6 daddr",
+                "inet_service": f"{name.partition('-')[0]} dport",
+            }
             of["integer"] = "numgen random mod 2"
-            body = "typeof " + " . ".join(of[t] for t in self.key) + " : " + " . ".join(of[t] for t in self.data)
+            body = (
+                "typeof " + " . ".join(of[t] for t in self.key) + " : " + " . ".join(of[t] for t in self.data)
+            )
         else:
             body = "type " + " . ".join(self.key)
             body += " : " + " . ".join(self.data) if self.data else ""
@@ -116,7 +125,8 @@ class Map(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True, eq=False):
     """One rule: `text` as we write it and `comment`, which ends in a checksum of the text.
 
-    Each version of nft lists the same rule in other words, so rules are compared by comment; read back, `text` is empty.
+    Each version of nft lists the same rule in other words, so rules are compared by comment; read back,
+    `text` is empty.
     """
 
     text: str
@@ -138,7 +148,9 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """A chain with its rules; `hook` is ``TYPE HOOK PRIORITY`` for a base chain, empty for the others, which have no `policy`."""
+    """A chain with its rules; `hook` is ``TYPE HOOK PRIORITY`` for a base chain, empty for the others, which
+    have no `policy`.
+    """
 
     rules: tuple[Rule, ...]
     hook: str = ""

@@ -1,7 +1,8 @@
 """The shared chains: services whose policy, protocol and pool sizes agree go through the same one.
 
-A shape's rules name no service: they pick a random slot and look the backend up by the packet's own destination. So the number of
-chains depends on how many different shapes there are, never on how many services. Each protocol has chains and maps of its own.
+A shape's rules name no service: they pick a random slot and look the backend up by the packet's own
+destination. So the number of chains depends on how many different shapes there are, never on how many
+services. Each protocol has chains and maps of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ __all__ = ["Shape", "mark_rule", "shape_of"]
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """One shared chain. `outsiders` and `insiders` say which pool the two backend maps hold for its frontends, if any."""
+    """One shared chain.
+
+    `outsiders` and `insiders` say which pool the two backend maps hold for its frontends, if any.
+    """
 
     name: str
     chain: Chain
@@ -30,8 +34,12 @@ def mark_rule(settings: Settings, match: str, why: str) -> Rule:
     return Rule.make(f"{match} meta mark set meta mark | {settings.masquerade_mark:#x}".strip(), why)
 
 
-def shape_of(policy: Policy, sizes: dict[PoolKind, int], family: str, proto: str, node_port: bool, settings: Settings) -> Shape:
-    """The chain for `proto` frontends of `policy` whose pools have `sizes`; `node_port`: found by port alone, not by address."""
+def shape_of(
+    policy: Policy, sizes: dict[PoolKind, int], family: str, proto: str, node_port: bool, settings: Settings
+) -> Shape:
+    """The chain for `proto` frontends of `policy` whose pools have `sizes`; `node_port`: found by port alone,
+    not by address.
+    """
     prefix = f"{proto}-node-port-" if node_port else f"{proto}-"
     pods, host, others = policy.pods, policy.host, policy.others
 

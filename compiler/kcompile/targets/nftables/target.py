@@ -29,14 +29,21 @@ class NftablesTarget:
         return lower(dataplane)
 
     def standing(self, observed: Program) -> tuple[int, ...]:
-        return tuple([family.value for family, name in FAMILIES.items() if ChainKey(name, "postrouting") in observed])
+        return tuple(
+            [family.value for family, name in FAMILIES.items() if ChainKey(name, "postrouting") in observed]
+        )
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
-        """The generic diff, but for a family in which something has changed that can't be changed in place: its table is replaced.
+        """The generic diff, but for a family in which something has changed that can't be changed in place:
+        its table is replaced.
 
         Only a table that another version of kcompile (or somebody else) wrote looks like that.
         """
-        held = [(family_of(key), observed.get(key, value), value) for key, value in desired.items() if key.kind in _HAS_FIXED]
+        held = [
+            (family_of(key), observed.get(key, value), value)
+            for key, value in desired.items()
+            if key.kind in _HAS_FIXED
+        ]
         replaced = {family for family, old, new in held if _fixed(old) != _fixed(new)}
         if not replaced:
             return diff(observed, desired)
@@ -62,7 +69,9 @@ class NftablesTarget:
                 return f"{text}  # {comment}" if comment else text
             case ChainKey(family, name):
                 hook = f" ({value.hook}, policy {value.policy})" if value.hook else ""
-                return f"chain {family} {TABLE} {name}{hook}: " + "; ".join(r.text or r.comment for r in value.rules)
+                return f"chain {family} {TABLE} {name}{hook}: " + "; ".join(
+                    r.text or r.comment for r in value.rules
+                )
             case ObjectKey(family, noun, name):
                 return f"{noun} {family} {TABLE} {name}"
             case MapKey(family, name):
@@ -75,8 +84,10 @@ class NftablesTarget:
 
 
 def _fixed(value: Any) -> Any:
-    """What of a resource can't be changed in place: a map's definition, a base chain's hook and priority, a table's flags.
+    """What of a resource can't be changed in place: a map's definition, a base chain's hook and priority, a
+    table's flags.
 
-    The kernel takes no change of a table's flags beside one of its base chains (nft_table_pending_update() in nf_tables_api.c).
+    The kernel takes no change of a table's flags beside one of its base chains (nft_table_pending_update() in
+    nf_tables_api.c).
     """
     return value.hook if isinstance(value, Chain) else value

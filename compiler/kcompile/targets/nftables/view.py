@@ -1,4 +1,6 @@
-"""Program -> what it serves, for people: read from the elements and their comments alone, so it works on a kernel's too."""
+"""Program -> what it serves, for people: read from the elements and their comments alone, so it works on a
+kernel's too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from .resources import ChainKey, ElementKey, MapKey
 
 __all__ = ["frontends"]
 
-_SOURCES = (("frontends", False), ("node-ports", True), ("blocked", False), ("blocked-external", False), ("blocked-node-ports", True))
+_SOURCES = (
+    ("frontends", False),
+    ("node-ports", True),
+    ("blocked", False),
+    ("blocked-external", False),
+    ("blocked-node-ports", True),
+)
 
 
 def frontends(program: Program) -> list[FrontendView]:
@@ -35,11 +43,15 @@ def frontends(program: Program) -> list[FrontendView]:
                 backends, seconds = (), 0
                 decided = "reject" if verdict.startswith("goto ") else "drop"
             version = 6 if family == "ip6" else 4
-            found[where] = FrontendView(service, kind, version, protocol, address, port, decided, backends, seconds)
+            found[where] = FrontendView(
+                service, kind, version, protocol, address, port, decided, backends, seconds
+            )
     return sorted(found.values(), key=lambda f: (f.service, f.family, f.kind, f.address, f.protocol, f.port))
 
 
-def _backends(program: Program, family: str, key: str, chain: str, node_port: bool) -> tuple[tuple[str, ...], int]:
+def _backends(
+    program: Program, family: str, key: str, chain: str, node_port: bool
+) -> tuple[tuple[str, ...], int]:
     """The backends behind element `key` and its affinity seconds."""
     if chain.startswith("affinity-"):
         own = chain.split("-")[1]

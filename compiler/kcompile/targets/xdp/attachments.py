@@ -25,24 +25,36 @@ _NO_XDP = {"bond": "a bond", "vlan": "a VLAN", "bridge": "a bridge"}
 
 def served(dataplane: Dataplane) -> list[Link]:
     """The interfaces whose packets the programs see."""
-    return [link for link in dataplane.node.links if (link.ethernet or link.bare) and link.upper in ("", "vrf")]
+    return [
+        link for link in dataplane.node.links if (link.ethernet or link.bare) and link.upper in ("", "vrf")
+    ]
 
 
 def interfaces(dataplane: Dataplane) -> dict[Key, Interface]:
-    """The ``interface`` resources. An interface without an address of a family masquerades with the node's primary one."""
+    """The ``interface`` resources.
+
+    An interface without an address of a family masquerades with the node's primary one.
+    """
     node, detector = dataplane.node, dataplane.settings.detector
     own = (*node.addresses, *(a for link in node.links if not link.loopback for a in link.addresses))
     primary = {v: next((a for a in own if _version(a) == v), "") for v in (4, 6)}
-    native = {link.name for link, how, _ in _xdp(dataplane) if how == "native" and link.kind != "veth"}  # a veth may lose what it is sent
+    native = {
+        link.name for link, how, _ in _xdp(dataplane) if how == "native" and link.kind != "veth"
+    }  # a veth may lose what it is sent
     found: dict[Key, Interface] = {}
     for link in served(dataplane):
-        address = {v: next((a for a in link.addresses if _version(a) == v and not link.loopback), primary[v]) for v in (4, 6)}
+        address = {
+            v: next((a for a in link.addresses if _version(a) == v and not link.loopback), primary[v])
+            for v in (4, 6)
+        }
         pods = bool(detector.interface) and (
             link.name.startswith(detector.interface)
             if detector.mode is DetectMode.INTERFACE_NAME_PREFIX
             else link.name == detector.interface
         )
-        found[InterfaceKey(link.name)] = Interface(pods, link.peer_elsewhere, link.name in native, address[4], address[6])
+        found[InterfaceKey(link.name)] = Interface(
+            pods, link.peer_elsewhere, link.name in native, address[4], address[6]
+        )
     return found
 
 
@@ -75,7 +87,9 @@ def fallbacks(dataplane: Dataplane) -> list[Notice]:
 
 
 def _xdp(dataplane: Dataplane) -> Iterator[tuple[Link, str, str]]:
-    """Each interface that has an address of the node: how XDP is attached there (empty: not at all), and why not."""
+    """Each interface that has an address of the node: how XDP is attached there (empty: not at all), and why
+    not.
+    """
     wanted = dataplane.settings.xdp.attach
     addresses = set(dataplane.node.addresses)
     for link in served(dataplane):
@@ -90,7 +104,11 @@ def _xdp(dataplane: Dataplane) -> Iterator[tuple[Link, str, str]]:
         elif link.native_xdp is False:
             yield link, "", "its driver has no native XDP"
         elif link.native_xdp is None and wanted == "auto":
-            yield link, "", "this kernel can't tell whether its driver has native XDP (--xdp-mode native tries)"
+            yield (
+                link,
+                "",
+                "this kernel can't tell whether its driver has native XDP (--xdp-mode native tries)",
+            )
         else:
             yield link, "native", ""
 

@@ -1,8 +1,10 @@
-"""Every map of bpf/maps.h: its type, its flags, how its keys and values look in memory, and how many entries a node gets.
+"""Every map of bpf/maps.h: its type, its flags, how its keys and values look in memory, and how many entries
+a node gets.
 
-Formats are those of the module struct, without alignment: what bpf/structs.h pads is written out. Addresses and ports are strings of bytes,
-in network order; an IPv4 address in a field of 16 bytes comes first and zeros follow. The constants are those of bpf/consts.h.
-tests/bpf compares all of it with what the compiler makes of the headers.
+Formats are those of the module struct, without alignment: what bpf/structs.h pads is written out. Addresses
+and ports are strings of bytes, in network order; an IPv4 address in a field of 16 bytes comes first and zeros
+follow. The constants are those of bpf/consts.h. tests/bpf compares all of it with what the compiler makes of
+the headers.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA = 1
-"""The version of all this: what is pinned under another one is never read. Goes up whenever a key or a value changes its shape."""
+"""The version of all this: what is pinned under another one is never read.
+
+Goes up whenever a key or a value changes its shape.
+"""
 
 INDEX = struct.Struct("=I")  # keys of arrays
 FRONTEND_KEY4 = struct.Struct("=4s2sBx")  # address, port, protocol
@@ -29,7 +34,9 @@ SLOT = struct.Struct("=I")  # backend
 BACKEND = struct.Struct("=16s2sBBI")  # address, port, family, flags, service
 FLOW_KEY4 = struct.Struct("=4s4s2s2sB3x")  # saddr, daddr, sport, dport, protocol
 FLOW_KEY6 = struct.Struct("=16s16s2s2sB3x")
-FLOW4 = struct.Struct("=4s4s2s2sIIHHQI12s")  # saddr, daddr, sport, dport, backend, service, flags, mtu, seen, out, macs
+FLOW4 = struct.Struct(
+    "=4s4s2s2sIIHHQI12s"
+)  # saddr, daddr, sport, dport, backend, service, flags, mtu, seen, out, macs
 FLOW6 = struct.Struct("=16s16s2s2sIIHHQI12s")
 AFFINITY_KEY4 = struct.Struct("=4sI")  # client, service
 AFFINITY_KEY6 = struct.Struct("=16sI")
@@ -42,7 +49,9 @@ LOCAL_KEY6 = struct.Struct("=16s")
 LOCAL = struct.Struct("=I")  # flags
 INTERFACE = struct.Struct("=I4s16s")  # flags, address4, address6
 SERVICE_CIDRS = 4
-CONFIG = struct.Struct(f"=I4xQ4s4s16s16s{4 * SERVICE_CIDRS}s{4 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s")
+CONFIG = struct.Struct(
+    f"=I4xQ4s4s16s16s{4 * SERVICE_CIDRS}s{4 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s"
+)
 COUNTER = struct.Struct("=QQQ")  # connections, packets, bytes
 REASON = struct.Struct("=Q")
 NAME = struct.Struct("=BB2x188s")  # protocol, family, text
@@ -84,7 +93,11 @@ _NODE_BACKENDS = 131_072
 
 
 class MapLayout(msgspec.Struct, frozen=True, gc=False):
-    """One map. `type` and `flags` are the kernel's numbers; `capacity` is what a node gets unless its cluster or its user asks for more."""
+    """One map.
+
+    `type` and `flags` are the kernel's numbers; `capacity` is what a node gets unless its cluster or its user
+    asks for more.
+    """
 
     name: str
     type: int

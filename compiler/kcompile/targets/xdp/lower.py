@@ -42,7 +42,10 @@ def limits(dataplane: Dataplane) -> list[Notice]:
     notes = [Notice("xdp-limit", no_sctp, object=f"Service {name}") for name in names]
     counts = [(family.value, len(_guarded(dataplane, family.value))) for family in Family]
     notes += [
-        Notice("xdp-limit", f"mode xdp drops unallocated addresses in {SERVICE_CIDRS} IPv{version} service CIDRs, and there are {count}")
+        Notice(
+            "xdp-limit",
+            f"mode xdp drops unallocated addresses in {SERVICE_CIDRS} IPv{version} service CIDRs, and there are {count}",
+        )
         for version, count in counts
         if count > SERVICE_CIDRS
     ]
@@ -50,7 +53,9 @@ def limits(dataplane: Dataplane) -> list[Notice]:
 
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
-    """The Program; empty where there is nothing to serve, nothing to guard and no connection that may be open."""
+    """The Program; empty where there is nothing to serve, nothing to guard and no connection that may be
+    open.
+    """
     guarded = any(_guarded(dataplane, family.value) for family in Family)
     if not dataplane.ports and not guarded and not dataplane.standing:
         return {}
@@ -69,7 +74,12 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
     config = Config(settings.detector.cidr(4), settings.detector.cidr(6), cidrs, settings.xdp.sockets, random)
     program: dict[Key, Any] = {ConfigKey(): config}
     program.update(interfaces(dataplane))
-    masquerading = {a for key, value in program.items() if isinstance(key, InterfaceKey) for a in (value.address4, value.address6)}
+    masquerading = {
+        a
+        for key, value in program.items()
+        if isinstance(key, InterfaceKey)
+        for a in (value.address4, value.address6)
+    }
     for family in Family:
         version = family.value
         own = [a for a in node.interfaces or node.addresses if (":" in a) is (version == 6)]
@@ -82,12 +92,17 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
 
 
 def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
-    """The resources of `port`. Ports share nothing but ``address`` resources, and those of SCTP have nothing else."""
+    """The resources of `port`.
+
+    Ports share nothing but ``address`` resources, and those of SCTP have nothing else.
+    """
     settings = dataplane.settings
     program: dict[Key, Any] = {}
     if settings.compat.reject_unknown_ports:
         addresses = [f.address for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP]
-        program.update(dict.fromkeys([AddressKey(port.family.value, address) for address in addresses], "reject"))
+        program.update(
+            dict.fromkeys([AddressKey(port.family.value, address) for address in addresses], "reject")
+        )
     if port.protocol is Protocol.SCTP:
         return program
     version, protocol = port.family.value, port.protocol.lower
@@ -102,7 +117,9 @@ def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
 
     for kind, backends in (("cluster", port.cluster), ("local", port.local)):
         if backends:
-            program[PoolKey(*own, kind)] = Pool(size_for(len(backends), random), tuple([member(b) for b in backends]))
+            program[PoolKey(*own, kind)] = Pool(
+                size_for(len(backends), random), tuple([member(b) for b in backends])
+            )
     if port.protocol is Protocol.UDP and (on := sorted({*port.serving}.difference(in_cluster, in_local))):
         program[ServingKey(*own)] = tuple(on)
     for frontend in port.frontends:
@@ -111,9 +128,18 @@ def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
             program[RangeKey(*own, cidr)] = ""
         pods, host, others = _words(policy.pods), _words(policy.host), _words(policy.others)
         if frontend.kind is FrontendKind.CLUSTER_IP and settings.compat.reject_unknown_ports:
-            # verdict PASS: the packet falls through to the address's rule for unknown ports (REJECT under this compat setting)
+            # verdict PASS: the packet falls through to the address's rule for unknown ports (REJECT under
+            # this compat setting)
             pods, host, others = ("reject" if words == "pass" else words for words in (pods, host, others))
-        listener = Listener(port.name, frontend.kind.value, pods, host, others, port.affinity_seconds, bool(frontend.source_ranges))
+        listener = Listener(
+            port.name,
+            frontend.kind.value,
+            pods,
+            host,
+            others,
+            port.affinity_seconds,
+            bool(frontend.source_ranges),
+        )
         program[FrontendKey(version, protocol, frontend.address, frontend.port)] = listener
     return program
 
@@ -122,7 +148,8 @@ _texts: dict[int, tuple[Disposition, str]] = {}
 
 
 def _words(disposition: Disposition) -> str:
-    # there are few dispositions, and passes/policy.py shares them; each is kept alive here, so that its identity stays its own
+    # there are few dispositions, and passes/policy.py shares them; each is kept alive here, so that its
+    # identity stays its own
     found = _texts.get(id(disposition))
     if found is None or found[0] is not disposition:
         if len(_texts) > 1000:

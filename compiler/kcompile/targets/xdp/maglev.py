@@ -1,9 +1,11 @@
-"""Maglev hashing: tables that spread packets evenly, and in which few entries change when a backend comes or goes.
+"""Maglev hashing: tables that spread packets evenly, and in which few entries change when a backend comes or
+goes.
 
-Each backend has a permutation of the table's places, given by (offset, skip) from a hash of its address and port. In turn, round after
-round, each takes the first place of its permutation that is still free, until none is (Eisenbud et al., NSDI 2016, section 3.4).
-`table` does just that. `tables` does it for many pools of one shape together, round by round: within a round every backend claims a place
-at once, the earliest of those that claim the same keeps it and the others go on, which ends where taking turns ends.
+Each backend has a permutation of the table's places, given by (offset, skip) from a hash of its address and
+port. In turn, round after round, each takes the first place of its permutation that is still free, until none
+is (Eisenbud et al., NSDI 2016, section 3.4). `table` does just that. `tables` does it for many pools of one
+shape together, round by round: within a round every backend claims a place at once, the earliest of those
+that claim the same keeps it and the others go on, which ends where taking turns ends.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ _OFFSET, _SKIP = 0x51ED270B, 0x2545F491
 
 @lru_cache(maxsize=4096)
 def size_for(count: int, random: bool = False) -> int:
-    """How many places the table of `count` backends has: the first prime above a hundred for each, at most 65,537 and no fewer than
-    there are backends. One place each where a backend is chosen by chance (`random`) or there is no choice.
+    """How many places the table of `count` backends has: the first prime above a hundred for each, at most
+    65,537 and no fewer than there are backends. One place each where a backend is chosen by chance (`random`)
+    or there is no choice.
     """
     if count <= 1 or random:
         return count
@@ -45,7 +48,9 @@ def _prime(number: int) -> bool:
 
 
 def hashes(members: Sequence[bytes]) -> np.ndarray[Any, Any]:
-    """A 64-bit hash of each member: 18 bytes, the address (an IPv4 one first, then zeros) and the port in network order."""
+    """A 64-bit hash of each member: 18 bytes, the address (an IPv4 one first, then zeros) and the port in
+    network order.
+    """
     import numpy as np
 
     raw = np.frombuffer(b"".join(members), dtype=np.dtype([("high", "<u8"), ("low", "<u8"), ("port", ">u2")]))
@@ -73,7 +78,9 @@ def _mixed_one(value: int) -> int:
 
 
 def table(hashed: Sequence[int], size: int) -> list[int]:
-    """The table of one pool: for each of `size` places (a prime, unless it is the number of members) the index of a member."""
+    """The table of one pool: for each of `size` places (a prime, unless it is the number of members) the
+    index of a member.
+    """
     if size == len(hashed):
         return list(range(size))
     at = [_mixed_one(h ^ _OFFSET) % size for h in hashed]
@@ -95,7 +102,9 @@ def table(hashed: Sequence[int], size: int) -> list[int]:
 
 
 def tables(hashed: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
-    """The tables of pools that have as many members each: `hashed` is (pools, members), the result (pools, size)."""
+    """The tables of pools that have as many members each: `hashed` is (pools, members), the result (pools,
+    size).
+    """
     import numpy as np
 
     pools, members = hashed.shape
@@ -110,7 +119,10 @@ _BY_HAND = 65_536  # places below which Python's loop is quicker than the many c
 
 
 class _Filling:
-    """Tables of many pools while they fill. Arrays over members are flat: pool * members + member; over places: pool * size + place."""
+    """Tables of many pools while they fill.
+
+    Arrays over members are flat: pool * members + member; over places: pool * size + place.
+    """
 
     def __init__(self, hashed: np.ndarray[Any, Any], size: int) -> None:
         import numpy as np
@@ -123,7 +135,9 @@ class _Filling:
         self.member = np.tile(np.arange(self.members, dtype=np.int32), self.pools)
         self.base = np.repeat(np.arange(self.pools, dtype=np.int64) * size, self.members)
         self.places = np.zeros(self.pools * size, dtype=np.uint32)
-        self.claims = np.full(self.pools * size, self.members, dtype=np.int32)  # by whom this round; -1: taken earlier
+        self.claims = np.full(
+            self.pools * size, self.members, dtype=np.int32
+        )  # by whom this round; -1: taken earlier
 
     def run(self) -> np.ndarray[Any, Any]:
         free = self.size
@@ -142,7 +156,9 @@ class _Filling:
             self.advance(pending)
             claimed = self.base[pending] + self.at[pending]
             before = self.claims[claimed]
-            self.claims[claimed] = self.member[pending]  # the last write stays: pending is sorted so that it is the earliest member's
+            self.claims[claimed] = self.member[
+                pending
+            ]  # the last write stays: pending is sorted so that it is the earliest member's
             won = self.claims[claimed] == self.member[pending]
             outdone = won & (before < self.members)
             driven_out = pending[outdone] - self.member[pending[outdone]] + before[outdone]
@@ -162,12 +178,17 @@ class _Filling:
             self.at[moving] = place - (place >= self.size) * self.size
 
     def finish(self, free: int) -> None:
-        """The last `free` places, turn by turn: the rest of a permutation is long by now, but who comes first in it can be computed."""
+        """The last `free` places, turn by turn: the rest of a permutation is long by now, but who comes first
+        in it can be computed.
+        """
         import numpy as np
 
         size, members = self.size, self.members
         left = np.nonzero(self.claims >= 0)[0].reshape(self.pools, free) % size
-        at, inverse = self.at.reshape(self.pools, members), _inverse(self.skip, size).reshape(self.pools, members)
+        at, inverse = (
+            self.at.reshape(self.pools, members),
+            _inverse(self.skip, size).reshape(self.pools, members),
+        )
         rows = np.arange(self.pools)
         gone = np.zeros(left.shape, dtype=np.int64)
         for turn in range(free):

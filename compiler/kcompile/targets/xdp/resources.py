@@ -10,9 +10,10 @@
     AddressKey(version, address)                 -> ``reject``    what becomes of its other ports
     AttachKey(hook, name)                        -> how           hook: a program of bpf/; name: an interface, or a cgroup
 
-Protocols are in lower case. What the maps call services, backends and slots are numbers that the writer gives out (kernel/bpf); a Program
-has none. Read back from a kernel, it may hold StrayKey(map, entry) -> ``""``: what a killed apply has left; and with the bytes of a
-key in hexadecimal for `entry`, an entry that no apply writes.
+Protocols are in lower case. What the maps call services, backends and slots are numbers that the writer gives
+out (kernel/bpf); a Program has none. Read back from a kernel, it may hold StrayKey(map, entry) -> ``""``:
+what a killed apply has left; and with the bytes of a key in hexadecimal for `entry`, an entry that no apply
+writes.
 """
 
 from __future__ import annotations
@@ -116,7 +117,10 @@ class AttachKey(Key, frozen=True, gc=False):
 
 
 class StrayKey(Key, frozen=True, gc=False):
-    """`map`: the map's name, or ``links`` or ``pins``. `entry`: the number, name or key that identifies it there."""
+    """`map`: the map's name, or ``links`` or ``pins``.
+
+    `entry`: the number, name or key that identifies it there.
+    """
 
     kind: ClassVar[str] = "stray"
     map: str
@@ -124,7 +128,10 @@ class StrayKey(Key, frozen=True, gc=False):
 
 
 class Config(msgspec.Struct, frozen=True, gc=False):
-    """`pods4`/`pods6`: the CIDR that tells local pods, empty where none does. `service_cidrs`: whose unallocated addresses are dropped."""
+    """`pods4`/`pods6`: the CIDR that tells local pods, empty where none does.
+
+    `service_cidrs`: whose unallocated addresses are dropped.
+    """
 
     pods4: str = ""
     pods6: str = ""
@@ -134,7 +141,9 @@ class Config(msgspec.Struct, frozen=True, gc=False):
 
 
 class Interface(msgspec.Struct, frozen=True, gc=False):
-    """`pods`: what comes in is from a local pod. `peer`: bpf_redirect_peer reaches it. `xdp`: XDP may redirect to it.
+    """`pods`: what comes in is from a local pod.
+
+    `peer`: bpf_redirect_peer reaches it. `xdp`: XDP may redirect to it.
 
     The addresses are what masquerading puts.
     """
@@ -147,14 +156,20 @@ class Interface(msgspec.Struct, frozen=True, gc=False):
 
 
 class Local(msgspec.Struct, frozen=True, gc=False):
-    """An address of the node. `node_ports`: NodePorts answer there. `masquerade`: some interface's packets are masqueraded as it."""
+    """An address of the node.
+
+    `node_ports`: NodePorts answer there. `masquerade`: some interface's packets are masqueraded as it.
+    """
 
     node_ports: bool = False
     masquerade: bool = False
 
 
 class Listener(msgspec.Struct, frozen=True, gc=False):
-    """`pods`, `host` and `others` are dispositions in words: ``dnat cluster masquerade``, ``reject``. `affinity` in seconds."""
+    """`pods`, `host` and `others` are dispositions in words: ``dnat cluster masquerade``, ``reject``.
+
+    `affinity` in seconds.
+    """
 
     service: str
     kind: str
@@ -166,7 +181,10 @@ class Listener(msgspec.Struct, frozen=True, gc=False):
 
 
 class Member(msgspec.Struct, frozen=True, gc=False, order=True):
-    """A backend. `flags` are BACKEND_* of bpf/consts.h, with those of every pool of its Service that it is in."""
+    """A backend.
+
+    `flags` are BACKEND_* of bpf/consts.h, with those of every pool of its Service that it is in.
+    """
 
     ip: str
     port: int

@@ -27,7 +27,10 @@ from .view import frontends
 
 __all__ = ["XdpTarget"]
 
-_STRAYS = ("left by an apply that was killed", "an entry that no apply writes")  # the bytes of its key are shown
+_STRAYS = (
+    "left by an apply that was killed",
+    "an entry that no apply writes",
+)  # the bytes of its key are shown
 _FLAGS = (("BACKEND_ON_NODE", "this node"), ("BACKEND_HAIRPIN", "may call itself"))
 
 
@@ -61,7 +64,9 @@ class XdpTarget:
 
 
 class _Script(Mapping[str, str]):
-    """The lines for people, made when somebody reads them: no tool does, and a big Program has tens of thousands."""
+    """The lines for people, made when somebody reads them: no tool does, and a big Program has tens of
+    thousands.
+    """
 
     _LABEL = "bpf maps and attachments"
     _SIGNS = {"create": "+", "update": "~", "delete": "-"}
@@ -73,7 +78,10 @@ class _Script(Mapping[str, str]):
         if label != self._LABEL:
             raise KeyError(label)
         describe = self._target.describe
-        return "".join(f"{self._SIGNS[c.action]} {describe(c.key, c.old if c.new is None else c.new)}\n" for c in self._changes)
+        return "".join(
+            f"{self._SIGNS[c.action]} {describe(c.key, c.old if c.new is None else c.new)}\n"
+            for c in self._changes
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter((self._LABEL,))
@@ -107,7 +115,9 @@ def _member(member: Any) -> str:
 
 def _config(value: Any) -> str:
     pods = " and ".join(c for c in (value.pods4, value.pods6) if c) or "by interface, or not told apart"
-    guarded = f"; unallocated addresses of {', '.join(value.service_cidrs)} dropped" if value.service_cidrs else ""
+    guarded = (
+        f"; unallocated addresses of {', '.join(value.service_cidrs)} dropped" if value.service_cidrs else ""
+    )
     how = "by chance" if value.random else "by Maglev hashing"
     return f"local pods: {pods}; backends {how}; sockets of the node: {value.sockets}{guarded}"
 
@@ -115,7 +125,11 @@ def _config(value: Any) -> str:
 def _interface(key: InterfaceKey, value: Any) -> str:
     notes = [
         text
-        for have, text in ((value.pods, "pods come in here"), (value.peer, "peer in another namespace"), (value.xdp, "XDP redirects here"))
+        for have, text in (
+            (value.pods, "pods come in here"),
+            (value.peer, "peer in another namespace"),
+            (value.xdp, "XDP redirects here"),
+        )
         if have
     ]
     addresses = " and ".join(a for a in (value.address4, value.address6) if a)

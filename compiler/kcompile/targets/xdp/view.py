@@ -16,16 +16,29 @@ def frontends(program: Program) -> list[FrontendView]:
         if not isinstance(key, FrontendKey):
             continue
         version, protocol, address, port = key.version, key.protocol, key.address, key.port
-        # what outsiders get comes first; where that is no pool, insiders may still have one (externalTrafficPolicy Local)
+        # what outsiders get comes first; where that is no pool, insiders may still have one
+        # (externalTrafficPolicy Local)
         led = [words for words in (listener.others, listener.host, listener.pods) if words.startswith("dnat")]
         backends: tuple[str, ...] = ()
         if led:
             pool = program.get(PoolKey(version, protocol, listener.service, led[0].split()[1]))
             if pool is not None:
-                backends = tuple([f"[{m.ip}]:{m.port}" if version == 6 else f"{m.ip}:{m.port}" for m in pool.members])
+                backends = tuple(
+                    [f"[{m.ip}]:{m.port}" if version == 6 else f"{m.ip}:{m.port}" for m in pool.members]
+                )
         verdict = "dnat" if led else listener.others
         seconds = listener.affinity if led else 0
         found.append(
-            FrontendView(listener.service, listener.kind, version, protocol.upper(), address or "*", port, verdict, backends, seconds)
+            FrontendView(
+                listener.service,
+                listener.kind,
+                version,
+                protocol.upper(),
+                address or "*",
+                port,
+                verdict,
+                backends,
+                seconds,
+            )
         )
     return sorted(found, key=lambda f: (f.service, f.family, f.kind, f.address, f.protocol, f.port))

@@ -1,4 +1,6 @@
-"""The resources of every mode that writes iptables rules: our chains, and the jumps to them from built-in chains."""
+"""The resources of every mode that writes iptables rules: our chains, and the jumps to them from built-in
+chains.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class ChainKey(RuleKey, frozen=True, gc=False):
 
 
 class JumpKey(RuleKey, frozen=True, gc=False):
-    """A rule in the built-in chain `hook` that leads to one of ours; its value is ``""``, or its count if found more than once."""
+    """A rule in the built-in chain `hook` that leads to one of ours; its value is ``""``, or its count if
+    found more than once.
+    """
 
     kind: ClassVar[str] = "jump"
     hook: str

@@ -1,4 +1,6 @@
-"""What iptables-save printed, as a Program: the chains of one mode and whatever in a built-in chain jumps to one."""
+"""What iptables-save printed, as a Program: the chains of one mode and whatever in a built-in chain jumps to
+one.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _JUMP = re.compile(r" -[jg] (\S+)")
 
 
 def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[Key, Any]:
-    """The Program of `family` (``ip4`` or ``ip6``) in `text`, in the kernel's order; `ours` matches the names of our chains.
+    """The Program of `family` (``ip4`` or ``ip6``) in `text`, in the kernel's order; `ours` matches the names
+    of our chains.
 
     A jump found more than once has its count for a value, so that a plan sees it and puts it right.
     """
@@ -31,7 +34,13 @@ def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[Key,
             if name in rules:
                 rules[name].append(rule)
             # a rule in someone else's chain is that chain's owner's
-            elif "KCOMPILE-" in line and name.isupper() and "-" not in name and (to := _JUMP.search(line)) and ours.match(to[1]):
+            elif (
+                "KCOMPILE-" in line
+                and name.isupper()
+                and "-" not in name
+                and (to := _JUMP.search(line))
+                and ours.match(to[1])
+            ):
                 jumps[name, rule] = jumps.get((name, rule), 0) + 1
         elif line.startswith(":"):
             name = line[1 : line.index(" ")]

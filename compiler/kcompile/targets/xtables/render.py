@@ -12,7 +12,10 @@ Edit = tuple[ChainKey | JumpKey, Any, Any]  # key, old value, new value
 
 
 def section(table: str, edits: list[Edit]) -> str:
-    """One table's part. A declared chain is emptied first; jumps come when their chains are there, chains go when they are free."""
+    """One table's part.
+
+    A declared chain is emptied first; jumps come when their chains are there, chains go when they are free.
+    """
     if not edits:
         return ""
     declared: list[str] = []

@@ -1,6 +1,7 @@
 """How each IP family writes addresses and the few words in which the two differ.
 
-Every spelling is the one that iptables-save and ipset save print, so that what is lowered compares equal to what is read back.
+Every spelling is the one that iptables-save and ipset save print, so that what is lowered compares equal to
+what is read back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class Spelling:
         self.host = f"/{family.bits}"
         self.loopback = "127.0.0.0/8" if v4 else "::1/128"
         self.recent_mask = "255.255.255.255" if v4 else "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
-        self.reject = "-j REJECT --reject-with " + ("icmp-port-unreachable" if v4 else "icmp6-port-unreachable")
+        self.reject = "-j REJECT --reject-with " + (
+            "icmp-port-unreachable" if v4 else "icmp6-port-unreachable"
+        )
         self._af = socket.AF_INET if v4 else socket.AF_INET6
 
     def number(self, address: str) -> int:
@@ -41,7 +44,9 @@ class Spelling:
 
     def canonical(self, address: str) -> str:
         """`address` as iptables-save prints it. IPv4 has one spelling only."""
-        return address if self.version == 4 else socket.inet_ntop(self._af, socket.inet_pton(self._af, address))
+        return (
+            address if self.version == 4 else socket.inet_ntop(self._af, socket.inet_pton(self._af, address))
+        )
 
     def network(self, cidr: str) -> str:
         """`cidr` (or a bare address) with its host bits cleared, as iptables-save prints it."""
