@@ -21,7 +21,7 @@ from pathlib import Path
 
 import dns.message
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 from kcompile.kernel.netns import entered
 
 from .environment import environment

@@ -11,8 +11,8 @@ import resource
 import time
 from pathlib import Path
 
+from kcompile import spawn
 from kcompile.errors import UnsupportedError
-from kcompile.kernel import spawn
 
 __all__ = ["cpu_seconds", "environment"]
 

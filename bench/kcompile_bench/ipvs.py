@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 from kcompile.kernel.ipvs import IpvsKernel
 from kcompile.program import Change
 from kcompile.targets.ipvs.render import server_command

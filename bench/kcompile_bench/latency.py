@@ -24,7 +24,7 @@ from pathlib import Path as File
 from statistics import median
 from typing import Any, NamedTuple
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 from kcompile.kernel.drivers import driver_for
 from kcompile.kernel.netns import entered
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 from kcompile.kernel.netns import entered
 
 __all__ = ["batch", "namespaces", "sysctl"]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 
 from .generate import POD_CIDR, PORT, TARGET_PORT, Scale
 

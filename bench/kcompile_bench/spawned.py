@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 
 __all__ = ["Cost", "cost_of"]
 

@@ -5,7 +5,7 @@ from statistics import median
 
 import pytest
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 from kcompile_bench.generate import NODE
 from kcompile_bench.spawned import cost_of
 from kcompile_bench.workload import MAX_BYTES

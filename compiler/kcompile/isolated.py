@@ -1,6 +1,6 @@
 """Runs a module as root may run it: ``python -I isolated.py [--path FOLDER]...
 
-MODULE ARGUMENT...`` (kernel/spawn.py makes such commands).
+MODULE ARGUMENT...`` (spawn.py makes such commands).
 
 With -I Python looks neither into the current folder nor into $PYTHONPATH, so what is added here is all: the
 folder that this package is in, before those of other packages, after Python's own.

@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE))
 
 from rows import Row, table  # noqa: E402
 
-from kcompile.kernel import spawn  # noqa: E402
+from kcompile import spawn  # noqa: E402
 from kcompile.kernel.places import run_base  # noqa: E402
 
 DOMAIN = "cluster.local"

@@ -121,8 +121,9 @@ def _command(arguments: list[str], environment: dict[str, str], folder: str, out
         os.dup2(source, target)
     os.closerange(3, max(streams) + 1)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(fd, mode, closefd=False) for fd, mode in ((0, "r"), (1, "w"), (2, "w"))
-    )  # noqa: SIM115
+        open(fd, mode, closefd=False)  # noqa: SIM115
+        for fd, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
     sys.argv = ["kcompile", *arguments]
     code = 1
     try:

@@ -25,8 +25,12 @@ class MachineError(Exception):
 
 
 def uml(
-    folder: Path, writable: Sequence[Path], memory: int, output: Sequence[int], terminal: bool
-) -> list[str]:  # noqa: ARG001
+    folder: Path,
+    writable: Sequence[Path],  # noqa: ARG001
+    memory: int,
+    output: Sequence[int],
+    terminal: bool,
+) -> list[str]:
     """User-mode Linux. Serial line n goes to host file descriptor ``output[n]``, the kernel log to stderr."""
     program = shutil.which("linux.uml") or shutil.which("linux")
     if not program or not UML_MODULES.is_dir():

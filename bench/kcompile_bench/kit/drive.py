@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from kcompile import spawn
 from kcompile.errors import KcompileError, UnsupportedError
-from kcompile.kernel import spawn
 
 from ..generate import TARGET_PORT
 from .cluster import Cluster, Target

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from kcompile import spawn
 from kcompile.errors import UnsupportedError
-from kcompile.kernel import spawn
 
 __all__ = ["Room", "room", "sweep_cgroups"]
 

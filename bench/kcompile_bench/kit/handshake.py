@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from kcompile import spawn
 from kcompile.errors import UnsupportedError
-from kcompile.kernel import spawn
 
 from .histogram import Histogram
 

@@ -30,8 +30,8 @@ from typing import IO, Any
 
 import msgspec
 
+from kcompile import spawn
 from kcompile.errors import InputError, UnsupportedError
-from kcompile.kernel import spawn
 
 from ..generate import POD_CIDR
 from .cluster import Site

@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from kcompile import spawn
 from kcompile.errors import UnsupportedError
-from kcompile.kernel import spawn
 
 from .drive import program
 from .ebpf_room import Room, room

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from kcompile import spawn
 from kcompile.errors import UnsupportedError
-from kcompile.kernel import spawn
 
 from .drive import program
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+from kcompile import spawn
 from kcompile.errors import KcompileError, UnsupportedError
-from kcompile.kernel import spawn
 
 from ..generate import TARGET_PORT
 from .cluster import Cluster, Target

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from kcompile.kernel import spawn
+from kcompile import spawn
 from kcompile.kernel.netns import NETNS_DIR, entered
 
 from ..generate import POD_CIDR

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import kcompile
-from kcompile.kernel import spawn
+from kcompile import spawn
 
 from .drive import cpus
 

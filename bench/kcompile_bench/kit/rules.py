@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kcompile import spawn
 from kcompile.errors import KcompileError, UnsupportedError
-from kcompile.kernel import spawn
 
 from ..generate import SERVICE_CIDR
 from .cluster import NODES, Cluster

@@ -297,7 +297,7 @@ def logs(
     """Show what a pod's container has printed; for deploy/NAME that of every pod, each line with the pod's
     name.
     """
-    from ..kernel import spawn
+    from .. import spawn
     from ..lab.pods import Kubelet
     from ..lab.state import LabState, lab_directory
 
@@ -404,8 +404,8 @@ def _become(
     """Run `words` in the place of `who` instead of this process: its exit status is the command's."""
     import json
 
+    from .. import spawn
     from ..errors import InputError, UnsupportedError
-    from ..kernel import spawn
     from ..kernel.netns import entered
     from ..lab import spaces
     from ..lab.pods import Kubelet

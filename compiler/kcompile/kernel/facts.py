@@ -8,10 +8,10 @@ import struct
 import sys
 from typing import Any
 
+from .. import spawn
 from ..errors import KernelError
 from ..ir.node import Link
 from ..targets.ipvs.resources import DEVICE
-from . import spawn
 from .netlink import NETLINK_GENERIC, Netlink, attributes, generic_family
 
 __all__ = ["hostname", "interface_addresses", "links"]

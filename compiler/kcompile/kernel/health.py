@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import spawn
 from ..files import open_unlinked, read_private, remove_file, write_whole
 from ..ir.model import HealthCheck
 from ..notices import Notice
-from . import netns, spawn
+from . import netns
 from .kept import keep, kept
 from .responder import Responder
 

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from .. import spawn
 from ..errors import KernelError, UnsupportedError
 from ..program import Key
 from ..targets.xtables.parse import IPTABLES, parse
-from . import iptables_nft, spawn
+from . import iptables_nft
 
 __all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe", "saved"]
 

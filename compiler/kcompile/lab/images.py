@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from .. import spawn
 from ..errors import ConfigError, UnsupportedError
-from ..kernel import spawn
 from ..spec.text import printable
 from ..spec.yaml_reader import yaml_documents
 

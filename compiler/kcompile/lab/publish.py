@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ..engine.apply import prepare
 from ..engine.read import read_input
 from ..engine.request import Request
@@ -112,9 +110,9 @@ def publish(state: LabState, directory: Path, pods: Iterable[PodState]) -> str:
 
 
 def _plain(obj: Object) -> dict[str, Any]:
-    obj.origin = Origin()
+    """`obj` as an API server would write it."""
     kind = type(obj).__name__
-    return {"apiVersion": _VERSIONS[kind], "kind": kind, **msgspec.to_builtins(obj)}
+    return {"apiVersion": _VERSIONS[kind], "kind": kind, **obj.fields()}
 
 
 def _write(path: Path, text: str) -> None:

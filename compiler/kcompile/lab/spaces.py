@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .. import spawn
 from ..errors import KernelError
-from ..kernel import spawn, sysctl
+from ..kernel import sysctl
 from ..kernel.netns import NETNS_DIR, entered
 
 __all__ = [

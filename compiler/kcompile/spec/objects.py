@@ -8,6 +8,8 @@ document). The types follow k8s.io/api/core/v1, discovery/v1, apps/v1 and networ
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -74,6 +76,12 @@ class Object(_K8s, kw_only=True):
     def key(self) -> str:
         """``namespace/name``, the namespace ``default`` where none was given."""
         return f"{self.metadata.namespace or 'default'}/{self.metadata.name}"
+
+    def fields(self) -> dict[str, Any]:
+        """The object as plain values under the API's names, without apiVersion and kind."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        plain.pop(" origin", None)
+        return plain
 
     def describe(self) -> str:
         """``Kind namespace/name`` for messages (cluster-scoped kinds: ``Kind name``)."""

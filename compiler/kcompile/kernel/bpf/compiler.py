@@ -14,8 +14,8 @@ from types import ModuleType
 
 import msgspec
 
+from ... import spawn
 from ...errors import KernelError, UnsupportedError
-from .. import spawn
 
 __all__ = ["DEBIAN", "Job", "bcc", "run"]
 

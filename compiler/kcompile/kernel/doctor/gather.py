@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ... import spawn
 from ...errors import KcompileError, KernelError, UnsupportedError
-from .. import iptables, netns, spawn
+from .. import iptables, netns
 from ..drivers import installed
 from ..nftables import Nft
 from ..places import run_directory

@@ -10,8 +10,9 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ... import spawn
 from ...errors import KernelError
-from .. import iptables, spawn, sysctl
+from .. import iptables, sysctl
 from ..bpf.compiler import DEBIAN
 from ..nftables import Nft
 from . import features

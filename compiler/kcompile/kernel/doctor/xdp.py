@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from ... import spawn
 from ...errors import KcompileError, KernelError, UnsupportedError
 from ...targets.xdp import layout
-from .. import spawn
 from ..bpf import attach, library, pins, programs
 from ..bpf.node import XdpKernel, cgroup_root
 from ..places import run_directory

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ... import spawn
 from ...errors import KernelError
 from ...program import Change, Key
 from ...targets.ipvs.resources import DEVICE, AddressKey, DeviceKey
-from .. import spawn
 from ..netlink import NETLINK_ROUTE, Netlink, attribute, attributes
 
 __all__ = ["change_addresses", "create", "encode_address", "index", "observe", "remove"]

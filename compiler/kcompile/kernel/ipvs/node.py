@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ... import spawn
 from ...errors import KernelError, UnsupportedError
 from ...program import Change, Key
 from ...targets.ipvs.marks import is_ours, protocol_of
@@ -32,7 +33,7 @@ from ...targets.ipvs.resources import (
 from ...targets.ipvs.steps import Kind, Step, steps
 from ...targets.ipvs.target import without_held
 from ...targets.xtables.parse import IPVS
-from .. import iptables, netns, spawn
+from .. import iptables, netns
 from ..commit import detached
 from ..netlink import NETLINK_GENERIC, Netlink, generic_family
 from . import dummy, ipset

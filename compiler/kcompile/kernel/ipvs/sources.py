@@ -14,10 +14,10 @@ import re
 import socket
 from collections.abc import Iterable, Iterator
 
+from ... import spawn
 from ...errors import KernelError
 from ...program import Program
 from ...targets.ipvs.resources import DEVICE, AddressKey, RealServerKey
-from .. import spawn
 from . import dummy
 
 __all__ = ["give", "take_back"]

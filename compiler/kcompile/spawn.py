@@ -8,15 +8,16 @@ $PYTHONPATH has a say.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UnsupportedError
+from .errors import UnsupportedError
 
-__all__ = ["FOLDERS", "environment", "find", "located", "popen", "python", "run", "search_path"]
+__all__ = ["FOLDERS", "environment", "find", "located", "on_path", "popen", "python", "run", "search_path"]
 
 FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin")
 """Where programs are looked for, in this order.
@@ -24,7 +25,7 @@ FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/lo
 $KCOMPILE_PROGRAMS, absolute folders with colons between, replaces it.
 """
 
-_START = Path(__file__).resolve().parents[1] / "isolated.py"
+_START = Path(__file__).resolve().parent / "isolated.py"
 _PACKAGES = {
     "bridge": "iproute2", "ip": "iproute2", "modprobe": "kmod", "nsenter": "util-linux", "unshare": "util-linux",
     "iptables": "iptables", "ip6tables": "iptables", "nft": "nftables", "ipset": "ipset", "curl": "curl",
@@ -52,6 +53,11 @@ def find(name: str) -> str | None:
     """The program `name` with its full path; None where there is none."""
     candidates = [name] if name.startswith("/") else [f"{folder}/{name}" for folder in folders()]
     return next((path for path in candidates if Path(path).is_file() and os.access(path, os.X_OK)), None)
+
+
+def on_path(name: str) -> str | None:
+    """A program of the user's own, found in `search_path`; None where there is none."""
+    return shutil.which(name, path=search_path())
 
 
 def located(command: Sequence[str]) -> list[str]:
