@@ -53,6 +53,7 @@
 /* flows.h */
 #define packet_scratch JOIN(packet_scratch, FAMILY)
 #define flow_reverse_key JOIN(flow_reverse_key, FAMILY)
+#define flow_set_mirror JOIN(flow_set_mirror, FAMILY)
 #define flow_mirrors JOIN(flow_mirrors, FAMILY)
 #define flow_is_idle JOIN(flow_is_idle, FAMILY)
 #define connection_delete JOIN(connection_delete, FAMILY)

@@ -25,6 +25,15 @@ INLINE void flow_reverse_key(struct flow_key *key, const struct flow *entry, __u
     key->pad[0] = key->pad[1] = key->pad[2] = 0;
 }
 
+/* Sets the addresses and ports of *reverse to those that mirror the entry at `key`: reverse(key). */
+INLINE void flow_set_mirror(struct flow *reverse, const struct flow_key *key)
+{
+    reverse->saddr = key->daddr;
+    reverse->daddr = key->saddr;
+    reverse->sport = key->dport;
+    reverse->dport = key->sport;
+}
+
 /* True if `reverse` mirrors the entry at `key`. */
 INLINE int flow_mirrors(const struct flow *reverse, const struct flow_key *key)
 {
@@ -67,10 +76,7 @@ INLINE void connection_restore_reverse(struct packet_scratch *scratch, const str
 {
     struct flow *reverse = &scratch->reply;
     __builtin_memset(reverse, 0, sizeof(*reverse));
-    reverse->saddr = key->daddr;
-    reverse->daddr = key->saddr;
-    reverse->sport = key->dport;
-    reverse->dport = key->sport;
+    flow_set_mirror(reverse, key);
     reverse->backend = entry->backend;
     reverse->service = entry->service;
     reverse->flags = (entry->flags & (FLOW_REPLY | FLOW_DIRECT | FLOW_CLOSING)) ^ FLOW_REPLY;

@@ -39,10 +39,7 @@ INLINE __be16 random_source_port(void)
 INLINE void connection_init(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
 {
     struct flow *forward = &scratch->forward, *reply = &scratch->reply;
-    reply->saddr = key->daddr;
-    reply->daddr = key->saddr;
-    reply->sport = key->dport;
-    reply->dport = key->sport;
+    flow_set_mirror(reply, key);
     reply->backend = forward->backend;
     reply->service = forward->service;
     reply->flags = FLOW_REPLY | (forward->flags & FLOW_DIRECT);
@@ -79,7 +76,7 @@ INLINE int source_port_claim(packet_context *ctx, struct packet_scratch *scratch
     int direct = forward->flags & FLOW_DIRECT;
     int masqueraded = !address_equal(forward->saddr, key->saddr);
     int source_is_node = masqueraded || (direct && LOOKUP(locals, &key->saddr));
-    int change = direct; /* a translated connection has its own source port */
+    int change = direct; /* another connection has the replies to the port that the client chose */
     for (int i = 0; i < PORT_TRIES; i++) {
         if (change)
             forward->sport = random_source_port();

@@ -73,7 +73,8 @@ struct affinity_key4 { ip_address4 client; __u32 service; };
 struct affinity_key6 { ip_address6 client; __u32 service; };
 struct affinity { __u32 backend, pad; __u64 last_seen; };
 
-/* loadBalancerSourceRanges, a longest-prefix match: prefixlen includes the 32 bits of service. Values are 1. */
+/* loadBalancerSourceRanges, a longest-prefix match: prefixlen includes the 32 bits of service. The value of
+ * an entry is 1. */
 struct range_key4 { __u32 prefixlen; __u32 service; ip_address4 address; };
 struct range_key6 { __u32 prefixlen; __u32 service; ip_address6 address; };
 
