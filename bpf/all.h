@@ -1,4 +1,4 @@
-/* One family's whole way, in the order in which the parts use each other. */
+/* The code of one family, in the order in which its parts use each other. FAMILY is 4 or 6: see family.h. */
 #include "parse.h"
 #include "flows.h"
 #include "select.h"

@@ -1,183 +1,148 @@
-/* What every program starts from: the shared headers, and the two meanings of "here": tc.c sees a socket buffer, xdp.c a frame.
- * TC is defined in the one; HERE is the type of what it is given, PASS says "go on as if I weren't there". */
+/* What every program starts from: the shared headers, and access to the packet.
+ *
+ * tc.c defines TC and gets a socket buffer (struct __sk_buff); xdp.c gets a frame (struct xdp_md). Functions
+ * for both take either as packet_context *ctx. */
 #pragma once
-
-#include "consts.h"
-#include "structs.h"
-#include "maps.h"
 
 #define INLINE static inline __attribute__((always_inline))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a packet's own order is the other one");
+/* Between the host's order and the packet's. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "NET16 and NET32 swap bytes");
 #define NET16(x) ((__be16)__builtin_bswap16(x))
 #define NET32(x) ((__be32)__builtin_bswap32(x))
 
+#include "consts.h"
+#include "structs.h"
+#include "maps.h"
+#include "protocols.h"
+#include "address.h"
+
 #ifndef MAC_LENGTH
-#define MAC_LENGTH 14 /* 0: for interfaces whose packets have no Ethernet header */
+#define MAC_LENGTH ETH_HLEN /* 0: for interfaces whose packets have no Ethernet header */
 #endif
+#define IP_OFFSET MAC_LENGTH
 
 #ifdef TC
-#define HERE struct __sk_buff
-#define PASS -1 /* TC_ACT_UNSPEC */
-#define DROP 2  /* TC_ACT_SHOT */
+typedef struct __sk_buff packet_context;
+#define ACTION_PASS (-1) /* TC_ACT_UNSPEC: to the stack */
+#define ACTION_DROP 2    /* TC_ACT_SHOT */
 #else
-#define HERE struct xdp_md
-#define PASS XDP_PASS
-#define DROP XDP_DROP
+typedef struct xdp_md packet_context;
+#define ACTION_PASS XDP_PASS
+#define ACTION_DROP XDP_DROP
 #endif
+#define ACTION_TOO_BIG 100 /* ours alone: the packet exceeds the MTU, the caller sends an ICMP error */
 
-/* Where a packet is met. */
-#define COMING 0  /* into an interface */
-#define LEAVING 1 /* sent by the node itself, on its way out */
+/* `hook`: where the program sees the packet. */
+#define HOOK_INGRESS 0 /* it came in by an interface */
+#define HOOK_EGRESS 1  /* the node itself sends it */
 
-#define ETHERNET_IP4 0x0800
-#define ETHERNET_IP6 0x86DD
-#define PROTOCOL_ICMP4 1
-#define PROTOCOL_TCP 6
-#define PROTOCOL_UDP 17
-#define PROTOCOL_FRAGMENT 44
-#define PROTOCOL_ICMP6 58
-#define LOOPBACK 1 /* the index of lo, in every namespace */
+#define LOOPBACK_IFINDEX 1 /* the index of lo, in every network namespace */
 
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
-#define TCP_ACK 0x10
+#define NSEC_PER_SEC 1000000000ULL
+#define UDP_STREAM_TIMEOUT (120 * NSEC_PER_SEC) /* as nf_conntrack_udp_timeout_stream */
 
-#define SECOND 1000000000ULL
-#define UDP_IDLE (120 * SECOND) /* as nf_conntrack_udp_timeout_stream */
+#define BPF_F_IPV6 (1 << 7) /* of bpf_l4_csum_replace(), since Linux 6.16: bcc's headers lack it */
 
-struct ethernet { __u8 destination[6], source[6]; __be16 protocol; };
-
-struct header4 {
-    __u8 version, tos; /* version: and header length */
-    __be16 length, id, fragment;
-    __u8 ttl, protocol;
-    __sum16 check;
-    address4 source, destination;
-};
-struct header6 {
-    __be32 version; /* and class, and flow label */
-    __be16 length;
-    __u8 protocol, ttl;
-    address6 source, destination;
-};
-struct tcp {
-    __be16 source, destination;
-    __be32 sequence, acknowledgement;
-    __u8 offset, flags;
-    __be16 window;
-    __sum16 check;
-    __be16 urgent;
-};
-struct udp { __be16 source, destination, length; __sum16 check; };
-struct icmp { __u8 type, code; __sum16 check; __be32 rest; };
-
-/* In assembler, lest clang keep the address of the field, which the verifier doesn't let through. */
-#define CONTEXT_POINTER(here, field)                                                              \
-    ({                                                                                            \
-        void *pointer;                                                                            \
-        asm volatile("%0 = *(u32 *)(%1 + %2)"                                                     \
-                     : "=r"(pointer)                                                              \
-                     : "r"(here), "i"(__builtin_offsetof(HERE, field)));                          \
-        pointer;                                                                                  \
+/* In assembler, because clang may otherwise keep the address of the field, which the verifier rejects. */
+#define CONTEXT_POINTER(ctx, field)                                           \
+    ({                                                                        \
+        void *pointer;                                                        \
+        asm volatile("%0 = *(u32 *)(%1 + %2)"                                 \
+                     : "=r"(pointer)                                          \
+                     : "r"(ctx), "i"(__builtin_offsetof(packet_context, field))); \
+        pointer;                                                              \
     })
-#define DATA(here) CONTEXT_POINTER(here, data)
-#define DATA_END(here) CONTEXT_POINTER(here, data_end)
+#define DATA(ctx) CONTEXT_POINTER(ctx, data)
+#define DATA_END(ctx) CONTEXT_POINTER(ctx, data_end)
 
-/* What parsing finds. */
-#define FOUND_TUPLE 0 /* TCP or UDP with its ports */
-#define FOUND_ERROR 1 /* an ICMP error: it carries the packet that it is about */
-#define FOUND_ECHO 2  /* an ICMP echo request */
-#define FOUND_NONE 3  /* nothing for us */
-
-/* What becomes of the first packet of a connection. */
-#define BEGIN_PASS 0
-#define BEGIN_DROP 1
-#define BEGIN_REFUSE 2
-#define BEGIN_FLOW 3 /* work->forward is what it becomes */
-
-#define TOO_BIG 100 /* no verdict of the kernel's */
-
-/* TCP and UDP begin with the ports. Their checksum field, from the beginning of the header. */
-#define CHECK_OFFSET(protocol) ((protocol) == PROTOCOL_TCP ? 16 : 6)
-
-/* bcc's own declaration lacks an argument. */
-static long (*redirect_neigh)(__u32 interface, struct bpf_redir_neigh *hop, int size, __u64 flags) = (void *)BPF_FUNC_redirect_neigh;
+/* bpf_redirect_neigh(); bcc's own declaration lacks an argument. */
+static long (*redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *next_hop, int size, __u64 flags) =
+    (void *)BPF_FUNC_redirect_neigh;
 
 INLINE void count_reason(__u32 reason)
 {
-    __u64 *value = LOOKUP(reasons, &reason);
-    if (value)
-        *value += 1;
+    __u64 *packets = LOOKUP(reasons, &reason);
+    if (packets)
+        *packets += 1;
 }
 
-INLINE struct scratch *work_space(void)
+INLINE void count_connection(__u32 backend)
+{
+    struct counter *counter = LOOKUP(counters, &backend);
+    if (counter)
+        counter->connections += 1;
+}
+
+INLINE struct scratch *scratch_lookup(void)
 {
     __u32 zero = 0;
     return LOOKUP(scratch, &zero);
 }
 
-INLINE __u32 packet_length(HERE *here)
+INLINE struct config *config_lookup(void)
+{
+    __u32 zero = 0;
+    return LOOKUP(config, &zero);
+}
+
+INLINE struct interface *interface_lookup(__u32 ifindex) { return LOOKUP(interfaces, &ifindex); }
+
+INLINE struct backend *backend_lookup(__u32 index) { return LOOKUP(backends, &index); }
+
+/* The cluster or local pool of a Service; size 0 if there is none. Read in one load, because the loader
+ * replaces `first` and `size` in one write. */
+INLINE struct pool pool_lookup(__u32 service, int local)
+{
+    __u32 index = 2 * service + local;
+    struct pool *found = LOOKUP(pools, &index);
+    __u64 both = found ? *(__u64 *)found : 0;
+    struct pool pool = { .first = both, .size = both >> 32 };
+    return pool;
+}
+
+/* The member that `hash` chooses from a pool that isn't empty, and its index. */
+INLINE struct backend *pool_member(struct pool pool, __u32 hash, __u32 *index)
+{
+    __u32 slot = pool.first + (__u32)((__u64)hash * pool.size >> 32);
+    __u32 *member = LOOKUP(slots, &slot);
+    if (!member)
+        return NULL;
+    *index = *member;
+    return LOOKUP(backends, index);
+}
+
+/* In bytes, from the link layer's header on. */
+INLINE __u32 packet_length(packet_context *ctx)
 {
 #ifdef TC
-    return here->len;
+    return ctx->len;
 #else
-    return here->data_end - here->data;
+    return ctx->data_end - ctx->data;
 #endif
 }
 
-INLINE __u32 interface_index(HERE *here)
+/* The interface that the packet came in by, or that the node sends it out of. */
+INLINE __u32 packet_ifindex(packet_context *ctx)
 {
 #ifdef TC
-    return here->ifindex;
+    return ctx->ifindex;
 #else
-    return here->ingress_ifindex;
+    return ctx->ingress_ifindex;
 #endif
 }
 
-/* Makes the first `size` bytes readable, if the packet has them: a socket buffer may keep them elsewhere. */
-INLINE int reachable(HERE *here, __u32 size)
+/* True if the packet has `size` bytes, which can then be read at DATA(ctx). A socket buffer may keep some of
+ * them elsewhere; they are pulled in, after which older pointers into the packet are invalid. */
+INLINE int packet_may_pull(packet_context *ctx, __u32 size)
 {
-    if (LIKELY(DATA(here) + size <= DATA_END(here)))
+    if (LIKELY(DATA(ctx) + size <= DATA_END(ctx)))
         return 1;
 #ifdef TC
-    if (here->len >= size && !bpf_skb_pull_data(here, size))
-        return DATA(here) + size <= DATA_END(here);
+    if (ctx->len >= size && !bpf_skb_pull_data(ctx, size))
+        return DATA(ctx) + size <= DATA_END(ctx);
 #endif
     return 0;
-}
-
-INLINE int same4(address4 a, address4 b) { return a == b; }
-INLINE int same6(address6 a, address6 b)
-{
-    return !((a.word[0] ^ b.word[0]) | (a.word[1] ^ b.word[1]) | (a.word[2] ^ b.word[2]) | (a.word[3] ^ b.word[3]));
-}
-INLINE int masked4(address4 a, address4 mask, address4 net) { return (a & mask) == net; }
-INLINE int masked6(address6 a, address6 mask, address6 net)
-{
-    return !(((a.word[0] & mask.word[0]) ^ net.word[0]) | ((a.word[1] & mask.word[1]) ^ net.word[1]) |
-             ((a.word[2] & mask.word[2]) ^ net.word[2]) | ((a.word[3] & mask.word[3]) ^ net.word[3]));
-}
-INLINE int none4(address4 a) { return !a; }
-INLINE int none6(address6 a) { return !(a.word[0] | a.word[1] | a.word[2] | a.word[3]); }
-
-/* No host's own address: this network, loopback, multicast and beyond. */
-INLINE int odd4(address4 a) { return !(a & 0xff) || (a & 0xff) == 127 || (a & 0xff) >= 224; }
-INLINE int odd6(address6 a) { return (a.word[0] & 0xff) == 0xff || !(a.word[0] | a.word[1] | a.word[2]); }
-
-/* The part of an address that hashing uses. */
-INLINE __u32 mixed4(address4 a) { return a; }
-INLINE __u32 mixed6(address6 a) { return (a.word[0] * 31 + a.word[1]) * 31 + (a.word[2] * 31 ^ a.word[3]); }
-
-/* Finalizer of MurmurHash3. */
-INLINE __u32 scrambled(__u32 hash)
-{
-    hash ^= hash >> 16;
-    hash *= 0x85ebca6b;
-    hash ^= hash >> 13;
-    hash *= 0xc2b2ae35;
-    return hash ^ hash >> 16;
 }

@@ -1,19 +1,127 @@
-/* Included before what is written once for both families: FAMILY is 4 or 6, V(flows) is flows4 or flows6. */
-#undef V
-#undef V_KEY
-#undef HEADER
-#undef IP_LENGTH
-#undef PROTOCOL_ICMP
+/* The code of a family: parsing, connection tracking, forwarding. It is compiled twice, with FAMILY 4 and
+ * FAMILY 6, under plain names. This list maps each of them to its family's: `flow_key` becomes `flow_key4` or
+ * `flow_key6`.
+ *
+ * So no variable, parameter or field of that code may have a name of the list. */
+#pragma once
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
-#define V(name) JOIN(name, FAMILY)
-#define V_KEY(name) JOIN(V(name), _key)
 
-#define HEADER MAC_LENGTH
-#define IP_LENGTH sizeof(struct V(header))
-#if FAMILY == 4
-#define PROTOCOL_ICMP PROTOCOL_ICMP4
-#else
-#define PROTOCOL_ICMP PROTOCOL_ICMP6
-#endif
+/* structs.h */
+#define ip_address JOIN(ip_address, FAMILY)
+#define frontend_key JOIN(frontend_key, FAMILY)
+#define flow_key JOIN(flow_key, FAMILY)
+#define flow JOIN(flow, FAMILY)
+#define affinity_key JOIN(affinity_key, FAMILY)
+#define range_key JOIN(range_key, FAMILY)
+#define masquerade_address JOIN(masquerade_address, FAMILY)
+#define pod_cidr JOIN(pod_cidr, FAMILY)
+#define pod_mask JOIN(pod_mask, FAMILY)
+#define service_cidrs JOIN(service_cidrs, FAMILY)
+#define service_masks JOIN(service_masks, FAMILY)
+
+/* maps.h */
+#define frontends JOIN(frontends, FAMILY)
+#define ranges JOIN(ranges, FAMILY)
+#define locals JOIN(locals, FAMILY)
+#define flows JOIN(flows, FAMILY)
+#define affinity_map JOIN(affinity, FAMILY) /* affinity4, affinity6: `affinity` itself is a struct */
+
+/* consts.h, protocols.h, address.h, checksum.h */
+#define CONFIG_PODS_BY_CIDR JOIN(CONFIG_PODS_BY_CIDR, FAMILY)
+#define ip_header JOIN(ip_header, FAMILY)
+#define address_equal JOIN(address_equal, FAMILY)
+#define address_in_cidr JOIN(address_in_cidr, FAMILY)
+#define address_is_unspecified JOIN(address_is_unspecified, FAMILY)
+#define address_is_martian JOIN(address_is_martian, FAMILY)
+#define address_hash JOIN(address_hash, FAMILY)
+#define checksum_of_address JOIN(checksum_of_address, FAMILY)
+#define checksum_diff_address JOIN(checksum_diff_address, FAMILY)
+#define IP_HEADER_LENGTH sizeof(struct ip_header)
+#define ICMP_PROTOCOL (FAMILY == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
+
+/* parse.h */
+#define packet_info JOIN(packet_info, FAMILY)
+#define ip_header_is_supported JOIN(ip_header_is_supported, FAMILY)
+#define ip_total_length JOIN(ip_total_length, FAMILY)
+#define ip_dont_fragment JOIN(ip_dont_fragment, FAMILY)
+#define tcp_parse JOIN(tcp_parse, FAMILY)
+#define icmp_type_parse JOIN(icmp_type_parse, FAMILY)
+#define packet_parse JOIN(packet_parse, FAMILY)
+
+/* flows.h */
+#define packet_scratch JOIN(packet_scratch, FAMILY)
+#define flow_reverse_key JOIN(flow_reverse_key, FAMILY)
+#define flow_set_mirror JOIN(flow_set_mirror, FAMILY)
+#define flow_mirrors JOIN(flow_mirrors, FAMILY)
+#define flow_is_idle JOIN(flow_is_idle, FAMILY)
+#define connection_delete JOIN(connection_delete, FAMILY)
+#define connection_is_stale JOIN(connection_is_stale, FAMILY)
+#define connection_restore_reverse JOIN(connection_restore_reverse, FAMILY)
+#define connection_refresh JOIN(connection_refresh, FAMILY)
+#define connection_note_close JOIN(connection_note_close, FAMILY)
+#define connection_count_packet JOIN(connection_count_packet, FAMILY)
+
+/* select.h */
+#define frontend_lookup_exact JOIN(frontend_lookup_exact, FAMILY)
+#define frontend_lookup JOIN(frontend_lookup, FAMILY)
+#define frontend_disposition JOIN(frontend_disposition, FAMILY)
+#define source_in_ranges JOIN(source_in_ranges, FAMILY)
+#define address_in_service_cidrs JOIN(address_in_service_cidrs, FAMILY)
+#define affinity_lookup JOIN(affinity_lookup, FAMILY)
+#define affinity_store JOIN(affinity_store, FAMILY)
+#define connection_hash JOIN(connection_hash, FAMILY)
+#define backend_select JOIN(backend_select, FAMILY)
+
+/* forward.h */
+#define route_lookup JOIN(route_lookup, FAMILY)
+#define route_exists JOIN(route_exists, FAMILY)
+#define next_hop_lookup JOIN(next_hop_lookup, FAMILY)
+#define ttl_decrement JOIN(ttl_decrement, FAMILY)
+#define ip_header_translate JOIN(ip_header_translate, FAMILY)
+#define l4_checksum_translate JOIN(l4_checksum_translate, FAMILY)
+#define packet_translate JOIN(packet_translate, FAMILY)
+#define is_masqueraded JOIN(is_masqueraded, FAMILY)
+#define output_is_forwarded JOIN(output_is_forwarded, FAMILY)
+#define output_has_macs JOIN(output_has_macs, FAMILY)
+#define output_by_route JOIN(output_by_route, FAMILY)
+#define output_select JOIN(output_select, FAMILY)
+#define packet_forward JOIN(packet_forward, FAMILY)
+
+/* reject.h */
+#define redirect_to_sender JOIN(redirect_to_sender, FAMILY)
+#define ip_header_init JOIN(ip_header_init, FAMILY)
+#define icmp_pseudo_header_sum JOIN(icmp_pseudo_header_sum, FAMILY)
+#define icmp_port_unreachable JOIN(icmp_port_unreachable, FAMILY)
+#define icmp_packet_too_big JOIN(icmp_packet_too_big, FAMILY)
+#define icmp_error_send_quoting JOIN(icmp_error_send_quoting, FAMILY)
+#define icmp_error_send JOIN(icmp_error_send, FAMILY)
+
+/* icmp.h */
+#define icmp_error_quoted_key JOIN(icmp_error_quoted_key, FAMILY)
+#define icmp_error_translate_quoted JOIN(icmp_error_translate_quoted, FAMILY)
+#define icmp_checksum_translate JOIN(icmp_checksum_translate, FAMILY)
+#define icmp_error_rewrite JOIN(icmp_error_rewrite, FAMILY)
+#define icmp_error_output JOIN(icmp_error_output, FAMILY)
+#define icmp_error_translate JOIN(icmp_error_translate, FAMILY)
+
+/* masquerade.h */
+#define socket_receives_replies JOIN(socket_receives_replies, FAMILY)
+#define random_source_port JOIN(random_source_port, FAMILY)
+#define connection_init JOIN(connection_init, FAMILY)
+#define reply_entry_create JOIN(reply_entry_create, FAMILY)
+#define source_port_claim JOIN(source_port_claim, FAMILY)
+#define connection_create JOIN(connection_create, FAMILY)
+
+/* path.h */
+#define connection_is_reusable JOIN(connection_is_reusable, FAMILY)
+#define connection_continues JOIN(connection_continues, FAMILY)
+#define connection_lookup JOIN(connection_lookup, FAMILY)
+#define decide_direct JOIN(decide_direct, FAMILY)
+#define decide_without_frontend JOIN(decide_without_frontend, FAMILY)
+#define masquerade JOIN(masquerade, FAMILY)
+#define decide_translation JOIN(decide_translation, FAMILY)
+#define decide_new_connection JOIN(decide_new_connection, FAMILY)
+#define tcp_is_established JOIN(tcp_is_established, FAMILY)
+#define process_packet JOIN(process_packet, FAMILY)

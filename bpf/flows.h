@@ -1,115 +1,130 @@
-/* Our connection tracking: pairs of entries in flows4 or flows6. Included for each family.
- *
- *   forward   key: client -> frontend      value: source -> backend
- *   reply     key: backend -> source       value: frontend -> client
- *
- * Source is the client, or what it was masqueraded as. Each entry can be made from the other.
- */
+/* Connection tracking: pairs of entries in flows4 or flows6 (see structs.h). Included for each family. */
 
-struct V(work) { /* in struct scratch */
-    struct V_KEY(flow) other;
-    struct V_KEY(frontend) frontend;
-    struct V(flow) forward, reply;
+/* Memory of one run, in struct scratch. */
+struct packet_scratch {
+    struct flow_key reverse;
+    struct frontend_key frontend;
+    struct flow forward, reply;
     struct bpf_fib_lookup fib;
-    struct bpf_redir_neigh hop;
+    struct bpf_redir_neigh next_hop;
     struct bpf_sock_tuple tuple;
-    struct V_KEY(affinity) sticky;
-    struct V_KEY(range) range;
+    struct affinity_key affinity_client;
+    struct range_key range;
     struct affinity affinity;
 };
-_Static_assert(sizeof(struct V(work)) <= sizeof(struct scratch), "scratch is too small");
+_Static_assert(sizeof(struct packet_scratch) <= sizeof(struct scratch), "scratch is too small");
 
-/* The key of the other direction's entry: `flow` turned round. */
-INLINE void V(turned)(struct V_KEY(flow) *key, const struct V(flow) *flow, __u8 protocol)
+/* Sets *key to the key of the entry that mirrors `entry`: reverse(entry). */
+INLINE void flow_reverse_key(struct flow_key *key, const struct flow *entry, __u8 protocol)
 {
-    key->saddr = flow->daddr;
-    key->daddr = flow->saddr;
-    key->sport = flow->dport;
-    key->dport = flow->sport;
+    key->saddr = entry->daddr;
+    key->daddr = entry->saddr;
+    key->sport = entry->dport;
+    key->dport = entry->sport;
     key->protocol = protocol;
     key->pad[0] = key->pad[1] = key->pad[2] = 0;
 }
 
-/* Whether `flow` is what the entry of the direction opposite to `key` says. */
-INLINE int V(opposite)(const struct V(flow) *flow, const struct V_KEY(flow) *key)
+/* Sets the addresses and ports of *reverse to those that mirror the entry at `key`: reverse(key). */
+INLINE void flow_set_mirror(struct flow *reverse, const struct flow_key *key)
 {
-    return flow->sport == key->dport && flow->dport == key->sport && V(same)(flow->saddr, key->daddr) && V(same)(flow->daddr, key->saddr);
+    reverse->saddr = key->daddr;
+    reverse->daddr = key->saddr;
+    reverse->sport = key->dport;
+    reverse->dport = key->sport;
 }
 
-INLINE void V(forget)(struct V(work) *work, const struct V_KEY(flow) *key, const struct V(flow) *flow)
+/* True if `reverse` mirrors the entry at `key`. */
+INLINE int flow_mirrors(const struct flow *reverse, const struct flow_key *key)
 {
-    V(turned)(&work->other, flow, key->protocol);
-    struct V(flow) *other = LOOKUP(V(flows), &work->other);
-    if (other && V(opposite)(other, key))
-        DELETE(V(flows), &work->other);
-    DELETE(V(flows), key);
+    return reverse->sport == key->dport && reverse->dport == key->sport &&
+           address_equal(reverse->saddr, key->daddr) && address_equal(reverse->daddr, key->saddr);
 }
 
-/* Whether the entry `flow` at `key` stands for no connection any more: closed, silent for long, or without its other half, whose key
- * is put into *other_key. */
-INLINE int V(dead)(struct V_KEY(flow) *other_key, const struct V_KEY(flow) *key, const struct V(flow) *flow, __u64 now)
+/* True if the entry has had no packet for as long as conntrack would keep it. For UDP. */
+INLINE int flow_is_idle(const struct flow *entry, __u64 now)
 {
-    V(turned)(other_key, flow, key->protocol);
-    if (flow->flags & FLOW_CLOSING)
+    return (__s64)(now - entry->last_seen) > (__s64)UDP_STREAM_TIMEOUT;
+}
+
+/* Deletes the entry at `key` and, if it mirrors that one, the entry at `reverse_key`. */
+INLINE void connection_delete(const struct flow_key *key, const struct flow_key *reverse_key)
+{
+    struct flow *reverse = LOOKUP(flows, reverse_key);
+    if (reverse && flow_mirrors(reverse, key))
+        DELETE(flows, reverse_key);
+    DELETE(flows, key);
+}
+
+/* True if the connection of `entry`, which is at `key`, is over: closed, idle in both directions (UDP), or
+ * without an entry that mirrors it. *reverse_key becomes that one's key. */
+INLINE int connection_is_stale(struct flow_key *reverse_key, const struct flow_key *key,
+                               const struct flow *entry, __u64 now)
+{
+    flow_reverse_key(reverse_key, entry, key->protocol);
+    if (entry->flags & FLOW_CLOSING)
         return 1;
-    struct V(flow) *other = LOOKUP(V(flows), other_key);
-    if (!other || !V(opposite)(other, key))
+    struct flow *reverse = LOOKUP(flows, reverse_key);
+    if (!reverse || !flow_mirrors(reverse, key))
         return 1;
-    return key->protocol == PROTOCOL_UDP && (__s64)(now - flow->seen) > (__s64)UDP_IDLE && (__s64)(now - other->seen) > (__s64)UDP_IDLE;
+    return key->protocol == IPPROTO_UDP && flow_is_idle(entry, now) && flow_is_idle(reverse, now);
 }
 
-/* Once a second for each entry that has packets: make the other direction's again if it fell out of the map. 0: this entry is dead. */
-INLINE int V(mend)(struct V(work) *work, const struct V_KEY(flow) *key, struct V(flow) *flow, __u64 now)
+/* Makes the entry at scratch->reverse, which has fallen out of the map, from the one that it mirrors. */
+INLINE void connection_restore_reverse(struct packet_scratch *scratch, const struct flow_key *key,
+                                       const struct flow *entry, __u64 now)
 {
-    __u64 idle = now - flow->seen;
-    V(turned)(&work->other, flow, key->protocol);
-    struct V(flow) *other = LOOKUP(V(flows), &work->other);
-    if (other) {
-        if (!V(opposite)(other, key))
-            return 0;
-        if (key->protocol == PROTOCOL_UDP && idle > UDP_IDLE && (__s64)(now - other->seen) > (__s64)UDP_IDLE)
-            return 0;
-    } else {
-        if (key->protocol == PROTOCOL_UDP && idle > UDP_IDLE)
-            return 0;
-        struct V(flow) *again = &work->reply;
-        __builtin_memset(again, 0, sizeof(*again));
-        again->saddr = key->daddr;
-        again->daddr = key->saddr;
-        again->sport = key->dport;
-        again->dport = key->sport;
-        again->backend = flow->backend;
-        again->service = flow->service;
-        again->flags = (flow->flags & (FLOW_REPLY | FLOW_DIRECT | FLOW_CLOSING)) ^ FLOW_REPLY;
-        if (LOOKUP(V(locals), &key->saddr))
-            again->flags |= FLOW_TO_STACK;
-        again->seen = now;
-        UPDATE(V(flows), &work->other, again, BPF_NOEXIST);
-    }
-    flow->out = 0; /* look at the routes again */
-    flow->seen = now;
+    struct flow *reverse = &scratch->reply;
+    __builtin_memset(reverse, 0, sizeof(*reverse));
+    flow_set_mirror(reverse, key);
+    reverse->backend = entry->backend;
+    reverse->service = entry->service;
+    reverse->flags = (entry->flags & (FLOW_REPLY | FLOW_DIRECT | FLOW_CLOSING)) ^ FLOW_REPLY;
+    if (LOOKUP(locals, &key->saddr))
+        reverse->flags |= FLOW_TO_STACK;
+    reverse->last_seen = now;
+    UPDATE(flows, &scratch->reverse, reverse, BPF_NOEXIST);
+}
+
+/* Called once a second for an entry that has packets. Restores the entry that mirrors it, and has the route
+ * looked up again. False if the entry is stale. */
+INLINE int connection_refresh(struct packet_scratch *scratch, const struct flow_key *key, struct flow *entry,
+                              __u64 now)
+{
+    flow_reverse_key(&scratch->reverse, entry, key->protocol);
+    struct flow *reverse = LOOKUP(flows, &scratch->reverse);
+    if (reverse && !flow_mirrors(reverse, key))
+        return 0;
+    if (key->protocol == IPPROTO_UDP && flow_is_idle(entry, now) && (!reverse || flow_is_idle(reverse, now)))
+        return 0;
+    if (!reverse)
+        connection_restore_reverse(scratch, key, entry, now);
+    entry->ifindex = 0;
+    entry->last_seen = now;
     return 1;
 }
 
-/* A FIN or RST was seen: an entry whose connection is over may be replaced by the next that has its addresses and ports. */
-INLINE void V(closing)(struct V(work) *work, const struct V_KEY(flow) *key, struct V(flow) *flow, __u8 tcp)
+/* Notes a FIN or RST: a new connection with the same addresses and ports may replace one that has closed. */
+INLINE void connection_note_close(struct packet_scratch *scratch, const struct flow_key *key,
+                                  struct flow *entry, __u8 tcp_flags)
 {
-    V(turned)(&work->other, flow, key->protocol);
-    struct V(flow) *other = LOOKUP(V(flows), &work->other);
+    flow_reverse_key(&scratch->reverse, entry, key->protocol);
+    struct flow *reverse = LOOKUP(flows, &scratch->reverse);
     __u16 flags = FLOW_FIN;
-    if (tcp & TCP_RST || !other || other->flags & FLOW_FIN) {
+    if (tcp_flags & TCP_RST || !reverse || reverse->flags & FLOW_FIN) {
         flags |= FLOW_CLOSING;
-        if (other)
-            other->flags |= FLOW_CLOSING;
+        if (reverse)
+            reverse->flags |= FLOW_CLOSING;
     }
-    flow->flags |= flags;
+    entry->flags |= flags;
 }
 
-INLINE void V(count)(const struct V(flow) *flow, __u32 length)
+/* Counts a packet of `length` bytes for the backend. */
+INLINE void connection_count_packet(const struct flow *entry, __u32 length)
 {
-    if (flow->flags & FLOW_DIRECT)
+    if (entry->flags & FLOW_DIRECT)
         return;
-    __u32 index = flow->backend;
+    __u32 index = entry->backend;
     struct counter *counter = LOOKUP(counters, &index);
     if (counter) {
         counter->packets += 1;

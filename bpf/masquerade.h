@@ -1,77 +1,104 @@
-/* A pair of entries for a new connection, and a source port for it that nobody else has. Included for each family. */
+/* The two entries of a new connection, and a source port for it that is free. Included for each family. */
 
 #define PORT_TRIES 16
 
-/* Whether a socket of this node would get the packets for the source that we are about to use. */
-INLINE int V(socket_has)(HERE *here, struct V(work) *work, const struct V(flow) *flow, __u8 protocol)
+/* True if a socket of this node would receive the packets that answer `entry`. */
+INLINE int socket_receives_replies(packet_context *ctx, struct packet_scratch *scratch,
+                                   const struct flow *entry, __u8 protocol)
 {
-    struct bpf_sock_tuple *tuple = &work->tuple;
-    struct bpf_sock *socket;
+    struct bpf_sock_tuple *tuple = &scratch->tuple;
 #if FAMILY == 4
-    tuple->ipv4.saddr = flow->daddr;
-    tuple->ipv4.daddr = flow->saddr;
-    tuple->ipv4.sport = flow->dport;
-    tuple->ipv4.dport = flow->sport;
-#define TUPLE_LENGTH sizeof(tuple->ipv4)
+    const __u32 length = sizeof(tuple->ipv4);
+    tuple->ipv4.saddr = entry->daddr;
+    tuple->ipv4.daddr = entry->saddr;
+    tuple->ipv4.sport = entry->dport;
+    tuple->ipv4.dport = entry->sport;
 #else
-    __builtin_memcpy(tuple->ipv6.saddr, &flow->daddr, 16);
-    __builtin_memcpy(tuple->ipv6.daddr, &flow->saddr, 16);
-    tuple->ipv6.sport = flow->dport;
-    tuple->ipv6.dport = flow->sport;
-#undef TUPLE_LENGTH
-#define TUPLE_LENGTH sizeof(tuple->ipv6)
+    const __u32 length = sizeof(tuple->ipv6);
+    __builtin_memcpy(tuple->ipv6.saddr, &entry->daddr, sizeof(entry->daddr));
+    __builtin_memcpy(tuple->ipv6.daddr, &entry->saddr, sizeof(entry->saddr));
+    tuple->ipv6.sport = entry->dport;
+    tuple->ipv6.dport = entry->sport;
 #endif
-    socket = protocol == PROTOCOL_TCP ? bpf_sk_lookup_tcp(here, tuple, TUPLE_LENGTH, BPF_F_CURRENT_NETNS, 0)
-                                      : bpf_sk_lookup_udp(here, tuple, TUPLE_LENGTH, BPF_F_CURRENT_NETNS, 0);
+    struct bpf_sock *socket = protocol == IPPROTO_TCP
+                                  ? bpf_sk_lookup_tcp(ctx, tuple, length, BPF_F_CURRENT_NETNS, 0)
+                                  : bpf_sk_lookup_udp(ctx, tuple, length, BPF_F_CURRENT_NETNS, 0);
     if (!socket)
         return 0;
     bpf_sk_release(socket);
     return 1;
 }
 
-/* Puts the pair for `key` into the map: work->forward says what it becomes, its source port is changed until the tuple that the answers
- * will come by is free. NULL where none is, and nothing is written. */
-INLINE struct V(flow) *V(create)(HERE *here, struct V(work) *work, const struct V_KEY(flow) *key, __u64 now)
+INLINE __be16 random_source_port(void)
 {
-    struct V(flow) *forward = &work->forward, *reply = &work->reply;
-    reply->saddr = key->daddr;
-    reply->daddr = key->saddr;
-    reply->sport = key->dport;
-    reply->dport = key->sport;
+    __u32 chosen = (__u64)bpf_get_prandom_u32() * UNPRIVILEGED_PORTS >> 32;
+    return NET16((__u16)(FIRST_UNPRIVILEGED_PORT + chosen));
+}
+
+/* Completes scratch->forward, begun by decide_new_connection(), and makes the entry that mirrors it. */
+INLINE void connection_init(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
+{
+    struct flow *forward = &scratch->forward, *reply = &scratch->reply;
+    flow_set_mirror(reply, key);
     reply->backend = forward->backend;
     reply->service = forward->service;
-    reply->flags = FLOW_REPLY | (forward->flags & FLOW_DIRECT) | (LOOKUP(V(locals), &key->saddr) ? FLOW_TO_STACK : 0);
+    reply->flags = FLOW_REPLY | (forward->flags & FLOW_DIRECT);
+    if (LOOKUP(locals, &key->saddr))
+        reply->flags |= FLOW_TO_STACK;
     reply->mtu = forward->mtu = 0;
-    reply->seen = forward->seen = now;
-    reply->out = forward->out = 0;
+    reply->last_seen = forward->last_seen = now;
+    reply->ifindex = forward->ifindex = 0;
     __builtin_memset(reply->macs, 0, sizeof(reply->macs));
     __builtin_memset(forward->macs, 0, sizeof(forward->macs));
     forward->sport = key->sport;
-    int ours = !V(same)(forward->saddr, key->saddr) || (forward->flags & FLOW_DIRECT && LOOKUP(V(locals), &key->saddr));
-    int change = forward->flags & FLOW_DIRECT; /* its own port is what it can't have */
-    struct V_KEY(flow) theirs;
+}
+
+/* Writes scratch->reply, if no other connection has its key: a stale entry is replaced, and so is what is
+ * left of this very connection. False if the key is taken. */
+INLINE int reply_entry_create(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
+{
+    flow_reverse_key(&scratch->reverse, &scratch->forward, key->protocol);
+    if (!UPDATE(flows, &scratch->reverse, &scratch->reply, BPF_NOEXIST))
+        return 1;
+    struct flow *old = LOOKUP(flows, &scratch->reverse);
+    struct flow_key old_reverse;
+    if (old && !flow_mirrors(old, key) && !connection_is_stale(&old_reverse, &scratch->reverse, old, now))
+        return 0;
+    return !UPDATE(flows, &scratch->reverse, &scratch->reply, BPF_ANY);
+}
+
+/* Changes the source port of scratch->forward until no other connection, and no socket of the node, has its
+ * replies, and writes scratch->reply. False if no port was free. */
+INLINE int source_port_claim(packet_context *ctx, struct packet_scratch *scratch, const struct flow_key *key,
+                             __u64 now)
+{
+    struct flow *forward = &scratch->forward;
+    int direct = forward->flags & FLOW_DIRECT;
+    int masqueraded = !address_equal(forward->saddr, key->saddr);
+    int source_is_node = masqueraded || (direct && LOOKUP(locals, &key->saddr));
+    int change = direct; /* another connection has the replies to the port that the client chose */
     for (int i = 0; i < PORT_TRIES; i++) {
         if (change)
-            forward->sport = NET16((__u16)(1024 + ((__u64)bpf_get_prandom_u32() * 64512 >> 32)));
+            forward->sport = random_source_port();
         change = 1;
-        if (ours && V(socket_has)(here, work, forward, key->protocol))
+        if (source_is_node && socket_receives_replies(ctx, scratch, forward, key->protocol))
             continue;
-        V(turned)(&work->other, forward, key->protocol);
-        if (!UPDATE(V(flows), &work->other, reply, BPF_NOEXIST))
-            goto claimed;
-        struct V(flow) *old = LOOKUP(V(flows), &work->other);
-        /* free, too, where it is what is left of this very connection, or of one that is over */
-        if (!old || V(opposite)(old, key) || V(dead)(&theirs, &work->other, old, now)) {
-            if (!UPDATE(V(flows), &work->other, reply, BPF_ANY))
-                goto claimed;
-        }
+        if (reply_entry_create(scratch, key, now))
+            return 1;
     }
-    return NULL;
-claimed:
-    if (UPDATE(V(flows), key, forward, BPF_ANY))
+    return 0;
+}
+
+/* Writes the two entries of a connection whose first packet is `key`. scratch->forward says what it becomes.
+ * Returns the forward entry in the map; NULL if no source port was free. */
+INLINE struct flow *connection_create(packet_context *ctx, struct packet_scratch *scratch,
+                                      const struct flow_key *key, __u64 now)
+{
+    struct flow *forward = &scratch->forward;
+    connection_init(scratch, key, now);
+    if (!source_port_claim(ctx, scratch, key, now) || UPDATE(flows, key, forward, BPF_ANY))
         return NULL;
-    struct counter *counter = LOOKUP(counters, &forward->backend);
-    if (counter && !(forward->flags & FLOW_DIRECT))
-        counter->connections += 1;
-    return LOOKUP(V(flows), key);
+    if (!(forward->flags & FLOW_DIRECT))
+        count_connection(forward->backend);
+    return LOOKUP(flows, key);
 }

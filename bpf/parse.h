@@ -1,97 +1,134 @@
-/* What a packet is. For both families: see family.h.
+/* What a packet is. Included for each family.
  *
  *   Ethernet | IP, without options or extension headers | TCP, UDP or ICMP
  */
 
-/* The tuple is the key of the packet's flow. */
-struct V(packet) {
-    struct V_KEY(flow) key;
-    __u8 flags; /* of TCP */
+/* What packet_parse() returns. */
+#define PARSED_TUPLE 0        /* TCP or UDP, with its ports */
+#define PARSED_ICMP_ERROR 1   /* it quotes the packet that it is about */
+#define PARSED_ECHO_REQUEST 2 /* ping */
+#define PARSED_OTHER 3        /* not for us */
+
+struct packet_info {
+    struct flow_key key; /* ports 0: ICMP */
+    __u8 tcp_flags;      /* UDP, ICMP: 0 */
     __u8 ttl;
-    __u8 whole; /* it may not be fragmented */
+    __u8 dont_fragment;
     __u16 length; /* from the IP header on */
 };
 
-/* Fills `packet`; FOUND_*. What we leave alone although it may be meant for a Service is counted. */
-INLINE int V(parse)(HERE *here, struct V(packet) *packet)
+/* True if `ip` is a header that we handle: no options, no fragment. If not, the reason is counted. */
+INLINE int ip_header_is_supported(const struct ip_header *ip)
 {
-    if (!reachable(here, HEADER + IP_LENGTH + 8)) {
-        count_reason(REASON_MALFORMED_PASSED);
-        return FOUND_NONE;
-    }
-    struct V(header) *ip = DATA(here) + HEADER;
-    if ((void *)ip + IP_LENGTH + 8 > DATA_END(here))
-        return FOUND_NONE;
-    __u32 length = packet_length(here) - HEADER;
 #if FAMILY == 4
-    if (ip->version != 0x45) {
-        count_reason((ip->version & 0xf0) == 0x40 && (ip->version & 0xf) > 5 ? REASON_UNSUPPORTED_PASSED : REASON_MALFORMED_PASSED);
-        return FOUND_NONE;
+    if (ip->version != IPV4_VERSION_IHL) {
+        int has_options = (ip->version & IPV4_VERSION_MASK) == IPV4_VERSION &&
+                          (ip->version & IPV4_IHL_MASK) > IPV4_IHL_MIN;
+        count_reason(has_options ? REASON_UNSUPPORTED_PASSED : REASON_MALFORMED_PASSED);
+        return 0;
     }
-    if (ip->fragment & NET16(0x3fff)) { /* more to come, or not the first */
-        count_reason(REASON_FRAGMENT_PASSED);
-        return FOUND_NONE;
-    }
-    __u32 said = NET16(ip->length);
+    if (ip->fragment & NET16(IP_MF | IP_OFFMASK)) {
 #else
-    if ((ip->version & NET32(0xf0000000)) != NET32(0x60000000)) {
+    if ((ip->version & NET32(IPV6_VERSION_MASK)) != NET32(IPV6_VERSION)) {
         count_reason(REASON_MALFORMED_PASSED);
-        return FOUND_NONE;
+        return 0;
     }
-    if (ip->protocol == PROTOCOL_FRAGMENT) {
-        count_reason(REASON_FRAGMENT_PASSED);
-        return FOUND_NONE;
-    }
-    __u32 said = NET16(ip->length) + IP_LENGTH;
+    if (ip->protocol == IPPROTO_FRAGMENT) {
 #endif
-    if (said < IP_LENGTH + 8 || said > length) {
-        count_reason(REASON_MALFORMED_PASSED);
-        return FOUND_NONE;
+        count_reason(REASON_FRAGMENT_PASSED);
+        return 0;
     }
-    packet->length = said;
+    return 1;
+}
+
+/* The length that the header states, itself included. */
+INLINE __u32 ip_total_length(const struct ip_header *ip)
+{
+#if FAMILY == 4
+    return NET16(ip->length);
+#else
+    return NET16(ip->length) + IP_HEADER_LENGTH;
+#endif
+}
+
+INLINE int ip_dont_fragment(const struct ip_header *ip)
+{
+#if FAMILY == 4
+    return !!(ip->fragment & NET16(IP_DF));
+#else
+    return 1; /* no router fragments IPv6 */
+#endif
+}
+
+/* Fills in packet->tcp_flags. PARSED_*; a packet that is cut short is counted. */
+INLINE int tcp_parse(packet_context *ctx, struct packet_info *packet)
+{
+    if (packet->length < IP_HEADER_LENGTH + sizeof(struct tcp_header) ||
+        !packet_may_pull(ctx, IP_OFFSET + IP_HEADER_LENGTH + sizeof(struct tcp_header))) {
+        count_reason(REASON_MALFORMED_PASSED);
+        return PARSED_OTHER;
+    }
+    struct tcp_header *tcp = DATA(ctx) + IP_OFFSET + IP_HEADER_LENGTH;
+    if ((void *)(tcp + 1) > DATA_END(ctx))
+        return PARSED_OTHER;
+    packet->tcp_flags = tcp->flags;
+    return PARSED_TUPLE;
+}
+
+/* PARSED_* for an ICMP type. */
+INLINE int icmp_type_parse(__u8 type)
+{
+#if FAMILY == 4
+    if (type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB)
+        return PARSED_ICMP_ERROR;
+    return type == ICMP_ECHO ? PARSED_ECHO_REQUEST : PARSED_OTHER;
+#else
+    /* In between are ICMPV6_PKT_TOOBIG and ICMPV6_TIME_EXCEED. */
+    if (type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMPROB)
+        return PARSED_ICMP_ERROR;
+    return type == ICMPV6_ECHO_REQUEST ? PARSED_ECHO_REQUEST : PARSED_OTHER;
+#endif
+}
+
+/* Fills in `packet`. PARSED_*; a packet that might be for a Service, but that we can't handle, is counted. */
+INLINE int packet_parse(packet_context *ctx, struct packet_info *packet)
+{
+    if (!packet_may_pull(ctx, IP_OFFSET + IP_HEADER_LENGTH + sizeof(struct udp_header))) {
+        count_reason(REASON_MALFORMED_PASSED);
+        return PARSED_OTHER;
+    }
+    struct ip_header *ip = DATA(ctx) + IP_OFFSET;
+    struct udp_header *l4 = (void *)ip + IP_HEADER_LENGTH;
+    if ((void *)(l4 + 1) > DATA_END(ctx))
+        return PARSED_OTHER;
+    __u32 received = packet_length(ctx) - IP_OFFSET;
+    if (!ip_header_is_supported(ip))
+        return PARSED_OTHER;
+    __u32 length = ip_total_length(ip);
+    if (length < IP_HEADER_LENGTH + sizeof(struct udp_header) || length > received) {
+        count_reason(REASON_MALFORMED_PASSED);
+        return PARSED_OTHER;
+    }
+    packet->length = length;
     packet->ttl = ip->ttl;
-    packet->flags = 0;
-#if FAMILY == 4
-    packet->whole = !!(ip->fragment & NET16(0x4000));
-#else
-    packet->whole = 1;
-#endif
+    packet->tcp_flags = 0;
+    packet->dont_fragment = ip_dont_fragment(ip);
     packet->key.saddr = ip->source;
     packet->key.daddr = ip->destination;
     packet->key.protocol = ip->protocol;
     packet->key.pad[0] = packet->key.pad[1] = packet->key.pad[2] = 0;
+    packet->key.sport = l4->source;
+    packet->key.dport = l4->destination;
 
-    struct udp *udp = (void *)ip + IP_LENGTH;
-    packet->key.sport = udp->source;
-    packet->key.dport = udp->destination;
-    if (packet->key.protocol == PROTOCOL_UDP)
-        return FOUND_TUPLE;
-    if (packet->key.protocol == PROTOCOL_TCP) {
-        if (said < IP_LENGTH + sizeof(struct tcp) || !reachable(here, HEADER + IP_LENGTH + sizeof(struct tcp))) {
-            count_reason(REASON_MALFORMED_PASSED);
-            return FOUND_NONE;
-        }
-        struct tcp *tcp = DATA(here) + HEADER + IP_LENGTH;
-        if ((void *)(tcp + 1) > DATA_END(here))
-            return FOUND_NONE;
-        packet->flags = tcp->flags;
-        return FOUND_TUPLE;
-    }
-    if (packet->key.protocol == PROTOCOL_ICMP) {
-        struct icmp *icmp = (void *)udp;
+    switch (packet->key.protocol) {
+    case IPPROTO_UDP:
+        return PARSED_TUPLE;
+    case IPPROTO_TCP:
+        return tcp_parse(ctx, packet);
+    case ICMP_PROTOCOL:
         packet->key.sport = packet->key.dport = 0;
-#if FAMILY == 4
-        /* unreachable, time exceeded, parameter problem */
-        if (icmp->type == 3 || icmp->type == 11 || icmp->type == 12)
-            return FOUND_ERROR;
-        return icmp->type == 8 ? FOUND_ECHO : FOUND_NONE;
-#else
-        /* unreachable, too big, time exceeded, parameter problem */
-        if (icmp->type >= 1 && icmp->type <= 4)
-            return FOUND_ERROR;
-        return icmp->type == 128 ? FOUND_ECHO : FOUND_NONE;
-#endif
+        return icmp_type_parse(((struct icmp_header *)l4)->type);
     }
     count_reason(REASON_UNSUPPORTED_PASSED);
-    return FOUND_NONE;
+    return PARSED_OTHER;
 }

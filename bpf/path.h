@@ -1,185 +1,245 @@
-/* What becomes of a packet, from its arrival to the verdict. Included for each family. */
+/* The path of a packet through a program, from arrival to result. Included for each family. */
 
-/* A SYN on an entry that exists: whether it may go on with it. Not if the connection that the entry is of is over, nor if its Service
- * has changed its mind since: then it is the first of another connection. */
-INLINE int V(still)(struct V(work) *work, const struct V_KEY(flow) *key, const struct V(flow) *flow)
+/* What becomes of the first packet of a connection. */
+#define DECISION_PASS 0
+#define DECISION_DROP 1
+#define DECISION_REJECT 2
+#define DECISION_TRANSLATE 3 /* scratch->forward has the addresses, port, backend, service and flags */
+
+/* SYN on an existing entry: reuse it unless the old connection has closed or its backend has changed. */
+INLINE int connection_is_reusable(struct packet_scratch *scratch, const struct flow_key *key,
+                                  const struct flow *entry)
 {
-    if (flow->flags & FLOW_CLOSING)
+    if (entry->flags & FLOW_CLOSING)
         return 0;
-    if (flow->flags & (FLOW_REPLY | FLOW_DIRECT))
+    if (entry->flags & (FLOW_REPLY | FLOW_DIRECT))
         return 1;
-    struct frontend *frontend = V(frontend)(work, key);
-    __u32 index = flow->backend;
-    struct backend *backend = LOOKUP(backends, &index);
-    return frontend && backend && frontend->service == flow->service && backend->service == flow->service &&
-           backend->flags & (BACKEND_CLUSTER | BACKEND_LOCAL) && backend->port == flow->dport &&
-           V(same)(*(V(address) *)&backend->address, flow->daddr);
+    struct frontend *frontend = frontend_lookup(scratch, key);
+    struct backend *backend = backend_lookup(entry->backend);
+    return frontend && backend && frontend->service == entry->service && backend->service == entry->service &&
+           backend->flags & (BACKEND_CLUSTER | BACKEND_LOCAL) && backend->port == entry->dport &&
+           address_equal(*(ip_address *)&backend->address, entry->daddr);
 }
 
-/* No Service has this destination, or none that concerns this packet. */
-INLINE int V(elsewhere)(HERE *here, struct V(work) *work, struct V(packet) *packet, __u64 now, int hook, __u32 *reason)
+/* True if `packet` belongs to the connection of `entry`, which it brings up to date. If not, the entry is to
+ * be deleted. */
+INLINE int connection_continues(struct packet_scratch *scratch, const struct packet_info *packet,
+                                struct flow *entry, __u64 now)
 {
-    const struct V_KEY(flow) *key = &packet->key;
-#ifdef TC
-    struct frontend *address = V(frontend_at)(work, key->daddr, 0, 0);
-    if (address) {
-        __u8 verdict = V(disposition)(address, key->saddr, here->ifindex, hook) & VERDICT_MASK;
-        *reason = verdict == VERDICT_REJECT ? REASON_UNKNOWN_PORT_REJECTED : REASON_POLICY_DROPPED;
-        if (verdict == VERDICT_REJECT || verdict == VERDICT_DROP)
-            return verdict == VERDICT_REJECT ? BEGIN_REFUSE : BEGIN_DROP;
-    } else if (V(unallocated)(key->daddr) && !LOOKUP(V(locals), &key->daddr)) {
-        *reason = REASON_UNALLOCATED_DROPPED;
-        return BEGIN_DROP;
-    }
-#endif
-    /* A direct connection. Its answers must not be taken for those of a translated one with the same ports. */
-    if (key->protocol == PROTOCOL_ICMP)
-        return BEGIN_PASS;
-    struct V(flow) *forward = &work->forward;
+    int refresh = (__s64)(now - entry->last_seen) > (__s64)NSEC_PER_SEC;
+    if (UNLIKELY(refresh) && !connection_refresh(scratch, &packet->key, entry, now))
+        return 0;
+    if (LIKELY(!(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))))
+        return 1;
+    if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+        return connection_is_reusable(scratch, &packet->key, entry);
+    if (packet->tcp_flags & (TCP_FIN | TCP_RST))
+        connection_note_close(scratch, &packet->key, entry, packet->tcp_flags);
+    return 1;
+}
+
+/* The entry of the packet's connection, or NULL. */
+INLINE struct flow *connection_lookup(struct packet_scratch *scratch, const struct packet_info *packet,
+                                      __u64 now)
+{
+    struct flow *entry = LOOKUP(flows, &packet->key);
+    if (!entry || connection_continues(scratch, packet, entry, now))
+        return entry;
+    flow_reverse_key(&scratch->reverse, entry, packet->key.protocol);
+    connection_delete(&packet->key, &scratch->reverse);
+    return NULL;
+}
+
+/* A direct connection to a backend: if a translated connection has the same addresses and ports, another
+ * source port keeps their replies apart. */
+INLINE int decide_direct(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
+{
+    if (key->protocol == ICMP_PROTOCOL)
+        return DECISION_PASS;
+    struct flow *forward = &scratch->forward;
     forward->saddr = key->saddr;
     forward->daddr = key->daddr;
     forward->sport = key->sport;
     forward->dport = key->dport;
-    V(turned)(&work->other, forward, key->protocol);
-    struct V(flow) *reply = LOOKUP(V(flows), &work->other);
+    flow_reverse_key(&scratch->reverse, forward, key->protocol);
+    struct flow *reply = LOOKUP(flows, &scratch->reverse);
     if (!reply || !(reply->flags & FLOW_REPLY))
-        return BEGIN_PASS;
+        return DECISION_PASS;
 #ifdef TC
-    struct V_KEY(flow) theirs;
-    if (!V(dead)(&theirs, &work->other, reply, now)) {
+    struct flow_key translated;
+    if (!connection_is_stale(&translated, &scratch->reverse, reply, now)) {
         forward->backend = reply->backend;
         forward->service = reply->service;
-        forward->flags = FLOW_DIRECT | (LOOKUP(V(locals), &key->daddr) ? FLOW_TO_STACK : 0);
-        return BEGIN_FLOW;
+        forward->flags = FLOW_DIRECT | (LOOKUP(locals, &key->daddr) ? FLOW_TO_STACK : 0);
+        return DECISION_TRANSLATE;
     }
-    struct V(flow) *old = LOOKUP(V(flows), &theirs);
-    if (old && V(opposite)(old, &work->other))
-        DELETE(V(flows), &theirs);
-    DELETE(V(flows), &work->other);
+    connection_delete(&scratch->reverse, &translated);
 #endif
-    return BEGIN_PASS;
+    return DECISION_PASS;
 }
 
-/* The first packet of a connection: BEGIN_*. `reason`: why it is dropped or refused. */
-INLINE int V(begin)(HERE *here, struct V(work) *work, struct V(packet) *packet, __u64 now, int hook, __u32 *reason)
+/* No Service has the packet's destination and port. In tc, a port that no Service has at a Service's address
+ * may be refused, and so are addresses that no Service has. */
+INLINE int decide_without_frontend(packet_context *ctx, struct packet_scratch *scratch,
+                                   const struct flow_key *key, __u64 now, int hook, __u32 *reason)
 {
-    const struct V_KEY(flow) *key = &packet->key;
-    if (V(odd)(key->saddr))
-        return BEGIN_PASS;
-    struct frontend *frontend = key->dport ? V(frontend)(work, key) : NULL;
-    if (!frontend)
-        return V(elsewhere)(here, work, packet, now, hook, reason);
-    __u8 disposition = V(disposition)(frontend, key->saddr, interface_index(here), hook), verdict = disposition & VERDICT_MASK;
-    *reason = REASON_SOURCE_RANGE_DROPPED;
-    if (frontend->flags & FRONTEND_RANGES && !V(in_ranges)(work, frontend->service, key->saddr))
-        return BEGIN_DROP;
-    *reason = verdict == VERDICT_DROP ? REASON_POLICY_DROPPED : REASON_NO_ENDPOINT_REJECTED;
-    if (verdict != VERDICT_DNAT)
-        return verdict == VERDICT_PASS ? BEGIN_PASS : verdict == VERDICT_DROP ? BEGIN_DROP : BEGIN_REFUSE;
-    struct V(flow) *forward = &work->forward;
-    struct backend *backend = V(choose)(work, frontend, key, disposition, now, &forward->backend);
-    if (!backend)
-        return BEGIN_REFUSE;
-    forward->saddr = key->saddr;
-    forward->daddr = *(V(address) *)&backend->address;
-    forward->dport = backend->port;
-    forward->service = frontend->service;
-    forward->flags = 0;
-    if (LOOKUP(V(locals), &forward->daddr)) {
-        /* A process of this node serves: never masqueraded, since it isn't forwarded. */
-        forward->flags = FLOW_TO_STACK;
-        return BEGIN_FLOW;
+#ifdef TC
+    struct frontend *address = frontend_lookup_exact(scratch, key->daddr, 0, 0);
+    if (address) {
+        __u8 verdict = frontend_disposition(address, key->saddr, ctx->ifindex, hook) & VERDICT_MASK;
+        *reason = verdict == VERDICT_REJECT ? REASON_UNKNOWN_PORT_REJECTED : REASON_POLICY_DROPPED;
+        if (verdict == VERDICT_REJECT)
+            return DECISION_REJECT;
+        if (verdict == VERDICT_DROP)
+            return DECISION_DROP;
+    } else if (address_in_service_cidrs(key->daddr) && !LOOKUP(locals, &key->daddr)) {
+        *reason = REASON_UNALLOCATED_DROPPED;
+        return DECISION_DROP;
     }
-    if (disposition & MASQUERADE || (backend->flags & BACKEND_HAIRPIN && V(same)(key->saddr, forward->daddr))) {
-        int found = V(route)(here, work, key->saddr, forward->daddr, 0, hook);
-        __u32 out = work->fib.ifindex;
-        struct interface *interface = LOOKUP(interfaces, &out);
-        *reason = REASON_NO_ROUTE_DROPPED;
-        if ((found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) || !interface || V(none)(interface->V(address)))
-            return BEGIN_DROP;
-        forward->saddr = interface->V(address);
-    }
-    return BEGIN_FLOW;
+#endif
+    return decide_direct(scratch, key, now);
 }
 
-/* Whether `packet` belongs to the connection that the entry `flow` is of. If not, the entry is dead. */
-INLINE int V(goes_on)(struct V(work) *work, const struct V(packet) *packet, struct V(flow) *flow, __u64 now)
+/* Sets scratch->forward.saddr to the masquerade address of the route to the backend. False if it has none. */
+INLINE int masquerade(packet_context *ctx, struct packet_scratch *scratch, const struct flow_key *key,
+                      int hook)
 {
-    if (UNLIKELY((__s64)(now - flow->seen) > (__s64)SECOND) && !V(mend)(work, &packet->key, flow, now))
+    int found = route_lookup(ctx, scratch, key->saddr, scratch->forward.daddr, 0, hook);
+    struct interface *interface = interface_lookup(scratch->fib.ifindex);
+    if (!route_exists(found) || !interface || address_is_unspecified(interface->masquerade_address))
         return 0;
-    if (LIKELY(!(packet->flags & (TCP_SYN | TCP_FIN | TCP_RST))))
-        return 1;
-    if ((packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-        return V(still)(work, &packet->key, flow);
-    if (packet->flags & (TCP_FIN | TCP_RST))
-        V(closing)(work, &packet->key, flow, packet->flags);
+    scratch->forward.saddr = interface->masquerade_address;
     return 1;
 }
 
-INLINE int V(process)(HERE *here, int hook)
+/* The packet gets `backend`, whose index is scratch->forward.backend. */
+INLINE int decide_translation(packet_context *ctx, struct packet_scratch *scratch,
+                              const struct flow_key *key, const struct backend *backend, __u8 disposition,
+                              int hook, __u32 *reason)
 {
-    struct V(packet) packet;
-    int found = V(parse)(here, &packet);
-    if (found == FOUND_NONE)
-        return PASS;
-    struct V(work) *work = (void *)work_space();
-    if (!work)
-        return PASS;
-    const struct V_KEY(flow) *key = &packet.key;
-    struct V(flow) *flow = NULL;
-    __u64 now = bpf_ktime_get_coarse_ns();
-    __u32 reason = 0;
-    int outcome;
-    if (LIKELY(found == FOUND_TUPLE)) {
-        flow = LOOKUP(V(flows), key);
-        if (flow && !V(goes_on)(work, &packet, flow, now)) {
-            V(forget)(work, key, flow);
-            flow = NULL;
-        }
+    struct flow *forward = &scratch->forward;
+    forward->saddr = key->saddr;
+    forward->daddr = *(ip_address *)&backend->address;
+    forward->dport = backend->port;
+    forward->flags = 0;
+    if (LOOKUP(locals, &forward->daddr)) {
+        /* A process of this node serves. What isn't forwarded isn't masqueraded. */
+        forward->flags = FLOW_TO_STACK;
+        return DECISION_TRANSLATE;
     }
+    int hairpin = backend->flags & BACKEND_HAIRPIN && address_equal(key->saddr, forward->daddr);
+    if ((disposition & MASQUERADE || hairpin) && !masquerade(ctx, scratch, key, hook)) {
+        *reason = REASON_NO_ROUTE_DROPPED;
+        return DECISION_DROP;
+    }
+    return DECISION_TRANSLATE;
+}
+
+/* DECISION_* on the first packet of a connection. *reason becomes why it is dropped or rejected. */
+INLINE int decide_new_connection(packet_context *ctx, struct packet_scratch *scratch,
+                                 const struct flow_key *key, __u64 now, int hook, __u32 *reason)
+{
+    if (address_is_martian(key->saddr))
+        return DECISION_PASS;
+    struct frontend *frontend = key->dport ? frontend_lookup(scratch, key) : NULL;
+    if (!frontend)
+        return decide_without_frontend(ctx, scratch, key, now, hook, reason);
+    __u8 disposition = frontend_disposition(frontend, key->saddr, packet_ifindex(ctx), hook);
+    *reason = REASON_SOURCE_RANGE_DROPPED;
+    if (frontend->flags & FRONTEND_RANGES && !source_in_ranges(scratch, frontend->service, key->saddr))
+        return DECISION_DROP;
+    *reason = REASON_NO_ENDPOINT_REJECTED;
+    switch (disposition & VERDICT_MASK) {
+    case VERDICT_PASS:
+        return DECISION_PASS;
+    case VERDICT_DROP:
+        *reason = REASON_POLICY_DROPPED;
+        return DECISION_DROP;
+    case VERDICT_REJECT:
+        return DECISION_REJECT;
+    }
+    __u32 *index = &scratch->forward.backend;
+    struct backend *backend = backend_select(scratch, frontend, key, disposition, now, index);
+    if (!backend)
+        return DECISION_REJECT;
+    scratch->forward.service = frontend->service;
+    return decide_translation(ctx, scratch, key, backend, disposition, hook, reason);
+}
+
+/* True for packets of a TCP connection that has begun. If it has no entry, it is direct; or it is older than
+ * these rules, and those of another mode still translate it; or the entry fell out of the map, and a packet
+ * of the other direction will restore it. */
+INLINE int tcp_is_established(const struct packet_info *packet)
+{
+    return packet->key.protocol == IPPROTO_TCP &&
+           (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN;
+}
+
 #ifdef TC
-    else if (found == FOUND_ERROR)
-        return V(translate_error)(here, work, &packet, hook);
-#else
-    else
-        return PASS;
-#endif
-    if (UNLIKELY(!flow)) {
-        /* In the middle of a connection that isn't ours: direct, or as old as the rules of another mode, which still translate it. Or an
-         * entry fell out of the map: the other direction's packets make it again. */
-        if (key->protocol == PROTOCOL_TCP && (packet.flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
-            return PASS;
-        outcome = V(begin)(here, work, &packet, now, hook, &reason); /* an echo request has no port, but may be refused */
-#ifndef TC
-        /* What can't be sent from here is met again in tc, and settled there. */
-        if (outcome != BEGIN_FLOW || work->forward.flags & FLOW_TO_STACK)
-            return PASS;
-#endif
-        if (outcome == BEGIN_PASS)
-            return PASS;
-        if (outcome == BEGIN_FLOW) {
-            flow = V(create)(here, work, key, now);
+INLINE int process_packet(packet_context *ctx, int hook)
+{
+    struct packet_info packet;
+    int parsed = packet_parse(ctx, &packet);
+    struct packet_scratch *scratch = parsed == PARSED_OTHER ? NULL : (void *)scratch_lookup();
+    if (!scratch)
+        return ACTION_PASS;
+    if (parsed == PARSED_ICMP_ERROR)
+        return icmp_error_translate(ctx, scratch, &packet, hook);
+
+    const struct flow_key *key = &packet.key;
+    struct icmp_header error = icmp_port_unreachable();
+    __u64 now = bpf_ktime_get_coarse_ns();
+    struct flow *entry = LIKELY(parsed == PARSED_TUPLE) ? connection_lookup(scratch, &packet, now) : NULL;
+    if (UNLIKELY(!entry)) {
+        if (tcp_is_established(&packet))
+            return ACTION_PASS;
+        __u32 reason = 0;
+        /* An echo request has no port, but may be rejected. */
+        int decision = decide_new_connection(ctx, scratch, key, now, hook, &reason);
+        if (decision == DECISION_PASS)
+            return ACTION_PASS;
+        if (decision == DECISION_TRANSLATE) {
+            entry = connection_create(ctx, scratch, key, now);
             reason = REASON_NO_PORT_DROPPED;
         }
-        if (!flow)
+        if (!entry)
             count_reason(reason);
-        if (!flow && outcome != BEGIN_REFUSE)
-            return DROP;
+        if (!entry && decision != DECISION_REJECT)
+            return ACTION_DROP;
     }
-#ifdef TC
-    /* Nobody there: port unreachable, to TCP too, as kube-proxy's REJECT says it. */
-    __u8 type = FAMILY == 4 ? 3 : 1, code = FAMILY == 4 ? 3 : 4;
-    __u32 mtu = 0;
-    if (LIKELY(flow)) {
-        outcome = V(send)(here, work, &packet, flow, hook);
-        if (LIKELY(outcome != TOO_BIG))
-            return outcome;
-        type = FAMILY == 4 ? 3 : 2;
-        code = FAMILY == 4 ? 4 : 0;
-        mtu = work->fib.mtu_result;
+    if (LIKELY(entry)) {
+        int action = packet_forward(ctx, scratch, &packet, entry, hook);
+        if (LIKELY(action != ACTION_TOO_BIG))
+            return action;
+        error = icmp_packet_too_big(scratch->fib.mtu_result);
     }
-    return V(complain)(here, key, type, code, NET32(mtu), hook);
-#else
-    return V(send)(here, work, &packet, flow, hook);
-#endif
+    return icmp_error_send(ctx, key, error, hook);
 }
+#else
+/* What can't be sent from here passes unchanged, and tc decides on it. */
+INLINE int process_packet(packet_context *ctx, int hook)
+{
+    struct packet_info packet;
+    int parsed = packet_parse(ctx, &packet);
+    struct packet_scratch *scratch = parsed == PARSED_TUPLE ? (void *)scratch_lookup() : NULL;
+    if (!scratch)
+        return ACTION_PASS;
+    const struct flow_key *key = &packet.key;
+    __u64 now = bpf_ktime_get_coarse_ns();
+    struct flow *entry = connection_lookup(scratch, &packet, now);
+    if (UNLIKELY(!entry)) {
+        if (tcp_is_established(&packet))
+            return ACTION_PASS;
+        __u32 reason = 0;
+        int decision = decide_new_connection(ctx, scratch, key, now, hook, &reason);
+        if (decision != DECISION_TRANSLATE || scratch->forward.flags & FLOW_TO_STACK)
+            return ACTION_PASS;
+        entry = connection_create(ctx, scratch, key, now);
+        if (!entry) {
+            count_reason(REASON_NO_PORT_DROPPED);
+            return ACTION_DROP;
+        }
+    }
+    return packet_forward(ctx, scratch, &packet, entry, hook);
+}
+#endif

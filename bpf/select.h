@@ -1,107 +1,116 @@
-/* Which frontend a packet is for, what its policy says, which backend serves. Included for each family. */
+/* The frontend of a packet, its disposition, and the backend that serves it. Included for each family. */
 
-INLINE struct frontend *V(frontend_at)(struct V(work) *work, V(address) address, __be16 port, __u8 protocol)
+INLINE struct frontend *frontend_lookup_exact(struct packet_scratch *scratch, ip_address address,
+                                              __be16 port, __u8 protocol)
 {
-    work->frontend.address = address;
-    work->frontend.port = port;
-    work->frontend.protocol = protocol;
-    work->frontend.pad = 0;
-    return LOOKUP(V(frontends), &work->frontend);
+    scratch->frontend.address = address;
+    scratch->frontend.port = port;
+    scratch->frontend.protocol = protocol;
+    scratch->frontend.pad = 0;
+    return LOOKUP(frontends, &scratch->frontend);
 }
 
-/* The frontend of a destination: a Service's address, else a NodePort. */
-INLINE struct frontend *V(frontend)(struct V(work) *work, const struct V_KEY(flow) *key)
+/* The frontend at the destination of `key`: the address of a Service or, at an address of the node, a
+ * NodePort. NULL if there is none. */
+INLINE struct frontend *frontend_lookup(struct packet_scratch *scratch, const struct flow_key *key)
 {
-    struct frontend *frontend = V(frontend_at)(work, key->daddr, key->dport, key->protocol);
+    struct frontend *frontend = frontend_lookup_exact(scratch, key->daddr, key->dport, key->protocol);
     if (frontend)
         return frontend;
-    struct local_address *local = LOOKUP(V(locals), &key->daddr);
+    struct local_address *local = LOOKUP(locals, &key->daddr);
     if (!local || !(local->flags & ADDRESS_NODE_PORTS))
         return NULL;
-    V(address) any = {0};
-    return V(frontend_at)(work, any, key->dport, key->protocol);
+    ip_address unspecified = {0};
+    return frontend_lookup_exact(scratch, unspecified, key->dport, key->protocol);
 }
 
-/* The disposition byte for the class of `source`: a pod of this node, the node itself, or anyone else. */
-INLINE __u8 V(disposition)(const struct frontend *frontend, V(address) source, __u32 interface_index, int hook)
+/* The disposition byte for `source`, which is a pod of this node, the node itself, or anyone else. */
+INLINE __u8 frontend_disposition(const struct frontend *frontend, ip_address source, __u32 ifindex, int hook)
 {
-    __u32 zero = 0;
-    struct config *config = LOOKUP(config, &zero);
-    if (config && config->flags & V(CONFIG_PODS_BY_CIDR) && V(masked)(source, config->JOIN(V(pods), _mask), config->V(pods)))
+    struct config *config = config_lookup();
+    if (config && config->flags & CONFIG_PODS_BY_CIDR &&
+        address_in_cidr(source, config->pod_mask, config->pod_cidr))
         return frontend->pods;
-    if (hook == LEAVING)
+    if (hook == HOOK_EGRESS)
         return frontend->host;
-    struct interface *interface = LOOKUP(interfaces, &interface_index);
+    struct interface *interface = interface_lookup(ifindex);
     return interface && interface->flags & INTERFACE_PODS ? frontend->pods : frontend->others;
 }
 
-INLINE int V(in_ranges)(struct V(work) *work, __u32 service, V(address) source)
+/* True if `source` is in the Service's loadBalancerSourceRanges. */
+INLINE int source_in_ranges(struct packet_scratch *scratch, __u32 service, ip_address source)
 {
-    work->range.prefixlen = 32 + 8 * sizeof(source);
-    work->range.service = service;
-    work->range.address = source;
-    return LOOKUP(V(ranges), &work->range) != NULL;
+    scratch->range.prefixlen = 8 * (sizeof(service) + sizeof(source));
+    scratch->range.service = service;
+    scratch->range.address = source;
+    return LOOKUP(ranges, &scratch->range) != NULL;
 }
 
-INLINE int V(unallocated)(V(address) address)
+INLINE int address_in_service_cidrs(ip_address address)
 {
-    __u32 zero = 0;
-    struct config *config = LOOKUP(config, &zero);
+    struct config *config = config_lookup();
     if (!config)
         return 0;
     int found = 0;
 #pragma unroll
     for (int i = 0; i < SERVICE_CIDRS; i++)
-        found |= V(masked)(address, config->V(service_masks)[i], config->V(service_cidrs)[i]);
+        found |= address_in_cidr(address, config->service_masks[i], config->service_cidrs[i]);
     return found;
 }
 
-/* The backend for `key`, its index in *index; NULL without any. Clients of a sticky Service keep theirs while it can serve this pool. */
-INLINE struct backend *V(choose)(struct V(work) *work, const struct frontend *frontend, const struct V_KEY(flow) *key, __u8 disposition,
-                                 __u64 now, __u32 *index)
+/* The backend that the client has by sessionAffinity, if the pool still has it, and its index; else NULL.
+ * Leaves the client's key in scratch->affinity_client, for affinity_store(). */
+INLINE struct backend *affinity_lookup(struct packet_scratch *scratch, const struct frontend *frontend,
+                                       ip_address client, __u8 pool_flag, __u64 now, __u32 *index)
 {
-    __u32 service = frontend->service, local = disposition & POOL_LOCAL ? 1 : 0;
-    __u8 member = local ? BACKEND_LOCAL : BACKEND_CLUSTER;
-    struct backend *backend;
-    if (frontend->flags & FRONTEND_AFFINITY) {
-        work->sticky.client = key->saddr;
-        work->sticky.service = service;
-        struct affinity *affinity = LOOKUP(V(affinity), &work->sticky);
-        if (affinity && now - affinity->seen < frontend->affinity * SECOND) {
-            *index = affinity->backend;
-            backend = LOOKUP(backends, index);
-            if (backend && backend->service == service && backend->flags & member) {
-                affinity->seen = now;
-                return backend;
-            }
-        }
-    }
-    __u32 number = 2 * service + local, zero = 0;
-    struct pool *pool = LOOKUP(pools, &number);
-    if (!pool)
+    scratch->affinity_client.client = client;
+    scratch->affinity_client.service = frontend->service;
+    struct affinity *affinity = LOOKUP(affinity_map, &scratch->affinity_client);
+    if (!affinity || now - affinity->last_seen >= frontend->affinity_timeout * NSEC_PER_SEC)
         return NULL;
-    __u64 chosen = *(__u64 *)pool; /* first and size at once, as a change replaces both */
-    __u32 first = chosen, size = chosen >> 32;
-    if (!size)
+    *index = affinity->backend;
+    struct backend *backend = LOOKUP(backends, index);
+    if (!backend || backend->service != frontend->service || !(backend->flags & pool_flag))
         return NULL;
-    struct config *config = LOOKUP(config, &zero);
-    __u32 hash;
+    affinity->last_seen = now;
+    return backend;
+}
+
+INLINE void affinity_store(struct packet_scratch *scratch, __u32 index, __u64 now)
+{
+    scratch->affinity.backend = index;
+    scratch->affinity.pad = 0;
+    scratch->affinity.last_seen = now;
+    UPDATE(affinity_map, &scratch->affinity_client, &scratch->affinity, BPF_ANY);
+}
+
+/* What chooses the backend of a connection: a hash of addresses, ports and protocol, or a random number. */
+INLINE __u32 connection_hash(const struct flow_key *key)
+{
+    struct config *config = config_lookup();
     if (config && config->flags & CONFIG_RANDOM)
-        hash = bpf_get_prandom_u32();
-    else
-        hash = scrambled(scrambled(V(mixed)(key->saddr) + key->protocol) + V(mixed)(key->daddr) * 31 +
-                         ((__u32)key->sport << 16 | key->dport));
-    __u32 slot = first + (__u32)((__u64)hash * size >> 32);
-    __u32 *entry = LOOKUP(slots, &slot);
-    if (!entry)
-        return NULL;
-    *index = *entry;
-    backend = LOOKUP(backends, index);
-    if (backend && frontend->flags & FRONTEND_AFFINITY) {
-        work->affinity.backend = *index;
-        work->affinity.pad = 0;
-        work->affinity.seen = now;
-        UPDATE(V(affinity), &work->sticky, &work->affinity, BPF_ANY);
+        return bpf_get_prandom_u32();
+    __u32 source = murmur3_fmix32(address_hash(key->saddr) + key->protocol);
+    __u32 ports = (__u32)key->sport << 16 | key->dport;
+    return murmur3_fmix32(source + address_hash(key->daddr) * HASH_FACTOR + ports);
+}
+
+/* The backend for a new connection, and its index; NULL if the pool is empty. */
+INLINE struct backend *backend_select(struct packet_scratch *scratch, const struct frontend *frontend,
+                                      const struct flow_key *key, __u8 disposition, __u64 now, __u32 *index)
+{
+    int local = disposition & POOL_LOCAL ? 1 : 0;
+    if (frontend->flags & FRONTEND_AFFINITY) {
+        __u8 pool_flag = local ? BACKEND_LOCAL : BACKEND_CLUSTER;
+        struct backend *last = affinity_lookup(scratch, frontend, key->saddr, pool_flag, now, index);
+        if (last)
+            return last;
     }
+    struct pool pool = pool_lookup(frontend->service, local);
+    if (!pool.size)
+        return NULL;
+    struct backend *backend = pool_member(pool, connection_hash(key), index);
+    if (backend && frontend->flags & FRONTEND_AFFINITY)
+        affinity_store(scratch, *index, now);
     return backend;
 }

@@ -1,84 +1,87 @@
-/* Sockets of the node: led to a backend when they connect (or, if UDP is asked for, send), so that no packet has to be changed.
+/* Sockets of the node: cgroup hooks lead them to a backend when they connect (for UDP, if asked for, also
+ * when they send), so that no packet has to be translated.
  *
- *   connect, sendmsg     frontend -> backend, remembered in `sockets`
- *   recvmsg, getpeername backend -> frontend, as the owner of the socket knows it
+ *   connect, sendmsg      frontend -> backend; the map sockets remembers the frontend
+ *   recvmsg, getpeername  backend -> frontend, which the owner of the socket knows
  *
- * What needs the client's address for its answer, that isn't known yet (source ranges, affinity), is left to tc; so is every refusal, and
- * a socket with an address of its own that masquerading would replace.
+ * Left to tc: Services with source ranges or affinity (the source address is unknown at connect()), REJECT
+ * and DROP, and sockets bound to an address that masquerading would rewrite.
  */
 #include "common.h"
 
-INLINE int ours(struct bpf_sock_addr *address)
+/* What a hook returns: the call goes on, with whatever the hook wrote. */
+#define SOCKET_PROCEED 1
+
+/* True for sockets of the node whose protocol is wanted; those of pods meet tc on their interface. */
+INLINE int is_node_socket(struct bpf_sock_addr *ctx)
 {
-    __u32 zero = 0;
-    struct config *config = LOOKUP(config, &zero);
-    if (!config || config->netns != bpf_get_netns_cookie(address))
-        return 0; /* a pod: tc on its interface */
-    return (address->protocol == PROTOCOL_TCP && config->flags & CONFIG_SOCKET_TCP) ||
-           (address->protocol == PROTOCOL_UDP && config->flags & CONFIG_SOCKET_UDP);
+    struct config *config = config_lookup();
+    if (!config || config->netns != bpf_get_netns_cookie(ctx))
+        return 0;
+    return (ctx->protocol == IPPROTO_TCP && config->flags & CONFIG_SOCKET_TCP) ||
+           (ctx->protocol == IPPROTO_UDP && config->flags & CONFIG_SOCKET_UDP);
 }
 
-/* Whether the source that the socket is bound to, if any, is what masquerading would make of it. */
-INLINE int stays(const struct local_address *local) { return local && local->flags & ADDRESS_MASQUERADE; }
-
-INLINE int source_stays4(struct bpf_sock_addr *address)
+INLINE int is_masquerade_address(const struct local_address *local)
 {
-    struct bpf_sock *socket = address->sk;
-    address4 source = socket ? socket->src_ip4 : 0;
-    return !source || stays(LOOKUP(locals4, &source));
+    return local && local->flags & ADDRESS_MASQUERADE;
 }
 
-INLINE int source_stays6(struct bpf_sock_addr *address)
+/* True if masquerading would not rewrite the socket's source: it isn't bound, or to a masquerade address. */
+INLINE int masquerade_keeps_source4(struct bpf_sock_addr *ctx)
 {
-    struct bpf_sock *socket = address->sk;
+    struct bpf_sock *socket = ctx->sk;
+    ip_address4 source = socket ? socket->src_ip4 : 0;
+    return address_is_unspecified4(source) || is_masquerade_address(LOOKUP(locals4, &source));
+}
+
+INLINE int masquerade_keeps_source6(struct bpf_sock_addr *ctx)
+{
+    struct bpf_sock *socket = ctx->sk;
     if (!socket)
         return 1;
-    address6 source = { { socket->src_ip6[0], socket->src_ip6[1], socket->src_ip6[2], socket->src_ip6[3] } };
-    if (none6(source))
+    ip_address6 source = { {
+        socket->src_ip6[0],
+        socket->src_ip6[1],
+        socket->src_ip6[2],
+        socket->src_ip6[3],
+    } };
+    if (address_is_unspecified6(source))
         return 1;
-    return source.word[2] == NET32(0xffff) ? stays(LOOKUP(locals4, &source.word[3])) : stays(LOOKUP(locals6, &source));
+    if (source.word[2] == NET32(IPV4_MAPPED_WORD))
+        return is_masquerade_address(LOOKUP(locals4, &source.word[3]));
+    return is_masquerade_address(LOOKUP(locals6, &source));
 }
 
-/* The backend that a frontend has for a socket of the node, or NULL. */
-INLINE struct backend *backend_of(struct bpf_sock_addr *address, const struct frontend *frontend, __u64 cookie, __u32 *index)
+/* The backend for a socket of the node, and its index; NULL if the frontend is left to tc. */
+INLINE struct backend *socket_backend_select(struct bpf_sock_addr *ctx, const struct frontend *frontend,
+                                             __u64 cookie, __u32 *index)
 {
-    if ((frontend->host & VERDICT_MASK) != VERDICT_DNAT || frontend->flags & (FRONTEND_RANGES | FRONTEND_AFFINITY))
+    if ((frontend->host & VERDICT_MASK) != VERDICT_DNAT)
         return NULL;
-    __u32 number = 2 * frontend->service + (frontend->host & POOL_LOCAL ? 1 : 0);
-    struct pool *pool = LOOKUP(pools, &number);
-    if (!pool)
+    if (frontend->flags & (FRONTEND_RANGES | FRONTEND_AFFINITY))
         return NULL;
-    __u64 chosen = *(__u64 *)pool;
-    __u32 first = chosen, size = chosen >> 32;
-    if (!size)
+    struct pool pool = pool_lookup(frontend->service, frontend->host & POOL_LOCAL ? 1 : 0);
+    if (!pool.size)
         return NULL;
-    /* TCP chooses for each connection. A UDP socket stays with its choice, whether it connects or not. */
-    __u32 hash = address->protocol == PROTOCOL_TCP ? bpf_get_prandom_u32() : scrambled(scrambled(cookie) + frontend->service);
-    __u32 slot = first + (__u32)((__u64)hash * size >> 32);
-    __u32 *entry = LOOKUP(slots, &slot);
-    if (!entry)
-        return NULL;
-    *index = *entry;
-    return LOOKUP(backends, index);
+    /* Each TCP connection gets a random backend; a UDP socket has the same one for all it sends. */
+    __u32 hash = ctx->protocol == IPPROTO_TCP ? bpf_get_prandom_u32()
+                                              : murmur3_fmix32(murmur3_fmix32(cookie) + frontend->service);
+    return pool_member(pool, hash, index);
 }
 
-INLINE void remember(__u64 cookie, const struct backend *backend, address6 address, __be16 port, __u32 service)
+/* Remembers the frontend `address`:`port` for the socket that `cookie` names and `backend`. */
+INLINE void socket_peer_store(__u64 cookie, const struct backend *backend, ip_address6 address, __be16 port,
+                              __u32 service)
 {
     struct socket_key key = { .cookie = cookie, .address = backend->address, .port = backend->port };
     struct socket_peer peer = { .address = address, .port = port, .service = service };
     UPDATE(sockets, &key, &peer, BPF_ANY);
 }
 
-INLINE void count_connection(__u32 index)
+INLINE struct frontend *socket_frontend_lookup4(ip_address4 destination, __be16 port, __u8 protocol)
 {
-    struct counter *counter = LOOKUP(counters, &index);
-    if (counter)
-        counter->connections += 1;
-}
-
-INLINE struct frontend *socket_frontend4(address4 destination, __be16 port, __u8 protocol)
-{
-    struct frontend4_key key = { .address = destination, .port = port, .protocol = protocol };
+    struct frontend_key4 key = { .address = destination, .port = port, .protocol = protocol };
     struct frontend *frontend = LOOKUP(frontends4, &key);
     if (frontend)
         return frontend;
@@ -89,9 +92,9 @@ INLINE struct frontend *socket_frontend4(address4 destination, __be16 port, __u8
     return LOOKUP(frontends4, &key);
 }
 
-INLINE struct frontend *socket_frontend6(address6 destination, __be16 port, __u8 protocol)
+INLINE struct frontend *socket_frontend_lookup6(ip_address6 destination, __be16 port, __u8 protocol)
 {
-    struct frontend6_key key = { .address = destination, .port = port, .protocol = protocol };
+    struct frontend_key6 key = { .address = destination, .port = port, .protocol = protocol };
     struct frontend *frontend = LOOKUP(frontends6, &key);
     if (frontend)
         return frontend;
@@ -102,103 +105,120 @@ INLINE struct frontend *socket_frontend6(address6 destination, __be16 port, __u8
     return LOOKUP(frontends6, &key);
 }
 
-INLINE int forth4(struct bpf_sock_addr *address, int connects)
+/* `connects`: the call is connect(), so a connection is counted. */
+INLINE int socket_translate4(struct bpf_sock_addr *ctx, int connects)
 {
-    if (!ours(address))
-        return 1;
-    address4 destination = address->user_ip4;
-    __be16 port = address->user_port;
-    struct frontend *frontend = socket_frontend4(destination, port, address->protocol);
-    if (!frontend || (frontend->host & MASQUERADE && !source_stays4(address)))
-        return 1;
-    __u64 cookie = bpf_get_socket_cookie(address);
+    if (!is_node_socket(ctx))
+        return SOCKET_PROCEED;
+    ip_address4 destination = ctx->user_ip4;
+    __be16 port = ctx->user_port;
+    struct frontend *frontend = socket_frontend_lookup4(destination, port, ctx->protocol);
+    if (!frontend || (frontend->host & MASQUERADE && !masquerade_keeps_source4(ctx)))
+        return SOCKET_PROCEED;
+    __u64 cookie = bpf_get_socket_cookie(ctx);
     __u32 index = 0;
-    struct backend *backend = backend_of(address, frontend, cookie, &index);
+    struct backend *backend = socket_backend_select(ctx, frontend, cookie, &index);
     if (!backend)
-        return 1;
-    address6 was = { { destination } };
-    remember(cookie, backend, was, port, frontend->service);
+        return SOCKET_PROCEED;
+    ip_address6 peer = { { destination } };
+    socket_peer_store(cookie, backend, peer, port, frontend->service);
     if (connects)
         count_connection(index);
-    address->user_ip4 = backend->address.word[0];
-    address->user_port = backend->port;
-    return 1;
+    ctx->user_ip4 = backend->address.word[0];
+    ctx->user_port = backend->port;
+    return SOCKET_PROCEED;
 }
 
-/* Where an IPv6 socket goes on: an IPv4 address of its own form keeps what marks it. */
-INLINE int put6(struct bpf_sock_addr *address, int mapped, const address6 *to, __be16 port)
+/* The address that the owner of an IPv6 socket, or the network, has given the call. */
+INLINE ip_address6 socket_address6(struct bpf_sock_addr *ctx)
+{
+    ip_address6 address = { { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] } };
+    return address;
+}
+
+/* Writes another one. `mapped`: it is an IPv4 address, whose prefix ::ffff:0:0/96 stands there already. */
+INLINE int socket_set_address6(struct bpf_sock_addr *ctx, int mapped, const ip_address6 *address, __be16 port)
 {
     if (mapped) {
-        address->user_ip6[3] = to->word[0];
+        ctx->user_ip6[3] = address->word[0];
     } else {
-        address->user_ip6[0] = to->word[0];
-        address->user_ip6[1] = to->word[1];
-        address->user_ip6[2] = to->word[2];
-        address->user_ip6[3] = to->word[3];
+        ctx->user_ip6[0] = address->word[0];
+        ctx->user_ip6[1] = address->word[1];
+        ctx->user_ip6[2] = address->word[2];
+        ctx->user_ip6[3] = address->word[3];
     }
-    address->user_port = port;
-    return 1;
+    ctx->user_port = port;
+    return SOCKET_PROCEED;
 }
 
-INLINE int forth6(struct bpf_sock_addr *address, int connects)
+INLINE int socket_translate6(struct bpf_sock_addr *ctx, int connects)
 {
-    if (!ours(address))
-        return 1;
-    address6 destination = { { address->user_ip6[0], address->user_ip6[1], address->user_ip6[2], address->user_ip6[3] } };
-    __be16 port = address->user_port;
-    __u8 protocol = address->protocol;
-    int mapped = !destination.word[0] && !destination.word[1] && destination.word[2] == NET32(0xffff); /* IPv4 by a v6 socket */
-    struct frontend *frontend = mapped ? socket_frontend4(destination.word[3], port, protocol)
-                                       : socket_frontend6(destination, port, protocol);
-    if (!frontend || (frontend->host & MASQUERADE && !source_stays6(address)))
-        return 1;
-    __u64 cookie = bpf_get_socket_cookie(address);
+    if (!is_node_socket(ctx))
+        return SOCKET_PROCEED;
+    ip_address6 destination = socket_address6(ctx);
+    __be16 port = ctx->user_port;
+    __u8 protocol = ctx->protocol;
+    int mapped = address_is_ipv4_mapped(destination); /* an IPv6 socket that speaks IPv4 */
+    struct frontend *frontend = mapped ? socket_frontend_lookup4(destination.word[3], port, protocol)
+                                       : socket_frontend_lookup6(destination, port, protocol);
+    if (!frontend || (frontend->host & MASQUERADE && !masquerade_keeps_source6(ctx)))
+        return SOCKET_PROCEED;
+    __u64 cookie = bpf_get_socket_cookie(ctx);
     __u32 index = 0;
-    struct backend *backend = backend_of(address, frontend, cookie, &index);
+    struct backend *backend = socket_backend_select(ctx, frontend, cookie, &index);
     if (!backend)
-        return 1;
-    address6 was = { { destination.word[3] } };
-    remember(cookie, backend, mapped ? was : destination, port, frontend->service);
+        return SOCKET_PROCEED;
+    ip_address6 peer4 = { { destination.word[3] } };
+    socket_peer_store(cookie, backend, mapped ? peer4 : destination, port, frontend->service);
     if (connects)
         count_connection(index);
-    return put6(address, mapped, &backend->address, backend->port);
+    return socket_set_address6(ctx, mapped, &backend->address, backend->port);
 }
 
-INLINE int back4(struct bpf_sock_addr *address)
+/* Gives the owner of the socket the frontend instead of the backend. */
+INLINE int socket_restore4(struct bpf_sock_addr *ctx)
 {
-    if (!ours(address))
-        return 1;
-    struct socket_key key = { .cookie = bpf_get_socket_cookie(address), .address = { { address->user_ip4 } }, .port = address->user_port };
+    if (!is_node_socket(ctx))
+        return SOCKET_PROCEED;
+    struct socket_key key = {
+        .cookie = bpf_get_socket_cookie(ctx),
+        .address = { { ctx->user_ip4 } },
+        .port = ctx->user_port,
+    };
     struct socket_peer *peer = LOOKUP(sockets, &key);
     if (peer) {
-        address->user_ip4 = peer->address.word[0];
-        address->user_port = peer->port;
+        ctx->user_ip4 = peer->address.word[0];
+        ctx->user_port = peer->port;
     }
-    return 1;
+    return SOCKET_PROCEED;
 }
 
-INLINE int back6(struct bpf_sock_addr *address)
+INLINE int socket_restore6(struct bpf_sock_addr *ctx)
 {
-    if (!ours(address))
-        return 1;
-    address6 source = { { address->user_ip6[0], address->user_ip6[1], address->user_ip6[2], address->user_ip6[3] } };
-    int mapped = !source.word[0] && !source.word[1] && source.word[2] == NET32(0xffff);
-    struct socket_key key = { .cookie = bpf_get_socket_cookie(address), .address = source, .port = address->user_port };
+    if (!is_node_socket(ctx))
+        return SOCKET_PROCEED;
+    ip_address6 source = socket_address6(ctx);
+    int mapped = address_is_ipv4_mapped(source);
+    struct socket_key key = {
+        .cookie = bpf_get_socket_cookie(ctx),
+        .address = source,
+        .port = ctx->user_port,
+    };
     if (mapped) {
-        address6 short_form = { { source.word[3] } };
-        key.address = short_form;
+        ip_address6 source4 = { { source.word[3] } };
+        key.address = source4;
     }
     struct socket_peer *peer = LOOKUP(sockets, &key);
     if (!peer)
-        return 1;
-    return put6(address, mapped, &peer->address, peer->port);
+        return SOCKET_PROCEED;
+    return socket_set_address6(ctx, mapped, &peer->address, peer->port);
 }
 
-int connect4(struct bpf_sock_addr *address) { return forth4(address, 1); }
-int connect6(struct bpf_sock_addr *address) { return forth6(address, 1); }
-int sendmsg4(struct bpf_sock_addr *address) { return forth4(address, 0); }
-int sendmsg6(struct bpf_sock_addr *address) { return forth6(address, 0); }
-int recvmsg4(struct bpf_sock_addr *address) { return back4(address); }
-int recvmsg6(struct bpf_sock_addr *address) { return back6(address); }
-int getpeername4(struct bpf_sock_addr *address) { return back4(address); }
-int getpeername6(struct bpf_sock_addr *address) { return back6(address); }
+int connect4(struct bpf_sock_addr *ctx) { return socket_translate4(ctx, 1); }
+int connect6(struct bpf_sock_addr *ctx) { return socket_translate6(ctx, 1); }
+int sendmsg4(struct bpf_sock_addr *ctx) { return socket_translate4(ctx, 0); }
+int sendmsg6(struct bpf_sock_addr *ctx) { return socket_translate6(ctx, 0); }
+int recvmsg4(struct bpf_sock_addr *ctx) { return socket_restore4(ctx); }
+int recvmsg6(struct bpf_sock_addr *ctx) { return socket_restore6(ctx); }
+int getpeername4(struct bpf_sock_addr *ctx) { return socket_restore4(ctx); }
+int getpeername6(struct bpf_sock_addr *ctx) { return socket_restore6(ctx); }

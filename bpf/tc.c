@@ -3,44 +3,44 @@
 #define TC
 #include "common.h"
 #include "checksum.h"
+#include "redirect.h"
+#include "family.h"
 
 #define FAMILY 4
-#include "family.h"
 #include "all.h"
 #undef FAMILY
 #define FAMILY 6
-#include "family.h"
 #include "all.h"
 #undef FAMILY
 
-INLINE int either(struct __sk_buff *skb, int hook)
+INLINE int process_ethertype(struct __sk_buff *skb, int hook)
 {
     if (skb->vlan_present)
-        return PASS; /* it will come in again, by the VLAN's own interface */
-    if (skb->protocol == NET16(ETHERNET_IP4))
-        return process4(skb, hook);
-    if (skb->protocol == NET16(ETHERNET_IP6))
-        return process6(skb, hook);
-    return PASS;
+        return ACTION_PASS; /* it comes in again by the VLAN's own interface */
+    if (skb->protocol == NET16(ETH_P_IP))
+        return process_packet4(skb, hook);
+    if (skb->protocol == NET16(ETH_P_IPV6))
+        return process_packet6(skb, hook);
+    return ACTION_PASS;
 }
 
-int ingress(struct __sk_buff *skb) { return either(skb, COMING); }
+int ingress(struct __sk_buff *skb) { return process_ethertype(skb, HOOK_INGRESS); }
 
-/* What came in somewhere and is forwarded has been seen. So has what the node sent and this program redirected: it meets the program of
- * the interface that it was redirected to, and is known by what this one has put beside it. */
-#define SEEN_1 0x6b636f6d
-#define SEEN_2 0x70696c65
+/* Left in skb->cb by egress(), for the egress() of the interface that it redirects the packet to. */
+#define SEEN_MARK_3 0x6b636f6d
+#define SEEN_MARK_4 0x70696c65
 
+/* Skips packets that a program has processed before: they came in by an interface, or have the marks. */
 int egress(struct __sk_buff *skb)
 {
     if (skb->ingress_ifindex)
-        return PASS;
-    if (skb->cb[3] == SEEN_1 && skb->cb[4] == SEEN_2) {
+        return ACTION_PASS;
+    if (skb->cb[3] == SEEN_MARK_3 && skb->cb[4] == SEEN_MARK_4) {
         skb->cb[3] = skb->cb[4] = 0;
-        return PASS;
+        return ACTION_PASS;
     }
-    int verdict = either(skb, LEAVING);
-    skb->cb[3] = SEEN_1;
-    skb->cb[4] = SEEN_2;
-    return verdict;
+    int action = process_ethertype(skb, HOOK_EGRESS);
+    skb->cb[3] = SEEN_MARK_3;
+    skb->cb[4] = SEEN_MARK_4;
+    return action;
 }

@@ -1,25 +1,24 @@
-/* XDP, before tc on the node's own interfaces: what comes from outside and goes to other nodes leaves at once. Everything else goes on to
- * tc as it is: what belongs to this node, first packets that get no for an answer, ICMP errors. */
+/* XDP, before tc, on the node's own interfaces: forwards packets from outside to other nodes. All others pass
+ * to tc unchanged: packets for this node, packets to reject or to drop, ICMP errors. */
 #include "common.h"
 #include "checksum.h"
+#include "family.h"
 
 #define FAMILY 4
-#include "family.h"
 #include "all.h"
 #undef FAMILY
 #define FAMILY 6
-#include "family.h"
 #include "all.h"
 #undef FAMILY
 
 int xdp(struct xdp_md *frame)
 {
-    struct ethernet *ethernet = DATA(frame);
+    struct ethernet_header *ethernet = DATA(frame);
     if ((void *)(ethernet + 1) > DATA_END(frame))
-        return PASS;
-    if (ethernet->protocol == NET16(ETHERNET_IP4))
-        return process4(frame, COMING);
-    if (ethernet->protocol == NET16(ETHERNET_IP6))
-        return process6(frame, COMING);
-    return PASS; /* VLANs have interfaces of their own */
+        return ACTION_PASS;
+    if (ethernet->protocol == NET16(ETH_P_IP))
+        return process_packet4(frame, HOOK_INGRESS);
+    if (ethernet->protocol == NET16(ETH_P_IPV6))
+        return process_packet6(frame, HOOK_INGRESS);
+    return ACTION_PASS; /* VLANs have interfaces of their own */
 }

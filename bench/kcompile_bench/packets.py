@@ -45,41 +45,47 @@ struct restored { __u8 packet[56]; __u64 number; __u32 mask, services; };
 MAP(40, under_test, prog_array, __u32, __u32)
 MAP(41, restored, array, __u32, struct restored)
 
-int wrapper(HERE *here)
+int wrapper(packet_context *ctx)
 {
     __u32 zero = 0;
     struct restored *it = LOOKUP(restored, &zero);
-    void *data = DATA(here);
-    if (!it || data + 54 > DATA_END(here))
-        return DROP;
+    void *data = DATA(ctx);
+    if (!it || data + 54 > DATA_END(ctx))
+        return ACTION_DROP;
     __builtin_memcpy(data, it->packet, 54);
     __u32 flow = it->number++ & it->mask;
     *(__be32 *)(data + 26) += NET32(flow >> 16);
-    *(__be32 *)(data + 30) += NET32((__u32)((__u64)scrambled(flow) * it->services >> 32));
+    *(__be32 *)(data + 30) += NET32((__u32)((__u64)murmur3_fmix32(flow) * it->services >> 32));
     *(__be16 *)(data + 34) = NET16((__u16)flow);
-    bpf_tail_call_(bpf_pseudo_fd(1, MAP_under_test), here, 0);
-    return DROP;
+    bpf_tail_call_(bpf_pseudo_fd(1, MAP_under_test), ctx, 0);
+    return ACTION_DROP;
 }
-int nothing(HERE *here) { return DROP; }
-int swap(HERE *here)
+int nothing(packet_context *ctx) { return ACTION_DROP; }
+int swap(packet_context *ctx)
 {
-    struct ethernet *ethernet = DATA(here);
-    if ((void *)(ethernet + 1) > DATA_END(here))
-        return DROP;
-    __u8 source[6];
-    __builtin_memcpy(source, ethernet->source, 6);
-    __builtin_memcpy(ethernet->source, ethernet->destination, 6);
-    __builtin_memcpy(ethernet->destination, source, 6);
+    struct ethernet_header *ethernet = DATA(ctx);
+    if ((void *)(ethernet + 1) > DATA_END(ctx))
+        return ACTION_DROP;
+    __u8 source[ETH_ALEN];
+    __builtin_memcpy(source, ethernet->source, ETH_ALEN);
+    __builtin_memcpy(ethernet->source, ethernet->destination, ETH_ALEN);
+    __builtin_memcpy(ethernet->destination, source, ETH_ALEN);
     return SENT;
 }
-int look(HERE *here)
+int look(packet_context *ctx)
 {
-    void *data = DATA(here);
-    if (data + 54 > DATA_END(here))
-        return DROP;
-    struct flow4_key key = { *(__be32 *)(data + 26), *(__be32 *)(data + 30), *(__be16 *)(data + 34), *(__be16 *)(data + 36), PROTOCOL_TCP };
+    void *data = DATA(ctx);
+    if (data + 54 > DATA_END(ctx))
+        return ACTION_DROP;
+    struct flow_key4 key = {
+        .saddr = *(__be32 *)(data + 26),
+        .daddr = *(__be32 *)(data + 30),
+        .sport = *(__be16 *)(data + 34),
+        .dport = *(__be16 *)(data + 36),
+        .protocol = IPPROTO_TCP,
+    };
     struct flow4 *flow = LOOKUP(flows4, &key);
-    return flow ? DROP + 100 * flow->flags : DROP;
+    return flow ? ACTION_DROP + 100 * flow->flags : ACTION_DROP;
 }
 """
 

@@ -160,7 +160,7 @@ def test_bad_programs_are_named():
 
 
 def test_numbers_of_the_headers():
-    assert programs.numbers(["sizeof(struct flow4_key)", "FLOW_REPLY", "sizeof(flows6_key)"]) == [16, 1, 40]
+    assert programs.numbers(["sizeof(struct flow_key4)", "FLOW_REPLY", "sizeof(flows6_key)"]) == [16, 1, 40]
 
 
 def loaded(verdict: int) -> dict[str, library.Fd]:

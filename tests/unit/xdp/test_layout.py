@@ -26,7 +26,7 @@ def test_maps() -> None:
         (BPF / "maps.h").read_text(),
         re.MULTILINE,
     )
-    plain = {"__u8": 1, "__u32": 4, "__be32": 4, "__u64": 8, "address4": 4, "address6": 16}
+    plain = {"__u8": 1, "__u32": 4, "__be32": 4, "__u64": 8, "ip_address4": 4, "ip_address6": 16}
     sizes = plain | {name: form.size for name, form in STRUCTS.items()}
     assert {name: (BPF_TYPES[kind], sizes[key], sizes[value]) for name, kind, key, value in found} == {
         layout.name: (layout.type, layout.key.size, layout.value.size) for layout in MAPS.values()
@@ -34,9 +34,7 @@ def test_maps() -> None:
 
 
 def test_struct_sizes(tmp_path: Path) -> None:
-    """The machine's own C compiler lays the structs out as clang does for BPF: both follow natural alignment
-    with 8-byte longs.
-    """
+    """The machine's own C compiler lays the structs out as clang does for BPF: both follow natural alignment with 8-byte longs."""
     compiler = shutil.which("clang") or shutil.which("cc")
     if compiler is None:
         pytest.fail("no C compiler: contrib/dev/setup test installs one")
@@ -51,4 +49,42 @@ def test_struct_sizes(tmp_path: Path) -> None:
     printed = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
     assert dict(line.split() for line in printed.splitlines()) == {
         name: str(form.size) for name, form in STRUCTS.items()
+    }
+
+
+_OWN_NAMES = {"ICMP_QUOTE_MIN", "FIRST_UNPRIVILEGED_PORT", "UDP_CHECKSUM_ZERO"}
+_OWN_PREFIXES = ("IPV4_", "IPV6_", "TCP_")
+
+
+def test_protocol_numbers(tmp_path: Path) -> None:
+    """bpf/protocols.h repeats the system's headers, which the programs can't include."""
+    compiler = shutil.which("clang") or shutil.which("cc")
+    if compiler is None:
+        pytest.fail("no C compiler: contrib/dev/setup test installs one")
+    text = (BPF / "protocols.h").read_text()
+    repeated = dict(re.findall(r"^#define (\w+) (0x[0-9a-fA-F]+|\d+)", text, re.MULTILINE))
+    repeated = {
+        name: int(value, 0)
+        for name, value in repeated.items()
+        if name not in _OWN_NAMES and not name.startswith(_OWN_PREFIXES)
+    }
+    assert len(repeated) > 20
+    headers = (
+        "stdio.h",
+        "sys/socket.h",
+        "netinet/in.h",
+        "netinet/ip.h",
+        "linux/if_ether.h",
+        "linux/icmp.h",
+        "linux/icmpv6.h",
+    )
+    includes = "".join(f"#include <{header}>\n" for header in headers)
+    lines = "\n".join(f'printf("{name} %ld\\n", (long){name});' for name in repeated)
+    source = tmp_path / "numbers.c"
+    source.write_text(f"{includes}int main(void) {{ {lines} }}\n")
+    binary = tmp_path / "numbers"
+    subprocess.run([compiler, "-o", str(binary), str(source)], check=True)
+    printed = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
+    assert dict(line.split() for line in printed.splitlines()) == {
+        name: str(value) for name, value in repeated.items()
     }

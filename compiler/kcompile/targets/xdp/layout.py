@@ -1,10 +1,8 @@
-"""Every map of bpf/maps.h: its type, its flags, how its keys and values look in memory, and how many entries
-a node gets.
+"""Every map of bpf/maps.h: its type, its flags, how its keys and values look in memory, and how many entries a node gets.
 
-Formats are those of the module struct, without alignment: what bpf/structs.h pads is written out. Addresses
-and ports are strings of bytes, in network order; an IPv4 address in a field of 16 bytes comes first and zeros
-follow. The constants are those of bpf/consts.h. tests/bpf compares all of it with what the compiler makes of
-the headers.
+Formats are those of the module struct, without alignment: what bpf/structs.h pads is written out. Addresses and ports are strings of bytes,
+in network order; an IPv4 address in a field of 16 bytes comes first and zeros follow. The constants are those of bpf/consts.h.
+tests/bpf compares all of it with what the compiler makes of the headers.
 """
 
 from __future__ import annotations
@@ -20,34 +18,30 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA = 1
-"""The version of all this: what is pinned under another one is never read.
-
-Goes up whenever a key or a value changes its shape.
-"""
+"""The version of all this: what is pinned under another one is never read. Goes up whenever a key or a value changes its shape."""
 
 INDEX = struct.Struct("=I")  # keys of arrays
 FRONTEND_KEY4 = struct.Struct("=4s2sBx")  # address, port, protocol
 FRONTEND_KEY6 = struct.Struct("=16s2sBx")
-FRONTEND = struct.Struct("=IBBBBIB3x")  # service, pods, host, others, flags, affinity, kind
+FRONTEND = struct.Struct("=IBBBBIB3x")  # service, pods, host, others, flags, affinity_timeout, kind
 POOL = struct.Struct("=II")  # first, size
 SLOT = struct.Struct("=I")  # backend
 BACKEND = struct.Struct("=16s2sBBI")  # address, port, family, flags, service
 FLOW_KEY4 = struct.Struct("=4s4s2s2sB3x")  # saddr, daddr, sport, dport, protocol
 FLOW_KEY6 = struct.Struct("=16s16s2s2sB3x")
-FLOW4 = struct.Struct(
-    "=4s4s2s2sIIHHQI12s"
-)  # saddr, daddr, sport, dport, backend, service, flags, mtu, seen, out, macs
+# saddr, daddr, sport, dport, backend, service, flags, mtu, last_seen, ifindex, macs
+FLOW4 = struct.Struct("=4s4s2s2sIIHHQI12s")
 FLOW6 = struct.Struct("=16s16s2s2sIIHHQI12s")
 AFFINITY_KEY4 = struct.Struct("=4sI")  # client, service
 AFFINITY_KEY6 = struct.Struct("=16sI")
-AFFINITY = struct.Struct("=I4xQ")  # backend, seen
+AFFINITY = struct.Struct("=I4xQ")  # backend, last_seen
 RANGE_KEY4 = struct.Struct("=II4s")  # prefixlen, service, address
 RANGE_KEY6 = struct.Struct("=II16s")
 RANGE = struct.Struct("=B")
 LOCAL_KEY4 = struct.Struct("=4s")
 LOCAL_KEY6 = struct.Struct("=16s")
 LOCAL = struct.Struct("=I")  # flags
-INTERFACE = struct.Struct("=I4s16s")  # flags, address4, address6
+INTERFACE = struct.Struct("=I4s16s")  # flags, masquerade_address4, masquerade_address6
 SERVICE_CIDRS = 4
 CONFIG = struct.Struct(
     f"=I4xQ4s4s16s16s{4 * SERVICE_CIDRS}s{4 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s{16 * SERVICE_CIDRS}s"
@@ -60,9 +54,9 @@ SCRATCH = struct.Struct("=512s")
 SOCKET_PEER = struct.Struct("=16s2s2xI")  # address, port, service
 
 STRUCTS = {
-    "frontend4_key": FRONTEND_KEY4, "frontend6_key": FRONTEND_KEY6, "frontend": FRONTEND, "pool": POOL, "backend": BACKEND,
-    "flow4_key": FLOW_KEY4, "flow6_key": FLOW_KEY6, "flow4": FLOW4, "flow6": FLOW6, "affinity4_key": AFFINITY_KEY4,
-    "affinity6_key": AFFINITY_KEY6, "affinity": AFFINITY, "range4_key": RANGE_KEY4, "range6_key": RANGE_KEY6, "local_address": LOCAL,
+    "frontend_key4": FRONTEND_KEY4, "frontend_key6": FRONTEND_KEY6, "frontend": FRONTEND, "pool": POOL, "backend": BACKEND,
+    "flow_key4": FLOW_KEY4, "flow_key6": FLOW_KEY6, "flow4": FLOW4, "flow6": FLOW6, "affinity_key4": AFFINITY_KEY4,
+    "affinity_key6": AFFINITY_KEY6, "affinity": AFFINITY, "range_key4": RANGE_KEY4, "range_key6": RANGE_KEY6, "local_address": LOCAL,
     "interface": INTERFACE, "config": CONFIG, "counter": COUNTER, "name": NAME, "socket_key": SOCKET_KEY, "socket_peer": SOCKET_PEER,
     "scratch": SCRATCH,
 }  # fmt: skip
@@ -93,11 +87,7 @@ _NODE_BACKENDS = 131_072
 
 
 class MapLayout(msgspec.Struct, frozen=True, gc=False):
-    """One map.
-
-    `type` and `flags` are the kernel's numbers; `capacity` is what a node gets unless its cluster or its user
-    asks for more.
-    """
+    """One map. `type` and `flags` are the kernel's numbers; `capacity` is what a node gets unless its cluster or its user asks for more."""
 
     name: str
     type: int
