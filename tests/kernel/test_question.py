@@ -86,7 +86,7 @@ def test_the_answer_comes_from_the_terminal_when_the_manifests_come_from_a_pipe(
 def test_yes_beforehand_is_said_and_not_asked(busy):
     with Terminal(busy, "apply", "-f", "three.json", "--yes") as terminal:
         assert terminal.end()[0] == 0
-        assert terminal.said() == "kcompile: warning: this removes 9 of the 12 Services on this node\n"
+        assert terminal.said() == "kcompile: warning: this removes 9 of the 12 Services on this node [removal]\n"
     assert len(busy.held()) == 3
 
 
@@ -120,7 +120,7 @@ def test_less_is_an_ordinary_apply(node, held, left):
 def test_every_mode_counts_and_so_does_a_change_of_mode(node, mode):
     if reason := modes.missing(mode):
         pytest.skip(reason)
-    said = "kcompile: warning: this removes {} of the 12 Services on this node\n"
+    said = "kcompile: warning: this removes {} of the 12 Services on this node [removal]\n"
     node.apply(*services(COUNT), extra=("--mode", mode))
     shown = node.run("plan", "-f", "-", "--allow-empty")
     assert (shown.returncode, shown.stderr, len(node.held())) == (0, "", COUNT)
