@@ -100,7 +100,7 @@ CONFIGS: list[tuple[str, bytes, tuple[str, ...]]] = [
     ),
     ("config-hostname-bad", PROXY + b"hostnameOverride: node_a\n", ("hostnameOverride", "node_a")),
     ("config-gate-is-a-string", PROXY + b"featureGates: {A: 'true '}\n", ("featureGates.A", "true or false")),
-    ("config-same-key-twice", b"mode: nftables\nmode: iptables\n", ("mode", "twice")),
+    ("config-same-key-twice", b"mode: nftables\nmode: iptables\n", ("mode", "duplicate key")),
     (
         "config-several-problems",
         PROXY

@@ -18,7 +18,7 @@ from .addresses import family_of
 from .allocate import DEFAULT_NODE_PORT_RANGE
 from .check_service import SCHEDULERS
 from .config_fields import Findings, read_struct, warn_unknown
-from .config_files import documents
+from .config_files import Document, documents
 from .decode import without_nulls
 from .fieldtypes import PortRange, decode_field
 from .kubeproxy import (
@@ -120,7 +120,7 @@ def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:
         for document in documents(check_text(read(path, None, _MAX_BYTES))):
             if document.form in found:
                 raise Wrong(f"a second {document.form.__name__}", field=document.where)
-            found[document.form] = _read(document.form, document.value, findings, document.where)
+            found[document.form] = _read(document, findings)
     except Unreadable as error:
         raise ConfigError(f"{findings.source}: {error.message}") from None
     except Wrong as error:
@@ -140,11 +140,17 @@ class _Found(msgspec.Struct):
     value: Any
 
 
-def _read(form: type[Any], value: dict[str, Any], findings: Findings, where: str) -> _Found:
-    """As kube-proxy reads its own and kubeadm its: what is unknown is warned about.
+def _read(document: Document, findings: Findings) -> _Found:
+    """As kube-proxy reads its own and kubeadm its: unknown fields and keys that occur twice are warnings.
 
     kcompile's own form is strict.
     """
+    where, form, value, duplicates = document
+    for twice in duplicates:
+        if form is CompilerConfiguration:
+            findings.wrong(where, twice.field, twice.message)
+        else:
+            findings.warn(twice.field, f"{twice.message}; the last one counts")
     if form is KubeProxyConfiguration:
         warn_unknown(form, value, findings, _RETIRED)
         if unused := list(_unused(without_nulls(value))):

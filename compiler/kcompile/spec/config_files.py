@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from .kubeproxy import ClusterConfiguration, CompilerConfiguration, KubeProxyConfiguration
 from .reader import check_text
 from .text import Wrong, shown
-from .yaml_reader import yaml_documents
+from .yaml_reader import Duplicate, yaml_documents
 
 __all__ = ["Document", "documents"]
 
@@ -41,11 +41,22 @@ _HOLDS_CONFIGURATION = re.compile(
 
 
 class Document(NamedTuple):
-    """`where` it is in the file, for messages; what to read it as, and its value."""
+    """`where` it is in the file, for messages; what to read it as, its value, and the keys that occur twice
+    in it, of which the later one counts.
+    """
 
     where: str
     form: Form
     value: dict[str, Any]
+    duplicates: tuple[Duplicate, ...] = ()
+
+
+class _Piece(NamedTuple):
+    """A document as it stands in the file or in a ConfigMap of it."""
+
+    where: str
+    value: dict[str, Any]
+    duplicates: tuple[Duplicate, ...] = ()
 
 
 def documents(data: bytes) -> Iterator[Document]:
@@ -56,10 +67,10 @@ def documents(data: bytes) -> Iterator[Document]:
     """
     passed: list[str] = []  # kinds that have nothing for kcompile
     found = False
-    for where, value in _unpacked(data):
-        document = _classified(where, value)
+    for piece in _unpacked(data):
+        document = _classified(piece)
         if document is None:
-            passed.append(str(value.get("kind")))
+            passed.append(str(piece.value.get("kind")))
         else:
             found = True
             yield document
@@ -68,15 +79,16 @@ def documents(data: bytes) -> Iterator[Document]:
         raise Wrong(f"nothing in it configures a dataplane: it holds {kinds}", field="kind")
 
 
-def _classified(where: str, value: dict[str, Any]) -> Document | None:
-    """What `value` is; None for what is skipped."""
+def _classified(piece: _Piece) -> Document | None:
+    """What `piece` is; None for what is skipped."""
+    where, value, duplicates = piece
     kind, version = value.get("kind", "CompilerConfiguration"), value.get("apiVersion")
     if not isinstance(kind, str) or kind not in _KINDS:
         known = ", ".join(name for name, (_, form) in _KINDS.items() if form)
         raise _wrong(where, "kind", f"{shown(kind)} is not one of {known}, or a ConfigMap that holds one")
     wanted, form = _KINDS[kind]
     if version is None and "kind" not in value:
-        return Document(where, CompilerConfiguration, value)
+        return Document(where, CompilerConfiguration, value, duplicates)
     fits = isinstance(version, str) and (
         version.startswith(wanted) if wanted.endswith("/") else version == wanted
     )
@@ -84,27 +96,31 @@ def _classified(where: str, value: dict[str, Any]) -> Document | None:
         raise _wrong(
             where, "apiVersion", f"{shown(version)} is not {wanted}{'...' if wanted.endswith('/') else ''}"
         )
-    return Document(where, form, value) if form else None
+    return Document(where, form, value, duplicates) if form else None
 
 
-def _unpacked(data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each document and where it is; in the place of ConfigMaps, what they hold."""
-    for number, document in yaml_documents(data):
+def _unpacked(data: bytes) -> Iterator[_Piece]:
+    """Each document; in the place of ConfigMaps, what they hold."""
+    duplicates: list[Duplicate] = []
+    for number, document in yaml_documents(data, duplicates):
         where = f"document {number}"
+        twice, duplicates[:] = tuple(duplicates), []
         if document is None:
             continue
         if not isinstance(document, dict):
             raise _wrong(where, "", "a configuration must be a mapping")
         kind = document.get("kind")
+        if twice and (kind == "ConfigMap" or kind in _LISTS):
+            raise _wrong(where, twice[0].field, twice[0].message)
         if kind == "ConfigMap":
             yield from _configurations(document, where, required=True)
         elif kind in _LISTS:
             yield from _from_list(document, where)
         else:
-            yield where, document
+            yield _Piece(where, document, twice)
 
 
-def _from_list(document: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _from_list(document: dict[str, Any], where: str) -> Iterator[_Piece]:
     """What the ConfigMaps of a List hold; other objects are passed over."""
     items = document.get("items")
     implied = "ConfigMap" if document["kind"] == "ConfigMapList" else None
@@ -118,9 +134,7 @@ def _from_list(document: dict[str, Any], where: str) -> Iterator[tuple[str, dict
         raise _wrong(where, "items", f"no ConfigMap with data[{shown(_CONFIG_KEY)}] among them")
 
 
-def _configurations(
-    configmap: dict[str, Any], where: str, *, required: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _configurations(configmap: dict[str, Any], where: str, *, required: bool) -> Iterator[_Piece]:
     """The documents in the values of a ConfigMap: in config.conf, and in others that say that they are
     configuration.
     """
@@ -137,15 +151,17 @@ def _configurations(
         )
 
 
-def _embedded(text: str, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _embedded(text: str, where: str) -> Iterator[_Piece]:
+    duplicates: list[Duplicate] = []
     try:
-        for number, document in yaml_documents(check_text(text.encode(errors="replace"))):
+        for number, document in yaml_documents(check_text(text.encode(errors="replace")), duplicates):
+            twice, duplicates[:] = tuple(duplicates), []
             if document is None:
                 continue
             place = f"{where}: document {number}" if number > 1 else where
             if not isinstance(document, dict):
                 raise _wrong(place, "", "a configuration must be a mapping")
-            yield place, document
+            yield _Piece(place, document, twice)
     except Wrong as error:
         if error.document:  # of the text; the file's own number is in `where`
             raise _wrong(where, error.field, error.message) from None
