@@ -1,4 +1,4 @@
-"""Work in a forked process, and what came of it through a pipe."""
+"""A function run in a forked process; its result or exception comes back through a pipe."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ T = TypeVar("T")
 
 
 class Child(Generic[T]):
-    """Starts `work` at once, after `prepare`; `pid` is its process.
+    """Forks at once and calls `prepare`, then `work`, in the child; `pid` is the child's.
 
-    What either raises counts as raised by `work`.
-
-    A child whose parent has gone goes on: its pipe just has no reader.
+    An exception of `prepare` counts as one of `work`. The child goes on when its parent dies.
     """
 
     def __init__(self, work: Callable[[], T], prepare: Callable[[], None]) -> None:
@@ -32,26 +30,27 @@ class Child(Generic[T]):
         os.close(writer)
 
     def answers(self, seconds: float) -> bool:
-        """Wait at most so long for the beginning of an answer, or the child's end; says whether it is there."""
+        """Wait at most `seconds`; True once the child has begun to answer, or has ended."""
         return bool(select.select([self._reader], [], [], max(0.0, seconds))[0])
 
     def result(self, died: Callable[[int], Exception]) -> T:
-        """Wait for the end: what `work` returned (it must pickle), raising what it raised; ``died(status)``
-        where it said nothing.
+        """Wait for the child to end; returns what `work` returned (it must pickle), raises what it raised.
+
+        Raises ``died(status)`` where the child ended without an answer.
         """
         with os.fdopen(self._reader, "rb") as stream:
             data = stream.read()
         _, status = os.waitpid(self.pid, 0)
         if not data:
             raise died(status)
-        ok, result = pickle.loads(data)  # noqa: S301 (our own child's words)
+        ok, result = pickle.loads(data)  # noqa: S301 (our own child wrote it)
         if ok:
             return result  # type: ignore[no-any-return]
         raise result
 
 
 def _run(work: Callable[[], Any], prepare: Callable[[], None], writer: int) -> None:
-    """Never returns."""
+    """The child's life; never returns."""
     try:
         try:
             prepare()

@@ -26,9 +26,18 @@ if TYPE_CHECKING:
     from .bpf.flows import Connection
 
 __all__ = [
-    "MODES", "Driver", "IptablesDriver", "IpvsDriver", "NftablesDriver", "XdpDriver", "driver_for",
-    "Installed", "installed", "stray_rules", "tidy",
-]  # fmt: skip
+    "MODES",
+    "Driver",
+    "IptablesDriver",
+    "IpvsDriver",
+    "NftablesDriver",
+    "XdpDriver",
+    "driver_for",
+    "Installed",
+    "installed",
+    "stray_rules",
+    "tidy",
+]
 
 # What --mode takes; the iptables variants name their back end.
 MODES = ("iptables", "iptables-legacy", "iptables-nft", "ipvs", "nftables", "xdp")
@@ -264,7 +273,7 @@ class _StrayRules(IpvsDriver):
 
 
 class Installed(NamedTuple):
-    """A mode that has something of ours in this namespace: its driver, and what it `held` when it was read."""
+    """A mode that is installed in this namespace: its driver, and the Program that it was read as."""
 
     driver: Driver
     held: Program

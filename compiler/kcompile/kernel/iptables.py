@@ -34,8 +34,16 @@ _RULE = re.compile(r"^-A ", re.MULTILINE)
 _LINE = re.compile(r"\bline:? (\d+)")
 _UNREADABLE = re.compile(r"^# Table `(\w+)' is incompatible", re.MULTILINE)
 _LOCK_WAIT = "5"  # seconds for /run/xtables.lock, which kubelet and others take too
+# what the tools say where the kernel lacks a table or a family
 _ABSENT = re.compile(
-    r"can't initialize ip6?tables table|Could not fetch rule set generation id|Protocol not supported|not supported by protocol"
+    "|".join(
+        (
+            r"can't initialize ip6?tables table",
+            "Could not fetch rule set generation id",
+            "Protocol not supported",
+            "not supported by protocol",
+        )
+    )
 )
 
 
@@ -135,9 +143,8 @@ def check(scripts: Mapping[str, str], backend: Backend) -> None:
 
 def _unreadable(family: str, table: str) -> KernelError:
     where = f"table {iptables_nft.FAMILIES[family]} {table}"
-    return KernelError(
-        f"iptables-nft-save can't read {where}: a rule in it was written with nft; remove it (nft -a list {where})"
-    )
+    remedy = f"a rule in it was written with nft; remove it (nft -a list {where})"
+    return KernelError(f"iptables-nft-save can't read {where}: {remedy}")
 
 
 def _tool(family: str, backend: Backend, verb: str) -> str | None:

@@ -34,9 +34,8 @@ def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise LockedError(
-                        f"another kcompile is writing to this node ({directory / 'lock'}); waited {wait:.0f} s"
-                    ) from None
+                    holder = f"another kcompile is writing to this node ({directory / 'lock'})"
+                    raise LockedError(f"{holder}; waited {wait:.0f} s") from None
                 time.sleep(0.02)
         yield fd
     finally:

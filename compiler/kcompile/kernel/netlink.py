@@ -1,9 +1,7 @@
-"""Netlink by the batch: many messages in one send, an acknowledgement of the last only, errors mapped back to
-their message.
+"""Netlink in batches: many messages a send, an acknowledgement of the last only, errors by message.
 
-pyroute2 takes 230 to 770 us for one message, nearly all of it its own; the kernel needs 1 to 2 us. So what
-there are thousands of is packed here, byte for byte as pyroute2 would (tests/unit/ipvs), and everything else
-is left to pyroute2.
+pyroute2 takes 230 to 770 us for one message, the kernel 1 to 2 us. So messages that come in thousands are
+packed here, byte for byte as pyroute2 would (tests/unit/ipvs); pyroute2 sends the others.
 """
 
 from __future__ import annotations
@@ -17,13 +15,24 @@ from collections.abc import Callable, Iterator, Sequence
 from ..errors import KernelError, UnsupportedError
 
 __all__ = [
-    "DUMP", "NETLINK_GENERIC", "NETLINK_NETFILTER", "NETLINK_ROUTE", "REQUEST", "Failed", "Netlink", "Request", "attribute",
-    "attributes", "generic_family", "message",
-]  # fmt: skip
+    "DUMP",
+    "NETLINK_GENERIC",
+    "NETLINK_NETFILTER",
+    "NETLINK_ROUTE",
+    "REQUEST",
+    "Failed",
+    "Netlink",
+    "Request",
+    "attribute",
+    "attributes",
+    "generic_family",
+    "message",
+]
 
 NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
 REQUEST, _ACK, DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _BUFFER = 8 << 20
 _BATCH, _BATCH_BYTES = 512, 1 << 20
@@ -34,8 +43,8 @@ _ATTRIBUTE = struct.Struct("=HH")
 Request = tuple[int, int, bytes]
 """Type, flags and payload of a message."""
 Failed = Callable[[int, int, memoryview], None]
-"""Is told of a refused request: its index, the errno, and what the kernel sent back of its payload, mostly
-nothing (NETLINK_CAP_ACK).
+"""Called for each refused request: its index, the errno, and what of its payload the kernel sent back (mostly
+nothing: NETLINK_CAP_ACK).
 """
 
 _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 3, 1, 2
@@ -66,10 +75,7 @@ class Netlink:
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        for name, forced in (
-            (socket.SO_SNDBUF, 32),
-            (socket.SO_RCVBUF, 33),
-        ):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
+        for name, forced in ((socket.SO_SNDBUF, _SO_SNDBUFFORCE), (socket.SO_RCVBUF, _SO_RCVBUFFORCE)):
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, forced, _BUFFER)
             except PermissionError:
@@ -102,12 +108,8 @@ class Netlink:
         pack = _HEADER.pack
         parts: list[bytes] = []
         for sequence, (kind, flags, payload) in enumerate(requests, first):
-            parts += (
-                pack(
-                    16 + len(payload), kind, flags | REQUEST | (_ACK if sequence == last else 0), sequence, 0
-                ),
-                payload,
-            )
+            flags |= REQUEST | _ACK if sequence == last else REQUEST
+            parts += (pack(16 + len(payload), kind, flags, sequence, 0), payload)
         self._socket.send(b"".join(parts))
         while True:
             view = self._receive()
@@ -173,15 +175,14 @@ def _messages(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
 
 
 def generic_family(netlink: Netlink, name: str) -> int:
-    """The number that the kernel gave generic netlink family `name`; UnsupportedError where it hasn't got it."""
+    """The id of generic netlink family `name`; raises UnsupportedError where the kernel has none."""
     query = struct.pack("=BBH", _CTRL_GETFAMILY, 1, 0) + attribute(_CTRL_FAMILY_NAME, name.encode() + b"\0")
     try:
         answer = netlink.ask(NETLINK_GENERIC, query)
     except OSError as e:
         if e.errno == errno.ENOENT:
-            raise UnsupportedError(
-                f"this kernel has no {name}{' (modprobe ip_vs)' if name == 'IPVS' else ''}"
-            ) from None
+            hint = " (modprobe ip_vs)" if name == "IPVS" else ""
+            raise UnsupportedError(f"this kernel has no {name}{hint}") from None
         raise KernelError(f"generic netlink: {e.strerror}") from None
     for kind, start, _ in attributes(answer, 4, len(answer)):
         if kind == _CTRL_FAMILY_ID:

@@ -15,7 +15,7 @@ from . import ctnetlink
 from .drivers import Driver, XdpDriver
 
 if TYPE_CHECKING:
-    from .bpf.library import Fd
+    from .bpf.syscall import Fd
 
 __all__ = ["TakeOver"]
 

@@ -13,8 +13,16 @@ from ..ir.model import Dataplane
 from ..program import Key
 
 __all__ = [
-    "SYSCTLS", "TIMEOUTS", "HealthKey", "SysctlKey", "TimeoutKey", "ValueKey", "describe_node", "is_node_resource", "lower_node",
-]  # fmt: skip
+    "SYSCTLS",
+    "TIMEOUTS",
+    "HealthKey",
+    "SysctlKey",
+    "TimeoutKey",
+    "ValueKey",
+    "describe_node",
+    "is_node_resource",
+    "lower_node",
+]
 
 
 class ValueKey(Key, frozen=True, gc=False):
@@ -36,8 +44,7 @@ class HealthKey(Key, frozen=True, gc=False):
     port: int
 
 
-# ipvs/proxier.go: connections that a pool's change leaves without a real server end at once, masquerading
-# needs conntrack
+# ipvs/proxier.go: connections whose real server is removed end at once; masquerading needs conntrack
 _IPVS = (
     ("conntrack", "1"),
     ("conn_reuse_mode", "1"),
@@ -49,8 +56,13 @@ _STRICT_ARP = (("arp_ignore", "1"), ("arp_announce", "2"))
 _FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 _ROUTE_LOCALNET = "net.ipv4.conf.all.route_localnet"
 _CONNTRACK = (
-    "max", "tcp_be_liberal", "tcp_timeout_established", "tcp_timeout_close_wait", "udp_timeout", "udp_timeout_stream",
-)  # fmt: skip
+    "max",
+    "tcp_be_liberal",
+    "tcp_timeout_established",
+    "tcp_timeout_close_wait",
+    "udp_timeout",
+    "udp_timeout_stream",
+)
 
 SYSCTLS = frozenset(
     [
@@ -111,4 +123,5 @@ def describe_node(key: Key, value: Any) -> str:
     if isinstance(key, ValueKey):
         return f"{key.kind} {key.name} = {value}"
     assert isinstance(key, HealthKey)
-    return f"health check port {key.port}: Service {value.namespace}/{value.service}, {value.local_endpoints} local endpoints"
+    service = f"Service {value.namespace}/{value.service}"
+    return f"health check port {key.port}: {service}, {value.local_endpoints} local endpoints"

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from ...errors import KernelError
 from ..netlink import NETLINK_ROUTE, Netlink, attributes
-from . import library, pins
-from .library import Fd
+from . import library, links, pins
 from .programs import KINDS
+from .syscall import Fd
 
 __all__ = [
     "Attachment",
@@ -38,16 +38,12 @@ __all__ = [
 ]
 
 _TCX = {"ingress": 46, "egress": 47}
-_LINK_XDP, _LINK_CGROUP, _LINK_TCX = 6, 3, 11
 _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 _PRIORITY, _HANDLE = 0x6B63, 0x6B63  # "kc": what marks a clsact filter as ours
 _ETH_P_ALL = 3
 _LOOPBACK = 1  # in every namespace
-_GET_FILTERS, _TCA_OPTIONS, _BPF_ID = (
-    46,
-    2,
-    11,
-)  # RTM_GETTFILTER, TCA_BPF_ID (linux/rtnetlink.h, linux/pkt_cls.h)
+_GET_FILTERS = 46  # RTM_GETTFILTER (linux/rtnetlink.h)
+_TCA_OPTIONS, _BPF_ID = 2, 11  # TCA_OPTIONS, TCA_BPF_ID (linux/pkt_cls.h)
 _TCMSG = struct.Struct("=B3xiIII")  # family, interface, handle, parent, priority and protocol
 
 
@@ -95,14 +91,13 @@ def attach(
     *,
     cgroup: Path | None = None,
     mode: XdpMode = XdpMode.NATIVE,
-    links: bool = True,
+    tcx: bool = True,
 ) -> Outcome:
-    """Make `program` the one at `place`; `folder` keeps the pins of links.
+    """Attach `program` at `place`, in place of an earlier one of ours.
 
-    `cgroup`: the directory, for hooks of sockets.
-
-    `links` False: clsact filters instead of tcx links. Raises KernelError; its cause is the OSError
-    (EOPNOTSUPP: no native XDP here, EBUSY or EEXIST: another XDP program is there).
+    `folder`: where links are pinned. `cgroup`: its directory, for the hooks of sockets. `tcx` False: clsact
+    filters instead of tcx links. Raises KernelError; its cause is the OSError (EOPNOTSUPP: no native XDP
+    here, EBUSY or EEXIST: another XDP program is there).
     """
     path = folder / place.pin
     old = pins.open_pin(path)
@@ -115,7 +110,7 @@ def attach(
             return Outcome.REPLACED
         _detach_link(old)
     if place.hook in _TCX:
-        if not links or not has_tcx() or (link := _tcx(place, program)) is None:
+        if not tcx or not has_tcx() or (link := _tcx(place, program)) is None:
             if old is not None:
                 path.unlink(missing_ok=True)
             return _filter(place, program)
@@ -134,13 +129,16 @@ def attach(
 
 
 def _alive(info: library.LinkInfo, place: Attachment, cgroup: Path | None, mode: XdpMode) -> bool:
-    """Whether the pinned link still is where it has to be: it outlives its interface or cgroup as a shell."""
-    if info.type == _LINK_CGROUP:
+    """True if the pinned link is still attached.
+
+    A link survives its interface or cgroup as a dead object.
+    """
+    if info.type == links.LINK_CGROUP:
         return cgroup is not None and info.target == cgroup.stat().st_ino
     if info.target != place.target:
         return False
-    # the driver's mode is no part of a link's information; it is one of the interface's
-    return info.type != _LINK_XDP or xdp_of(place.target)[0] is mode
+    # a link doesn't say whether it runs in native or generic mode; its interface does
+    return info.type != links.LINK_XDP or xdp_of(place.target)[0] is mode
 
 
 def _tcx(place: Attachment, program: Fd) -> Fd | None:
@@ -154,7 +152,7 @@ def _tcx(place: Attachment, program: Fd) -> Fd | None:
 
 
 def _detach_link(link: Fd) -> None:
-    with contextlib.suppress(KernelError):  # it may be a shell already
+    with contextlib.suppress(KernelError):  # it may be dead already
         library.link_detach(link)
 
 
@@ -206,13 +204,12 @@ def _filter(place: Attachment, program: Fd) -> Outcome:
 
     with _netlink() as route:
         try:
-            with contextlib.suppress(NetlinkError):  # it is there already; if it can't be, the filter says so
+            with contextlib.suppress(NetlinkError):  # clsact exists, or the filter fails below
                 route.tc("add", "clsact", place.target)
             was = any(True for _ in _filters(route, place))
-            route.tc(
-                "replace-filter", "bpf", place.target, handle=_HANDLE, parent=_PARENTS[place.hook], prio=_PRIORITY, protocol=_ETH_P_ALL,
-                fd=program.number, name=f"kcompile:{place.hook}", direct_action=True,
-            )  # fmt: skip
+            name = f"kcompile:{place.hook}"
+            ours = _ours(place)
+            route.tc("replace-filter", fd=program.number, name=name, direct_action=True, **ours)
         except NetlinkError as e:
             raise KernelError(
                 f"interface {place.target}: a clsact filter: {os.strerror(e.code)}"
@@ -220,7 +217,20 @@ def _filter(place: Attachment, program: Fd) -> Outcome:
     return Outcome.REPLACED if was else Outcome.CREATED
 
 
+def _ours(place: Attachment) -> dict[str, Any]:
+    """pyroute2's arguments that name our filter at `place`."""
+    return {
+        "kind": "bpf",
+        "index": place.target,
+        "handle": _HANDLE,
+        "parent": _PARENTS[place.hook],
+        "prio": _PRIORITY,
+        "protocol": _ETH_P_ALL,
+    }
+
+
 def _filters(route: Any, place: Attachment) -> Iterator[Any]:
+    """Our filter at `place` as pyroute2 lists it; nothing where there is none."""
     from pyroute2.netlink.exceptions import NetlinkError
 
     with contextlib.suppress(NetlinkError):  # no clsact
@@ -230,28 +240,32 @@ def _filters(route: Any, place: Attachment) -> Iterator[Any]:
 
 
 def _filtered() -> Iterator[tuple[Attachment, int]]:
-    """Our filters of clsact on every interface, with the ids of their programs, which pyroute2 doesn't read."""
+    """Our clsact filters on every interface, each with the id of its program (pyroute2 doesn't read it)."""
     with Netlink(NETLINK_ROUTE) as netlink:
         for index, _ in socket.if_nameindex():
             for hook, parent in _PARENTS.items():
-                with contextlib.suppress(OSError):  # no clsact
-                    for data, start, end in netlink.dump(_GET_FILTERS, _TCMSG.pack(0, index, 0, parent, 0)):
-                        _, _, handle, _, info = _TCMSG.unpack_from(data, start)
-                        if handle == _HANDLE and info >> 16 == _PRIORITY:
-                            options = {
-                                kind: (first, last)
-                                for kind, first, last in attributes(data, start + _TCMSG.size, end)
-                            }
-                            inner = {
-                                kind: first
-                                for kind, first, _ in attributes(data, *options.get(_TCA_OPTIONS, (0, 0)))
-                            }
-                            number = (
-                                int.from_bytes(data[inner[_BPF_ID] : inner[_BPF_ID] + 4], sys.byteorder)
-                                if _BPF_ID in inner
-                                else 0
-                            )
-                            yield Attachment(hook, index), number
+                for number in _program_ids(netlink, index, parent):
+                    yield Attachment(hook, index), number
+
+
+def _program_ids(netlink: Netlink, interface: int, parent: int) -> Iterator[int]:
+    """The program ids of our filters at `parent` of `interface`; 0 where the kernel doesn't say."""
+    with contextlib.suppress(OSError):  # no clsact
+        for data, start, end in netlink.dump(_GET_FILTERS, _TCMSG.pack(0, interface, 0, parent, 0)):
+            _, _, handle, _, info = _TCMSG.unpack_from(data, start)
+            if handle == _HANDLE and info >> 16 == _PRIORITY:
+                yield _program_id(data, start + _TCMSG.size, end)
+
+
+def _program_id(data: memoryview, start: int, end: int) -> int:
+    """TCA_BPF_ID in the attributes of a filter between two offsets, 0 without one."""
+    for kind, first, last in attributes(data, start, end):
+        if kind != _TCA_OPTIONS:
+            continue
+        for inner, at, _ in attributes(data, first, last):
+            if inner == _BPF_ID:
+                return int.from_bytes(data[at : at + 4], sys.byteorder)
+    return 0
 
 
 def _remove_filter(place: Attachment) -> None:
@@ -262,20 +276,15 @@ def _remove_filter(place: Attachment) -> None:
 
     with _netlink() as route:
         if any(True for _ in _filters(route, place)):
-            route.tc(
-                "del-filter",
-                "bpf",
-                place.target,
-                handle=_HANDLE,
-                parent=_PARENTS[place.hook],
-                prio=_PRIORITY,
-                protocol=_ETH_P_ALL,
-            )
-            if not any(
-                True for parent in _PARENTS.values() for _ in route.get_filters(place.target, parent=parent)
-            ):
-                with contextlib.suppress(NetlinkError):  # somebody else was quicker
+            route.tc("del-filter", **_ours(place))
+            if not any(_any_filter(route, place.target, parent) for parent in _PARENTS.values()):
+                with contextlib.suppress(NetlinkError):  # somebody else has removed clsact meanwhile
                     route.tc("del", "clsact", place.target)
+
+
+def _any_filter(route: Any, interface: int, parent: int) -> bool:
+    """Whether clsact of `interface` has a filter of anybody at `parent`."""
+    return any(True for _ in route.get_filters(interface, parent=parent))
 
 
 # what else is there
@@ -286,13 +295,12 @@ def xdp_of(interface: int) -> tuple[XdpMode | None, int]:
     with _netlink() as route:
         for link in route.get_links(interface):
             xdp = link.get_attr("IFLA_XDP")
-            attached = (
-                {"xdp": XdpMode.NATIVE, "xdpgeneric": XdpMode.GENERIC}.get(xdp.get_attr("IFLA_XDP_ATTACHED"))
-                if xdp
-                else None
-            )
-            return attached, (xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if attached else 0
+            mode = _XDP_MODES.get(xdp.get_attr("IFLA_XDP_ATTACHED")) if xdp else None
+            return mode, (xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if mode else 0
     return None, 0
+
+
+_XDP_MODES = {"xdp": XdpMode.NATIVE, "xdpgeneric": XdpMode.GENERIC}  # as pyroute2 says it
 
 
 def other_programs(interface: int, ours: set[int]) -> list[str]:
@@ -301,11 +309,11 @@ def other_programs(interface: int, ours: set[int]) -> list[str]:
     for hook, kind in _TCX.items():
         with contextlib.suppress(KernelError):  # a kernel without tcx
             found += [(f"tc {hook}", number) for number in library.query(interface, kind)]
-    lines = []
-    for where, number in found:
-        if number and number not in ours:
-            program = library.program_by_id(number)
-            lines.append(
-                f"{where}: program {number}{f' ({library.program_info(program).name})' if program else ''}"
-            )
-    return lines
+    foreign = [(where, number) for where, number in found if number and number not in ours]
+    return [f"{where}: program {number}{_name(number)}" for where, number in foreign]
+
+
+def _name(number: int) -> str:
+    """`` (NAME)`` of the program with id `number`; empty where it is gone."""
+    program = library.program_by_id(number)
+    return f" ({library.program_info(program).name})" if program else ""

@@ -17,8 +17,8 @@ from ...targets.xdp.resources import PROTOCOLS, FrontendKey, LocalKey, Service
 from .. import ctnetlink
 from ..ctnetlink import Entry
 from . import entries, library
-from .library import Fd
 from .observe import State
+from .syscall import Fd
 
 __all__ = ["Carrier"]
 

@@ -28,9 +28,27 @@ from ...targets.xdp.resources import (
 )
 
 __all__ = [
-    "address", "address_entry", "backend", "config", "frontend_entry", "frontend_key", "interface", "local_entry", "member", "name",
-    "packed", "padded", "place", "range_key", "read_config", "read_frontend", "read_interface", "read_local", "read_name", "read_range",
-]  # fmt: skip
+    "address",
+    "address_entry",
+    "backend",
+    "config",
+    "frontend_entry",
+    "frontend_key",
+    "interface",
+    "local_entry",
+    "member",
+    "name",
+    "packed",
+    "padded",
+    "place",
+    "range_key",
+    "read_config",
+    "read_frontend",
+    "read_interface",
+    "read_local",
+    "read_name",
+    "read_range",
+]
 
 _C = layout.CONSTANTS
 _WORDS = {byte: words for words, byte in DISPOSITIONS.items()}

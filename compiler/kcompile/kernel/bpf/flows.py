@@ -1,4 +1,4 @@
-"""The flow maps: UDP flows to what is gone are removed, and all of them can be listed."""
+"""The flow maps: list every translated connection; remove UDP flows to removed backends and frontends."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ...targets.xdp import layout
 from ...targets.xdp.resources import PROTOCOLS
 from .. import ctnetlink
 from . import entries, library
-from .library import Fd
 from .observe import State
+from .syscall import Fd
 from .writer import Gone
 
 __all__ = ["Connection", "connections", "purge", "reasons", "served", "translated"]
 
 _REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
-_UDP_IDLE = 120 * 10**9  # nanoseconds: conntrack would have forgotten it
+_UDP_IDLE = 120 * 10**9  # nanoseconds; conntrack's timeout of an idle UDP stream
 _CLOSING = layout.CONSTANTS["FLOW_CLOSING"]
 _FORMS = {4: (layout.FLOW_KEY4, layout.FLOW4), 6: (layout.FLOW_KEY6, layout.FLOW6)}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
@@ -84,9 +84,9 @@ def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
 
 
 def translated(maps: Mapping[str, Fd], now: int) -> list[ctnetlink.Connection]:
-    """Every connection that is open, in the form in which conntrack can go on with it.
+    """Every open connection, as ctnetlink.create takes it.
 
-    `now` as for `connections`.
+    `now`: CLOCK_MONOTONIC in nanoseconds.
     """
     found = []
     for version in (4, 6):
@@ -108,11 +108,8 @@ def connections(maps: Mapping[str, Fd], state: State, now: int) -> list[Connecti
     found = []
     for version in (4, 6):
         for ends, protocol, becomes, _, service, _, seen in _flows(maps, version):
-            client, frontend, endpoint = (
-                _end(ends[0], ends[2]),
-                _end(ends[1], ends[3]),
-                _end(becomes[1], becomes[3]),
-            )
+            client, frontend = _end(ends[0], ends[2]), _end(ends[1], ends[3])
+            endpoint = _end(becomes[1], becomes[3])
             age = round(max(now - seen, 0) / 1e9, 1)
             name, proto = names.get(service, f"#{service}"), _NAMES.get(protocol, str(protocol)).upper()
             found.append(
@@ -122,39 +119,37 @@ def connections(maps: Mapping[str, Fd], state: State, now: int) -> list[Connecti
 
 
 def served(maps: Mapping[str, Fd], state: State) -> list[str]:
-    """A line for each backend that has served something."""
-    cpus, size = library.possible_cpus(), layout.COUNTER.size
+    """A line for each backend that has served packets: its connections, packets and bytes."""
+    size = layout.COUNTER.size * library.possible_cpus()
     lines = []
     names = {number: service for service, number in state.services.items()}
     for service, ends in state.backends.items():
+        if service not in names:
+            continue
+        _, protocol, name = names[service]
         for (ip, port), number in ends.items():
-            value = library.lookup(maps["counters"], layout.INDEX.pack(number), size * cpus) or bytes(
-                size * cpus
-            )
-            connections, packets, octets = (
-                sum(column) for column in zip(*layout.COUNTER.iter_unpack(value), strict=True)
-            )
-            if packets and service in names:
+            value = library.lookup(maps["counters"], layout.INDEX.pack(number), size) or bytes(size)
+            each_cpu = layout.COUNTER.iter_unpack(value)
+            connections, packets, octets = (sum(column) for column in zip(*each_cpu, strict=True))
+            if packets:
                 end = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-                lines.append(
-                    f"counter {names[service][2]} ({names[service][1]}) {end}: {connections} connections, {packets} packets, {octets} bytes"
-                )
+                counts = f"{connections} connections, {packets} packets, {octets} bytes"
+                lines.append(f"counter {name} ({protocol}) {end}: {counts}")
     return lines
 
 
 def reasons(maps: Mapping[str, Fd]) -> list[str]:
     """A line for each reason for which packets weren't served."""
+    size = layout.REASON.size * library.possible_cpus()
     lines = []
     for name, number in layout.CONSTANTS.items():
-        if name.startswith("REASON_"):
-            value = (
-                library.lookup(maps["reasons"], layout.INDEX.pack(number), 8 * library.possible_cpus()) or b""
-            )
-            count = sum(n for (n,) in layout.REASON.iter_unpack(value))
-            if count:
-                lines.append(
-                    f"counter {name.removeprefix('REASON_').replace('_', ' ').lower()}: {count} packets"
-                )
+        if not name.startswith("REASON_"):
+            continue
+        value = library.lookup(maps["reasons"], layout.INDEX.pack(number), size) or b""
+        count = sum(n for (n,) in layout.REASON.iter_unpack(value))
+        if count:
+            reason = name.removeprefix("REASON_").replace("_", " ").lower()
+            lines.append(f"counter {reason}: {count} packets")
     return lines
 
 

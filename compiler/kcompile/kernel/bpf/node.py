@@ -27,8 +27,8 @@ from ..kept import keep, kept
 from . import attach, flows, library, pins, programs
 from .attach import Attachment, XdpMode
 from .carry import Carrier
-from .library import Fd
 from .observe import State, needs, read
+from .syscall import Fd
 from .writer import Writer
 
 __all__ = ["XdpKernel", "build", "cgroup_root"]

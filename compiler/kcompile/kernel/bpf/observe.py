@@ -27,8 +27,8 @@ from ...targets.xdp.resources import (
     StrayKey,
 )
 from . import entries, library
-from .library import Fd
 from .numbers import Ids, Slots
+from .syscall import Fd
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,7 +173,7 @@ def _one(encode: Callable[..., bytes], *arguments: Any) -> tuple[bytes]:
 
 
 def _foreign(program: dict[Key, Any], name: str, key: bytes) -> None:
-    """The entry under `key` of map `name` is none that an apply writes: to be removed, under its own bytes."""
+    """Note an entry of map `name` that no apply writes, so that the next one removes it by its `key`."""
     program[StrayKey(name, key.hex())] = ""
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ...errors import KernelError, UnsupportedError
 from . import library
-from .library import Fd
+from .syscall import Fd
 
 __all__ = [
     "MapSpec",

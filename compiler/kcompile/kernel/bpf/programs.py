@@ -17,7 +17,7 @@ from ...errors import KernelError, UnsafeError
 from ...files import check_folder, private_folder, read_private, write_whole
 from ..places import run_base
 from . import compiler, library
-from .library import Fd
+from .syscall import Fd
 
 __all__ = [
     "KINDS",

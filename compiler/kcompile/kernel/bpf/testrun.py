@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 
-from .library import Fd, attribute, bpf, buffer, call, pointer
+from .syscall import Fd, attribute, bpf, buffer, call, pointer
 
 __all__ = ["Runner", "prog_test_run"]
 

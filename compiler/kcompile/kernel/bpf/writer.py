@@ -31,9 +31,9 @@ from ...targets.xdp.resources import (
     StrayKey,
 )
 from . import entries, library
-from .library import Fd
 from .numbers import full
 from .observe import POOL_KINDS, State, map_of, service_of, slot_view
+from .syscall import Fd
 from .tables import NewTable, fill
 
 if TYPE_CHECKING:
@@ -43,12 +43,32 @@ __all__ = ["Gone", "Writer"]
 
 _SERVING = layout.CONSTANTS["BACKEND_SERVING"]
 _FIRST = (
-    "config", "interfaces", "locals4", "locals6", "names", "counters", "backends", "pools", "ranges4", "ranges6",
-    "frontends4", "frontends6",
-)  # fmt: skip
+    "config",
+    "interfaces",
+    "locals4",
+    "locals6",
+    "names",
+    "counters",
+    "backends",
+    "pools",
+    "ranges4",
+    "ranges6",
+    "frontends4",
+    "frontends6",
+)
 _LAST = (
-    "frontends4", "frontends6", "ranges4", "ranges6", "pools", "backends", "names", "locals4", "locals6", "interfaces", "config",
-)  # fmt: skip
+    "frontends4",
+    "frontends6",
+    "ranges4",
+    "ranges6",
+    "pools",
+    "backends",
+    "names",
+    "locals4",
+    "locals6",
+    "interfaces",
+    "config",
+)
 _ARRAYS = ("config", "pools", "backends")  # nothing can be deleted there: zeros are written
 
 End = tuple[str, int]

@@ -1,6 +1,4 @@
-"""Until when each draining real server may keep its connections: beside the node's lock, valid until the next
-boot.
-"""
+"""Deadlines of draining real servers, in a file beside the node's lock; they end with the boot."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from ..kept import keep, kept
 
 __all__ = ["LIMIT", "Deadlines"]
 
-# seconds; also what an idle established connection lives in IPVS (tcp_timeouts[] in ip_vs_proto_tcp.c)
+# seconds; IPVS's timeout of an idle established connection too (tcp_timeouts[] in ip_vs_proto_tcp.c)
 LIMIT = 900.0
 _FILE = "draining.json"
 
@@ -35,12 +33,12 @@ class Deadlines:
             self._until = kept(self._path, dict[str, float]) or {}
 
     def over(self, key: Key) -> bool:
-        """True when the real server `key` has drained long enough."""
+        """True once the real server `key` has drained for LIMIT seconds."""
         until = self._until.get(_name(key))
         return until is not None and not 0 <= until - time.clock_gettime(time.CLOCK_BOOTTIME) <= LIMIT
 
     def note(self, draining: Collection[Key], changed: Iterable[Key]) -> None:
-        """Of the real servers `changed`, exactly `draining` drain now; those that are new have LIMIT seconds."""
+        """Write down which of the real servers `changed` drain now; a new one gets LIMIT seconds from now."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         until = dict(self._until)
         for key in changed:
@@ -54,7 +52,6 @@ class Deadlines:
         if not until:
             remove_file(self._path)
             return
-        with contextlib.suppress(
-            KernelError
-        ):  # the servers have left the rules already; without a deadline they drain to the end
+        # no room: the rules are changed already, and a server without a deadline just drains to the end
+        with contextlib.suppress(KernelError):
             keep(self._path, until)

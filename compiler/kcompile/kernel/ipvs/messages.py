@@ -163,7 +163,7 @@ def _mask(version: int, mask: bytes) -> str:
 def decode_real_server(
     data: memoryview, start: int, end: int, version: int
 ) -> tuple[str, int, int, int, str]:
-    """Address, port, weight, connections, and what we never set (empty: nothing) of one answer to GET_DEST."""
+    """One answer to GET_DEST: address, port, weight, connections, and whatever we never set (else empty)."""
     ip, port, weight, connections, unlike = "", 0, 0, 0, ""
     for kind, at, stop in attributes(data, start + 4, end):
         if kind != _DEST:

@@ -1,16 +1,16 @@
-"""The filter table: what no DNAT has touched and must not pass, and what the node's own policy must let pass.
+"""The filter table: REJECT and DROP for packets that nat did not DNAT, ACCEPT for forwarded Service traffic.
 
-A frontend without endpoints is rejected, one without local endpoints under a Local policy dropped, and so is
-a source outside loadBalancerSourceRanges; all only for new connections, so nothing here slows an established
-one down (KUBE-EXTERNAL-SERVICES, KUBE-PROXY-FIREWALL, KUBE-SERVICES of kube-proxy's filter table). A packet
-that nat sent to a backend no longer carries the frontend's address: no rule here has to know who was.
+Rejected: a frontend without endpoints. Dropped: one without local endpoints under a Local policy, and a
+source outside loadBalancerSourceRanges. The rules match new connections only (kube-proxy's chains
+KUBE-EXTERNAL-SERVICES, KUBE-PROXY-FIREWALL and KUBE-SERVICES in filter). A packet that nat sent to a backend
+no longer has the frontend's address, so they don't match it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...ir.model import Frontend, FrontendKind, ResolvedPort, Verdict
+from ...ir.model import Frontend, FrontendKind, HealthCheck, ResolvedPort, Verdict
 from . import policy as policies
 from .context import Chains, Context, Leaf, comment
 from .names import chain, digest
@@ -31,7 +31,7 @@ _NEW = "-m conntrack --ctstate NEW "
 
 def lower_filter(context: Context, memo: Memo) -> Chains:
     """Every filter chain of one family, hook chains first; a hook chain without rules is left out."""
-    trees, below, _ = memo.add_up(context.ports, _Dead(context).piece)
+    trees, below, _ = memo.add_up(context.ports, _Blocked(context).piece)
     entries: Chains = {
         name: context.address_tree(trees[name], label, below)
         for name, label in _LABELS.items()
@@ -48,45 +48,49 @@ def lower_filter(context: Context, memo: Memo) -> Chains:
         return [f"{_NEW}-j {name}" for name in names if name in entries]
 
     martians = _martians(context)
+    health_checks = sorted(context.dataplane.health_checks, key=lambda check: check.port)
+    to_node_ports = context.node_port_matches() if node_ports else []
+    invalid = ["-m conntrack --ctstate INVALID -j DROP"] if context.settings.drop_invalid else []
     hooks = {
-        # a NodePort comes last here as in nat; its packets are the node's own, so FORWARD never sees one
+        # NodePorts come last, as in nat; their packets are for the node itself, so FORWARD never sees one
         INPUT: [
-            *(f"-p tcp -m tcp --dport {check.port} -m comment --comment {_health(check.namespace, check.service)} -j ACCEPT"
-              for check in sorted(context.dataplane.health_checks, key=lambda c: c.port)),
+            *map(_health_rule, health_checks),
             *martians,
             *jumps(_EVERYWHERE, _INWARD),
-            *(f"{_before_states(match)}-g {NODE_PORTS}" for match in (context.node_port_matches() if node_ports else ())),
+            *(f"{_before_states(match)}-g {NODE_PORTS}" for match in to_node_ports),
         ],
         FORWARD: [
-            *(["-m conntrack --ctstate INVALID -j DROP"] if context.settings.drop_invalid else []),
+            *invalid,
             *jumps(_EVERYWHERE, _INWARD, CLUSTER_IPS),
             f"-m mark --mark {context.mark} -j ACCEPT",
             "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         ],
         OUTPUT: [*martians, *jumps(_EVERYWHERE, _OUTWARD, CLUSTER_IPS)],
-    }  # fmt: skip
+    }
     return {name: tuple(rules) for name, rules in hooks.items() if rules} | entries | below
 
 
-def _health(namespace: str, service: str) -> str:
-    return f'"{namespace}/{service} healthCheckNodePort"'
+def _health_rule(check: HealthCheck) -> str:
+    """The rule that accepts the load balancer's health checks."""
+    comment = f'"{check.namespace}/{check.service} healthCheckNodePort"'
+    return f"-p tcp -m tcp --dport {check.port} -m comment --comment {comment} -j ACCEPT"
 
 
 def _before_states(match: str) -> str:
-    """`match` of a NodePort, for new connections: conntrack stands before addrtype in all our rules."""
+    """A NodePort's `match` narrowed to new connections; in our rules conntrack comes before addrtype."""
     where, addrtype, kind = match.partition("-m addrtype")
     return f"{where}{_NEW}{addrtype}{kind}"
 
 
 def _martians(context: Context) -> list[str]:
-    """With route_localnet set, loopback must stay out of reach from outside (KUBE-FIREWALL, CVE-2020-8558)."""
+    """With route_localnet set: drops packets from outside to 127.0.0.0/8 (KUBE-FIREWALL, CVE-2020-8558)."""
     if context.spelling.version == 6 or not context.node.route_localnet:
         return []
     return ["! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"]
 
 
-class _Dead:
-    """Sorts what must not pass by the hooks that see it."""
+class _Blocked:
+    """The rules that block frontends, sorted by the hooks that see their packets."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -6,8 +6,14 @@ import base64
 import hashlib
 
 __all__ = [
-    "CHAIN_MAX", "CHAIN_PREFIX", "chain", "digest", "port_key", "PROTOCOLS", "PORT_KEY_BITS",
-]  # fmt: skip
+    "CHAIN_MAX",
+    "CHAIN_PREFIX",
+    "chain",
+    "digest",
+    "port_key",
+    "PROTOCOLS",
+    "PORT_KEY_BITS",
+]
 
 CHAIN_PREFIX = "KCOMPILE-"
 CHAIN_MAX = 28  # XT_EXTENSION_MAXNAMELEN (29) less its NUL: linux/netfilter/x_tables.h

@@ -1,10 +1,10 @@
 """Changes as the text of iptables-restore --noflush, one script a family.
 
-A commit swaps one table whole and is atomic; between two commits packets see one new table and one old one.
-So no commit may leave a destination that has neither its DNAT nor its verdict, where a connection would start
-un-NATed and stay so:
+A commit replaces one table atomically; between two commits packets see one new table and one old one. So
+after each commit every destination must have its DNAT or its verdict: a connection that starts un-NATed stays
+so. Therefore:
 
-    1. filter grows: new rules come in, old ones stay (a verdict beside a DNAT is harmless: the DNAT goes first);
+    1. filter grows: new rules come in, old ones stay (a verdict does no harm: the DNAT is earlier);
     2. nat changes;
     3. filter shrinks: what is no longer wanted goes.
 

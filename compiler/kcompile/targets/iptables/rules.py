@@ -33,7 +33,7 @@ def quote(text: str) -> str:
 
 
 class Recent(msgspec.Struct, frozen=True, gc=False):
-    """``-m recent``: `seconds` 0 sets the source's entry in list `name`, else asks whether it is that fresh."""
+    """``-m recent``: `seconds` 0 sets the source's entry in list `name`; else matches one so fresh."""
 
     name: str
     mask: str
@@ -45,7 +45,7 @@ class Recent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What our rules can say. A text that starts with ``! `` negates its match; an empty one doesn't ask.
+    """The matches and options of our rules. A text with ``! `` before it negates its match; "" omits it.
 
     `ports` is the inclusive range of destination ports; `mark` and `set_mark` are ``value/mask``.
     """
@@ -78,12 +78,10 @@ class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         parts.append(f"-m conntrack {_option('--ctstate', self.states)}" if self.states else "")
         parts.append(f"-m mark {_option('--mark', self.mark)}" if self.mark else "")
         if self.source_type or self.destination_type:
-            parts.append(
-                f"-m addrtype {_option('--src-type', self.source_type)}{_option('--dst-type', self.destination_type)}"
-            )
-        parts.append(
-            f"-m statistic --mode random --probability {self.probability} " if self.probability else ""
-        )
+            source = _option("--src-type", self.source_type)
+            parts.append(f"-m addrtype {source}{_option('--dst-type', self.destination_type)}")
+        random = f"-m statistic --mode random --probability {self.probability} "
+        parts.append(random if self.probability else "")
         parts.append(str(self.recent) if self.recent else "")
         parts.append(f"-m comment --comment {quote(self.comment)} " if self.comment else "")
         parts.append(f"-{'g' if self.goto else 'j'} {self.target}")
@@ -98,7 +96,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Rule:
-        """The record of `text`; ValueError where it says something that no rule of ours says."""
+        """The record of `text`; raises ValueError for an option that our rules don't use."""
         found: dict[str, str] = {}
         tokens = iter(_TOKEN.findall(text))
         negated = ""
@@ -147,9 +145,19 @@ def _option(name: str, value: str) -> str:
 
 
 _FIELDS = {
-    "-s": "source", "-d": "destination", "-i": "interface", "-p": "protocol", "--ctstate": "states", "--mark": "mark",
-    "--src-type": "source_type", "--dst-type": "destination_type", "--probability": "probability", "--comment": "comment",
-    "--to-destination": "to_destination", "--reject-with": "reject_with", "--set-xmark": "set_mark",
-}  # fmt: skip
+    "-s": "source",
+    "-d": "destination",
+    "-i": "interface",
+    "-p": "protocol",
+    "--ctstate": "states",
+    "--mark": "mark",
+    "--src-type": "source_type",
+    "--dst-type": "destination_type",
+    "--probability": "probability",
+    "--comment": "comment",
+    "--to-destination": "to_destination",
+    "--reject-with": "reject_with",
+    "--set-xmark": "set_mark",
+}
 _VALUES = {*_FIELDS, "-j", "-g", "-m", "--dport", "--mode", "--name", "--mask", "--seconds"}
 _FLAGS = {"--rcheck", "--set", "--reap", "--rsource", "--random-fully"}

@@ -1,4 +1,4 @@
-"""IPVS: virtual servers behind addresses of a dummy device, ipsets, and a constant number of iptables rules."""
+"""Mode ipvs: virtual servers on addresses of a dummy device, ipsets, a constant number of iptables rules."""
 
 from .limits import limits
 from .target import IpvsTarget

@@ -1,15 +1,13 @@
 """The iptables rules: their number depends on the node's settings, never on how many Services there are.
 
-    mangle  PREROUTING, OUTPUT -> SERVICES -> VIPS or NODEPORTS: source ranges, DROP, marks; new connections
-    only
+    mangle  PREROUTING, OUTPUT -> SERVICES -> VIPS or NODEPORTS: source ranges, DROP, marks (new connections)
     nat     POSTROUTING        -> POSTROUTING [-> MARKED]: masquerading
             PREROUTING, OUTPUT -> STICKY: see sticky.py
-    filter  INPUT              -> INPUT: REJECT, ahead of IPVS, which is in LOCAL_IN at NF_IP_PRI_NAT_SRC - 1 (ip_vs_core.c)
+    filter  INPUT              -> INPUT: REJECT, before IPVS (LOCAL_IN, NF_IP_PRI_NAT_SRC - 1: ip_vs_core.c)
             FORWARD, OUTPUT    -> FORWARD, OUTPUT: unallocated addresses
 
-In LOCAL_OUT IPVS stands behind nat and before filter, so what must not reach it from the host is settled in
-mangle. What IPVS sends on goes through LOCAL_OUT again and then POSTROUTING, as the client's packet to the
-backend.
+In LOCAL_OUT IPVS comes after nat and before filter, so mangle drops what IPVS must not see of the host's
+packets. What IPVS sends on passes LOCAL_OUT again and then POSTROUTING, from the client to the backend.
 """
 
 from __future__ import annotations
@@ -72,7 +70,8 @@ class FamilyRules:
         """A match on local pods (pkg/proxy/util/localdetector.go)."""
         detector = self.settings.detector
         if detector.interface:
-            return f"{negate}-i {detector.interface}{'+' if detector.mode is DetectMode.INTERFACE_NAME_PREFIX else ''} "
+            any_suffix = "+" if detector.mode is DetectMode.INTERFACE_NAME_PREFIX else ""
+            return f"{negate}-i {detector.interface}{any_suffix} "
         return f"{negate}-s {self.spelling.network(detector.cidr(self.version))} "
 
     def to_node_ports(self, ports: str = "") -> str:
@@ -82,7 +81,8 @@ class FamilyRules:
         """
         if self.node_ips is not None:
             return ports + self.within("NODE-IPS", "dst")
-        return f"! -d {self.spelling.loopback} {ports}{self.within('VIPS', 'dst', '! ')}-m addrtype --dst-type LOCAL "
+        no_vip = self.within("VIPS", "dst", "! ")
+        return f"! -d {self.spelling.loopback} {ports}{no_vip}-m addrtype --dst-type LOCAL "
 
     def build(
         self, sticky_vips: Sequence[str], sticky_node_ports: Sequence[str]
@@ -137,11 +137,8 @@ class FamilyRules:
         # a pod's address on the host (a bridge's) counts as a pod, as on the way in
         pods = self.pods("! ") if self.has_pods and not self.settings.detector.interface else ""
         sticky = [f"{self.within('STICKY')}-g {STICKY_VIPS}"] if sticky_vips else []
-        sticky += (
-            [f"{self.to_node_ports()}{self.within('NODEPORTS')}-g {STICKY_NODE_PORTS}"]
-            if sticky_node_ports
-            else []
-        )
+        if sticky_node_ports:
+            sticky.append(f"{self.to_node_ports()}{self.within('NODEPORTS')}-g {STICKY_NODE_PORTS}")
         return {
             _STICKY: sticky,
             STICKY_VIPS: list(sticky_vips),

@@ -1,11 +1,10 @@
-"""What stays of mode ipvs when another mode takes over: no more than open connections through virtual servers
-need.
+"""What stays of mode ipvs after another mode took over: only what open IPVS connections need.
 
-New connections never get there: the other mode translates them in PREROUTING or OUTPUT, ahead of IPVS in
-LOCAL_IN. A connection that IPVS balances has a conntrack entry (the sysctl net.ipv4.vs.conntrack), and
-packets of known connections pass no nat rule, so it goes on as it was for as long as its address is the
-node's and its real server is there. Its masquerading is in conntrack too. The node's own new connections have
-another source than the VIP by then (kernel/ipvs/sources.py).
+New connections never reach IPVS in LOCAL_IN: the other mode DNATs them before, in PREROUTING or OUTPUT. A
+connection through IPVS has a conntrack entry (sysctl net.ipv4.vs.conntrack), and packets of known
+connections pass no nat rule. So it goes on as long as the node has its VIP and IPVS its real server;
+conntrack knows its masquerading. New connections of the node itself have another source address than the VIP
+by then (kernel/ipvs/sources.py).
 """
 
 from __future__ import annotations
@@ -26,10 +25,9 @@ _INPUT = PREFIX + "INPUT"
 
 
 def remainder(observed: Program) -> dict[Key, Any]:
-    """What has to be there beside real servers that drain, empty where none in `observed` can have
-    connections.
+    """The Program to keep beside draining real servers; empty where none in `observed` can have connections.
 
-    As long as a VIP is bound, other services of the node must not answer on it.
+    It includes the rule that keeps other listeners of the node from answering on a VIP that is still bound.
     """
     keep: dict[Key, Any] = {}
     for family in Family:
@@ -37,24 +35,22 @@ def remainder(observed: Program) -> dict[Key, Any]:
         if not _serves(observed, version):
             continue
         keep[DeviceKey()] = ""
-        held = (
-            key
-            for key in observed
-            if isinstance(key, SetKey) and key.version == version and key.name in HELD_SETS
-        )
-        keep |= {key: observed[key] for key in held}
+        sets = (key for key in observed if isinstance(key, SetKey) and key.version == version)
+        keep |= {key: observed[key] for key in sets if key.name in HELD_SETS}
         if SetKey(version, "VIPS") not in keep:
             continue
-        guard = f"-m set --match-set {set_name(version, 'VIPS')} dst -m conntrack ! --ctstate DNAT {spelling.reject}"
+        vips = f"-m set --match-set {set_name(version, 'VIPS')} dst"
+        guard = f"{vips} -m conntrack ! --ctstate DNAT {spelling.reject}"
         keep[ChainKey(spelling.key, "filter", _INPUT)] = (guard,)
-        for key in observed:
-            if (
-                isinstance(key, JumpKey)
-                and (key.family, key.table) == (spelling.key, "filter")
-                and key.rule.endswith(f"-j {_INPUT}")
-            ):
-                keep[key] = ""
+        keep |= {key: "" for key in observed if _leads_to_input(key, spelling.key)}
     return keep
+
+
+def _leads_to_input(key: Key, family: str) -> bool:
+    """True for the jump to our INPUT chain in `family`'s filter table."""
+    if not isinstance(key, JumpKey) or (key.family, key.table) != (family, "filter"):
+        return False
+    return key.rule.endswith(f"-j {_INPUT}")
 
 
 def _serves(observed: Program, version: int) -> bool:

@@ -1,17 +1,18 @@
-"""Firewall marks: how a packet that no address can tell apart finds its virtual server (__ip_vs_svc_fwm_find
-in ip_vs_ctl.c).
+"""Firewall marks: they lead a packet to a virtual server that its address can't tell (__ip_vs_svc_fwm_find in
+ip_vs_ctl.c).
 
-A NodePort answers on any local address, and insiders of a frontend with externalTrafficPolicy Local have a
-pool of their own. An ipset entry says the mark, a virtual server has it for its key, and only the first
-packet of a connection carries it, from mangle PREROUTING or OUTPUT to nat POSTROUTING.
+NodePorts need one, for they answer on any local address; so do insiders of a frontend with
+externalTrafficPolicy Local, who have a pool of their own. An ipset entry gives the mark and a virtual server
+has it for its key. Only the first packet of a connection has it, from mangle PREROUTING or OUTPUT to nat
+POSTROUTING.
 
     31..26   011011: ours
     25       masquerade whoever it is
     24       masquerade the host
     23       IPv6
     22       a NodePort (else a pool)
-    21..0    less bits 13 to 15, where CNI plugins and kubelet have marks: the protocol in two bits, then 16 of port and one of
-             nothing, or a hash of the pool's name
+    21..0    without bits 13 to 15, which CNI plugins and kubelet use: two bits of protocol, then 16 of port
+             and one of nothing, or a hash of the pool's name
 """
 
 from __future__ import annotations

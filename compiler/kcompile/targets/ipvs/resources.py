@@ -1,15 +1,12 @@
-"""What a Program of mode ipvs is made of:
+"""The keys and values of a Program of mode ipvs; `version` is 4 or 6:
 
-    DeviceKey()                                                     -> ``""``           the dummy device that VIPs are bound to;
-                                                                                        observed: ``down``
-    SetKey(version, name)                                           -> its definition   as ``ipset create`` takes it
-    ElementKey(version, set, entry)                                 -> its options      as ``ipset add`` takes them
-    ChainKey, JumpKey                                                                   as in targets/xtables/keys.py
-    VirtualServerKey(version, protocol, address, port)              -> VirtualServer
-    RealServerKey(version, protocol, address, port, ip, real_port)  -> RealServer
-    AddressKey(version, address)                                    -> ``""``           a VIP on the device
-
-`version` is 4 or 6.
+DeviceKey()                      -> ``""``          the dummy device with the VIPs (observed: or ``down``)
+SetKey(version, name)            -> its definition  as ``ipset create`` takes it
+ElementKey(version, set, entry)  -> its options     as ``ipset add`` takes them
+ChainKey, JumpKey                                   as in targets/xtables/keys.py
+VirtualServerKey(version, protocol, address, port)              -> VirtualServer
+RealServerKey(version, protocol, address, port, ip, real_port)  -> RealServer
+AddressKey(version, address)     -> ``""``          a VIP on the device
 """
 
 from __future__ import annotations
@@ -21,9 +18,21 @@ import msgspec
 from ...program import Key
 
 __all__ = [
-    "AddressKey", "DEVICE", "DRAINED", "DeviceKey", "ElementKey", "FWMARK", "RealServer", "RealServerKey", "SETS", "SET_PREFIX",
-    "SetKey", "VirtualServer", "VirtualServerKey", "set_name",
-]  # fmt: skip
+    "AddressKey",
+    "DEVICE",
+    "DRAINED",
+    "DeviceKey",
+    "ElementKey",
+    "FWMARK",
+    "RealServer",
+    "RealServerKey",
+    "SETS",
+    "SET_PREFIX",
+    "SetKey",
+    "VirtualServer",
+    "VirtualServerKey",
+    "set_name",
+]
 
 DEVICE = "kcompile-ipvs0"
 FWMARK = "fwmark"

@@ -25,6 +25,12 @@ __all__ = ["REJECT", "base_chains", "reject_rule"]
 # The chain that says no; nft has taken the word "reject" for itself.
 REJECT = "no-endpoints"
 
+# A packet from outside for 127.0.0.0/8, which route_localnet lets in; answers and our own DNAT may use it.
+_MARTIAN = (
+    "ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 "
+    "ct state != { established, related } ct status & dnat != dnat drop"
+)
+
 NAT_FIRST, NAT_LAST = -100, 100
 FIREWALL = NAT_FIRST - 10  # sees the address that the client used
 FILTER = -10  # after DNAT, and before the filter chains of anybody else
@@ -115,10 +121,7 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
     add("filter-forward", "forward", FILTER, forward + unknown)
     add("filter-output", "output", FILTER, outbound + unknown)
     if version == 4 and dataplane.node.route_localnet:
-        # route_localnet lets packets for 127.0.0.0/8 in from outside; only answers and our own DNAT may use
-        # it.
-        martian = "ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state != { established, related } ct status & dnat != dnat drop"
-        add("martians", "input", FILTER, [Rule.make(martian, "loopback is not reachable from outside")])
+        add("martians", "input", FILTER, [Rule.make(_MARTIAN, "loopback is not reachable from outside")])
     return chains
 
 

@@ -17,7 +17,7 @@ FAMILIES = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
-    """The nftables Program of `dataplane`, in the order in which it is best loaded: elements, maps, chains."""
+    """The nftables Program of `dataplane`, in the order that loads fastest: elements, maps, chains."""
     program: dict[Key, Any] = {}
     for family, name in FAMILIES.items():
         ports = PortLowering(dataplane.settings, name, program)

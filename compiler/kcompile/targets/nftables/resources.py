@@ -21,9 +21,20 @@ import msgspec
 from ...program import Key
 
 __all__ = [
-    "TABLE", "Chain", "ChainKey", "Element", "ElementKey", "Map", "MapKey", "ObjectKey", "Rule", "Table", "TableKey", "comment_text",
+    "TABLE",
+    "Chain",
+    "ChainKey",
+    "Element",
+    "ElementKey",
+    "Map",
+    "MapKey",
+    "ObjectKey",
+    "Rule",
+    "Table",
+    "TableKey",
+    "comment_text",
     "family_of",
-]  # fmt: skip
+]
 
 TABLE = "kcompile"
 Element = tuple[str, str]
@@ -103,17 +114,16 @@ class Map(msgspec.Struct, frozen=True):
     def write(self, family: str, name: str) -> str:
         """The ``add map`` (or ``add set``) command."""
         if "integer" in self.key:  # only typeof can say how wide an integer is
-            # The protocol is named, and each has maps of its own: nft 1.0.6 can't read back data that is a
-            # "th dport".
-            of = {
+            # Each protocol has its own maps, named after it: nft 1.0.6 can't read back data of "th dport".
+            expressions = {
                 "ipv4_addr": "ip daddr",
                 "ipv6_addr": "ip6 daddr",
                 "inet_service": f"{name.partition('-')[0]} dport",
+                "integer": "numgen random mod 2",
             }
-            of["integer"] = "numgen random mod 2"
-            body = (
-                "typeof " + " . ".join(of[t] for t in self.key) + " : " + " . ".join(of[t] for t in self.data)
-            )
+            key = " . ".join(expressions[kind] for kind in self.key)
+            data = " . ".join(expressions[kind] for kind in self.data)
+            body = f"typeof {key} : {data}"
         else:
             body = "type " + " . ".join(self.key)
             body += " : " + " . ".join(self.data) if self.data else ""
@@ -161,4 +171,5 @@ class Chain(msgspec.Struct, frozen=True):
         if not self.hook:
             return f"add chain {family} {TABLE} {name}"
         kind, hook, priority = self.hook.split()
-        return f"add chain {family} {TABLE} {name} {{ type {kind} hook {hook} priority {priority}; policy {self.policy}; }}"
+        body = f"type {kind} hook {hook} priority {priority}; policy {self.policy};"
+        return f"add chain {family} {TABLE} {name} {{ {body} }}"

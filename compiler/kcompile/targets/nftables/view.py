@@ -70,7 +70,7 @@ def _backends(
 
 
 def _affinity_backends(program: Program, family: str, own: str) -> tuple[tuple[str, ...], int]:
-    """Backends of the affinity service `own`: each one's chain says its address in the comment of its DNAT."""
+    """Backends and timeout of the affinity service `own`, from the comments of its DNAT rules."""
     backends, seconds = [], 0
     for key, value in program.items():
         if isinstance(key, ChainKey) and key.family == family and key.name.startswith(f"affinity-{own}-"):

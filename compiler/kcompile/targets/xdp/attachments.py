@@ -1,7 +1,7 @@
 """Which program runs where, from what the node's interfaces are (docs/adr/0008).
 
-tc        on the way in and out of every interface that isn't part of another (a bridge, a bond; a VRF's members do count), on loopback on
-          the way out alone
+tc        ingress and egress of every interface that is no port of a bridge or bond (members of a VRF do
+          count); loopback: egress only
 XDP       before that, on the interfaces that have the node's own addresses
 sockets   in one cgroup
 """
@@ -38,9 +38,8 @@ def interfaces(dataplane: Dataplane) -> dict[Key, Interface]:
     node, detector = dataplane.node, dataplane.settings.detector
     own = (*node.addresses, *(a for link in node.links if not link.loopback for a in link.addresses))
     primary = {v: next((a for a in own if _version(a) == v), "") for v in (4, 6)}
-    native = {
-        link.name for link, how, _ in _xdp(dataplane) if how == "native" and link.kind != "veth"
-    }  # a veth may lose what it is sent
+    # not a veth: it may lose packets that are redirected to it
+    native = {link.name for link, how, _ in _xdp(dataplane) if how == "native" and link.kind != "veth"}
     found: dict[Key, Interface] = {}
     for link in served(dataplane):
         address = {
@@ -104,11 +103,8 @@ def _xdp(dataplane: Dataplane) -> Iterator[tuple[Link, str, str]]:
         elif link.native_xdp is False:
             yield link, "", "its driver has no native XDP"
         elif link.native_xdp is None and wanted == "auto":
-            yield (
-                link,
-                "",
-                "this kernel can't tell whether its driver has native XDP (--xdp-mode native tries)",
-            )
+            unknown = "this kernel can't tell whether its driver has native XDP (--xdp-mode native tries)"
+            yield link, "", unknown
         else:
             yield link, "native", ""
 

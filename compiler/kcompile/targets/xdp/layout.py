@@ -1,8 +1,8 @@
-"""Every map of bpf/maps.h: its type, its flags, how its keys and values look in memory, and how many entries a node gets.
+"""Every map of bpf/maps.h: type, flags, key and value format, and capacity.
 
-Formats are those of the module struct, without alignment: what bpf/structs.h pads is written out. Addresses and ports are strings of bytes,
-in network order; an IPv4 address in a field of 16 bytes comes first and zeros follow. The constants are those of bpf/consts.h.
-tests/bpf compares all of it with what the compiler makes of the headers.
+Formats are those of the module struct, without alignment: padding of bpf/structs.h is written out. Addresses
+and ports are bytes in network order; an IPv4 address in a field of 16 bytes is followed by zeros. The
+constants are those of bpf/consts.h. tests/bpf compares all of it with the compiled headers.
 """
 
 from __future__ import annotations
@@ -12,13 +12,40 @@ import struct
 import msgspec
 
 __all__ = [
-    "BACKEND", "CONFIG", "CONSTANTS", "COUNTER", "FLOW4", "FLOW6", "FLOW_KEY4", "FLOW_KEY6", "FRONTEND", "FRONTEND_KEY4", "FRONTEND_KEY6",
-    "INDEX", "INTERFACE", "LOCAL", "LOCAL_KEY4", "LOCAL_KEY6", "MAPS", "MapLayout", "NAME", "NO_PREALLOC", "POOL", "RANGE_KEY4",
-    "RANGE_KEY6", "REASON", "SCHEMA", "SERVICE_CIDRS", "SLOT", "STRUCTS",
-]  # fmt: skip
+    "BACKEND",
+    "CONFIG",
+    "CONSTANTS",
+    "COUNTER",
+    "FLOW4",
+    "FLOW6",
+    "FLOW_KEY4",
+    "FLOW_KEY6",
+    "FRONTEND",
+    "FRONTEND_KEY4",
+    "FRONTEND_KEY6",
+    "INDEX",
+    "INTERFACE",
+    "LOCAL",
+    "LOCAL_KEY4",
+    "LOCAL_KEY6",
+    "MAPS",
+    "MapLayout",
+    "NAME",
+    "NO_PREALLOC",
+    "POOL",
+    "RANGE_KEY4",
+    "RANGE_KEY6",
+    "REASON",
+    "SCHEMA",
+    "SERVICE_CIDRS",
+    "SLOT",
+    "STRUCTS",
+]
 
 SCHEMA = 1
-"""The version of all this: what is pinned under another one is never read. Goes up whenever a key or a value changes its shape."""
+"""Version of the formats below, part of the pins' path. Raise it whenever a key or a value changes its
+format: maps of another version are never read.
+"""
 
 INDEX = struct.Struct("=I")  # keys of arrays
 FRONTEND_KEY4 = struct.Struct("=4s2sBx")  # address, port, protocol
@@ -54,28 +81,81 @@ SCRATCH = struct.Struct("=512s")
 SOCKET_PEER = struct.Struct("=16s2s2xI")  # address, port, service
 
 STRUCTS = {
-    "frontend_key4": FRONTEND_KEY4, "frontend_key6": FRONTEND_KEY6, "frontend": FRONTEND, "pool": POOL, "backend": BACKEND,
-    "flow_key4": FLOW_KEY4, "flow_key6": FLOW_KEY6, "flow4": FLOW4, "flow6": FLOW6, "affinity_key4": AFFINITY_KEY4,
-    "affinity_key6": AFFINITY_KEY6, "affinity": AFFINITY, "range_key4": RANGE_KEY4, "range_key6": RANGE_KEY6, "local_address": LOCAL,
-    "interface": INTERFACE, "config": CONFIG, "counter": COUNTER, "name": NAME, "socket_key": SOCKET_KEY, "socket_peer": SOCKET_PEER,
+    "frontend_key4": FRONTEND_KEY4,
+    "frontend_key6": FRONTEND_KEY6,
+    "frontend": FRONTEND,
+    "pool": POOL,
+    "backend": BACKEND,
+    "flow_key4": FLOW_KEY4,
+    "flow_key6": FLOW_KEY6,
+    "flow4": FLOW4,
+    "flow6": FLOW6,
+    "affinity_key4": AFFINITY_KEY4,
+    "affinity_key6": AFFINITY_KEY6,
+    "affinity": AFFINITY,
+    "range_key4": RANGE_KEY4,
+    "range_key6": RANGE_KEY6,
+    "local_address": LOCAL,
+    "interface": INTERFACE,
+    "config": CONFIG,
+    "counter": COUNTER,
+    "name": NAME,
+    "socket_key": SOCKET_KEY,
+    "socket_peer": SOCKET_PEER,
     "scratch": SCRATCH,
-}  # fmt: skip
+}
 
 # bpf/consts.h, name by name
 CONSTANTS = {
-    "VERDICT_PASS": 0, "VERDICT_DNAT": 1, "VERDICT_REJECT": 2, "VERDICT_DROP": 3, "VERDICT_MASK": 3, "POOL_LOCAL": 4, "MASQUERADE": 8,
-    "FRONTEND_RANGES": 1, "FRONTEND_AFFINITY": 2,
-    "KIND_CLUSTER_IP": 1, "KIND_EXTERNAL_IP": 2, "KIND_LOAD_BALANCER": 3, "KIND_NODE_PORT": 4, "KIND_ADDRESS": 5,
-    "BACKEND_CLUSTER": 1, "BACKEND_LOCAL": 2, "BACKEND_ON_NODE": 4, "BACKEND_HAIRPIN": 8, "BACKEND_SERVING": 16,
-    "ADDRESS_NODE_PORTS": 1, "ADDRESS_MASQUERADE": 2, "INTERFACE_PODS": 1, "INTERFACE_PEER": 2, "INTERFACE_XDP": 4,
-    "FLOW_REPLY": 1, "FLOW_TO_STACK": 2, "FLOW_CLOSING": 4, "FLOW_FIN": 8, "FLOW_DIRECT": 16,
-    "FLOW_PEER": 32, "FLOW_XDP": 64,
-    "CONFIG_PODS_BY_CIDR4": 1, "CONFIG_PODS_BY_CIDR6": 2, "CONFIG_SOCKET_TCP": 4, "CONFIG_SOCKET_UDP": 8, "CONFIG_RANDOM": 16,
+    "VERDICT_PASS": 0,
+    "VERDICT_DNAT": 1,
+    "VERDICT_REJECT": 2,
+    "VERDICT_DROP": 3,
+    "VERDICT_MASK": 3,
+    "POOL_LOCAL": 4,
+    "MASQUERADE": 8,
+    "FRONTEND_RANGES": 1,
+    "FRONTEND_AFFINITY": 2,
+    "KIND_CLUSTER_IP": 1,
+    "KIND_EXTERNAL_IP": 2,
+    "KIND_LOAD_BALANCER": 3,
+    "KIND_NODE_PORT": 4,
+    "KIND_ADDRESS": 5,
+    "BACKEND_CLUSTER": 1,
+    "BACKEND_LOCAL": 2,
+    "BACKEND_ON_NODE": 4,
+    "BACKEND_HAIRPIN": 8,
+    "BACKEND_SERVING": 16,
+    "ADDRESS_NODE_PORTS": 1,
+    "ADDRESS_MASQUERADE": 2,
+    "INTERFACE_PODS": 1,
+    "INTERFACE_PEER": 2,
+    "INTERFACE_XDP": 4,
+    "FLOW_REPLY": 1,
+    "FLOW_TO_STACK": 2,
+    "FLOW_CLOSING": 4,
+    "FLOW_FIN": 8,
+    "FLOW_DIRECT": 16,
+    "FLOW_PEER": 32,
+    "FLOW_XDP": 64,
+    "CONFIG_PODS_BY_CIDR4": 1,
+    "CONFIG_PODS_BY_CIDR6": 2,
+    "CONFIG_SOCKET_TCP": 4,
+    "CONFIG_SOCKET_UDP": 8,
+    "CONFIG_RANDOM": 16,
     "SERVICE_CIDRS": SERVICE_CIDRS,
-    "REASON_NO_ENDPOINT_REJECTED": 0, "REASON_POLICY_DROPPED": 1, "REASON_SOURCE_RANGE_DROPPED": 2, "REASON_UNALLOCATED_DROPPED": 3,
-    "REASON_UNKNOWN_PORT_REJECTED": 4, "REASON_NO_PORT_DROPPED": 5, "REASON_NO_ROUTE_DROPPED": 6, "REASON_FRAGMENT_PASSED": 7,
-    "REASON_UNSUPPORTED_PASSED": 8, "REASON_MALFORMED_PASSED": 9, "REASONS": 16,
-}  # fmt: skip
+    "REASON_NO_ENDPOINT_REJECTED": 0,
+    "REASON_POLICY_DROPPED": 1,
+    "REASON_SOURCE_RANGE_DROPPED": 2,
+    "REASON_UNALLOCATED_DROPPED": 3,
+    "REASON_UNKNOWN_PORT_REJECTED": 4,
+    "REASON_NO_PORT_DROPPED": 5,
+    "REASON_NO_ROUTE_DROPPED": 6,
+    "REASON_FRAGMENT_PASSED": 7,
+    "REASON_UNSUPPORTED_PASSED": 8,
+    "REASON_MALFORMED_PASSED": 9,
+    "REASONS": 16,
+}
 
 # <linux/bpf.h>: enum bpf_map_type, and flags of BPF_MAP_CREATE
 _HASH, _ARRAY, _PERCPU_ARRAY, _LRU_HASH, _LPM_TRIE = 1, 2, 6, 9, 11
@@ -87,7 +167,7 @@ _NODE_BACKENDS = 131_072
 
 
 class MapLayout(msgspec.Struct, frozen=True, gc=False):
-    """One map. `type` and `flags` are the kernel's numbers; `capacity` is what a node gets unless its cluster or its user asks for more."""
+    """One map. `type`, `flags`: the kernel's numbers. `capacity`: entries, unless a cluster needs more."""
 
     name: str
     type: int

@@ -40,15 +40,11 @@ def limits(dataplane: Dataplane) -> list[Notice]:
     names = dict.fromkeys(p.name for p in refused)
     no_sctp = "mode xdp has no SCTP (its checksum covers the whole packet): this port is left out"
     notes = [Notice("xdp-limit", no_sctp, object=f"Service {name}") for name in names]
-    counts = [(family.value, len(_guarded(dataplane, family.value))) for family in Family]
-    notes += [
-        Notice(
-            "xdp-limit",
-            f"mode xdp drops unallocated addresses in {SERVICE_CIDRS} IPv{version} service CIDRs, and there are {count}",
-        )
-        for version, count in counts
-        if count > SERVICE_CIDRS
-    ]
+    for version in (family.value for family in Family):
+        count = len(_guarded(dataplane, version))
+        if count > SERVICE_CIDRS:
+            most = f"mode xdp drops unallocated addresses in {SERVICE_CIDRS} IPv{version} service CIDRs"
+            notes.append(Notice("xdp-limit", f"{most}, and there are {count}"))
     return [*notes, *fallbacks(dataplane)]
 
 
@@ -74,12 +70,10 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
     config = Config(settings.detector.cidr(4), settings.detector.cidr(6), cidrs, settings.xdp.sockets, random)
     program: dict[Key, Any] = {ConfigKey(): config}
     program.update(interfaces(dataplane))
-    masquerading = {
-        a
-        for key, value in program.items()
-        if isinstance(key, InterfaceKey)
-        for a in (value.address4, value.address6)
-    }
+    masquerading: set[str] = set()
+    for key, value in program.items():
+        if isinstance(key, InterfaceKey):
+            masquerading |= {value.address4, value.address6}
     for family in Family:
         version = family.value
         own = [a for a in node.interfaces or node.addresses if (":" in a) is (version == 6)]

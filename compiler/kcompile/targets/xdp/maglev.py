@@ -1,11 +1,10 @@
-"""Maglev hashing: tables that spread packets evenly, and in which few entries change when a backend comes or
-goes.
+"""Maglev hashing: tables that spread packets evenly, and change in few entries when a backend comes or goes.
 
 Each backend has a permutation of the table's places, given by (offset, skip) from a hash of its address and
-port. In turn, round after round, each takes the first place of its permutation that is still free, until none
-is (Eisenbud et al., NSDI 2016, section 3.4). `table` does just that. `tables` does it for many pools of one
-shape together, round by round: within a round every backend claims a place at once, the earliest of those
-that claim the same keeps it and the others go on, which ends where taking turns ends.
+port. In turns, each backend takes the first free place of its permutation, until all places are taken
+(Eisenbud et al., NSDI 2016, section 3.4). `table` does this for one pool. `tables` does it for many pools of
+the same size at once, a round at a time: all backends claim a place, the earliest of those with the same
+claim gets it, and the others move on. The tables are the same.
 """
 
 from __future__ import annotations
@@ -29,9 +28,8 @@ _OFFSET, _SKIP = 0x51ED270B, 0x2545F491
 
 @lru_cache(maxsize=4096)
 def size_for(count: int, random: bool = False) -> int:
-    """How many places the table of `count` backends has: the first prime above a hundred for each, at most
-    65,537 and no fewer than there are backends. One place each where a backend is chosen by chance (`random`)
-    or there is no choice.
+    """Places in the table of `count` backends: the first prime above 100 for each, at most 65,537, but no
+    fewer than `count`. One place each where backends are chosen at random, or there is only one.
     """
     if count <= 1 or random:
         return count
@@ -135,9 +133,8 @@ class _Filling:
         self.member = np.tile(np.arange(self.members, dtype=np.int32), self.pools)
         self.base = np.repeat(np.arange(self.pools, dtype=np.int64) * size, self.members)
         self.places = np.zeros(self.pools * size, dtype=np.uint32)
-        self.claims = np.full(
-            self.pools * size, self.members, dtype=np.int32
-        )  # by whom this round; -1: taken earlier
+        # the member that claims each place in this round; -1: taken in an earlier one
+        self.claims = np.full(self.pools * size, self.members, dtype=np.int32)
 
     def run(self) -> np.ndarray[Any, Any]:
         free = self.size
@@ -156,9 +153,8 @@ class _Filling:
             self.advance(pending)
             claimed = self.base[pending] + self.at[pending]
             before = self.claims[claimed]
-            self.claims[claimed] = self.member[
-                pending
-            ]  # the last write stays: pending is sorted so that it is the earliest member's
+            # pending is sorted backwards, so that the last write to a place is the earliest member's
+            self.claims[claimed] = self.member[pending]
             won = self.claims[claimed] == self.member[pending]
             outdone = won & (before < self.members)
             driven_out = pending[outdone] - self.member[pending[outdone]] + before[outdone]
@@ -168,7 +164,7 @@ class _Filling:
         self.claims[taken] = -1
 
     def advance(self, pending: np.ndarray[Any, Any]) -> None:
-        """Move each of `pending` to its first place that is neither taken nor claimed by an earlier member."""
+        """Move each of `pending` on to a place that is neither taken nor claimed by an earlier member."""
         moving = pending
         while True:
             moving = moving[self.claims[self.base[moving] + self.at[moving]] < self.member[moving]]
@@ -178,17 +174,16 @@ class _Filling:
             self.at[moving] = place - (place >= self.size) * self.size
 
     def finish(self, free: int) -> None:
-        """The last `free` places, turn by turn: the rest of a permutation is long by now, but who comes first
-        in it can be computed.
+        """The last `free` places, a turn at a time.
+
+        Walking a permutation to its next free place takes long by now, so that place is computed.
         """
         import numpy as np
 
         size, members = self.size, self.members
         left = np.nonzero(self.claims >= 0)[0].reshape(self.pools, free) % size
-        at, inverse = (
-            self.at.reshape(self.pools, members),
-            _inverse(self.skip, size).reshape(self.pools, members),
-        )
+        at = self.at.reshape(self.pools, members)
+        inverse = _inverse(self.skip, size).reshape(self.pools, members)
         rows = np.arange(self.pools)
         gone = np.zeros(left.shape, dtype=np.int64)
         for turn in range(free):

@@ -1,19 +1,18 @@
-"""What a Program of mode xdp is made of:
+"""The keys and values of a Program of mode xdp:
 
     ConfigKey()                                  -> Config
     LocalKey(version, address)                   -> Local
     InterfaceKey(name)                           -> Interface
     RangeKey(version, protocol, service, cidr)   -> ``""``
     PoolKey(version, protocol, service, pool)    -> Pool          pool: ``cluster`` or ``local``
-    ServingKey(version, protocol, service)       -> addresses     endpoints that serve on and get no new flows
+    ServingKey(version, protocol, service)       -> addresses     endpoints that get no new flows
     FrontendKey(version, protocol, address, port)-> Listener      address empty: a NodePort
-    AddressKey(version, address)                 -> ``reject``    what becomes of its other ports
-    AttachKey(hook, name)                        -> how           hook: a program of bpf/; name: an interface, or a cgroup
+    AddressKey(version, address)                 -> ``reject``    the verdict for its other ports
+    AttachKey(hook, name)                        -> how           a program of bpf/ on an interface or cgroup
 
-Protocols are in lower case. What the maps call services, backends and slots are numbers that the writer gives
-out (kernel/bpf); a Program has none. Read back from a kernel, it may hold StrayKey(map, entry) -> ``""``:
-what a killed apply has left; and with the bytes of a key in hexadecimal for `entry`, an entry that no apply
-writes.
+Protocols are in lower case. The maps number services, backends and slots; a Program has no such numbers
+(kernel/bpf allocates them). A Program that was read back may hold StrayKey(map, entry) -> ``""``: an entry
+that a killed apply has left, or one that no apply writes (then `entry` is its key's bytes in hexadecimal).
 """
 
 from __future__ import annotations
@@ -27,10 +26,34 @@ from ...program import Key
 from .layout import CONSTANTS
 
 __all__ = [
-    "ADDRESS_KIND", "ANY_PROTOCOL", "AddressKey", "AttachKey", "BARE", "Config", "ConfigKey", "DISPOSITIONS", "FrontendKey",
-    "Interface", "InterfaceKey", "KINDS", "Listener", "Local", "LocalKey", "Member", "PROTOCOLS", "Pool", "PoolKey", "ROOT_CGROUP",
-    "RangeKey", "Service", "ServiceKey", "ServingKey", "StrayKey", "byte_of", "disposition_text",
-]  # fmt: skip
+    "ADDRESS_KIND",
+    "ANY_PROTOCOL",
+    "AddressKey",
+    "AttachKey",
+    "BARE",
+    "Config",
+    "ConfigKey",
+    "DISPOSITIONS",
+    "FrontendKey",
+    "Interface",
+    "InterfaceKey",
+    "KINDS",
+    "Listener",
+    "Local",
+    "LocalKey",
+    "Member",
+    "PROTOCOLS",
+    "Pool",
+    "PoolKey",
+    "ROOT_CGROUP",
+    "RangeKey",
+    "Service",
+    "ServiceKey",
+    "ServingKey",
+    "StrayKey",
+    "byte_of",
+    "disposition_text",
+]
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
 ANY_PROTOCOL = 0

@@ -27,10 +27,8 @@ from .view import frontends
 
 __all__ = ["XdpTarget"]
 
-_STRAYS = (
-    "left by an apply that was killed",
-    "an entry that no apply writes",
-)  # the bytes of its key are shown
+_LEFT_OVER = "left by an apply that was killed"
+_FOREIGN = "an entry that no apply writes"  # shown with the bytes of its key
 _FLAGS = (("BACKEND_ON_NODE", "this node"), ("BACKEND_HAIRPIN", "may call itself"))
 
 
@@ -64,9 +62,7 @@ class XdpTarget:
 
 
 class _Script(Mapping[str, str]):
-    """The lines for people, made when somebody reads them: no tool does, and a big Program has tens of
-    thousands.
-    """
+    """The lines of a plan, made only when somebody reads them: a big Program has tens of thousands."""
 
     _LABEL = "bpf maps and attachments"
     _SIGNS = {"create": "+", "update": "~", "delete": "-"}
@@ -104,8 +100,8 @@ def _frontend(key: FrontendKey, value: Any) -> str:
     more = f", affinity {value.affinity} s" if value.affinity else ""
     family = " (IPv6)" if key.version == 6 and not key.address else ""
     ranges = ", source ranges" if value.ranges else ""
-    place = f"{key.protocol} {_end(key.address, key.port)}{family}"
-    return f"{place}: {outcome}{more}{ranges}  # {value.service} {value.kind}"
+    frontend = f"{key.protocol} {_end(key.address, key.port)}{family}"
+    return f"{frontend}: {outcome}{more}{ranges}  # {value.service} {value.kind}"
 
 
 def _member(member: Any) -> str:
@@ -123,17 +119,15 @@ def _config(value: Any) -> str:
 
 
 def _interface(key: InterfaceKey, value: Any) -> str:
-    notes = [
-        text
-        for have, text in (
-            (value.pods, "pods come in here"),
-            (value.peer, "peer in another namespace"),
-            (value.xdp, "XDP redirects here"),
-        )
-        if have
-    ]
+    flags = {
+        "pods come in here": value.pods,
+        "peer in another namespace": value.peer,
+        "XDP redirects here": value.xdp,
+    }
+    notes = [text for text, have in flags.items() if have]
     addresses = " and ".join(a for a in (value.address4, value.address6) if a)
-    return f"{key.name}: {', '.join([*notes, f'masquerades as {addresses}' if addresses else 'nothing to masquerade with'])}"
+    notes.append(f"masquerades as {addresses}" if addresses else "nothing to masquerade with")
+    return f"{key.name}: {', '.join(notes)}"
 
 
 def _text(key: Key, value: Any) -> str:
@@ -157,5 +151,6 @@ def _text(key: Key, value: Any) -> str:
         case AttachKey():
             return f"{key.hook} {key.name} ({value})"
         case StrayKey():
-            return f"{key.map} {key.entry}: {_STRAYS[isinstance(key.entry, str) and key.map in MAPS]}"
+            foreign = isinstance(key.entry, str) and key.map in MAPS
+            return f"{key.map} {key.entry}: {_FOREIGN if foreign else _LEFT_OVER}"
     return _config(value)

@@ -37,6 +37,6 @@ def section(table: str, edits: list[Edit]) -> str:
 
 
 def _jump(hook: str, rule: str, old: Any, new: Any) -> list[str]:
-    """A jump's value is empty, or how often it was found if more than once: then all go, and one comes back."""
+    """The commands for one jump. An old value of "2" or more is its count: all go, and one is added."""
     removed = [] if old is None else [f"-D {hook} {rule}\n"] * int(old or 1)
     return removed if new is None else [*removed, f"-I {hook} 1 {rule}\n"]
