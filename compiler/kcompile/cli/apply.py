@@ -16,7 +16,7 @@ from .plan import headline, print_plan
 if TYPE_CHECKING:
     from ..engine.apply import Prepared
     from ..notices import Notice
-    from ..plan import Plan
+    from ..plans import Plan
 
 __all__ = ["command"]
 
@@ -88,7 +88,7 @@ def _finish(ready: Prepared, directory: Any, progress: Progress) -> tuple[Notice
 
 
 def _report(ready: Prepared, plan: Plan, output: str, seconds: float) -> None:
-    from ..plan.render import plan_data, service_lines
+    from ..plans.render import plan_data, service_lines
 
     target = ready.session.driver.target
     if output != "text":

@@ -27,7 +27,7 @@ def command(output: str, dry_run: str, **shared: Any) -> None:
     from ..engine.cluster import complete_input
     from ..engine.compile import compile_cluster
     from ..engine.request import Request, allocations_path
-    from ..plan.render import plan_data
+    from ..plans.render import plan_data
     from .reading import read_once
 
     request = Request(**shared)

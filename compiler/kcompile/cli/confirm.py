@@ -13,7 +13,7 @@ from ..notices import Notice
 from .console import warn
 
 if TYPE_CHECKING:
-    from ..plan import Removal
+    from ..plans import Removal
 
 __all__ = ["ask", "must_ask"]
 

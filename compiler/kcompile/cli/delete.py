@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..engine.remove import Emptying, Rest
     from ..engine.request import Request
     from ..engine.session import Session
-    from ..plan import Plan
+    from ..plans import Plan
 
 __all__ = ["command"]
 
@@ -106,7 +106,7 @@ def _report_nothing(output: str) -> None:
 
 
 def _report(session: Session, plan: Plan, output: str) -> None:
-    from ..plan.render import plan_data
+    from ..plans.render import plan_data
 
     if output != "text":
         print_data(

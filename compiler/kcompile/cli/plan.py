@@ -13,7 +13,7 @@ from .console import Progress, echo, print_data, warn
 if TYPE_CHECKING:
     from ..engine.request import Request
     from ..engine.session import Session
-    from ..plan import Plan
+    from ..plans import Plan
 
 __all__ = ["command", "diff_command", "headline", "print_plan"]
 
@@ -32,7 +32,7 @@ def prepared(request: Request, progress: Progress) -> tuple[Session, Plan]:
 
 def headline(plan: Plan) -> str:
     """The first line of a plan."""
-    from ..plan.render import summary
+    from ..plans.render import summary
 
     others = f"; the rules of {' and '.join(plan.other_modes)} go" if plan.other_modes else ""
     return f"mode {plan.mode}: {summary(plan)}{others}"
@@ -40,7 +40,7 @@ def headline(plan: Plan) -> str:
 
 def print_plan(session: Session, plan: Plan, output: str) -> None:
     """The whole plan on stdout."""
-    from ..plan.render import change_lines, plan_data, service_lines
+    from ..plans.render import change_lines, plan_data, service_lines
 
     target = session.driver.target
     if output != "text":
@@ -101,7 +101,7 @@ def diff_command(output: str, dry_run: str, **shared: Any) -> None:  # noqa: ARG
     failed.
     """
     from ..engine.request import Request
-    from ..plan.render import change_lines, plan_data
+    from ..plans.render import change_lines, plan_data
 
     progress = Progress()
     try:

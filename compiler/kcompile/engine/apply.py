@@ -11,15 +11,15 @@ from typing import NamedTuple
 from ..errors import KcompileError
 from ..kernel.remember import Applied, recall, remember
 from ..notices import Notice
-from ..plan import Plan, Removal
-from .cluster import complete_input
+from ..plans import Plan, Removal
+from .cluster import Cluster, complete_input
 from .compile import Compiled, compile_cluster
 from .progress import Progress, silent
 from .read import Input
 from .request import Request, allocations_path
 from .session import Session
 
-__all__ = ["CHANGED", "Prepared", "prepare"]
+__all__ = ["CHANGED", "Prepared", "prepare", "prepare_cluster"]
 
 CHANGED = "this node has changed while the question waited, and was left alone: run the command again"
 
@@ -75,9 +75,16 @@ def prepare(request: Request, given: Input, directory: Path, progress: Progress 
 
     `directory`: its run directory, locked. Raises KcompileError.
     """
-    applied = recall(directory)
     progress("compiling")
     cluster = complete_input(given, request, allocations_path(request))
+    return prepare_cluster(cluster, request, directory, progress)
+
+
+def prepare_cluster(
+    cluster: Cluster, request: Request, directory: Path, progress: Progress = silent
+) -> Prepared:
+    """The same from a cluster that is complete. Raises KcompileError."""
+    applied = recall(directory)
     compiled = compile_cluster(cluster, request, on_node=True, default_mode=applied.mode if applied else None)
     session = Session.open(request, compiled.mode, directory)
     return Prepared(applied, compiled, session, session.plan(compiled.dataplane, compiled.warnings, progress))

@@ -52,6 +52,7 @@ class Memory(msgspec.Struct, kw_only=True):
             except OSError as error:
                 raise KernelError(f"{self.path.parent}: can't be made: {error.strerror}") from None
         self.after.save(str(self.path))
+        self.before = self.after
 
     def has_changed(self) -> bool:
         """Whether the file says something else than when it was read."""

@@ -17,7 +17,7 @@ from ..kernel.ipvs.drain import LIMIT
 from ..kernel.leave import is_left_slowly, leave, prepare
 from ..kernel.takeover import TakeOver
 from ..notices import Notice
-from ..plan import Plan
+from ..plans import Plan
 from ..targets.node import SysctlKey
 from .progress import Progress
 

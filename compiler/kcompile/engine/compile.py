@@ -17,7 +17,7 @@ from .request import Request, xdp_settings
 
 if TYPE_CHECKING:
     from ..ir.node import Link
-    from ..plan import Plan
+    from ..plans import Plan
     from ..targets.base import Target
 
 __all__ = ["Compiled", "compile_cluster"]
@@ -36,7 +36,7 @@ class Compiled(msgspec.Struct, kw_only=True):
 
     def alone(self) -> tuple[Target, Plan]:
         """The plan for a node on which nothing is, and the target that lowered it."""
-        from ..plan import make_plan
+        from ..plans import make_plan
         from ..targets.node import lower_node
 
         target = self.mode.target()

@@ -15,7 +15,7 @@ from ..kernel.node import NodeResources
 from ..kernel.remember import forget, recall, remember
 from ..modes import DEFAULT_MODE, mode_of
 from ..notices import Notice
-from ..plan import Plan, Removal
+from ..plans import Plan, Removal
 from .apply import CHANGED
 from .progress import Progress, silent
 from .request import Request

@@ -5,7 +5,7 @@ a configuration.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,13 @@ _VALIDATE = {"true": "strict", "false": "ignore"}  # kubectl's other spellings
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """Each field is the option of that name (docs/reference/cli.md), None or empty where it isn't given."""
+    """Each field is the option of that name (docs/reference/cli.md), None or empty where it isn't given.
+
+    `objects`: manifests that a caller holds in memory.
+    """
 
     files: tuple[str, ...] = ()
+    objects: tuple[Mapping[str, Any], ...] = ()
     mode: str | None = None
     iptables_backend: str | None = None
     netns: str | None = None
@@ -55,7 +59,7 @@ class Request(msgspec.Struct, kw_only=True):
     @property
     def reads(self) -> bool:
         """Whether any manifests are named."""
-        return bool(self.files or self.kustomizations)
+        return bool(self.files or self.kustomizations or self.objects)
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -64,6 +68,7 @@ class Request(msgspec.Struct, kw_only=True):
             "paths": self.files,
             "recursive": self.recursive,
             "kustomizations": self.kustomizations,
+            "objects": self.objects,
             "max_bytes": self.max_input_bytes,
             "validate": _VALIDATE.get(self.validate, self.validate),
         }

@@ -22,7 +22,7 @@ from ..kernel.node import NodeResources
 from ..kernel.places import run_directory
 from ..modes import Mode
 from ..notices import Notice
-from ..plan import Plan, Removal, ServiceChange, make_plan, service_changes, service_names
+from ..plans import Plan, Removal, ServiceChange, make_plan, service_changes, service_names
 from ..program import Program
 from ..targets.base import FrontendView
 from ..targets.node import lower_node

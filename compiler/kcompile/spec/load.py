@@ -6,7 +6,7 @@ Pure: reads the paths it is given, nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
@@ -24,6 +24,7 @@ from .yaml_reader import Duplicate, yaml_documents
 
 __all__ = ["load"]
 
+MEMORY = "<objects>"
 _MALFORMED = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
 _TRAILING = "trailing characters"
 _JSON_START = re.compile(rb'\s*(?:\[|\{\s*["}])')
@@ -41,6 +42,7 @@ def load(
     max_bytes: int = MAX_BYTES,
     recursive: bool = False,
     kustomizations: Sequence[str] = (),
+    objects: Sequence[Mapping[str, Any]] = (),
     validate: str = "warn",
 ) -> Inventory:
     """Read every manifest of `paths` (files, directories, or ``-`` for `stdin`).
@@ -48,7 +50,7 @@ def load(
     Raises SpecError at the first thing wrong.
 
     `recursive`: what is in the folders of directories too; `kustomizations`: directories to read through
-    kustomize. `validate`: what fields are that the API doesn't have: ``strict`` an error, ``warn`` a warning
+    kustomize; `objects`: manifests that are in memory already, after all others. `validate`: what fields are that the API doesn't have: ``strict`` an error, ``warn`` a warning
     of the Inventory, or ``ignore``.
 
     Namespaced objects that name no namespace are put into ``default``; the same object given twice is kept
@@ -66,6 +68,9 @@ def load(
                 source = f"{directory} (kustomize)"
                 inventory.sources.append(source)
                 _load_file(decoder, source, kustomize(directory, max_bytes))
+            if objects:
+                inventory.sources.append(MEMORY)
+                _load_objects(decoder, objects)
         except Unreadable as error:
             raise SpecError(error.message, source=error.source) from None
     return inventory
@@ -97,6 +102,20 @@ def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
         raise SpecError(f"bad JSON: {error}", source=printable(source), document=number) from None
     except RecursionError:
         raise SpecError("nested too deep", source=printable(source), document=number) from None
+
+
+def _load_objects(decoder: Decoder, objects: Sequence[Mapping[str, Any]]) -> None:
+    """Each is read as its JSON would be: what the caller holds is not changed, and what JSON can't say is
+    refused.
+    """
+    for number, manifest in enumerate(objects, 1):
+        try:
+            text = msgspec.json.encode(dict(manifest))
+        except RecursionError:
+            raise SpecError("nested too deep", source=MEMORY, document=number) from None
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise SpecError(f"not plain data: {error}", source=MEMORY, document=number) from None
+        decoder.add(msgspec.Raw(text), Origin(MEMORY, number))
 
 
 def _documents(data: bytes, duplicates: list[Duplicate]) -> Iterator[tuple[int, Any]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kcompile.plan import Removal
+from kcompile.plans import Removal
 
 
 @pytest.mark.parametrize(

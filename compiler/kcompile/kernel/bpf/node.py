@@ -25,6 +25,7 @@ from .. import netns
 from ..ctnetlink import Entry
 from ..kept import keep, kept
 from . import attach, flows, library, pins, programs
+from .arrays import numpy_missing
 from .attach import Attachment, XdpMode
 from .carry import Carrier
 from .observe import State, needs, read
@@ -81,6 +82,10 @@ class XdpKernel:
         self._writer, self._leftover = None, False
         if not any(True for _ in pins.pins(self.folder)):
             return {}
+        if (
+            missing := numpy_missing()
+        ):  # not UnsupportedError: its rules are here, and nobody may overlook them
+            raise KernelError(f"this node has rules of mode xdp, and to read them: {missing}")
         self._leftover = True
         leftovers: dict[Key, Any] = {StrayKey("pins", str(self.folder)): ""}
         maps = {name: fd for name in layout.MAPS if (fd := pins.open_pin(self._maps / name)) is not None}
@@ -151,7 +156,11 @@ class XdpKernel:
             return False
 
     def require(self) -> None:
-        """Raise UnsupportedError where this node lacks a bpffs or a compiler: before anything is changed."""
+        """Raise UnsupportedError where this node lacks numpy, a bpffs or a compiler: before anything is
+        changed.
+        """
+        if missing := numpy_missing():
+            raise UnsupportedError(f"mode xdp: {missing}")
         pins.require(self.folder)
         programs.compile_file("tc.c")
 

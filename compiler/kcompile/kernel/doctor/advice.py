@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable
 
+from ..bpf.arrays import INSTALL
 from ..bpf.compiler import DEBIAN
 from .records import ForwardChain, KernelModules, KubeProxy, Variant
 
@@ -39,7 +40,9 @@ def kcompile(netns: str, *words: str) -> str:
 
 
 def install(tool: str) -> str:
-    """What brings the missing file `tool`."""
+    """What brings the missing file or module `tool`."""
+    if tool == "numpy":
+        return INSTALL
     return f"apt-get install {_PACKAGES.get(tool, 'iptables')}"
 
 

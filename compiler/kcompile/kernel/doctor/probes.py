@@ -13,6 +13,7 @@ from pathlib import Path
 from ... import spawn
 from ...errors import KernelError
 from .. import iptables, sysctl
+from ..bpf.arrays import numpy_missing
 from ..bpf.compiler import DEBIAN
 from ..nftables import Nft
 from . import features
@@ -57,6 +58,8 @@ def _tool(mode: str) -> str:
             return _LIBRARY
         return ""
     if mode == "xdp":
+        if numpy_missing():
+            return "numpy"
         return "" if DEBIAN.exists() else str(DEBIAN)
     if mode == "ipvs":
         found = [tool_missing(f"iptables-{backend}-restore") for backend in ("legacy", "nft")]
