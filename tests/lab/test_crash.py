@@ -11,7 +11,7 @@ import pytest
 from harness import modes, netns
 from harness.clusters import Cluster, cluster
 from kcompile.kernel.netns import entered
-from kcompile.lab import spaces
+from kcompile.lab import netns as lab_netns
 
 pytestmark = pytest.mark.kernel
 
@@ -119,8 +119,8 @@ def test_who_takes_a_lab_down_from_within_survives_it():
     with netns.group(["inside"]) as names, entered(names["inside"]):
         other = subprocess.Popen(["sleep", "60"])
         try:
-            assert spaces.processes([names["inside"]]) == {other.pid: names["inside"]}
-            spaces.ended([names["inside"]])
+            assert lab_netns.processes([names["inside"]]) == {other.pid: names["inside"]}
+            lab_netns.kill_processes([names["inside"]])
             assert other.wait(10) == -signal.SIGKILL
         finally:
             other.kill()

@@ -317,7 +317,7 @@ def test_a_changed_template_replaces_the_pods(lab: Cluster, tmp_path: Path):
     [
         (
             ("image: busybox", "image: example.org/team/app:3"),
-            "image example.org/team/app:3: no command of this machine stands for it",
+            "image example.org/team/app:3: no local command is mapped to this image",
         ),
         (
             ("image: busybox,", "image: busybox, volumeMounts: [{name: none, mountPath: /x}],"),

@@ -53,7 +53,7 @@ def _pods() -> str:
 
 def sweep_labs() -> None:
     """Take down the labs of runs that were killed."""
-    from kcompile.lab.spaces import names_of_labs
+    from kcompile.lab.netns import names_of_labs
 
     for name in names_of_labs():
         if (ours := _OURS.match(name)) and not Path("/proc", ours[1]).exists():
@@ -84,7 +84,7 @@ def _room(folder: Path) -> Iterator[Room | None]:
 
 def _inventory(name: str, folder: Path, rooms: dict[str, Room | None]) -> Inventory:
     """The lab `name` in the words of an inventory."""
-    from kcompile.lab import network, spaces
+    from kcompile.lab import netns, network
     from kcompile.lab.pods import Kubelet
     from kcompile.lab.state import LabState, lab_directory
 
@@ -92,15 +92,15 @@ def _inventory(name: str, folder: Path, rooms: dict[str, Room | None]) -> Invent
     state = LabState.load(directory)
     kubelet = Kubelet(state, directory)
     pods = {pod.name: pod for pod in state.pods}
-    roles = {"outside": Role(run=_inside(spaces.space(name, "client")), address=network.CLIENT[0])}
+    roles = {"outside": Role(run=_inside(netns.netns_name(name, "client")), address=network.CLIENT[0])}
     for node in _NODES:
         own = {f"KCOMPILE_{what}_DIR": str(folder / node / what.lower()) for what in ("RUN", "STATE")}
         own["KCOMPILE_CACHE_DIR"] = str(Path(program()).parent)
-        run = _inside(spaces.space(name, "node", node), own, rooms[node], folder / node)
+        run = _inside(netns.netns_name(name, "node", node), own, rooms[node], folder / node)
         roles[node] = Role(run=run, address=state.node(node).ips[0])
     for role in _PODS:
         address = pods[role].ips[0]
-        run = _inside(kubelet.space(pods[role]))
+        run = _inside(kubelet.netns_of(pods[role]))
         roles[role] = (
             Role(run=run, addresses=[address]) if role == "server" else Role(run=run, address=address)
         )

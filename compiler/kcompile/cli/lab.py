@@ -12,10 +12,11 @@ import click
 from ..modes import MODES
 from . import options
 from .console import echo, print_data, warn
+from .lab_exec import become
+from .lab_objects import container_named, key_of, kind_named, pods_named
 
 if TYPE_CHECKING:
     from ..lab.lab import Caller, Lab
-    from ..lab.state import LabState, PodState
 
 __all__ = ["command"]
 
@@ -41,17 +42,6 @@ _mode = click.option(
     help="The kind of rules on every node. Default: what it has, or nftables.",
 )
 _OTHERS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-_KINDS = (
-    "Deployment",
-    "Service",
-    "ConfigMap",
-    "Secret",
-    "Namespace",
-    "EndpointSlice",
-    "Endpoints",
-    "ServiceCIDR",
-    "Pod",
-)
 
 
 def _files(required: bool) -> Callable[[F], F]:
@@ -141,9 +131,8 @@ def up(
     )
     lab = Lab.up(name, _expanded(files, recursive), wanted, _caller(quiet))
     if not quiet:
-        click.echo(
-            f"Lab {name} is up: {len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods. Next: kcompile lab status"
-        )
+        counts = f"{len(lab.state.nodes)} nodes, {len(lab.state.pods)} pods"
+        click.echo(f"Lab {name} is up: {counts}. Next: kcompile lab status")
 
 
 @command.command()
@@ -163,11 +152,10 @@ def status(name: str, output: str) -> None:
     kubelet = Kubelet(state, directory)
     views = {}
     for pod in state.pods:
-        told = kubelet.told(pod)
-        ended = next((f"ended ({one.exit})" for one in told if not one.pid), "")
-        views[pod.key] = PodView(
-            ended or ("ready" if kubelet.is_ready(pod) else "not ready"), sum(one.restarts for one in told)
-        )
+        statuses = kubelet.statuses(pod)
+        ended = next((f"ended ({each.exit})" for each in statuses if not each.pid), "")
+        readiness = "ready" if kubelet.is_ready(pod) else "not ready"
+        views[pod.key] = PodView(ended or readiness, sum(each.restarts for each in statuses))
     shown = data(state, load([str(directory / "cluster/cluster.json")]), views)
     if output == "text":
         echo(tree(shown))
@@ -210,7 +198,6 @@ def delete(
     quiet: bool,
 ) -> None:
     """Remove objects: those of manifests (-f), or of a KIND by NAMES."""
-    from ..errors import InputError
     from ..lab.manifests import read_manifests
 
     if bool(files) == bool(kind) or (kind and not names):
@@ -220,10 +207,8 @@ def delete(
             manifests, _ = read_manifests(_expanded(files, recursive))
             keys = [manifest.key for manifest in manifests if not manifest.key.startswith("Node/")]
         else:
-            found = next((k for k in _KINDS if str(kind).lower() in (k.lower(), k.lower() + "s")), None)
-            if found is None:
-                raise InputError(f"{kind} is not one of {', '.join(_KINDS)}")
-            keys = [_key(lab.state, found, each, namespace) for each in names]
+            found = kind_named(str(kind))
+            keys = [key_of(lab.state, found, each, namespace) for each in names]
         lab.delete(keys)
 
 
@@ -236,10 +221,8 @@ def delete(
 def scale(deployment: str, replicas: int, name: str, namespace: str | None, quiet: bool) -> None:
     """Give DEPLOYMENT another number of pods."""
     with _open(name, quiet) as lab:
-        lab.scale(
-            _key(lab.state, "Deployment", deployment.rpartition("/")[2], namespace).partition("/")[2],
-            replicas,
-        )
+        key = key_of(lab.state, "Deployment", deployment.rpartition("/")[2], namespace)
+        lab.scale(key.partition("/")[2], replicas)
 
 
 @command.command("delete-pod")
@@ -250,7 +233,7 @@ def scale(deployment: str, replicas: int, name: str, namespace: str | None, quie
 def delete_pod(pod: str, name: str, namespace: str | None, quiet: bool) -> None:
     """Remove POD; its Deployment makes another, with another address."""
     with _open(name, quiet) as lab:
-        lab.delete_pod(_pod(lab.state, pod, namespace))
+        lab.delete_pod(pods_named(lab.state, pod, namespace)[0])
 
 
 @command.command("exec", context_settings=_OTHERS)
@@ -265,7 +248,7 @@ def execute(
     """Run COMMAND where WHO is: a pod (its name, the start of it, or deploy/NAME), a node, or `client`, the
     client outside.
     """
-    _become(name, who, namespace, container, words[1:] if words[0] == "--" else words)
+    become(name, who, namespace, container, words[1:] if words[0] == "--" else words)
 
 
 @command.command(context_settings=_OTHERS)
@@ -281,7 +264,7 @@ def execute(
 )
 def curl(words: tuple[str, ...], who: str, name: str, namespace: str | None) -> None:
     """Ask URL with curl, from the client outside, a node or a pod."""
-    _become(name, who, namespace, None, ("curl", "-sS", "--max-time", "10", *words))
+    become(name, who, namespace, None, ("curl", "-sS", "--max-time", "10", *words))
 
 
 @command.command()
@@ -304,19 +287,18 @@ def logs(
     directory = lab_directory(name)
     state = LabState.load(directory)
     kubelet = Kubelet(state, directory)
-    pods = _pods(state, who, namespace)
-    paths = {pod.name: kubelet.log(pod, _container(kubelet.containers(pod), container)) for pod in pods}
+    pods = pods_named(state, who, namespace)
+    paths = {pod.name: kubelet.log(pod, container_named(kubelet.containers(pod), container)) for pod in pods}
     if len(paths) == 1 and follow:
         only = str(next(iter(paths.values())))
         words = spawn.located(["tail", "-n", str(tail) if tail is not None else "+1", "-F", only])
         os.execve(words[0], words, spawn.environment())  # noqa: S606
     for pod_name, path in paths.items():
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        if tail is not None:
+            lines = lines[max(0, len(lines) - tail) :]
         prefix = f"{pod_name}: " if who.startswith("deploy") else ""
-        echo(
-            prefix + line
-            for line in (lines[len(lines) - min(tail, len(lines)) :] if tail is not None else lines)
-        )
+        echo(prefix + line for line in lines)
 
 
 @command.command()
@@ -326,7 +308,7 @@ def logs(
 def down(name: str, every: bool, quiet: bool) -> None:
     """Remove a lab: processes, namespaces, files, whatever is there of it, also after a crash."""
     from ..lab.lab import down as remove
-    from ..lab.spaces import names_of_labs
+    from ..lab.netns import names_of_labs
     from ..lab.state import labs
 
     for each in sorted({*labs(), *names_of_labs()}) if every else [name]:
@@ -348,100 +330,3 @@ def _open(name: str, quiet: bool) -> AbstractContextManager[Lab]:
     from ..lab.lab import Lab
 
     return Lab.open(name, _caller(quiet))
-
-
-def _key(state: LabState, kind: str, name: str, namespace: str | None) -> str:
-    """The one object of `kind` with this name. Raises InputError."""
-    from ..errors import InputError
-
-    parts = (key.split("/") for key in state.objects)
-    found = [part for part in parts if (part[0], part[2]) == (kind, name) and namespace in (None, part[1])]
-    if not found:
-        raise InputError(f"there is no {kind} {name}{f' in namespace {namespace}' if namespace else ''}")
-    if len(found) > 1:
-        raise InputError(f"{kind} {name} is in {', '.join(part[1] for part in found)}: say which with -n")
-    return "/".join(found[0])
-
-
-def _pods(state: LabState, who: str, namespace: str | None) -> list[PodState]:
-    """Pods that `who` means: deploy/NAME all of a Deployment's; else the one whose name it is, or starts with
-    it. Raises InputError.
-    """
-    from ..errors import InputError
-
-    kind, _, last = who.rpartition("/")
-    inside = [pod for pod in state.pods if namespace in (None, pod.namespace)]
-    if kind in ("deploy", "deployment"):
-        found = [pod for pod in inside if pod.owner.partition("/")[2] == last]
-    else:
-        inside = [pod for pod in inside if not kind or pod.namespace == kind]
-        found = [pod for pod in inside if pod.name == last] or [
-            pod for pod in inside if pod.name.startswith(last)
-        ]
-        if len(found) > 1:
-            raise InputError(f"{who} is several pods: {', '.join(pod.name for pod in found)}")
-    if not found:
-        raise InputError(f"there is no pod {who} in lab {state.name}")
-    return found
-
-
-def _pod(state: LabState, who: str, namespace: str | None) -> PodState:
-    return _pods(state, who, namespace)[0]
-
-
-def _container(containers: Any, name: str | None) -> str:
-    from ..errors import InputError
-
-    names = [each.name for each in containers]
-    if name is not None and name not in names:
-        raise InputError(f"there is no container {name}: the pod has {', '.join(names)}")
-    return name or names[0]
-
-
-def _become(
-    name: str, who: str, namespace: str | None, container: str | None, words: tuple[str, ...]
-) -> None:
-    """Run `words` in the place of `who` instead of this process: its exit status is the command's."""
-    import json
-
-    from .. import spawn
-    from ..errors import InputError, UnsupportedError
-    from ..kernel.netns import entered
-    from ..lab import spaces
-    from ..lab.pods import Kubelet
-    from ..lab.state import LabState, lab_directory
-
-    directory = lab_directory(name)
-    state = LabState.load(directory)
-    environment: dict[str, str] = {**os.environ, "PATH": spawn.search_path()}
-    if who == "client" or who in [node.name for node in state.nodes]:
-        space: str | None = spaces.space(name, *(["client"] if who == "client" else ["node", who]))
-    else:
-        pod, kubelet, space = _pod(state, who, namespace), Kubelet(state, directory), None
-        which = _container(kubelet.containers(pod), container)
-        pid = kubelet.running(pod, which).pid
-        if not pid:
-            raise InputError(
-                f"container {which} of pod {pod.name} doesn't run (kcompile lab logs {pod.name})"
-            )
-        environment = json.loads((kubelet.folder(pod) / f"{which}.json").read_text())["env"]
-        nsenter = spawn.located(["nsenter"])[0]
-        words = (
-            nsenter,
-            "--target",
-            str(pid),
-            "--net",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--pid",
-            "--root",
-            "--wd",
-            "--",
-            *words,
-        )
-    with entered(space):
-        try:
-            os.execvpe(words[0], words, environment)  # noqa: S606
-        except FileNotFoundError:
-            raise UnsupportedError(f"{words[0]}: there is no such command") from None

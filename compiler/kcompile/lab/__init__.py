@@ -7,13 +7,15 @@ workloads   Deployments to Pods, Pods to nodes: pure
 images      image names to commands of this machine
 state       what is kept between two commands, and where
 network     the wires: text for ip(8), pure
-spaces      namespaces and the processes in them: made, run in, removed
+netns       network namespaces and the processes in them: made, run in, removed
 container   the process that keeps one container running: a program of its own
 pods        a Pod's files, environment, containers; whether it is ready
 publish     the cluster's objects, complete, for the nodes and for DNS; every node's rules
-lab         the whole: what the verbs do
+nodes       nodes and Service ranges of a new lab: pure
+reconcile   processes, rules and DNS made what the objects say
+lifecycle   whether a lab exists, its lock, its removal
+lab         the verbs
 view        what `status` shows: pure
 
-Nothing leads from a lab to the machine's own network, and nothing but `down` is needed to remove one, however
-it came to be as it is.
+A lab has no route to the machine's own network. `down` removes all of it, whatever state it is in.
 """

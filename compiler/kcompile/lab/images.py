@@ -1,11 +1,9 @@
-"""Image names to what this machine runs for them: images.yaml beside this module, and files of the user's in
-the same form.
-"""
+"""Maps image names to local commands: those of images.yaml beside this module, and of the user's files."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,15 +49,15 @@ def read_images(path: str | Path) -> dict[str, Any]:
     """The images of one file, checked, as plain data. Raises ConfigError."""
     where = printable(str(path))
     try:
-        documents = [
-            document for _, document in yaml_documents(Path(path).read_bytes()) if document is not None
-        ]
+        documents = [document for _, document in yaml_documents(Path(path).read_bytes())]
     except OSError as error:
         raise ConfigError(f"{where}: {error.strerror}") from None
     except Exception as error:  # the reader's own, which isn't a KcompileError
         raise ConfigError(f"{where}: {error}") from None
     images: dict[str, Any] = {}
     for document in documents:
+        if document is None:
+            continue
         if not isinstance(document, dict):
             raise ConfigError(f"{where}: must be a mapping of image names")
         images |= document
@@ -79,7 +77,8 @@ def _built_in() -> dict[str, Any]:
 def find(image: str, own: Mapping[str, Any], who: str) -> Image:
     """What to run for `image`; `own` images come first.
 
-    Raises ConfigError for one that nobody knows, told on behalf of `who`.
+    Raises ConfigError where no command is mapped to it, UnsupportedError where its program isn't installed;
+    the message begins with `who`.
     """
     images = _built_in() | dict(own)
     name = short_name(image)
@@ -87,11 +86,7 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
     while True:
         fields = images.get(name)
         if fields is None:
-            known = ", ".join(sorted(images))
-            raise ConfigError(
-                f"{who}: image {printable(image)}: no command of this machine stands for it; known are {known}. "
-                f"Map it with --images FILE, for example `{printable(name)}: {{command: [/usr/bin/program]}}`"
-            )
+            raise ConfigError(f"{who}: image {printable(image)}: {_unmapped(name, images)}")
         chain.append(fields)
         if "from" not in fields:
             break
@@ -109,14 +104,22 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
     return found
 
 
-def command_of(image: Image, command: Sequence[str] | None, args: Sequence[str] | None) -> list[str]:
-    """What runs, by Kubernetes' rule for `command` and `args` (docs: "Define a Command and Arguments for a
-    Container").
-    """
-    words = (
-        [*command, *(args or ())]
-        if command
-        else [*image.entrypoint, *(image.command if args is None else args)]
+def _unmapped(name: str, images: Iterable[str]) -> str:
+    example = f"`{printable(name)}: {{command: [/usr/bin/program]}}`"
+    known = ", ".join(sorted(images))
+    return (
+        f"no local command is mapped to this image. Known images: {known}. "
+        f"Map it with --images FILE, for example {example}"
     )
+
+
+def command_of(image: Image, command: Sequence[str] | None, args: Sequence[str] | None) -> list[str]:
+    """The command line of a container, by Kubernetes' rule for `command` and `args` (docs: "Define a Command
+    and Arguments for a Container").
+    """
+    if command:
+        words = [*command, *(args or ())]
+    else:
+        words = [*image.entrypoint, *(image.command if args is None else args)]
     stands_for = {PYTHON: [sys.executable], MODULE: spawn.python("kcompile")[:-1]}
     return [each for word in words for each in stands_for.get(word, [word])]

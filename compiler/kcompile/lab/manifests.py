@@ -1,4 +1,4 @@
-"""Files to objects of the lab, as they are written: what they mean is read from them again each time."""
+"""Reads manifests from files and keeps them as written; each use decodes them again."""
 
 from __future__ import annotations
 
@@ -21,9 +21,18 @@ __all__ = ["Manifest", "inventory_of", "read_manifests", "title"]
 
 _CLUSTER_SCOPED = ("Node", "Namespace", "ServiceCIDR")
 _KINDS = {
-    "Namespace": "", "Node": "", "ServiceCIDR": "", "Service": "", "Pod": "", "ConfigMap": "", "Secret": "", "Endpoints": "",
-    "EndpointSlice": "", "Deployment": ".apps",
-}  # fmt: skip
+    "Namespace": "",
+    "Node": "",
+    "ServiceCIDR": "",
+    "Service": "",
+    "Pod": "",
+    "ConfigMap": "",
+    "Secret": "",
+    "Endpoints": "",
+    "EndpointSlice": "",
+    "Deployment": ".apps",
+}
+"""The kinds that a lab reads, each with the API group that kubectl prints."""
 
 
 class Manifest(NamedTuple):
@@ -43,7 +52,7 @@ def title(key: str) -> str:
 def read_manifests(
     paths: Sequence[str], stdin: BinaryIO | None = None
 ) -> tuple[list[Manifest], list[Notice]]:
-    """Every object of `paths`, in order; and a warning for each file with what a lab has no use for.
+    """Every object of `paths`, in order; and a warning for each file that has kinds that a lab doesn't read.
 
     Raises SpecError.
     """
@@ -92,12 +101,13 @@ def _manifest(value: dict[str, Any], origin: Origin) -> Manifest:
     value = copy.deepcopy(value)
     if namespace:
         value["metadata"]["namespace"] = namespace
-    value.pop("status", None) if kind not in ("Node", "Service") else None
+    if kind not in ("Node", "Service"):
+        value.pop("status", None)
     return Manifest(f"{kind}/{namespace}/{metadata['name']}", value, origin)
 
 
 def inventory_of(manifests: Sequence[Manifest]) -> Inventory:
-    """What the rules and DNS read of `manifests`, checked as ``kcompile apply`` checks it.
+    """The objects of `manifests` that rules and DNS are made from, checked as ``kcompile apply`` checks them.
 
     Raises SpecError.
     """

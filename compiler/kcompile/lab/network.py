@@ -1,15 +1,15 @@
-"""The wires of a lab, as lines for ip-batch(8). Pure.
+"""The links, addresses and routes of a lab, as lines for ip-batch(8). Pure.
 
             client 203.0.113.7
                      │
-    ┌──────────── fabric ────────────┐      routes: a node reaches another's pods by way of that node
-    │ 192.0.2.10          192.0.2.11 │      vxlan:  pods' packets cross the fabric inside UDP, between the nodes' addresses
+    ┌──────────── fabric ────────────┐      routes: pod CIDRs are routed via the address of their node
+    │ 192.0.2.10          192.0.2.11 │      vxlan:  packets between pods are in UDP between the nodes
   node-a                         node-b
     ├── pod 10.244.0.2             ├── pod 10.244.1.2
     └── ...                        └── ...
 
-A pod hangs on its node by a routed veth pair, as most network plugins do it. Every address of a node, a pod
-or the client is a host's own (/32, /128), so nodes may have any addresses that their manifests say.
+A routed veth pair links a pod to its node, as most network plugins do it. Addresses of nodes, pods and the
+client are /32 or /128, so nodes may have any addresses that their manifests say.
 """
 
 from __future__ import annotations
@@ -22,9 +22,17 @@ from ..errors import ConfigError
 from .state import NodeState, PodState
 
 __all__ = [
-    "CLIENT", "VXLAN", "client_lines", "default_nodes", "fabric_lines", "forwarding", "neighbour_lines", "node_lines", "pod_lines",
+    "CLIENT",
+    "VXLAN",
+    "client_lines",
+    "default_nodes",
+    "fabric_lines",
+    "forwarding",
+    "neighbour_lines",
+    "node_lines",
+    "pod_lines",
     "pod_node_lines",
-]  # fmt: skip
+]
 
 CLIENT = ("203.0.113.7", "2001:db8:2::7")
 VXLAN = "vxlan0"
@@ -36,13 +44,11 @@ _MTU = 1450  # of pods over VXLAN: 1500 less its headers
 _VXLAN_PORT = 8472  # flannel's, and Linux's own default
 
 forwarding = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
-"""Sysctls of what routes."""
+"""Sysctls of the namespaces that route."""
 
 
 def default_nodes(count: int, dual_stack: bool, pod_cidrs: Iterable[str] = ()) -> list[NodeState]:
-    """node-a, node-b, ...
-
-    with addresses and pod CIDRs that nobody else has: parts of `pod_cidrs`, or of the lab's own.
+    """Nodes node-a, node-b, ...; their pod CIDRs are parts of `pod_cidrs`, or of the lab's own range.
 
     Raises ConfigError for ranges that are too small.
     """
@@ -75,10 +81,11 @@ def _parts(pod_cidrs: Iterable[str], version: int, count: int) -> list[str]:
 
 
 def fabric_lines(
-    nodes: Iterable[NodeState], spaces: dict[str, str], client: str, routes: bool, families: int
+    nodes: Iterable[NodeState], netns_of: dict[str, str], client: str, routes: bool, families: int
 ) -> Iterator[str]:
-    """The fabric: a bridge for the nodes, a link to the client, and where pods are unless their packets are
-    wrapped.
+    """The fabric: a bridge for the nodes, a link to the client, and with `routes` the routes to pod CIDRs.
+
+    `netns_of`: each node's network namespace; `client`: that of the client; `families`: how many (1 or 2).
     """
     yield "link set lo up"
     yield "link add fabric type bridge"
@@ -91,7 +98,7 @@ def fabric_lines(
     for gateway in _GATEWAY[:families]:
         yield f"address add {_host(gateway)} dev fabric nodad"
     for number, node in enumerate(nodes):
-        yield f"link add node{number} type veth peer name eth0 netns {spaces[node.name]}"
+        yield f"link add node{number} type veth peer name eth0 netns {netns_of[node.name]}"
         yield f"link set node{number} master fabric up"
         for ip in node.ips:
             yield f"route add {_host(ip)} dev fabric"
@@ -109,14 +116,15 @@ def client_lines(families: int) -> Iterator[str]:
 
 
 def node_lines(node: NodeState, nodes: list[NodeState], routes: bool) -> Iterator[str]:
-    """A node, and its way to the others."""
+    """A node, and its routes to the others."""
     yield "link set lo up"
     yield "link set eth0 up"
     for ip in node.ips:
         yield f"address add {_host(ip)} dev eth0 nodad"
         yield f"route add default via {_of_family(_GATEWAY, ip)} dev eth0 onlink"
     if not routes:
-        yield f"link add {VXLAN} address {_mac(nodes.index(node))} type vxlan id 1 local {node.ips[0]} dstport {_VXLAN_PORT} nolearning"
+        tunnel = f"vxlan id 1 local {node.ips[0]} dstport {_VXLAN_PORT} nolearning"
+        yield f"link add {VXLAN} address {_mac(nodes.index(node))} type {tunnel}"
         yield f"link set {VXLAN} up"
         for cidr in node.pod_cidrs:
             yield f"address add {_host(_first(cidr))} dev {VXLAN} nodad"
@@ -134,25 +142,22 @@ def node_lines(node: NodeState, nodes: list[NodeState], routes: bool) -> Iterato
 
 
 def neighbour_lines(node: NodeState, nodes: list[NodeState]) -> Iterator[str]:
-    """For bridge(8): behind which node's address each VXLAN device is."""
+    """Forwarding entries for bridge(8): the node address of each VXLAN device."""
     for number, other in enumerate(nodes):
         if other is not node:
             yield f"fdb append {_mac(number)} dev {VXLAN} dst {other.ips[0]}"
 
 
-def pod_node_lines(pod: PodState, node: NodeState, space: str, routes: bool) -> Iterator[str]:
+def pod_node_lines(pod: PodState, node: NodeState, netns: str, routes: bool) -> Iterator[str]:
     """The node's side of a pod."""
     mtu = "" if routes else f" mtu {_MTU}"
-    yield f"link add {pod.link}{mtu} type veth peer name eth0{mtu} netns {space}"
+    yield f"link add {pod.link}{mtu} type veth peer name eth0{mtu} netns {netns}"
     yield f"link set {pod.link} up"
     for ip in pod.ips:
         gateway = _of_family(_POD_GATEWAY, ip)
-        yield (
-            f"address add {gateway}/64 dev {pod.link} nodad"
-            if ":" in ip
-            else f"address add {gateway}/32 dev {pod.link} scope link"
-        )
-        source = next((f" src {own}" for own in node.ips if (":" in own) == (":" in ip)), "")
+        own = f"{gateway}/64 dev {pod.link} nodad" if ":" in ip else f"{gateway}/32 dev {pod.link} scope link"
+        yield f"address add {own}"
+        source = next((f" src {each}" for each in node.ips if (":" in each) == (":" in ip)), "")
         yield f"route add {_host(ip)} dev {pod.link}{source}"
 
 

@@ -1,4 +1,4 @@
-"""What a lab reads of manifests beyond what the rules need: what runs in a Pod, and the files it gets
+"""The kinds and fields that only a lab reads: containers, volumes, ConfigMaps, Secrets, Deployments
 (k8s.io/api/core/v1, apps/v1).
 """
 
@@ -9,9 +9,19 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "ConfigMap", "Container", "Deployment", "EnvFrom", "EnvVar", "KeyToPath", "NamedRef", "PodManifest", "PodSpec", "Secret", "Volume",
+    "ConfigMap",
+    "Container",
+    "Deployment",
+    "EnvFrom",
+    "EnvVar",
+    "KeyToPath",
+    "NamedRef",
+    "PodManifest",
+    "PodSpec",
+    "Secret",
+    "Volume",
     "VolumeMount",
-]  # fmt: skip
+]
 
 
 class _K8s(msgspec.Struct, rename="camel"):

@@ -1,8 +1,7 @@
-"""One Pod's folder, files, environment and containers; whether it is ready."""
+"""A Pod's folder, files, environment and containers, and whether it is ready."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -10,20 +9,20 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..errors import ConfigError
-from . import container, images, spaces
+from . import container, images, netns
 from .images import PYTHON
-from .objects import ConfigMap, Container, EnvVar, KeyToPath, PodManifest, Secret, Volume
+from .objects import ConfigMap, Container, EnvVar, KeyToPath, PodManifest, Secret, Volume, VolumeMount
 from .state import LabState, PodState, Stored
 from .workloads import decoded
 
-__all__ = ["Kubelet", "Running"]
+__all__ = ["ContainerStatus", "Kubelet"]
 
 _GRACE = 2.0  # seconds that a container has between SIGTERM and SIGKILL
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,8 +30,12 @@ _VARIABLE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)|\$\$")
 _LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp writes it
 
 
-class Running(msgspec.Struct):
-    """What a container's keeper tells: PIDs (0: none now), how often it was started again, how it ended last."""
+class ContainerStatus(msgspec.Struct):
+    """What container.py writes about its container.
+
+    `keeper`, `pid`: of container.py and of the container, 0 where it doesn't run; `exit`: the last exit
+    status, None before the first.
+    """
 
     keeper: int = 0
     pid: int = 0
@@ -41,7 +44,7 @@ class Running(msgspec.Struct):
 
 
 class Kubelet:
-    """What a node's agent does for the Pods of the lab in `directory`."""
+    """Starts, watches and stops the containers of the Pods of the lab in `directory`."""
 
     def __init__(self, state: LabState, directory: Path) -> None:
         self.state, self.directory = state, directory
@@ -49,11 +52,11 @@ class Kubelet:
     def folder(self, pod: PodState) -> Path:
         return self.directory / "pods" / f"{pod.namespace}.{pod.name}"
 
-    def space(self, pod: PodState) -> str:
+    def netns_of(self, pod: PodState) -> str:
         """The network namespace that `pod` lives in."""
         if pod.host_network:
-            return spaces.space(self.state.name, "node", pod.node)
-        return spaces.space(self.state.name, "pod", pod.namespace, pod.name)
+            return netns.netns_name(self.state.name, "node", pod.node)
+        return netns.netns_name(self.state.name, "pod", pod.namespace, pod.name)
 
     def log(self, pod: PodState, name: str) -> Path:
         return self.folder(pod) / f"{name}.log"
@@ -61,72 +64,73 @@ class Kubelet:
     def containers(self, pod: PodState) -> list[Container]:
         return decoded(PodManifest, Stored(pod.manifest)).spec.containers
 
-    def running(self, pod: PodState, name: str) -> Running:
-        """What is known of the container `name` of `pod` now."""
+    def status(self, pod: PodState, name: str) -> ContainerStatus:
+        """The status of the container `name` of `pod` now; the default one before its first start."""
         try:
-            told = msgspec.json.decode((self.folder(pod) / f"{name}.status").read_bytes(), type=Running)
+            status = msgspec.json.decode(
+                (self.folder(pod) / f"{name}.status").read_bytes(), type=ContainerStatus
+            )
         except (FileNotFoundError, msgspec.DecodeError):
-            return Running()
-        if not _lives(told.keeper):
-            told.keeper = told.pid = 0
-        return told
+            return ContainerStatus()
+        if not _lives(status.keeper):
+            status.keeper = status.pid = 0
+        return status
 
-    def told(self, pod: PodState) -> list[Running]:
+    def statuses(self, pod: PodState) -> list[ContainerStatus]:
         """`running` of each container."""
-        return [self.running(pod, each.name) for each in self.containers(pod)]
+        return [self.status(pod, each.name) for each in self.containers(pod)]
 
     def has_finished(self, pod: PodState) -> bool:
-        """Whether every container has ended well and isn't to be started again."""
-        again = decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always"
-        return not again and all(one.exit == 0 and not one.pid for one in self.told(pod))
+        """True if every container has exited with 0 and the restart policy isn't Always."""
+        if decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always":
+            return False
+        return all(each.exit == 0 and not each.pid for each in self.statuses(pod))
 
     def check(self, pod: PodState) -> None:
-        """Raise what `start` would raise: an image that nobody knows, a ConfigMap that isn't there."""
+        """Raise what `start` would raise: ConfigError for an unknown image or a missing ConfigMap."""
         spec = decoded(PodManifest, Stored(pod.manifest)).spec
         who = f"Deployment {pod.owner}" if pod.owner else f"Pod {pod.key}"
         volumes = {volume.name: volume for volume in spec.volumes or ()}
         for each in spec.containers:
             image = images.find(each.image, self.state.images, who)
             if not images.command_of(image, each.command, each.args):
-                raise ConfigError(
-                    f"{who}: container {each.name}: nothing to run: neither the image nor the container has a command"
-                )
+                problem = "nothing to run: neither the image nor the container has a command"
+                raise ConfigError(f"{who}: container {each.name}: {problem}")
             self._environment(pod, each, image)
             for mount in each.volume_mounts or ():
                 if mount.name not in volumes:
-                    raise ConfigError(
-                        f"{who}: container {each.name}: volumeMounts: there is no volume {mount.name!r}"
-                    )
+                    problem = f"volumeMounts: there is no volume {mount.name!r}"
+                    raise ConfigError(f"{who}: container {each.name}: {problem}")
         for volume in volumes.values():
             self._contents(pod, volume)
 
     def start(self, pod: PodState) -> bool:
-        """Start the containers that don't run, in the pod's namespace, which there is; whether there were
-        any.
-        """
-        folder = self.folder(pod)
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(
-            *([ConfigError] if any(one.keeper for one in self.told(pod)) else [])
-        ):  # gone, but it has its files
+        """Start the containers that don't run, in the pod's existing namespace; False where all run."""
+        self.folder(pod).mkdir(parents=True, exist_ok=True)
+        try:
             self.refresh(pod)
+        except ConfigError:
+            if not any(each.keeper for each in self.statuses(pod)):
+                raise  # else the ConfigMap is gone, but running containers keep its files
         again = decoded(PodManifest, Stored(pod.manifest)).spec.restart_policy == "Always"
         started = False
         for each in self.containers(pod):
-            told = self.running(pod, each.name)
-            if not told.keeper and (again or told.exit is None):
+            status = self.status(pod, each.name)
+            if not status.keeper and (again or status.exit is None):
                 started = True
-                (folder / f"{each.name}.status").unlink(missing_ok=True)
-                (folder / each.name).mkdir(exist_ok=True)
-                path = folder / f"{each.name}.json"
-                path.write_text(json.dumps(self._container_file(pod, each)))
-                spaces.start(self.space(pod), [sys.executable, "-I", "-S", container.__file__, str(path)])
+                self._start_container(pod, each)
         return started
 
+    def _start_container(self, pod: PodState, each: Container) -> None:
+        folder = self.folder(pod)
+        (folder / f"{each.name}.status").unlink(missing_ok=True)
+        (folder / each.name).mkdir(exist_ok=True)
+        path = folder / f"{each.name}.json"
+        path.write_text(json.dumps(self._container_file(pod, each)))
+        netns.start(self.netns_of(pod), [sys.executable, "-I", "-S", container.__file__, str(path)])
+
     def refresh(self, pod: PodState) -> None:
-        """Bring the files of the pod's volumes up to date; containers see it at once, as after a kubelet's
-        sync.
-        """
+        """Update the files of the pod's volumes; containers see it at once. Raises ConfigError."""
         spec = decoded(PodManifest, Stored(pod.manifest)).spec
         for volume in spec.volumes or ():
             folder = self.folder(pod) / "volumes" / volume.name
@@ -138,77 +142,74 @@ class Kubelet:
                 if old.is_file() and str(old.relative_to(folder)) not in contents:
                     old.unlink()
             for name, data in contents.items():
-                place = folder / name
-                if not place.exists() or place.read_bytes() != data:
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(data)
+                path = folder / name
+                if not path.exists() or path.read_bytes() != data:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
 
     def stop(self, pods: Sequence[PodState]) -> None:
-        """End the containers of `pods`, in order where they will, and remove their namespaces and folders."""
-        keepers = {self.running(pod, each.name).keeper for pod in pods for each in self.containers(pod)}
-        alive = keepers.intersection(spaces.processes(map(self.space, pods)))
+        """Stop the containers of `pods` (SIGTERM, then SIGKILL) and remove their namespaces and folders."""
+        keepers = {self.status(pod, each.name).keeper for pod in pods for each in self.containers(pod)}
+        alive = keepers.intersection(netns.processes(map(self.netns_of, pods)))
         for pid in alive:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE + 1
         while any(_lives(pid) for pid in alive) and time.monotonic() < deadline:
             time.sleep(0.01)
-        spaces.remove([self.space(pod) for pod in pods if not pod.host_network])
+        netns.remove([self.netns_of(pod) for pod in pods if not pod.host_network])
         for pod in pods:
             shutil.rmtree(self.folder(pod), ignore_errors=True)
 
     def is_ready(self, pod: PodState) -> bool:
-        """Whether every container runs and listens on the TCP ports that it declares."""
+        """True if every container runs and listens on the TCP ports that it declares."""
         for each in self.containers(pod):
-            pid = self.running(pod, each.name).pid
+            pid = self.status(pod, each.name).pid
             wanted = {port.container_port for port in each.ports or () if port.protocol == "TCP"}
             if not pid or not wanted <= _listening(pid):
                 return False
         return True
 
-    # --- what a container gets ---
+    # --- files and environment of a container ---
 
     def _container_file(self, pod: PodState, each: Container) -> dict[str, Any]:
-        """What container.py is told."""
+        """The file that container.py reads."""
         spec = decoded(PodManifest, Stored(pod.manifest)).spec
         image = images.find(each.image, self.state.images, pod.key)
         environment = self._environment(pod, each, image)
         folder = self.folder(pod)
-        sources = {
-            volume.name: volume.host_path.path if volume.host_path else "" for volume in spec.volumes or ()
-        }
-        binds = []
-        for mount in each.volume_mounts or ():
-            source = Path(sources[mount.name] or folder / "volumes" / mount.name)
-            binds.append(
-                {
-                    "source": str(source / mount.sub_path),
-                    "target": mount.mount_path,
-                    "readOnly": mount.read_only,
-                }
-            )
         hostname = environment["HOSTNAME"]
-        names = f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{pod.ips[0]}\t{hostname}\n"
+        files = {
+            "/etc/hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{pod.ips[0]}\t{hostname}\n",
+            "/etc/hostname": f"{hostname}\n",
+            "/etc/resolv.conf": self._resolv_conf(pod),
+        }
+        command = images.command_of(image, each.command, each.args)
         return {
             "directory": str(folder / each.name),
             "log": str(self.log(pod, each.name)),
             "status": str(folder / f"{each.name}.status"),
             "hostname": hostname,
-            "command": [
-                _expanded(word, environment) for word in images.command_of(image, each.command, each.args)
-            ],
+            "command": [_expanded(word, environment) for word in command],
             "env": environment,
             "cwd": each.working_dir,
-            "files": image.files
-            | {
-                "/etc/hosts": names,
-                "/etc/hostname": f"{hostname}\n",
-                "/etc/resolv.conf": self._resolv_conf(pod),
-            },
-            "binds": binds,
+            "files": image.files | files,
+            "binds": self._binds(pod, spec.volumes or (), each.volume_mounts or ()),
             "prepare": image.prepare,
             "restart": spec.restart_policy,
             "grace": _GRACE,
         }
+
+    def _binds(
+        self, pod: PodState, volumes: Iterable[Volume], mounts: Iterable[VolumeMount]
+    ) -> list[dict[str, Any]]:
+        """The bind mounts: from the host's path, or from the pod's folder."""
+        folder = self.folder(pod) / "volumes"
+        host_paths = {volume.name: volume.host_path.path for volume in volumes if volume.host_path}
+        binds = []
+        for mount in mounts:
+            source = Path(host_paths.get(mount.name) or folder / mount.name) / mount.sub_path
+            binds.append({"source": str(source), "target": mount.mount_path, "readOnly": mount.read_only})
+        return binds
 
     def _resolv_conf(self, pod: PodState) -> str:
         """As a kubelet writes it for dnsPolicy ClusterFirst (pkg/kubelet/network/dns)."""
@@ -225,10 +226,8 @@ class Kubelet:
         for source in each.env_from or ():
             for kind, ref in (("ConfigMap", source.config_map_ref), ("Secret", source.secret_ref)):
                 if ref:
-                    data = self._data(pod, kind, ref.name, ref.optional)
-                    found |= {
-                        source.prefix + key: value.decode(errors="replace") for key, value in data.items()
-                    }
+                    for key, value in self._data(pod, kind, ref.name, ref.optional).items():
+                        found[source.prefix + key] = value.decode(errors="replace")
         for variable in each.env or ():
             found[variable.name] = _expanded(self._value(pod, variable), found)
         return found
@@ -252,18 +251,17 @@ class Kubelet:
         )
 
     def _contents(self, pod: PodState, volume: Volume) -> Mapping[str, bytes] | None:
-        """The files of a ConfigMap's or Secret's volume, by path; None for a volume of another kind."""
+        """The files of a ConfigMap's or Secret's volume, by path; None for emptyDir and hostPath.
+
+        Raises ConfigError.
+        """
         items: list[KeyToPath] | None
-        if volume.config_map:
-            data, items = (
-                self._data(pod, "ConfigMap", volume.config_map.name, volume.config_map.optional),
-                volume.config_map.items,
-            )
-        elif volume.secret:
-            data, items = (
-                self._data(pod, "Secret", volume.secret.secret_name, volume.secret.optional),
-                volume.secret.items,
-            )
+        if source := volume.config_map:
+            data = self._data(pod, "ConfigMap", source.name, source.optional)
+            items = source.items
+        elif secret := volume.secret:
+            data = self._data(pod, "Secret", secret.secret_name, secret.optional)
+            items = secret.items
         elif volume.host_path or volume.empty_dir is not None:
             return None
         else:
@@ -276,6 +274,7 @@ class Kubelet:
         return files
 
     def _data(self, pod: PodState, kind: str, name: str, optional: bool) -> Mapping[str, bytes]:
+        """The contents of a ConfigMap or Secret. Raises ConfigError for a missing one, unless `optional`."""
         stored = self.state.objects.get(f"{kind}/{pod.namespace}/{name}")
         if stored is None:
             if optional:
@@ -283,13 +282,13 @@ class Kubelet:
             raise ConfigError(f"Pod {pod.key}: there is no {kind} {pod.namespace}/{name}")
         if kind == "ConfigMap":
             found = decoded(ConfigMap, stored)
-            return {key: value.encode() for key, value in (found.data or {}).items()} | (
-                found.binary_data or {}
-            )
+            return _encoded(found.data) | (found.binary_data or {})
         secret = decoded(Secret, stored)
-        return (secret.data or {}) | {
-            key: value.encode() for key, value in (secret.string_data or {}).items()
-        }
+        return (secret.data or {}) | _encoded(secret.string_data)
+
+
+def _encoded(texts: Mapping[str, str] | None) -> dict[str, bytes]:
+    return {key: value.encode() for key, value in (texts or {}).items()}
 
 
 def name_servers(state: LabState) -> list[str]:
@@ -306,9 +305,8 @@ def name_servers(state: LabState) -> list[str]:
 
 
 def _field(pod: PodState, state: LabState, path: str) -> str:
-    node = (
-        state.node(pod.node) if pod.node else state.nodes[0]
-    )  # asked before it is placed only to see whether it can be answered
+    """The value of a fieldRef with this fieldPath. Raises ConfigError for one that a lab doesn't know."""
+    node = state.node(pod.node) if pod.node else state.nodes[0]  # not scheduled: `check` asks, any node does
     metadata = pod.manifest["metadata"]
     values = {
         "metadata.name": pod.name,
@@ -322,9 +320,8 @@ def _field(pod: PodState, state: LabState, path: str) -> str:
     if label:
         return str((metadata.get(label[1]) or {}).get(label[2], ""))
     if path not in values:
-        raise ConfigError(
-            f"Pod {pod.key}: fieldPath {path!r}: a lab knows {', '.join(values)}, metadata.labels[''], metadata.annotations['']"
-        )
+        known = ", ".join([*values, "metadata.labels['']", "metadata.annotations['']"])
+        raise ConfigError(f"Pod {pod.key}: fieldPath {path!r}: a lab knows {known}")
     return values[path]
 
 
@@ -341,7 +338,7 @@ def _lives(pid: int) -> bool:
 
 
 def _listening(pid: int) -> set[int]:
-    """TCP ports that something listens on in the network namespace of process `pid`."""
+    """The listening TCP ports in the network namespace of process `pid`."""
     found = set()
     for name in ("tcp", "tcp6"):
         try:

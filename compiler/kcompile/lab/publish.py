@@ -23,9 +23,9 @@ from ..spec.complete import complete
 from ..spec.inventory import Inventory
 from ..spec.objects import Object, Origin
 from ..spec.state import AllocationState
-from . import bpffs, spaces
+from . import bpffs, netns
 from .manifests import Manifest, inventory_of
-from .spaces import die_with_parent
+from .netns import die_with_parent
 from .state import LabState, NodeState, PodState
 from .workloads import origin_of, pod_manifest
 
@@ -80,17 +80,15 @@ def cluster(
 
 
 def publish(state: LabState, directory: Path, pods: Iterable[PodState]) -> str:
-    """Write cluster/cluster.json, which DNS follows, and cluster/config.json; a digest of all that the nodes
-    are to do.
+    """Write cluster/cluster.json, which DNS follows, and cluster/config.json.
 
-    Raises SpecError before anything is written.
+    Returns a digest of both and of the mode. Raises SpecError before anything is written.
     """
     path = directory / "allocations.json"
     inventory, allocations = cluster(state, pods, AllocationState.load(str(path)))
     allocations.save(str(path))
-    objects = (
-        *inventory.namespaces, *inventory.nodes, *inventory.services, *inventory.endpoint_slices, *inventory.pods
-    )  # fmt: skip
+    objects: list[Object] = [*inventory.namespaces, *inventory.nodes, *inventory.services]
+    objects += [*inventory.endpoint_slices, *inventory.pods]
     folder = directory / "cluster"
     folder.mkdir(exist_ok=True)
     config = {
@@ -98,11 +96,10 @@ def publish(state: LabState, directory: Path, pods: Iterable[PodState]) -> str:
         "kind": "KubeProxyConfiguration",
         "detectLocalMode": "NodeCIDR",
     }
+    items = {"apiVersion": "v1", "kind": "List", "items": [_plain(each) for each in objects]}
     texts = {
         "config.json": state.config or json.dumps(config, indent=1),
-        "cluster.json": json.dumps(
-            {"apiVersion": "v1", "kind": "List", "items": [_plain(each) for each in objects]}, indent=1
-        ),
+        "cluster.json": json.dumps(items, indent=1),
     }
     for name, text in texts.items():
         _write(folder / name, text)
@@ -116,31 +113,29 @@ def _plain(obj: Object) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write `text` whole or not at all, and only where it is another than before."""
+    """Write `text` atomically if the file holds another."""
     if not path.exists() or path.read_text() != text:
         write_whole(path, text.encode())
 
 
 def program(state: LabState, directory: Path) -> list[Notice]:
-    """Program every node, all at once; warnings, each once.
+    """Program every node, in parallel; returns the warnings, each once.
 
-    Raises KcompileError: the first node's that failed.
+    Raises KcompileError: that of the first node that failed.
     """
     sees_interfaces = MODES[state.mode].sees_interfaces
     if sees_interfaces:
         bpffs.mount(directory)
     pins = bpffs.folder(directory) if sees_interfaces else None
-    started = [
-        (node, Child(partial(_apply, _request(state, directory, node), pins), die_with_parent))
-        for node in state.nodes
-    ]
+    started: list[tuple[NodeState, Child[tuple[Notice, ...]]]] = []
+    for node in state.nodes:
+        request = _request(state, directory, node)
+        started.append((node, Child(partial(_apply, request, pins), die_with_parent)))
     warnings: dict[Notice, None] = {}
     failed: KcompileError | None = None
     for node, child in started:
         try:
-            warnings |= dict.fromkeys(
-                child.result(lambda status: KernelError(f"its process died (status {status})"))
-            )
+            warnings |= dict.fromkeys(child.result(_died))
         except KcompileError as error:
             failed = failed or KernelError(f"{node.name}: {error}")
     if failed:
@@ -148,8 +143,12 @@ def program(state: LabState, directory: Path) -> list[Notice]:
     return list(warnings)
 
 
+def _died(status: int) -> KernelError:
+    return KernelError(f"its process died (status {status})")
+
+
 def _request(state: LabState, directory: Path, node: NodeState) -> Request:
-    """What a node is to apply: the whole cluster, as that node."""
+    """The apply of one node: the objects of the whole cluster, seen from `node`."""
     low, high = state.cluster.node_port_range
     own = directory / "nodes" / node.name
     own.mkdir(parents=True, exist_ok=True)
@@ -160,7 +159,7 @@ def _request(state: LabState, directory: Path, node: NodeState) -> Request:
         # a cgroup is no namespace: hooks on sockets would be those of the whole machine
         socket_lb="off" if MODES[state.mode].sees_interfaces else None,
         node=node.name,
-        netns=spaces.space(state.name, "node", node.name),
+        netns=netns.netns_name(state.name, "node", node.name),
         state=str(own / "allocations.json"),
         service_cidrs=",".join(state.cluster.service_cidrs),
         node_port_range=f"{low}-{high}",

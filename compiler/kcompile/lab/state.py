@@ -1,9 +1,8 @@
-"""What a lab keeps between two commands, in one folder under $KCOMPILE_RUN_DIR (or /run/kcompile), gone with
-the next boot as the lab is.
+"""The files of a lab, in one folder under $KCOMPILE_RUN_DIR (or /run/kcompile); a reboot removes both.
 
 lab-NAME/state.json        this module's LabState
          allocations.json  clusterIPs and nodePorts
-         cluster/          cluster.json: the objects as the nodes and DNS read them; config.json: the nodes' configuration
+         cluster/          cluster.json: the objects as nodes and DNS read them; config.json: for every node
          nodes/NODE/       that node's kcompile: its lock, its state
          pods/NS.POD/      files, logs and status of its containers
 """
@@ -41,7 +40,7 @@ class Stored(msgspec.Struct):
 class NodeState(msgspec.Struct):
     """A node.
 
-    `next_pod` counts the addresses given out: they are not used again until the range is used up.
+    `next_pod`: the host number of the next pod's address; round-robin, so a freed one is reused late.
     """
 
     name: str
@@ -53,7 +52,7 @@ class NodeState(msgspec.Struct):
 
 
 class PodState(msgspec.Struct, kw_only=True):
-    """A Pod that there is.
+    """A scheduled Pod.
 
     `owner`: ``namespace/name`` of its Deployment, or empty; `hash` of the template that it was made from.
     """
@@ -81,8 +80,8 @@ class PodState(msgspec.Struct, kw_only=True):
 class LabState(msgspec.Struct, kw_only=True):
     """One lab.
 
-    `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of Services that are gone, not given
-    out again; `wired`: its nodes and its name server have come up, so the rest can be mended.
+    `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of removed Services, not allocated
+    again; `wired`: its nodes and its name server have come up, so the rest can be mended.
     """
 
     name: str

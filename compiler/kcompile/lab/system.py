@@ -1,4 +1,4 @@
-"""What every lab has of its own in the namespace kube-system: the name server and its Service. Pure."""
+"""The objects of kube-system in every lab: the name server and its Service. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLUSTER_FILES = ["-f", "/cluster/cluster.json", "--state", "/cluster/none.json"
 
 
 def range_options(cluster: ClusterSettings) -> list[str]:
-    """The options by which another kcompile takes the same addresses and ports of Services as `cluster` does."""
+    """The options that give another kcompile the Service ranges of `cluster`."""
     low, high = cluster.node_port_range
     return [
         "--service-cluster-ip-range",
@@ -31,7 +31,7 @@ def range_options(cluster: ClusterSettings) -> list[str]:
 def system_objects(
     folder: str, cluster: ClusterSettings, addresses: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Its manifests. `folder`: the one with cluster.json; `addresses`: the Service's."""
+    """The manifests of kube-system. `folder`: the one with cluster.json; `addresses`: the Service's."""
     families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
     listen = [word for family in families for word in ("--listen", "::" if family == "IPv6" else "0.0.0.0")]
     container = {

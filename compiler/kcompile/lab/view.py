@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ..spec.inventory import Inventory
-from ..spec.objects import Service
+from ..spec.objects import Service, ServicePort
 from ..spec.wellknown import SERVICE_LABEL
 from .images import short_name
 from .network import CLIENT
@@ -18,7 +18,7 @@ __all__ = ["PodView", "data", "tree"]
 
 
 class PodView(msgspec.Struct):
-    """What is found out of a Pod when it is asked for."""
+    """The state of a Pod now (``ready``, ``not ready``, ``ended (STATUS)``) and its containers' restarts."""
 
     state: str
     restarts: int
@@ -59,58 +59,42 @@ def _pod(pod: PodState, view: PodView) -> dict[str, Any]:
 
 def _service(service: Service, inventory: Inventory) -> dict[str, Any]:
     spec = service.spec
-    slices = [
-        s
-        for s in inventory.endpoint_slices
-        if (s.metadata.namespace, (s.metadata.labels or {}).get(SERVICE_LABEL))
-        == (service.metadata.namespace, service.metadata.name)
-    ]
-    found = [
-        e
-        for s in slices
-        for e in s.endpoints or ()
-        if e.conditions is None or e.conditions.ready is not False
-    ]
     return {
         "namespace": service.metadata.namespace,
         "name": service.metadata.name,
         "type": spec.type,
         "clusterIPs": spec.cluster_ips or [spec.cluster_ip or spec.external_name],
-        "ports": [f"{p.port}{f':{p.node_port}' if p.node_port else ''}/{p.protocol}" for p in spec.ports],
-        "endpoints": [address for endpoint in found for address in endpoint.addresses],
+        "ports": [_port(port) for port in spec.ports],
+        "endpoints": list(_ready_addresses(service, inventory)),
     }
+
+
+def _port(port: ServicePort) -> str:
+    node_port = f":{port.node_port}" if port.node_port else ""
+    return f"{port.port}{node_port}/{port.protocol}"
+
+
+def _ready_addresses(service: Service, inventory: Inventory) -> Iterator[str]:
+    owner = (service.metadata.namespace, service.metadata.name)
+    for each in inventory.endpoint_slices:
+        labels = each.metadata.labels or {}
+        if (each.metadata.namespace, labels.get(SERVICE_LABEL)) != owner:
+            continue
+        for endpoint in each.endpoints or ():
+            if endpoint.conditions is None or endpoint.conditions.ready is not False:
+                yield from endpoint.addresses
 
 
 def tree(shown: dict[str, Any]) -> Iterator[str]:
     """The lab of `data` as lines."""
-    yield f"lab {shown['name']}: mode {shown['mode']}, {shown['network']} between {len(shown['nodes'])} nodes, domain {shown['domain']}"
+    network = f"{shown['network']} between {len(shown['nodes'])} nodes"
+    yield f"lab {shown['name']}: mode {shown['mode']}, {network}, domain {shown['domain']}"
     branches: list[tuple[str, list[tuple[str, ...]]]] = []
     for node in shown["nodes"]:
-        rows: list[tuple[str, ...]] = [
-            (
-                f"{p['namespace']}/{p['name']}",
-                " ".join(p["addresses"]),
-                p["state"],
-                _count(p["restarts"], "restart") if p["restarts"] else "",
-                ", ".join(p["images"]),
-            )
-            for p in node["pods"]
-        ]
-        branches.append(
-            (f"node {node['name']}  {' '.join(node['addresses'])}  pods {' '.join(node['podCIDRs'])}", rows)
-        )
+        title = f"node {node['name']}  {' '.join(node['addresses'])}  pods {' '.join(node['podCIDRs'])}"
+        branches.append((title, [_pod_row(pod) for pod in node["pods"]]))
     branches.append((f"client outside  {' '.join(shown['client'])}", []))
-    services: list[tuple[str, ...]] = [
-        (
-            f"{s['namespace']}/{s['name']}",
-            s["type"],
-            " ".join(s["clusterIPs"]),
-            " ".join(s["ports"]),
-            _count(len(s["endpoints"]), "endpoint"),
-        )
-        for s in shown["services"]
-    ]
-    branches.append(("services", services))
+    branches.append(("services", [_service_row(service) for service in shown["services"]]))
     width = _widths([row for _, rows in branches[:-1] for row in rows])
     for number, (title, rows) in enumerate(branches):
         last = number == len(branches) - 1
@@ -119,6 +103,26 @@ def tree(shown: dict[str, Any]) -> Iterator[str]:
         for at, row in enumerate(rows):
             cells = "  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip()
             yield f"{' ' if last else '│'}  {'└' if at == len(rows) - 1 else '├'}─ {cells}"
+
+
+def _pod_row(pod: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{pod['namespace']}/{pod['name']}",
+        " ".join(pod["addresses"]),
+        pod["state"],
+        _count(pod["restarts"], "restart") if pod["restarts"] else "",
+        ", ".join(pod["images"]),
+    )
+
+
+def _service_row(service: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{service['namespace']}/{service['name']}",
+        service["type"],
+        " ".join(service["clusterIPs"]),
+        " ".join(service["ports"]),
+        _count(len(service["endpoints"]), "endpoint"),
+    )
 
 
 def _count(number: int, what: str) -> str:

@@ -1,5 +1,6 @@
-"""What the controllers and the scheduler of a cluster would do: Deployments to Pods, Pods to nodes and
-addresses. Pure but for dice.
+"""The controllers and the scheduler of a lab: Deployments to Pods, Pods to nodes and addresses.
+
+Pure but for random names.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from ..spec.text import explain, printable
 from .objects import Deployment, PodManifest
 from .state import LabState, NodeState, PodState, Stored
 
-__all__ = ["Changes", "changes", "decoded", "new_pod", "origin_of", "place", "pod_manifest", "reported"]
+__all__ = ["Changes", "changes", "decoded", "new_pod", "origin_of", "pod_manifest", "reported", "schedule"]
 
 T = TypeVar("T")
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # rand.SafeEncodeString of apimachinery: no vowels, so no words
 
 
 class Changes(NamedTuple):
-    """Pods to make (not placed yet) and Pods to remove."""
+    """Missing Pods to make (not scheduled yet) and surplus Pods to remove."""
 
     make: list[PodState]
     remove: list[PodState]
@@ -51,63 +52,71 @@ def decoded(kind: type[T], stored: Stored) -> T:
 
 
 def reported(objects: Mapping[str, Stored]) -> set[str]:
-    """Keys of Pods that a cluster made and reported, which a Deployment among `objects` makes anew: the lab
-    leaves them out.
-    """
-    selectors = [
-        (key.split("/")[1], decoded(Deployment, stored).spec.selector.match_labels or {})
-        for key, stored in objects.items()
-        if key.startswith("Deployment/")
-    ]
+    """Keys of Pods that a Deployment of `objects` selects: of another cluster, the lab makes its own."""
+    selectors: list[tuple[str, dict[str, str]]] = []
+    for key, stored in objects.items():
+        if key.startswith("Deployment/"):
+            labels = decoded(Deployment, stored).spec.selector.match_labels
+            selectors.append((key.split("/")[1], labels or {}))
     found = set()
     for key, stored in objects.items():
         kind, namespace, _ = key.split("/")
-        labels = (stored.manifest["metadata"].get("labels") or {}).items()
-        if kind == "Pod" and any(
-            namespace == space and wanted and wanted.items() <= labels for space, wanted in selectors
-        ):
+        if kind != "Pod":
+            continue
+        own = (stored.manifest["metadata"].get("labels") or {}).items()
+        if any(namespace == each and wanted and wanted.items() <= own for each, wanted in selectors):
             found.add(key)
     return found
 
 
 def changes(state: LabState) -> Changes:
-    """What is missing and what is too much, by the objects of `state`.
+    """Missing and surplus Pods, by the objects of `state`.
 
     A changed template replaces every Pod made from the old one.
     """
     make: list[PodState] = []
-    wanted: set[str] = set()
+    keep: list[PodState] = []
     for key, stored in state.objects.items():
-        kind, namespace, name = key.split("/")
+        kind, _, name = key.partition("/")
         if kind == "Deployment":
-            deployment = decoded(Deployment, stored)
-            template: dict[str, Any] = stored.manifest["spec"]["template"]
-            digest = _hash(template)
-            owner = f"{namespace}/{name}"
-            replicas = 1 if deployment.spec.replicas is None else deployment.spec.replicas
-            there = [pod for pod in state.pods if pod.owner == owner and pod.hash == digest]
-            wanted.update(
-                pod.key for pod in sorted(there, key=lambda pod: (not pod.ready, pod.created))[:replicas]
-            )
-            names = [f"{name}-{digest}-{_letters(5)}" for _ in range(replicas - len(there))]
-            make += [new_pod(namespace, each, template, owner=owner, digest=digest) for each in names]
+            kept, made = _of_deployment(state, name, stored)
         elif kind == "Pod":
-            digest = _hash(stored.manifest)
-            there = [
-                pod
-                for pod in state.pods
-                if not pod.owner and pod.key == f"{namespace}/{name}" and pod.hash == digest
-            ]
-            wanted.update(pod.key for pod in there)
-            if not there:
-                make.append(new_pod(namespace, name, stored.manifest, digest=digest))
+            kept, made = _of_pod(state, name, stored)
+        else:
+            continue
+        keep += kept
+        make += made
+    wanted = {pod.key for pod in keep}
     return Changes(make, [pod for pod in state.pods if pod.key not in wanted])
+
+
+def _of_deployment(state: LabState, owner: str, stored: Stored) -> tuple[list[PodState], list[PodState]]:
+    """The Pods of Deployment `owner` to keep, ready and old ones first, and those to make."""
+    namespace, _, name = owner.partition("/")
+    template: dict[str, Any] = stored.manifest["spec"]["template"]
+    digest = _hash(template)
+    replicas = decoded(Deployment, stored).spec.replicas
+    count = 1 if replicas is None else replicas
+    existing = [pod for pod in state.pods if pod.owner == owner and pod.hash == digest]
+    existing.sort(key=lambda pod: (not pod.ready, pod.created))
+    names = [f"{name}-{digest}-{_letters(5)}" for _ in range(count - len(existing))]
+    made = [new_pod(namespace, each, template, owner=owner, digest=digest) for each in names]
+    return existing[:count], made
+
+
+def _of_pod(state: LabState, key: str, stored: Stored) -> tuple[list[PodState], list[PodState]]:
+    """The Pod `key` to keep if it is of this manifest, else the one to make."""
+    namespace, _, name = key.partition("/")
+    digest = _hash(stored.manifest)
+    existing = [pod for pod in state.pods if not pod.owner and pod.key == key and pod.hash == digest]
+    made = [] if existing else [new_pod(namespace, name, stored.manifest, digest=digest)]
+    return existing, made
 
 
 def new_pod(
     namespace: str, name: str, template: Mapping[str, Any], *, owner: str = "", digest: str = ""
 ) -> PodState:
-    """A Pod from `template`, not placed yet."""
+    """A Pod from `template`, not scheduled yet."""
     metadata = dict(template.get("metadata") or {})
     labels = dict(metadata.get("labels") or {}) | ({"pod-template-hash": digest} if owner else {})
     manifest = {
@@ -128,22 +137,18 @@ def new_pod(
     )
 
 
-def place(state: LabState, pod: PodState) -> None:
-    """Give `pod` a node and addresses. Raises ConfigError where there is none for it."""
+def schedule(state: LabState, pod: PodState) -> None:
+    """Assign `pod` a node and addresses. Raises ConfigError where no node fits or no address is left."""
     spec = decoded(PodManifest, Stored(pod.manifest)).spec
-    fit = [
-        node
-        for node in state.nodes
-        if (not spec.node_name or node.name == spec.node_name)
-        and (spec.node_selector or {}).items() <= node.labels.items()
-    ]
+    selector = (spec.node_selector or {}).items()
+    fit = [node for node in state.nodes if node.name == (spec.node_name or node.name)]
+    fit = [node for node in fit if selector <= node.labels.items()]
     if not fit:
-        raise ConfigError(
-            f"Pod {pod.key}: no node has its nodeName or nodeSelector; there are {', '.join(n.name for n in state.nodes)}"
-        )
-    brothers = Counter(other.node for other in state.pods if other.owner == pod.owner)
-    everyone = Counter(other.node for other in state.pods)
-    node = min(fit, key=lambda node: (brothers[node.name], everyone[node.name]))
+        names = ", ".join(node.name for node in state.nodes)
+        raise ConfigError(f"Pod {pod.key}: no node has its nodeName or nodeSelector; there are {names}")
+    of_owner = Counter(other.node for other in state.pods if other.owner == pod.owner)
+    of_all = Counter(other.node for other in state.pods)
+    node = min(fit, key=lambda node: (of_owner[node.name], of_all[node.name]))
     pod.node = node.name
     if spec.host_network:
         pod.ips = list(node.ips)
@@ -187,7 +192,7 @@ def _hash(value: Any) -> str:
     number = int.from_bytes(
         hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=8).digest()
     )
-    return "".join(_LETTERS[number // len(_LETTERS) ** place % len(_LETTERS)] for place in range(10))
+    return "".join(_LETTERS[number // len(_LETTERS) ** digit % len(_LETTERS)] for digit in range(10))
 
 
 def _letters(count: int) -> str:

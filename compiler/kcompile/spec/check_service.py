@@ -54,8 +54,7 @@ def check_service(service: Service) -> None:
     """Raise the first problem of one Service, looked at alone, once it has the API's defaults."""
     check_metadata(service, is_dns_label, DNS_LABEL)
     spec = service.spec
-    if spec.type not in _TYPES:
-        check_choice(service, "spec.type", spec.type, _TYPES)
+    check_choice(service, "spec.type", spec.type, _TYPES)
     _check_ports(service)
     _check_cluster_ips(service)
     if spec.selector:
@@ -69,13 +68,7 @@ def check_service(service: Service) -> None:
     if spec.external_ips:
         _check_external_ips(service)
     if spec.external_traffic_policy:  # an empty one is unset, as in the API
-        check_choice(service, "spec.externalTrafficPolicy", spec.external_traffic_policy, _TRAFFIC)
-        if not externally_reachable(service):
-            raise problem(
-                service,
-                "spec.externalTrafficPolicy",
-                "only for type NodePort or LoadBalancer, or with externalIPs",
-            )
+        _check_external_traffic_policy(service, spec.external_traffic_policy)
     if spec.type == "LoadBalancer":
         _check_load_balancer(service)
     else:
@@ -84,9 +77,8 @@ def check_service(service: Service) -> None:
         _check_health_port(service)
     if spec.type == "ExternalName":
         _check_external_name(service)
-    if service.metadata.annotations and SCHEDULER_ANNOTATION in service.metadata.annotations:
-        field = f'metadata.annotations["{SCHEDULER_ANNOTATION}"]'
-        check_choice(service, field, service.metadata.annotations[SCHEDULER_ANNOTATION], SCHEDULERS)
+    if service.metadata.annotations:
+        _check_annotations(service, service.metadata.annotations)
     if service.status is not None:
         _check_status(service)
 
@@ -172,22 +164,11 @@ def _check_cluster_ips(service: Service) -> None:
     if _is_plain(ip, ips, families, spec):
         return
     if spec.type == "ExternalName":
-        given = (
-            ("clusterIPs", bool(ips)),
-            ("ipFamilies", bool(families)),
-            ("ipFamilyPolicy", spec.ip_family_policy is not None),
-        )
-        for field, is_set in given:
-            if is_set:
-                raise problem(service, f"spec.{field}", "may not be set for type ExternalName")
+        _refuse_address_fields(service)
         return
     if spec.ip_family_policy is not None:
         check_choice(service, "spec.ipFamilyPolicy", spec.ip_family_policy, _POLICIES)
-    for index, family in enumerate(families):
-        if family not in FAMILIES:
-            check_choice(service, f"spec.ipFamilies[{index}]", family, FAMILIES)
-        if index and family in families[:index]:
-            raise problem(service, f"spec.ipFamilies[{index}]", f"{family} occurs twice")
+    _check_families(service, families)
     if ips:
         _check_ip_list(service, ip, ips)
     if ip == "None":
@@ -196,21 +177,50 @@ def _check_cluster_ips(service: Service) -> None:
         if not spec.selector:
             return  # both families, whatever the policy
     else:
-        for index, (family, address) in enumerate(zip(families, ips, strict=False)):
-            if family_of(address) != int(family[-1]):
-                message = f"{shown(address)} is not of the family that ipFamilies[{index}] names ({family})"
-                raise problem(service, f"spec.clusterIPs[{index}]", message)
-    if (len(ips) > 1 or len(families) > 1) and spec.ip_family_policy in (None, "SingleStack"):
-        field = "clusterIPs" if len(ips) > 1 else "ipFamilies"
-        raise problem(
-            service,
-            "spec.ipFamilyPolicy",
-            f"must be RequireDualStack or PreferDualStack where {field} has two entries",
-        )
+        _check_families_of_ips(service, ips, families)
+    _check_dual_stack_policy(service, ips, families)
     if ip != "None":
-        for address in ips:
-            if reason := unfit(address):
-                raise problem(service, "spec.clusterIPs", f"{shown(address)} is {reason}")
+        _check_fit(service, ips)
+
+
+def _refuse_address_fields(service: Service) -> None:
+    spec = service.spec
+    if spec.cluster_ips:
+        raise problem(service, "spec.clusterIPs", "may not be set for type ExternalName")
+    if spec.ip_families:
+        raise problem(service, "spec.ipFamilies", "may not be set for type ExternalName")
+    if spec.ip_family_policy is not None:
+        raise problem(service, "spec.ipFamilyPolicy", "may not be set for type ExternalName")
+
+
+def _check_families(service: Service, families: list[str]) -> None:
+    for index, family in enumerate(families):
+        if family not in FAMILIES:
+            check_choice(service, f"spec.ipFamilies[{index}]", family, FAMILIES)
+        if family in families[:index]:
+            raise problem(service, f"spec.ipFamilies[{index}]", f"{family} occurs twice")
+
+
+def _check_families_of_ips(service: Service, ips: list[str], families: list[str]) -> None:
+    for index, (family, address) in enumerate(zip(families, ips, strict=False)):
+        if family_of(address) != int(family[-1]):
+            message = f"{shown(address)} is not of the family that ipFamilies[{index}] names ({family})"
+            raise problem(service, f"spec.clusterIPs[{index}]", message)
+
+
+def _check_dual_stack_policy(service: Service, ips: list[str], families: list[str]) -> None:
+    if service.spec.ip_family_policy not in (None, "SingleStack"):
+        return
+    if len(ips) > 1 or len(families) > 1:
+        field = "clusterIPs" if len(ips) > 1 else "ipFamilies"
+        message = f"must be RequireDualStack or PreferDualStack where {field} has two entries"
+        raise problem(service, "spec.ipFamilyPolicy", message)
+
+
+def _check_fit(service: Service, ips: list[str]) -> None:
+    for address in ips:
+        if reason := unfit(address):
+            raise problem(service, "spec.clusterIPs", f"{shown(address)} is {reason}")
 
 
 def _is_plain(ip: str, ips: list[str], families: list[str], spec: ServiceSpec) -> bool:
@@ -260,6 +270,19 @@ def _check_affinity(service: Service) -> None:
             "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
             f"{shown(seconds)} is not in 1-{_MAX_AFFINITY}",
         )
+
+
+def _check_external_traffic_policy(service: Service, policy: str) -> None:
+    field = "spec.externalTrafficPolicy"
+    check_choice(service, field, policy, _TRAFFIC)
+    if not externally_reachable(service):
+        raise problem(service, field, "only for type NodePort or LoadBalancer, or with externalIPs")
+
+
+def _check_annotations(service: Service, annotations: dict[str, str]) -> None:
+    if SCHEDULER_ANNOTATION in annotations:
+        field = f'metadata.annotations["{SCHEDULER_ANNOTATION}"]'
+        check_choice(service, field, annotations[SCHEDULER_ANNOTATION], SCHEDULERS)
 
 
 def _check_external_ips(service: Service) -> None:

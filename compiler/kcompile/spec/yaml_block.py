@@ -23,6 +23,7 @@ NOTHING = object()
 _MAX_DEPTH = 100
 _CHUNK = 1 << 18  # characters whose lines are in memory at once
 _KNOWN = 1 << 16  # lines that are remembered
+_DASH = len("- ")
 
 _KEY = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,255}"
 # A plain scalar in block context: no ": " and no " #" inside, no indicator in front.
@@ -34,10 +35,11 @@ _ESCAPED = re.compile(r'"(?:[^"\\]|\\["\\nt])*"')
 _SINGLE = re.compile(r"'(?:[^']|'')*'")
 
 # What a line holds.
-_SCALAR, _OPEN, _MAP, _LIST, _TEXT, _SKIP = range(6)
-_SPECIAL = {"{}": (_MAP, None), "[]": (_LIST, None), "|": (_TEXT, False), "|-": (_TEXT, True)}
+_SCALAR, _OPEN, _EMPTY, _TEXT, _SKIP = range(5)
+_SPECIAL = {"{}": (_EMPTY, dict), "[]": (_EMPTY, list), "|": (_TEXT, False), "|-": (_TEXT, True)}
 
-# Column, whether a dash is there, one of the above, the key or None, the scalar.
+# Column, whether a dash is there, one of the above, the key or None; the value: of _SCALAR the scalar, of
+# _EMPTY the collection's type, of _TEXT whether the last line's end goes.
 _Line = tuple[int, bool, int, str | None, Any]
 _IGNORED: _Line = (0, False, _SKIP, None, None)
 _known: dict[str, _Line] = {}
@@ -52,75 +54,67 @@ def block_document(text: str) -> Any:
 
     NOTHING where it has only blank lines and comments. Raises NotPlain.
     """
-    if not text.isascii() or not text.replace("\n", "").isprintable():  # tabs too
-        raise NotPlain
-    root: Any = NOTHING
-    node: Any = None  # the innermost open collection
+    document: dict[str, Any] = {}  # the value of its key "" is the document's
+    node: Any = document  # the innermost open collection
     indent = -1  # its column
-    key: str | None = None  # in a mapping: the key whose value is to come on the next lines
-    outer: list[tuple[Any, int]] = []  # the collections around it
-    block: _Block | None = None
-    known = _known.get
-    for line in chain.from_iterable(_chunks(text)):
-        if block is not None:
-            if block.takes(line):
-                continue
-            block.end()
-            block = None
-        column, dash, how, name, value = known(line) or _line(line)
-        if how == _SKIP:
-            continue
+    key: str | None = ""  # in a mapping: the key whose value comes on the next lines
+    outer: list[tuple[Any, int]] = []  # the collections around it, with their columns
+    for column, dash, how, name, value in _lines(text):
         while indent > column:
             node, indent = outer.pop()
             key = None
         if dash:
-            if node is None:
-                root = node = []
-                indent = 0
-            elif key is not None:
+            if key is not None:
                 outer.append((node, indent))
                 node[key] = node = []
                 indent, key = column, None
-            elif node.__class__ is not list:
-                raise NotPlain
-            if indent != column:
+            if indent != column or node.__class__ is not list:
                 raise NotPlain
             if name is None:
                 node.append(value)
                 continue
             outer.append((node, indent))
             node.append(node := {})
-            indent = column = column + 2
-        elif indent != column:
-            if node is None:
-                root = node = {}
-                indent = 0
-            elif key is not None:
-                outer.append((node, indent))
-                node[key] = node = {}
-                indent = column
+            indent = column = column + _DASH
+        elif key is not None and indent != column:
+            outer.append((node, indent))
+            node[key] = node = {}
+            indent = column
         elif node.__class__ is list:  # at the column of the mapping that it is in: it ends here
-            node, indent = outer.pop() if outer else (node, -1)
-        if indent != column or name is None or name in node:
+            node, indent = outer.pop()
+        if indent != column or name in node or (how == _OPEN and len(outer) > _MAX_DEPTH):
             raise NotPlain
         if how == _SCALAR:
             node[name] = value
             key = None
         elif how == _OPEN:
             node[name], key = None, name
-            if len(outer) > _MAX_DEPTH:
-                raise NotPlain
         else:
+            node[name] = value()
             key = None
-            if how == _TEXT:
-                block = _Block(node, name, indent, value)
-            else:
-                node[name] = {} if how == _MAP else []
-    if block is not None:
-        if not text.endswith("\n"):  # its last line is without its end, and so is the scalar
-            raise NotPlain
-        block.end()
-    return root
+    return document.get("", NOTHING)
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    """What each line of `text` holds; a block scalar is one line. Raises NotPlain."""
+    if not text.isascii() or not text.replace("\n", "").isprintable():  # tabs too
+        raise NotPlain
+    known = _known.get
+    lines = chain.from_iterable(_chunks(text))
+    for line in lines:
+        found = known(line) or _line(line)
+        while found[2] == _TEXT:
+            column, dash, _, name, strip = found
+            block = _Block(column + _DASH if dash else column)
+            after = block.read(lines)
+            if after is None and not text.endswith("\n"):  # the scalar's end would be missing too
+                raise NotPlain
+            yield column, dash, _SCALAR, name, block.text(strip)
+            if after is None:
+                return
+            found = known(after) or _line(after)
+        if found[2] != _SKIP:
+            yield found
 
 
 def _chunks(text: str) -> Iterator[list[str]]:
@@ -178,16 +172,28 @@ def _quoted(text: str) -> str:
 
 
 class _Block:
-    """A literal block scalar (``key: |``) as far as it has come: the value of `key` in `node`, whose column
-    is `outer`.
-    """
+    """A literal block scalar (``key: |``) in a mapping whose column is `outer`."""
 
-    def __init__(self, node: dict[str, Any], key: str, outer: int, strip: bool) -> None:
-        self.node, self.key, self.outer, self.strip = node, key, outer, strip
+    def __init__(self, outer: int) -> None:
+        self.outer = outer
         self.indent = 0  # not known before the first line with something in it
         self.lines: list[str] = []
 
-    def takes(self, line: str) -> bool:
+    def read(self, lines: Iterator[str]) -> str | None:
+        """Take its lines from `lines`; returns the first line after it, None at the end of the text."""
+        for line in lines:
+            if not self._takes(line):
+                return line
+        return None
+
+    def text(self, strip: bool) -> str:
+        """What it stands for: without the last line's end where `strip`. Raises NotPlain for a blank one."""
+        if not self.indent:
+            raise NotPlain
+        text = "\n".join(self.lines).rstrip("\n")
+        return text if strip else f"{text}\n"
+
+    def _takes(self, line: str) -> bool:
         """Whether `line` belongs to it."""
         column = len(line) - len(line.lstrip(" "))
         if column == len(line):
@@ -200,10 +206,3 @@ class _Block:
         self.indent = self.indent or column
         self.lines.append(line[self.indent :])
         return True
-
-    def end(self) -> None:
-        """Put the text in its place."""
-        if not self.indent:
-            raise NotPlain
-        text = "\n".join(self.lines).rstrip("\n")
-        self.node[self.key] = text if self.strip else text + "\n"

@@ -52,7 +52,7 @@ _OPEN = object()  # stands for an anchored collection until it ends
 
 
 class Duplicate(NamedTuple):
-    """A key that occurs twice in its mapping: the way to it from the top of the document, and where that is."""
+    """A key that occurs twice in its mapping: its path from the top of the document, and line and column."""
 
     path: tuple[str | int, ...]
     message: str
@@ -111,11 +111,8 @@ def _pieces(data: bytes) -> Iterator[Piece]:
     """`data` cut at its lines "---"; whole where it has other marks of YAML."""
     text = data.decode()
     parts = f"\n{text}".split("\n---\n")
-    if (
-        text.startswith(_DIRECTIVES)
-        or any(f"\n{mark}" in text for mark in _DIRECTIVES)
-        or _marks(text) >= len(parts)
-    ):
+    directives = text.startswith(_DIRECTIVES) or any(f"\n{mark}" in text for mark in _DIRECTIVES)
+    if directives or _marks(text) >= len(parts):
         yield Piece(text, 0, False)
         return
     line = -1
@@ -151,9 +148,10 @@ def event_documents(
                     if number > done:
                         done = number
                         if duplicates is not None:
-                            duplicates += [
+                            moved = (
                                 each._replace(message=_moved(each.message, line)) for each in found or ()
-                            ]
+                            )
+                            duplicates.extend(moved)
                         yield value
                     if found:
                         found.clear()
@@ -201,11 +199,8 @@ def _syntax(error: yaml.YAMLError) -> str:
         if "maximum nesting depth" in str(error.problem):  # libyaml's own limit comes first, where it has one
             return f"line {mark.line + 1}, column {mark.column + 1}: nested more than {MAX_DEPTH} levels deep"
         context = f" {error.context}" if error.context else ""
-        return (
-            f"bad YAML at line {mark.line + 1}, column {mark.column + 1}:{context}: {error.problem}".replace(
-                "::", ":"
-            )
-        )
+        message = f"bad YAML at line {mark.line + 1}, column {mark.column + 1}:{context}: {error.problem}"
+        return message.replace("::", ":")
     return f"bad YAML: {getattr(error, 'reason', error)}"
 
 
@@ -216,18 +211,23 @@ class _Aliased:
 
 
 class _Reader:
-    """The event stream of one text, and how many nodes aliases of its file have stood for so far."""
+    """Builds the documents of one text from its events.
+
+    `aliased` counts the nodes that aliases of its file have stood for; `anchors`: of this document, each with
+    its value and how many nodes that is.
+    """
 
     def __init__(self, data: bytes, aliased: _Aliased, duplicates: list[Duplicate] | None = None) -> None:
         self.duplicates = duplicates
         self.events: Iterator[Any] = yaml.parse(data, Loader=_Parser)
         self.aliased = aliased
+        self.anchors: dict[str, tuple[Any, int]] = {}
 
     def document(self) -> Any:
         """Read on to the end of the document and return its value."""
         stack: list[_Frame] = []
         frame = top = _Frame([], None, 0)
-        anchors: dict[str, tuple[Any, int]] = {}
+        anchors = self.anchors = dict[str, tuple[Any, int]]()
         count = 0  # nodes so far, those behind aliases included
         for event in self.events:
             kind = type(event)
@@ -235,13 +235,13 @@ class _Reader:
             if kind is ScalarEvent:
                 if frame.wants_key:
                     frame.begin_key(event, self, stack)
+                    if event.anchor:
+                        anchors.setdefault(event.anchor, (event.value, 1))
                 else:
                     value = event.value if event.implicit[1] else _scalar(event)
                     if event.anchor:
                         anchors[event.anchor] = value, 1
                     frame.add(value)
-                if event.anchor and event.anchor not in anchors:
-                    anchors[event.anchor] = event.value, 1
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
                 done, frame = frame, stack.pop()
                 value = done.finish()
@@ -249,33 +249,41 @@ class _Reader:
                     anchors[done.anchor] = value, count - done.start
                 frame.add(value)
             elif kind is AliasEvent:
-                value, weight = anchors.get(event.anchor, (None, 0))
-                if not weight:
-                    raise Wrong(_at(event, f"the alias *{shown(event.anchor)} has no anchor before it"))
-                if value is _OPEN:
-                    raise Wrong(_at(event, f"the alias *{shown(event.anchor)} is inside what it stands for"))
-                count += weight
-                self.aliased.nodes += weight
-                if self.aliased.nodes > MAX_ALIASED:
-                    raise Wrong(_at(event, f"the aliases stand for more than {MAX_ALIASED:,} values"))
-                if frame.wants_key:
-                    frame.key_text(event, value, self, stack)
-                else:
-                    frame.add(value)
+                count += self._alias(event, frame, stack)
             elif kind is DocumentEndEvent:
                 return top.value[0]
-            else:  # a mapping or sequence starts
-                if event.tag not in _COLLECTION_TAGS:
-                    raise Wrong(_at(event, f"the tag {shown(event.tag)} is not allowed"))
-                if frame.wants_key:
-                    raise Wrong(_at(event, "a mapping or list can't be a key"))
-                stack.append(frame)
-                if len(stack) > MAX_DEPTH:
-                    raise Wrong(_at(event, f"nested more than {MAX_DEPTH} levels deep"))
-                frame = _Frame({} if kind is MappingStartEvent else [], event.anchor, count)
-                if event.anchor:
-                    anchors[event.anchor] = _OPEN, 1
+            else:
+                frame = self._open(event, frame, stack, count)
         raise Wrong("the document has no end")
+
+    def _alias(self, event: Any, frame: _Frame, stack: list[_Frame]) -> int:
+        """Add to `frame` what the alias stands for; returns how many nodes that is. Raises Wrong."""
+        value, weight = self.anchors.get(event.anchor, (None, 0))
+        if not weight:
+            raise Wrong(_at(event, f"the alias *{shown(event.anchor)} has no anchor before it"))
+        if value is _OPEN:
+            raise Wrong(_at(event, f"the alias *{shown(event.anchor)} is inside what it stands for"))
+        self.aliased.nodes += weight
+        if self.aliased.nodes > MAX_ALIASED:
+            raise Wrong(_at(event, f"the aliases stand for more than {MAX_ALIASED:,} values"))
+        if frame.wants_key:
+            frame.key_text(event, value, self, stack)
+        else:
+            frame.add(value)
+        return weight
+
+    def _open(self, event: Any, frame: _Frame, stack: list[_Frame], start: int) -> _Frame:
+        """The frame of the mapping or sequence that starts inside `frame`. Raises Wrong."""
+        if event.tag not in _COLLECTION_TAGS:
+            raise Wrong(_at(event, f"the tag {shown(event.tag)} is not allowed"))
+        if frame.wants_key:
+            raise Wrong(_at(event, "a mapping or list can't be a key"))
+        stack.append(frame)
+        if len(stack) > MAX_DEPTH:
+            raise Wrong(_at(event, f"nested more than {MAX_DEPTH} levels deep"))
+        if event.anchor:
+            self.anchors[event.anchor] = _OPEN, 1
+        return _Frame({} if type(event) is MappingStartEvent else [], event.anchor, start)
 
 
 class _Frame:
@@ -326,9 +334,8 @@ class _Frame:
             self.merges.append(source)
 
     def finish(self) -> Any:
-        for source in (
-            self.merges
-        ):  # what is written out wins over what is merged in, the earlier source over the later
+        """The value, with what is merged in: written keys win, then those of the earlier source."""
+        for source in self.merges:
             for key, value in source.items():
                 self.value.setdefault(key, value)
         return self.value

@@ -27,9 +27,22 @@ HOOK = '-m comment --comment "kcompile: services" -j KCOMPILE-SERVICES'
 
 
 def commits(program, family, script):
-    """The programs after each COMMIT of `script` over `program`: iptables-restore --noflush, told in a few
-    lines.
-    """
+    """The programs after each COMMIT of `script` over `program`: iptables-restore --noflush."""
+    tables = tables_of(program, family)
+    states = []
+    chains, jumps = {}, {}
+    for line in script.splitlines():
+        if line.startswith("*"):
+            chains, jumps = tables.setdefault(line[1:], ({}, {}))
+        elif line == "COMMIT":
+            states.append(program_of(tables, family))
+        else:
+            execute(line, chains, jumps)
+    return states
+
+
+def tables_of(program, family):
+    """Each table's chains (name: rules) and jumps ((hook, rule): how many)."""
     tables = {}
     for key, value in program.items():
         if key.family == family:
@@ -38,46 +51,46 @@ def commits(program, family, script):
                 chains[key.name] = list(value)
             else:
                 jumps[key.hook, key.rule] = int(value or 1)
-    states = []
-    chains, jumps = {}, {}
-    for line in script.splitlines():
-        match line.split(" ", 2):
-            case [table] if table.startswith("*"):
-                chains, jumps = tables.setdefault(table[1:], ({}, {}))
-            case [name, "-", _]:
-                chains[name[1:]] = []
-            case ["-A", name, rule]:
-                for word in ("-j", "-g"):
-                    target = rule.rpartition(f" {word} ")[2] if f" {word} " in f" {rule}" else ""
-                    assert not target.startswith("KCOMPILE-") or target in chains, f"{target} isn't there yet"
-                chains[name].append(rule)
-            case ["-D", hook, rule]:
-                jumps[hook, rule] -= 1
-                if not jumps[hook, rule]:
-                    del jumps[hook, rule]
-            case ["-I", hook, rule]:
-                assert rule.startswith("1 ")
-                jumps[hook, rule[2:]] = jumps.get((hook, rule[2:]), 0) + 1
-            case ["-X", name]:
-                assert chains.pop(name) == []
-                assert not any(
-                    f" {name}" in f"{rule} "
-                    for rules in chains.values()
-                    for rule in rules
-                    if rule.endswith(name)
-                )
-            case ["COMMIT"]:
-                states.append(
-                    {ChainKey(family, t, n): tuple(r) for t, (c, _) in tables.items() for n, r in c.items()}
-                    | {
-                        JumpKey(family, t, *j): "" if n == 1 else str(n)
-                        for t, (_, js) in tables.items()
-                        for j, n in js.items()
-                    }
-                )
-            case _:
-                raise AssertionError(line)
-    return states
+    return tables
+
+
+def program_of(tables, family):
+    program = {}
+    for table, (chains, jumps) in tables.items():
+        for name, rules in chains.items():
+            program[ChainKey(family, table, name)] = tuple(rules)
+        for (hook, rule), count in jumps.items():
+            program[JumpKey(family, table, hook, rule)] = "" if count == 1 else str(count)
+    return program
+
+
+def execute(line, chains, jumps):
+    """One command of iptables-restore; what it refers to must be there."""
+    match line.split(" ", 2):
+        case [name, "-", _]:
+            chains[name[1:]] = []
+        case ["-A", name, rule]:
+            for target in targets(rule):
+                assert not target.startswith("KCOMPILE-") or target in chains, f"{target} isn't there yet"
+            chains[name].append(rule)
+        case ["-D", hook, rule]:
+            jumps[hook, rule] -= 1
+            if not jumps[hook, rule]:
+                del jumps[hook, rule]
+        case ["-I", hook, rule]:
+            assert rule.startswith("1 ")
+            jumps[hook, rule[2:]] = jumps.get((hook, rule[2:]), 0) + 1
+        case ["-X", name]:
+            assert chains.pop(name) == []
+            left = [rule for rules in chains.values() for rule in rules]
+            assert not any(rule.endswith(f" {name}") for rule in left)
+        case _:
+            raise AssertionError(line)
+
+
+def targets(rule):
+    """The chain or target after -j or -g."""
+    return [f" {rule}".rpartition(f" {word} ")[2] for word in ("-j", "-g") if f" {word} " in f" {rule}"]
 
 
 def part(program, family):

@@ -44,7 +44,7 @@ def lab(*deployments: Stored, nodes: int = 2, dual_stack: bool = False) -> LabSt
 def settle(state: LabState) -> None:
     make, remove = workloads.changes(state)
     for pod in make:
-        workloads.place(state, pod)
+        workloads.schedule(state, pod)
         state.pods.append(pod)
     state.pods = [pod for pod in state.pods if pod not in remove]
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from kcompile.cli import main
 from kcompile.errors import ConfigError
 from kcompile.ir.node import DetectMode
-from kcompile.lab.lab import _nodes
+from kcompile.lab.nodes import new_nodes
 from kcompile.lab.publish import cluster as lab_objects
 from kcompile.lab.state import LabState, Stored
 from kcompile.spec.allocate import DEFAULT_NODE_PORT_RANGE
@@ -99,19 +99,19 @@ def test_a_lab_gives_what_its_cluster_gives():
 
 
 def test_a_labs_nodes_share_the_pod_cidr():
-    nodes = _nodes([], 3, True, ["10.9.0.0/16", "fd00:9::/48"])
+    nodes = new_nodes([], 3, True, ["10.9.0.0/16", "fd00:9::/48"])
     assert [node.pod_cidrs for node in nodes] == [
         ["10.9.0.0/24", "fd00:9::/64"],
         ["10.9.1.0/24", "fd00:9:0:1::/64"],
         ["10.9.2.0/24", "fd00:9:0:2::/64"],
     ]
-    assert [node.pod_cidrs for node in _nodes([], 3, False, ["10.9.0.0/24"])] == [
+    assert [node.pod_cidrs for node in new_nodes([], 3, False, ["10.9.0.0/24"])] == [
         ["10.9.0.0/26"],
         ["10.9.0.64/26"],
         ["10.9.0.128/26"],
     ]
     with pytest.raises(ConfigError, match=r"10\.9\.0\.0/28 is too small for 3 nodes"):
-        _nodes([], 3, False, ["10.9.0.0/28"])
+        new_nodes([], 3, False, ["10.9.0.0/28"])
 
 
 def test_nothing_said_is_the_default():

@@ -1,7 +1,7 @@
 """Network namespaces of labs, by name (``kclab.LAB.ROLE``), and the processes in them.
 
-Whatever a lab starts runs in one of its namespaces from its first instruction on, and what it runs to make
-them dies with it. So their names are all that is needed to find and remove a lab, killed at whatever point.
+Every process that a lab starts runs in one of its namespaces from its first instruction on, and the tools
+that make them die with kcompile. So their names are enough to find and remove a lab, wherever it was killed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = [
     "add",
     "batch",
     "die_with_parent",
-    "ended",
+    "kill_processes",
     "names_of_labs",
+    "netns_name",
     "of_lab",
     "processes",
     "remove",
-    "space",
     "start",
     "tune",
 ]
@@ -41,18 +41,18 @@ _QUIET6 = {"accept_dad": "0", "accept_ra": "0"}
 _libc = ctypes.CDLL(None)
 
 
-def space(lab: str, *role: str) -> str:
-    """The name of a namespace."""
+def netns_name(lab: str, *role: str) -> str:
+    """The network namespace of `role` in `lab`: ``kclab.LAB.ROLE``."""
     return ".".join((_PREFIX, lab, *role))
 
 
 def of_lab(lab: str) -> list[str]:
-    """The namespaces of `lab` that there are."""
+    """The existing namespaces of `lab`, by name."""
     return sorted(path.name for path in NETNS_DIR.glob(f"{_PREFIX}.{lab}.*"))
 
 
 def names_of_labs() -> set[str]:
-    """The labs that have a namespace."""
+    """The names of the labs that have a namespace."""
     return {path.name.split(".")[1] for path in NETNS_DIR.glob(f"{_PREFIX}.*.*")}
 
 
@@ -75,16 +75,14 @@ def add(names: Iterable[str]) -> None:
 
 
 def tune(name: str, values: Mapping[str, str]) -> None:
-    """Set sysctls in namespace `name`, and on all its links, there and to come, what keeps them from talking
-    out of turn.
-    """
+    """Set sysctls in namespace `name`, and turn redirects and autoconfiguration off on all its links."""
     with entered(name):
-        for place in ("all", "default"):
+        for links in ("all", "default"):
             for key, value in _QUIET.items():
-                sysctl.write(f"net.ipv4.conf.{place}.{key}", value)
+                sysctl.write(f"net.ipv4.conf.{links}.{key}", value)
             for key, value in _QUIET6.items():
-                if sysctl.read(f"net.ipv6.conf.{place}.{key}") is not None:
-                    sysctl.write(f"net.ipv6.conf.{place}.{key}", value)
+                if sysctl.read(f"net.ipv6.conf.{links}.{key}") is not None:
+                    sysctl.write(f"net.ipv6.conf.{links}.{key}", value)
         for key, value in values.items():
             if sysctl.read(key) is not None:
                 sysctl.write(key, value)
@@ -97,9 +95,9 @@ def start(name: str, command: Sequence[str]) -> None:
 
 
 def processes(names: Iterable[str]) -> dict[int, str]:
-    """The processes that live in any of the namespaces: PID -> namespace.
+    """PIDs of the processes in any of the namespaces, with the namespace of each.
 
-    Not this one: ^C may have left it in one, on its way out.
+    Without this process: ^C may have interrupted it inside one.
     """
     inodes = {(NETNS_DIR / name).stat().st_ino: name for name in names if (NETNS_DIR / name).exists()}
     found, own = {}, str(os.getpid())
@@ -114,7 +112,7 @@ def processes(names: Iterable[str]) -> dict[int, str]:
     return found
 
 
-def ended(names: Sequence[str]) -> None:
+def kill_processes(names: Sequence[str]) -> None:
     """Kill every process that lives in the namespaces. Raises KernelError where one doesn't end."""
     deadline = time.monotonic() + _GIVE_UP
     while there := processes(names):
@@ -131,9 +129,8 @@ def _kill(pid: int, name: str) -> None:
     except ProcessLookupError:
         return
     try:
-        if (
-            Path(f"/proc/{pid}/ns/net").stat().st_ino == (NETNS_DIR / name).stat().st_ino
-        ):  # still the one that was meant
+        is_still_there = Path(f"/proc/{pid}/ns/net").stat().st_ino == (NETNS_DIR / name).stat().st_ino
+        if is_still_there:  # else the PID is another process by now
             signal.pidfd_send_signal(handle, signal.SIGKILL)
     except (ProcessLookupError, FileNotFoundError):
         pass
@@ -143,7 +140,7 @@ def _kill(pid: int, name: str) -> None:
 
 def remove(names: Sequence[str]) -> None:
     """Kill what lives in the namespaces, and remove them."""
-    ended(names)
+    kill_processes(names)
     there = [name for name in names if (NETNS_DIR / name).exists()]
     if there:
         batch(f"netns del {name}" for name in there)
