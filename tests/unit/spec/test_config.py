@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from kcompile.errors import ConfigError
 from kcompile.ir.node import DetectMode
@@ -248,7 +249,9 @@ def test_of_a_key_that_occurs_twice_the_last_one_counts_as_in_kube_proxy(inside,
     (tmp_path / "config.yaml").write_text(text)
     config = load_config(str(tmp_path / "config.yaml"))
     assert config.mode == "iptables"
-    assert any("mode: duplicate key" in warning and "the last one counts" in warning for warning in config.warnings)
+    assert any(
+        "mode: duplicate key" in warning and "the last one counts" in warning for warning in config.warnings
+    )
 
 
 def test_many_unknown_fields_are_counted(tmp_path):
