@@ -17,3 +17,7 @@ def loaded(tmp_path, *documents) -> Config:
     path = tmp_path / "config.yaml"
     path.write_text(documents[0] if isinstance(documents[0], str) else yaml.safe_dump_all(documents))
     return load_config(str(path))
+
+
+def configmap(name: str, **data: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}

@@ -11,7 +11,7 @@ from kcompile.errors import ConfigError
 from kcompile.ir.node import DetectMode
 from kcompile.spec.config import Config, load_config
 
-from .config_files import FILES, PROXY, SHORT, loaded
+from .config_files import FILES, PROXY, SHORT, configmap, loaded
 
 # What kubeadm puts into the ConfigMap kube-proxy: every field, mostly unset.
 KUBEADM = """

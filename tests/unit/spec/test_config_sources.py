@@ -8,7 +8,7 @@ import yaml
 from kcompile.ir.node import DetectMode
 from kcompile.spec.config import load_config
 
-from .config_files import FILES, PROXY, SHORT, loaded
+from .config_files import FILES, PROXY, SHORT, configmap, loaded
 
 KUBEADM_CLUSTER = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration"}
 
@@ -17,10 +17,6 @@ def test_the_configmap_of_kube_proxy():
     config = load_config(str(FILES / "cm-current.yaml"))
     assert (config.detect_mode, config.detect_cidrs) == (DetectMode.CLUSTER_CIDR, ("172.17.0.0/16",))
     assert (config.kubeconfig, config.warnings) == ("/var/lib/kube-proxy/kubeconfig.conf", ())
-
-
-def configmap(name: str, **data: str) -> dict[str, object]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 @pytest.mark.parametrize("kind", ["List", "ConfigMapList"])
