@@ -149,5 +149,5 @@ def test_a_yes_to_another_state_of_the_node_is_none(busy, verb, file):
         terminal.read(QUESTION)
         busy.apply(*services(COUNT - 1))
         assert terminal.answer("y\n") == (1, "")
-        assert "kcompile: this node has changed while the question waited" in terminal.seen
+        assert "kcompile: this node has changed since the plan was made" in terminal.seen
     assert len(busy.held()) == COUNT - 1

@@ -21,7 +21,7 @@ from .session import Session
 
 __all__ = ["CHANGED", "Prepared", "prepare", "prepare_cluster"]
 
-CHANGED = "this node has changed while the question waited, and was left alone: run the command again"
+CHANGED = "this node has changed since the plan was made, and was left alone: try again"
 
 
 class Prepared(NamedTuple):
