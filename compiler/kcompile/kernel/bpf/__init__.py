@@ -5,5 +5,6 @@ testrun.py     a program run on a given packet
 compiler.py    bcc turns bpf/*.c into instructions, in a process of its own
 programs.py    compiled programs, cached; loaded with the real maps in place
 attach.py      tc, XDP and cgroup attachments: make, list, replace, remove
+arrays.py      numpy, or what to install
 pins.py        bpffs: where maps and links are pinned
 """
