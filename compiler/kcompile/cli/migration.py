@@ -1,6 +1,4 @@
-"""What to say to somebody who starts with mode ipvs: that it is on its way out, and the command line that
-moves the node.
-"""
+"""The warning at the first apply of mode ipvs: Kubernetes is retiring it, and the command that changes mode."""
 
 from __future__ import annotations
 

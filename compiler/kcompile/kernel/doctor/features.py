@@ -1,8 +1,7 @@
-"""What each mode asks of the kernel: the smallest rules that use each match, target, expression and map type
-of ours.
+"""The kernel features of each mode: minimal rules that use each match, target, expression and map type.
 
-A feature with `costs` isn't needed by every Service; without one that has none the mode can't work. The
-modules are only for advice: whether a feature is there is decided by loading its rules.
+A feature without `costs` is required by the mode; one with `costs` only by some Services. `modules` is only
+advice: a feature is supported if the kernel loads its rules.
 """
 
 from __future__ import annotations
@@ -73,8 +72,8 @@ _SCTP = Feature(
     costs="SCTP Services",
     sysctl="net.netfilter.nf_conntrack_sctp_timeout_established",
 )
-_NODE = "NodePorts on every address, and policies that tell the node's own packets"
-_ENDPOINTS = "rejection of what has no endpoints"
+_NODE = "NodePorts on every address, and traffic policies (they test whether a packet is from the node)"
+_ENDPOINTS = "REJECT for Services without endpoints"
 _NAT_HOOK = "type nat hook prerouting priority -100; policy accept;"
 _FILTER_HOOK = "type filter hook forward priority -10; policy accept;"
 
