@@ -74,7 +74,7 @@ def test_a_kube_proxy_that_runs(node):
     elsewhere = subprocess.Popen([program, "600"])
     try:
         (finding,) = node.findings("kube-proxy")
-        assert f"(process {process.pid})" in finding["message"]
+        assert f"(pid {process.pid})" in finding["message"]
         if finding["fix"][0].startswith("kill"):  # else the tests themselves run in a pod
             node.fix(finding)
             assert process.wait(5) == -signal.SIGTERM

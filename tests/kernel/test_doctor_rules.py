@@ -118,7 +118,7 @@ def test_both_variants_of_iptables_with_a_chain_of_one_name(node):
     for tool in ("iptables-legacy", "iptables-nft"):
         node.sh(f"{tool}-restore", text=FEW)
     (finding,) = node.findings("iptables-variants")
-    assert "filter/MINE in both" in finding["message"]
+    assert "both have filter/MINE" in finding["message"]
     assert finding["fix"] == []
 
 
@@ -151,7 +151,7 @@ def test_rules_of_another_mode(node):
         text=node.kcompile("compile", "-f", str(node.manifests), "--mode", "nftables", "--node", "node-a"),
     )
     (finding,) = node.findings("other-modes")
-    assert "mode iptables-legacy is in use, and rules of nftables are still here" in finding["message"]
+    assert "mode iptables-legacy is in use, but rules of nftables are still here" in finding["message"]
     node.fix(finding)
     assert node.findings("other-modes") == []
     assert "KCOMPILE-SERVICES" in node.sh("iptables-legacy-save")

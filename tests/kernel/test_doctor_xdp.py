@@ -51,7 +51,7 @@ def test_findings():
     assert [f.severity for f in findings(foreign)] == ["note"]
     assert [f.severity for f in findings(foreign, own=("xdp",))] == ["warning"]
     (veth,) = findings(msgspec.structs.replace(FINE, native_veths=("pod0",)), own=("xdp",))
-    assert "native XDP is on the veth pod0" in veth.message
+    assert "veth pod0 has native XDP" in veth.message
     assert veth.fix == ("kcompile apply -f MANIFESTS --mode xdp --xdp-mode auto",)
 
 
