@@ -78,8 +78,14 @@ def _factors(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, float]:
     default="quick",
     help="quick: under 3 minutes; standard; full: hours.",
 )
-@click.option("--output", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("bench-results"), show_default=True,
-              help="Folder for the result. An interrupted run is continued from there.")  # fmt: skip
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bench-results"),
+    show_default=True,
+    help="Folder for the result. An interrupted run is continued from there.",
+)
 @click.option(
     "--mode",
     "modes",
@@ -105,8 +111,12 @@ def _factors(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, float]:
     type=click.IntRange(min=2),
     help="Rounds of each measure. With fewer than 20 the report draws no conclusion.",
 )
-@click.option("--place", default="netns", metavar="PLACE",
-              help="Where: netns; lab; uml or tcg (a machine of its own); or an inventory of hosts, FILE.yaml.")  # fmt: skip
+@click.option(
+    "--place",
+    default="netns",
+    metavar="PLACE",
+    help="Where to run: netns, lab, uml or tcg (virtual machines), or FILE.yaml (an inventory of hosts).",
+)
 @click.option("--inject", multiple=True, callback=_factors, metavar="MODE=FACTOR", hidden=True)
 def run(
     name: str,
@@ -166,8 +176,8 @@ def run(
 @click.option("--beside", "others", multiple=True, type=click.Path(path_type=Path), metavar="RESULT",
               help="Add another run's ratios as a column (may be repeated).")  # fmt: skip
 def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
-    """Write a report on RESULT (a folder or file of `bench run`): report.html, .md, .json and .csv, and the main
-    chart as report.svg.
+    """Write a report on RESULT (a folder or file of `bench run`): report.html, .md, .json and .csv, and the
+    main chart as report.svg.
     """
     _needs_numpy()
     from .findings import findings_of

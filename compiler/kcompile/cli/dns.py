@@ -95,9 +95,8 @@ def render(output: str, only: str | None, directory: str, **shared: Any) -> None
     else:
         wanted = [only.strip(".").lower() + "."] if only else list(records.zones)
         if unknown := set(wanted).difference(records.zones):
-            raise ConfigError(
-                f"--zone {unknown.pop().rstrip('.')}: the zones are {', '.join(z.rstrip('.') for z in records.zones)}"
-            )
+            zones = ", ".join(zone.rstrip(".") for zone in records.zones)
+            raise ConfigError(f"--zone {unknown.pop().rstrip('.')}: the zones are {zones}")
         for zone in wanted:
             echo(form.zone(records, zone))
 
@@ -136,9 +135,9 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
     server = Server(source, lambda message: warn([Notice("dns-stale", message)]))
 
     def ready() -> None:
-        click.echo(
-            f"Serving {len(server.records):,} records of {server.records.domain.rstrip('.')} on {', '.join(listen)}, port {port}."
-        )
+        domain = server.records.domain.rstrip(".")
+        where = f"{', '.join(listen)}, port {port}"
+        click.echo(f"Serving {len(server.records):,} records of {domain} on {where}.")
 
     with netns.entered(shared["netns"]):
         asyncio.run(run(server, [(address, port) for address in listen], ready))

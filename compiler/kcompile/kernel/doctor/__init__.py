@@ -1,4 +1,4 @@
-"""Which modes this node supports, and what prevents or disturbs them. Features are probed; versions are not read.
+"""Which modes this node supports, and what disturbs them. Features are probed; versions are not read.
 
 records.py    Facts (what was read) and Report (the result)
 features.py   the kernel features that each mode needs: a few rules a feature

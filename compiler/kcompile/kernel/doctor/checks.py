@@ -203,7 +203,8 @@ def _rp_filter(facts: Facts) -> Iterator[Finding]:
     )
     if strict:
         shown = ", ".join(strict[:3]) + (f" and {len(strict) - 3} more" if len(strict) > 3 else "")
-        message = f"rp_filter is strict on {shown}: packets that arrive on another interface than the route back are dropped"
+        why = "packets that arrive on another interface than the route back are dropped"
+        message = f"rp_filter is strict on {shown}: {why}"
         yield Finding("rp-filter", "note", message, _set(facts, "net.ipv4.conf.all.rp_filter", "2"))
 
 
@@ -215,7 +216,8 @@ def _conntrack(facts: Facts) -> Iterator[Finding]:
     if not limit or count / limit < CONNTRACK_NEARLY:
         return
     full = count / limit >= CONNTRACK_FULL
-    message = f"conntrack table: {count} of {limit} entries used; {'new connections are dropped' if full else 'nearly full'}"
+    effect = "new connections are dropped" if full else "nearly full"
+    message = f"conntrack table: {count} of {limit} entries used; {effect}"
     yield Finding(
         "conntrack",
         "error" if full else "warning",
@@ -225,11 +227,12 @@ def _conntrack(facts: Facts) -> Iterator[Finding]:
 
 
 def _tcp_liberal(facts: Facts) -> Iterator[Finding]:
-    """Mode nftables only: the iptables modes drop INVALID packets, as kube-proxy does; IPVS does its own NAT."""
+    """Mode nftables only: the iptables modes drop INVALID packets, as kube-proxy does; IPVS does its NAT."""
     name = "net.netfilter.nf_conntrack_tcp_be_liberal"
     wanted = "nftables" in (facts.rules.own_modes or [probe.mode for probe in facts.probes if probe.families])
     if wanted and facts.node.sysctls.get(name) == "0":
-        message = f"{name} is 0: packets outside the TCP window are not un-NATed; the client then resets the connection"
+        why = "packets outside the TCP window are not un-NATed; the client then resets the connection"
+        message = f"{name} is 0: {why}"
         yield Finding("tcp-liberal", "note", message, _set(facts, name, "1"))
 
 
@@ -243,7 +246,8 @@ def _state(facts: Facts) -> Iterator[Finding]:
 
 def _health(facts: Facts) -> Iterator[Finding]:
     if ports := facts.node.unanswered:
-        message = f"the health check responder is not running: port {', '.join(map(str, ports))} is unanswered, and load balancers skip this node"
+        effect = f"port {', '.join(map(str, ports))} is unanswered, and load balancers skip this node"
+        message = f"the health check responder is not running: {effect}"
         yield Finding(
             "health", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),)
         )

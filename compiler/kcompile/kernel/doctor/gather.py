@@ -123,7 +123,8 @@ def _nftables() -> tuple[tuple[tuple[str, str], ...], tuple[ForwardChain, ...]]:
         chains = [
             ForwardChain(c["family"], c["table"], c["name"], _forwards_services(nft, c))
             for c in nft.objects("list chains", "chain")
-            if c.get("hook") == "forward" and c.get("policy") == "drop" and c["family"] in ("ip", "ip6", "inet")
+            if c.get("hook") == "forward" and c.get("policy") == "drop"
+            and c["family"] in ("ip", "ip6", "inet")
             and (c["table"], c["name"]) != ("filter", "FORWARD")  # iptables' own, seen through iptables
         ]  # fmt: skip
     return tables, tuple(chains)

@@ -1,4 +1,4 @@
-"""Probes mode ipvs: virtual servers, the dummy device for their addresses, ipsets, and rules that match them."""
+"""Probes mode ipvs: virtual servers, the dummy device for their addresses, ipsets, rules that match them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SET = "kcompile-probe"
 
 
 def work() -> list[Lack]:
-    """The features of mode ipvs that this kernel lacks. A feature without an IP version is listed for both."""
+    """The features of mode ipvs that this kernel lacks; one without an IP version is listed for both."""
     lacks = _device()
     for family in (4, 6):
         absent = no_family(family)

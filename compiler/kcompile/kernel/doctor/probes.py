@@ -1,4 +1,4 @@
-"""Probes the features of modes nftables and iptables in a new netns: all at once, one by one if that fails."""
+"""Probes modes nftables and iptables in a new netns: all features at once, one by one if that fails."""
 
 from __future__ import annotations
 

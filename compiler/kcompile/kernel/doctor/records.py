@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 __all__ = [
-    "MODES", "Facts", "Finding", "ForwardChain", "Holder", "KernelModules", "KubeProxy", "Lack", "ModeProbe", "ModeReport", "NodeFacts",
-    "Report", "RuleFacts", "Severity", "Variant", "XdpFacts",
+    "MODES", "Facts", "Finding", "ForwardChain", "Holder", "KernelModules", "KubeProxy", "Lack", "ModeProbe",
+    "ModeReport", "NodeFacts", "Report", "RuleFacts", "Severity", "Variant", "XdpFacts",
 ]  # fmt: skip
 
 MODES = ("nftables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
@@ -80,8 +80,9 @@ class ForwardChain(msgspec.Struct, frozen=True):
 class RuleFacts(msgspec.Struct, frozen=True):
     """The rules and devices of the namespace.
 
-    `changed`: how many of kcompile's resources differ from the last apply; `unread`: (what, why it could not be
-    read).
+    `changed`: how many of kcompile's resources differ from the last apply.
+
+    `unread`: pairs of what could not be read, and why.
     """
 
     variants: tuple[Variant, ...] = ()
@@ -187,7 +188,7 @@ class ModeReport(msgspec.Struct, frozen=True):
 class Finding(msgspec.Struct, frozen=True):
     """One check's result.
 
-    `check`: its stable name; `fix`: commands that fix it, in order; `mode`: empty if it concerns the whole node.
+    `check`: its stable name; `fix`: the commands that fix it, in order; `mode`: empty for the whole node.
     """
 
     check: str

@@ -26,7 +26,7 @@ class Scratch(Generic[T]):
         self._child = Child(work, _prepare)
 
     def result(self) -> T:
-        """What `work` returned. Raises KernelError if `work` raised, the process died, or it took too long."""
+        """What `work` returned. Raises KernelError if it raised, its process died, or it took too long."""
         late = not self._child.answers(self._deadline - time.monotonic())
         if late:
             os.killpg(self._child.pid, signal.SIGKILL)
@@ -53,6 +53,5 @@ def _prepare() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
-        raise KernelError(
-            f"could not make a network namespace: {os.strerror(number)}{' (root is needed)' if os.geteuid() else ''}"
-        )
+        needed = " (root is needed)" if os.geteuid() else ""
+        raise KernelError(f"could not make a network namespace: {os.strerror(number)}{needed}")

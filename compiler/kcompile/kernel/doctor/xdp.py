@@ -112,17 +112,19 @@ def look(facts: Facts) -> Iterator[Finding]:
     if (
         facts.node.rp_filter.get("all") == 1
     ):  # the larger of all's and an interface's value counts (ip-sysctl.rst)
-        message = "rp_filter is strict on all interfaces, also lo: replies to the node's own connections to Services are dropped"
+        effect = "replies to the node's own connections to Services are dropped"
+        message = f"rp_filter is strict on all interfaces, also lo: {effect}"
         fix = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
         yield Finding("xdp-rp-filter", "warning" if used else "note", message, fix, "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
-        message = f"{where} has a foreign BPF program ({what}): it runs before or after mode xdp's program, or prevents XDP"
+        effect = "it runs before or after mode xdp's program, or prevents XDP"
+        message = f"{where} has a foreign BPF program ({what}): {effect}"
         yield Finding("bpf-programs", "warning" if used else "note", message, mode="xdp")
     for name in facts.xdp.native_veths:
         message = (
-            f"veth {name} has native XDP: packets that XDP sends back are lost unless its peer has NAPI, and the peer's "
-            "offloaded checksums are wrong (fix in the pod: ethtool -K eth0 gro on tx off)"
+            f"veth {name} has native XDP: packets that XDP sends back are lost unless its peer has NAPI, "
+            "and the peer's offloaded checksums are wrong (fix in the pod: ethtool -K eth0 gro on tx off)"
         )
         again = advice.kcompile(
             facts.netns, "apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-mode", "auto"
