@@ -148,12 +148,12 @@ class Plan:
         self._prepared = prepared
 
     def __repr__(self) -> str:
-        return f"<kcompile.Plan {self}>"
+        return f"<kcompile.{self}>"
 
     def __str__(self) -> str:
-        from .plans.render import summary
+        from .plans.render import plan_line
 
-        return f"mode {self.mode}: {summary(self._plan)}"
+        return plan_line(self._plan)
 
     @property
     def _plan(self) -> _Plan:

@@ -14,29 +14,29 @@ __all__ = ["WARNINGS", "Notice"]
 
 WARNINGS = {
     # the manifests
-    "skipped": "objects of kinds that kcompile has no use for, counted by kind, a line a file",
-    "no-endpoints": "a Service with a selector that has no endpoint, and whose Pods are missing",
-    "no-effect": "a field or annotation that has no effect here",
-    "bad-address": "an address in an object that a cluster has stored, left out because of its leading zeros",
-    "unknown-field": "a field that the API doesn't have",
-    "duplicate-key": "a key that occurs twice in an object that is skipped",
+    "skipped": "skipped objects of other kinds, counted by kind, one line per file",
+    "no-endpoints": "a Service with a selector but without endpoints, because its Pods are missing",
+    "no-effect": "a field or annotation without effect in kcompile",
+    "bad-address": "an address with leading zeros in an object from a cluster; it is left out",
+    "unknown-field": "an unknown field (not in the API)",
+    "duplicate-key": "a duplicate key in a skipped object",
     # the configuration
-    "config": "a field of a configuration file that has no effect here, or not the one it seems to have",
+    "config": "a field of a configuration file without effect, or with another effect than expected",
     # what the rules can't give
-    "frontend-taken": "two Services claim one external address and port",
-    "family-missing": "the node's kernel lacks IPv4 or IPv6 in this mode",
-    "xdp-limit": "something that mode xdp leaves out, or does otherwise",
-    "ipvs-limit": "something that mode ipvs leaves out, or does otherwise",
+    "frontend-taken": "two Services with the same external address and port",
+    "family-missing": "the kernel lacks IPv4 or IPv6 in this mode",
+    "xdp-limit": "something that mode xdp can't do, or does differently",
+    "ipvs-limit": "something that mode ipvs can't do, or does differently",
     "ipvs-retiring": "Kubernetes is retiring mode ipvs",
     # the node
-    "xdp-interface": "an interface that mode xdp can't serve, or not with XDP",
-    "health-port": "a health check port that something else listens on",
-    "removal": "most of the node's Services go, and nobody was asked; --yes says that this is meant",
-    "connections-end": "open connections that a change of mode ends",
-    "ipvs-lingers": "connections through mode ipvs that are still open after a change of mode",
+    "xdp-interface": "an interface that mode xdp can't serve, or serves without XDP",
+    "health-port": "a health check port that another program listens on",
+    "removal": "most of the node's Services are removed without a question; --yes hides this",
+    "connections-end": "a change of mode ends open connections",
+    "ipvs-lingers": "connections are still open through mode ipvs after a change of mode",
     # other verbs
-    "dns-stale": "dns serve goes on with the manifests as they were before",
-    "lab": "something that a lab does otherwise than a cluster",
+    "dns-stale": "dns serve keeps the old manifests because the new ones are invalid",
+    "lab": "something that a lab does differently from a cluster",
 }
 """Every id, and what it warns of."""
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ["README.md", "docs/howto/first-rules.md", "docs/howto/doctor.md", "docs/howto/dns.md"]
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 UPDATE = bool(os.environ.get("UPDATE_DOCUMENTS"))
-SECONDS = re.compile(r"\(\d+\.\d\d s\)")
+SECONDS = re.compile(r"in \d+\.\d\d s\.")
 
 
 def steps(block: str) -> list[tuple[str, list[str]]]:
@@ -37,7 +37,7 @@ def agrees(said: list[str], printed: list[str]) -> bool:
     """Whether `printed` is `said`, in which a line of dots stands for any number of lines, and seconds for
     any seconds.
     """
-    said, printed = ([SECONDS.sub("(0.00 s)", line) for line in lines] for lines in (said, printed))
+    said, printed = ([SECONDS.sub("in 0.00 s.", line) for line in lines] for lines in (said, printed))
     pattern = "".join(r"(?:.*\n)*?" if line.strip() == "..." else re.escape(line) + r"\n" for line in said)
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
 
@@ -45,7 +45,7 @@ def agrees(said: list[str], printed: list[str]) -> bool:
 def test_dots_stand_for_lines():
     assert agrees(["a", "...", "d"], ["a", "b", "c", "d"])
     assert agrees(["a", "..."], ["a"])
-    assert agrees(["done (0.12 s)"], ["done (3.45 s)"])
+    assert agrees(["done in 0.12 s."], ["done in 3.45 s."])
     assert not agrees(["a", "..."], ["b"])
     assert not agrees(["a"], ["a", "b"])
 

@@ -78,11 +78,11 @@ class Node:
         assert found
         return [f for f in found if f["severity"] != "ok"]
 
-    def mend(self, finding: dict) -> None:
+    def fix(self, finding: dict) -> None:
         """Run the commands as they are, but for the two that only the reader knows: the manifests, and where
         kcompile is.
         """
-        for command in finding["mend"]:
+        for command in finding["fix"]:
             inside = command.startswith(f"ip netns exec {self.name} ") or command.endswith(
                 f" --netns {self.name}"
             )

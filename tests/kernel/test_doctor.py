@@ -74,9 +74,9 @@ def test_a_kube_proxy_that_runs(node):
     elsewhere = subprocess.Popen([program, "600"])
     try:
         (finding,) = node.findings("kube-proxy")
-        assert f"(process {process.pid})" in finding["message"]
-        if finding["mend"][0].startswith("kill"):  # else the tests themselves run in a pod
-            node.mend(finding)
+        assert f"(pid {process.pid})" in finding["message"]
+        if finding["fix"][0].startswith("kill"):  # else the tests themselves run in a pod
+            node.fix(finding)
             assert process.wait(5) == -signal.SIGTERM
             assert node.findings("kube-proxy") == []
     finally:
@@ -106,7 +106,7 @@ def test_sysctls(node, sysctl, value, check):
     assert node.findings(check) == []
     netns.sysctl(node.name, {sysctl: value})
     (finding,) = node.findings(check)
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings(check) == []
 
 
@@ -127,7 +127,7 @@ def test_state_of_another_boot(node, text):
     node.run_directory.mkdir(parents=True)
     (node.run_directory / "state.json").write_text(text)
     (finding,) = node.findings("state")
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings("state") == []
 
 
@@ -138,7 +138,7 @@ def test_a_health_check_responder_that_has_died(node):
     os.kill(pid, signal.SIGKILL)
     (finding,) = node.findings("health")
     assert "30900" in finding["message"]
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings("health") == []
     node.kcompile("delete", "--netns", node.name)
     assert node.findings("health") == []

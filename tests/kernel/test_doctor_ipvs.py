@@ -29,7 +29,7 @@ def test_the_device_of_kube_proxy():
         netns.run(name, ["ip", "link", "add", "kube-ipvs0", "type", "dummy"])
         report = doctor("--netns", name)
         (finding,) = [f for f in report["findings"] if f["severity"] == "error"]
-        assert finding["mend"] == [f"ip netns exec {name} ip link delete kube-ipvs0"]
+        assert finding["fix"] == [f"ip netns exec {name} ip link delete kube-ipvs0"]
         assert not report["healthy"]
-        subprocess.run(finding["mend"][0].split(), check=True)
+        subprocess.run(finding["fix"][0].split(), check=True)
         assert doctor("--netns", name)["healthy"]

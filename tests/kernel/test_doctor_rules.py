@@ -59,7 +59,7 @@ def test_rules_of_kube_proxy(node, tool):
     node.sh(f"{tool}-restore", text=KUBE_PROXY)
     (finding,) = node.findings("kube-proxy-rules")
     assert finding["severity"] == "error"
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings("kube-proxy-rules") == []
     left = node.sh(f"{tool}-save")
     for kept in ("-A PREROUTING -j ACCEPT", ":KUBE-KUBELET-CANARY", "-A INPUT -j KUBE-FIREWALL"):
@@ -80,7 +80,7 @@ def test_rules_of_kube_proxy(node, tool):
 def test_tables_and_the_device_of_kube_proxy(node, make):
     node.sh(*make)
     (finding,) = node.findings("kube-proxy-rules")
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings("kube-proxy-rules") == []
 
 
@@ -97,7 +97,7 @@ def test_both_variants_of_iptables(node, few, many):
     )
     (finding,) = node.findings("iptables-variants")
     assert f"{few} has 2 rules and {many} has 3" in finding["message"]
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings("iptables-variants") == []
     left = [line for line in node.sh(f"{few}-save").splitlines() if not line.startswith(("#", "*", "COMMIT"))]
     assert [line for line in left if " ACCEPT [" not in line] == [
@@ -118,8 +118,8 @@ def test_both_variants_of_iptables_with_a_chain_of_one_name(node):
     for tool in ("iptables-legacy", "iptables-nft"):
         node.sh(f"{tool}-restore", text=FEW)
     (finding,) = node.findings("iptables-variants")
-    assert "filter/MINE in both" in finding["message"]
-    assert finding["mend"] == []
+    assert "both have filter/MINE" in finding["message"]
+    assert finding["fix"] == []
 
 
 @pytest.mark.parametrize("tool", ["iptables-legacy", "iptables-nft", "ip6tables-nft"])
@@ -128,7 +128,7 @@ def test_a_policy_that_drops(node, tool):
     node.sh(tool, "-P", "FORWARD", "DROP")
     (finding,) = node.findings("forward-policy")
     assert finding["severity"] == "warning"
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings("forward-policy") == []
     assert ":FORWARD DROP" in node.sh(f"{tool}-save"), "the firewall is still one"
 
@@ -136,7 +136,7 @@ def test_a_policy_that_drops(node, tool):
 def test_a_foreign_chain_that_drops(node):
     node.sh("nft", "-f", "-", text=FIREWALL)
     (finding,) = node.findings("forward-policy")
-    node.mend(finding)
+    node.fix(finding)
     assert node.findings("forward-policy") == []
     assert "policy drop" in node.sh("nft", "list", "ruleset")
 
@@ -151,8 +151,8 @@ def test_rules_of_another_mode(node):
         text=node.kcompile("compile", "-f", str(node.manifests), "--mode", "nftables", "--node", "node-a"),
     )
     (finding,) = node.findings("other-modes")
-    assert "mode iptables-legacy is in use, and rules of nftables are still here" in finding["message"]
-    node.mend(finding)
+    assert "mode iptables-legacy is in use, but rules of nftables are still here" in finding["message"]
+    node.fix(finding)
     assert node.findings("other-modes") == []
     assert "KCOMPILE-SERVICES" in node.sh("iptables-legacy-save")
     node.kcompile("delete", "--netns", node.name)

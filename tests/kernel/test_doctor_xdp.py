@@ -38,26 +38,26 @@ def test_the_mode_is_supported_here():
 
 def test_bcc_is_named_by_its_package():
     report = judge(Facts(probes=(ModeProbe("xdp", tool="/usr/lib/python3/dist-packages/bcc/__init__.py"),)))
-    assert [f.mend for f in report.findings if f.check == "mode-tool"] == [("apt-get install python3-bpfcc",)]
+    assert [f.fix for f in report.findings if f.check == "mode-tool"] == [("apt-get install python3-bpfcc",)]
 
 
 def test_findings():
     assert findings(FINE) == []
     lacking = msgspec.structs.replace(FINE, bpffs=False, folder="/sys/fs/bpf/kcompile/v1", cgroup2="")
     assert [(f.check, f.severity) for f in findings(lacking)] == [("bpffs", "note"), ("cgroup2", "note")]
-    assert findings(lacking)[0].mend == ("mount -t bpf bpf /sys/fs/bpf",)
+    assert findings(lacking)[0].fix == ("mount -t bpf bpf /sys/fs/bpf",)
     assert findings(lacking, works=False) == []
     foreign = msgspec.structs.replace(FINE, others=("eth0: XDP: program 7 (drop_all)",))
     assert [f.severity for f in findings(foreign)] == ["note"]
     assert [f.severity for f in findings(foreign, own=("xdp",))] == ["warning"]
     (veth,) = findings(msgspec.structs.replace(FINE, native_veths=("pod0",)), own=("xdp",))
-    assert "native XDP is on the veth pod0" in veth.message
-    assert veth.mend == ("kcompile apply -f MANIFESTS --mode xdp --xdp-mode auto",)
+    assert "veth pod0 has native XDP" in veth.message
+    assert veth.fix == ("kcompile apply -f MANIFESTS --mode xdp --xdp-mode auto",)
 
 
 def test_a_strict_reverse_path_filter():
     facts = Facts(probes=(ModeProbe("xdp"),), xdp=FINE, node=NodeFacts(rp_filter={"all": 1, "lo": 0}))
-    assert [(f.check, f.severity, f.mend) for f in look(facts)] == [
+    assert [(f.check, f.severity, f.fix) for f in look(facts)] == [
         ("xdp-rp-filter", "note", ("sysctl -w net.ipv4.conf.all.rp_filter=2",))
     ]  # fmt: skip
 

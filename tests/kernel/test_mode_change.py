@@ -308,7 +308,7 @@ def run(sequence: tuple[str, ...], folder: Path) -> None:
                 shown = node.frontends()
                 name = mode.partition("/")[0]
                 if before.startswith("ipvs"):
-                    assert "mode ipvs still carries" in said
+                    assert "still open through ipvs" in said
                     assert {frontend["mode"] for frontend in shown} == {name, "ipvs"}
                     assert {frontend["verdict"] for frontend in shown if frontend["mode"] == "ipvs"} == {
                         "draining"

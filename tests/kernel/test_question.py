@@ -18,7 +18,7 @@ def node(tmp_path):
         yield node
 
 
-QUESTION = "kcompile: this removes 9 of the 12 Services on this node. Go on? [y/N] "
+QUESTION = "kcompile: this removes 9 of the 12 Services on this node. Continue? [y/N] "
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_yes_goes_on(busy, verb, file, answer):
         terminal.read(QUESTION)
         code, output = terminal.answer(answer)
         assert code == 0, terminal.seen
-        assert "to remove" in output
+        assert " removed" in output
     assert busy.held() == {f"demo/web-{i}" for i in range(3)}
 
 

@@ -46,7 +46,7 @@ _CONNECT = (
     ("What does a NodePort on another node cost it?", "outside-nodeport-far"),
     ("What does its own node's NodePort cost a pod?", "pod-nodeport"),
     ("What does a ClusterIP cost the node itself?", "node-clusterip"),
-    ("What does a pod pay that reaches itself through its Service (hairpin)?", "hairpin"),
+    ("What does hairpin traffic cost?", "hairpin"),
 )
 
 

@@ -20,17 +20,14 @@ _PROFILES = ("quick", "standard", "full")
 
 @click.group("bench")
 def command() -> None:
-    """Measure what each way to a pod costs in each mode, and report it.
+    """Measure the cost of ClusterIP, NodePort and pod IP in each mode, and report it.
 
-    Everything runs in network namespaces of its own; no rule of this machine is touched, and nothing stays
-    behind.
+    Everything runs in temporary network namespaces. The machine's own rules are not touched.
     """
 
 
 class _Progress:
-    """One line on a terminal that says what is being done and how long it will take; now and then a line
-    where stderr is none.
-    """
+    """Shows the current step and the time left: one line on a terminal, else a new line every 15 s."""
 
     def __init__(self) -> None:
         self._terminal, self._last = sys.stderr.isatty(), 0.0
@@ -81,33 +78,45 @@ def _factors(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, float]:
     default="quick",
     help="quick: under 3 minutes; standard; full: hours.",
 )
-@click.option("--output", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("bench-results"), show_default=True,
-              help="Where the result goes. A run that was interrupted goes on from there.")  # fmt: skip
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bench-results"),
+    show_default=True,
+    help="Folder for the result. An interrupted run is continued from there.",
+)
 @click.option(
     "--mode",
     "modes",
     multiple=True,
     metavar="MODE",
-    help="Only this mode, beside the baselines (may be repeated).",
+    help="Only this mode, and the baselines (may be repeated).",
 )
 @click.option(
     "--services",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Only groups of so many Services (may be repeated).",
+    help="Only with this number of Services (may be repeated).",
 )
 @click.option(
     "--measure",
     "kinds",
     multiple=True,
     metavar="KIND",
-    help="Only this kind of measure, or control (may be repeated).",
+    help="Only this kind of measure, or `control` (may be repeated).",
 )
 @click.option(
-    "--rounds", type=click.IntRange(min=2), help="Rounds of each measure. Fewer than 20 support no claim."
+    "--rounds",
+    type=click.IntRange(min=2),
+    help="Rounds of each measure. With fewer than 20 the report draws no conclusion.",
 )
-@click.option("--place", default="netns", metavar="PLACE",
-              help="Where: netns; lab; uml or tcg (a machine of its own); or an inventory of hosts, FILE.yaml.")  # fmt: skip
+@click.option(
+    "--place",
+    default="netns",
+    metavar="PLACE",
+    help="Where to run: netns, lab, uml or tcg (virtual machines), or FILE.yaml (an inventory of hosts).",
+)
 @click.option("--inject", multiple=True, callback=_factors, metavar="MODE=FACTOR", hidden=True)
 def run(
     name: str,
@@ -121,7 +130,8 @@ def run(
 ) -> None:
     """Measure, and write the result to a folder.
 
-    Needs root, for network namespaces, and a C compiler. What a kernel lacks is left out and said so.
+    Needs root (for network namespaces) and a C compiler. Modes that the kernel lacks are skipped and named in
+    the report.
     """
     from .cluster import wiring
     from .machines import MACHINES, WITHIN, run_in_machine
@@ -144,11 +154,11 @@ def run(
             record = environment(f"{where.name}{_within(os.environ.get(WITHIN))}")
             results = Results.start(folder, plan, record | {"wiring": wiring(where)})
             if results.seconds:
-                click.echo(f"Going on with {folder}: {results.seconds:.0f} s of blocks are there.", err=True)
+                click.echo(f"Continuing {folder}: {results.seconds:.0f} s are already measured.", err=True)
             Runner(results, where, progress, inject).run()
     except KeyboardInterrupt:
         progress.done()
-        click.echo("Stopped. The same command goes on from here.", err=True)
+        click.echo("Stopped. Run the same command again to continue.", err=True)
         raise SystemExit(130) from None
     finally:
         progress.done()
@@ -161,13 +171,13 @@ def run(
     "--output",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the files go. Default: beside the result.",
+    help="Folder for the files. Default: the folder of the result.",
 )
 @click.option("--beside", "others", multiple=True, type=click.Path(path_type=Path), metavar="RESULT",
-              help="Another kernel's result, whose ratios are shown beside (may be repeated).")  # fmt: skip
+              help="Add another run's ratios as a column (may be repeated).")  # fmt: skip
 def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
-    """Write RESULT (a folder or file of `bench run`) as report.html, .md, .json and .csv, and its main chart
-    as report.svg.
+    """Write a report on RESULT (a folder or file of `bench run`): report.html, .md, .json and .csv, and the
+    main chart as report.svg.
     """
     _needs_numpy()
     from .findings import findings_of
@@ -186,10 +196,9 @@ def report(result: Path, folder: Path | None, others: tuple[Path, ...]) -> None:
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 def compare(old: Path, new: Path) -> None:
-    """Say how NEW differs from OLD; exit 1 where something got worse by more than the noise of both.
+    """Compare two results. Exit status 1 if NEW is slower than OLD by more than the noise of both.
 
-    What is compared is each condition's ratio to the baseline of its own run, so that a busier day cancels
-    out.
+    Compared are ratios to the baseline of the same run, so that a busier machine cancels out.
     """
     _needs_numpy()
     from .compare import compare as compared

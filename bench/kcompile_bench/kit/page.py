@@ -14,7 +14,7 @@ from .findings import Findings
 from .picture import topology
 from .svg import standalone
 from .tables import Table
-from .words import place_text, services_text
+from .words import and_list, mode_text, place_text, services_text
 
 __all__ = ["html", "picture", "rerun", "summary"]
 
@@ -84,15 +84,16 @@ def html(findings: Findings) -> str:
     )
     absent = ""
     if findings.absent or findings.results.absent_stages:
-        missing = [*findings.absent, *findings.results.absent_stages]
-        absent = f'<p class="warn">Not measured on this machine: {escape(", ".join(missing))}. Why stands <a href="#measured">below</a>.</p>'
+        missing = [*map(mode_text, findings.absent), *findings.results.absent_stages]
+        verb = "was" if len(missing) == 1 else "were"
+        absent = f'<p class="warn">{escape(and_list(missing))} {verb} not measured here (see <a href="#measured">What was measured</a>).</p>'
     if not findings.complete:
-        absent += '<p class="warn">This run is not complete: the same command goes on with it.</p>'
+        absent += '<p class="warn">This run is not complete. Run the same command again to continue it.</p>'
     check = tables.crosscheck(findings)
     other = tables.beside(findings, findings.others)
     sections = {
         "answers": ("Answers", f'<dl class="answers">{answers}</dl>'),
-        "topology": ("Who stands where", _topology(findings)),
+        "topology": ("Topology", _topology(findings)),
         "figures": ("Pictures", f'<div class="figures">{figures}</div>'),
         "measured": (
             "What was measured",

@@ -1,6 +1,6 @@
-"""The command line: one module a verb; the only place that prints or exits.
+"""The command line: one module a verb; the only package that prints or exits.
 
-Verbs are imported when they are used, so that ``kcompile --help`` and shell completion answer at once.
+A verb's module is imported when the verb is used, so that ``kcompile --help`` and shell completion are fast.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from .. import __version__
 __all__ = ["main"]
 
 _VERBS = {
-    "compile": "Print the rules that the specs compile to; touches nothing.",
+    "compile": "Print the rules that the manifests compile to. Changes nothing.",
     "plan": "Show what apply would change on this node.",
-    "apply": "Make this node's rules what the specs say.",
-    "diff": "Compare this node with the specs; exit 1 where they differ.",
-    "delete": "Remove what kcompile has put on this node.",
-    "get": "Show the services, endpoints or rules that the kernel holds.",
-    "dns": "Print or serve the names of the Services.",
-    "lab": "Bring up a cluster on this machine, use it, take it down.",
-    "bench": "Measure what each way to a pod costs in each mode, and report it.",
-    "doctor": "Show which modes this node can run, and what is in their way.",
+    "apply": "Make this node's rules match the manifests.",
+    "diff": "Compare this node with the manifests; exit status 1 if they differ.",
+    "delete": "Remove kcompile's rules from this node.",
+    "get": "Show the Services, endpoints, rules or connections in the kernel.",
+    "dns": "Print or serve the DNS records of the Services.",
+    "lab": "Run a small cluster on this machine, in network namespaces.",
+    "bench": "Measure the cost of ClusterIP, NodePort and pod IP in each mode.",
+    "doctor": "Show which modes this node supports, problems, and their fixes.",
     "completion": "Print the shell's completion script.",
 }
 
@@ -87,9 +87,8 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kcompile")
 def main() -> None:
-    """Compile Kubernetes Services into iptables, nftables, IPVS or eBPF; see it, apply it, read it back,
-    measure it.
+    """Compile Kubernetes Services to iptables, nftables, IPVS or eBPF rules on this node.
 
-    Exit status: 0 done or nothing to do, 1 failed, 2 bad input or usage (diff and plan --detailed-exitcode
-    differ: see their help).
+    Exit status: 0 success, 1 failed, 2 bad input or usage (diff and plan --detailed-exitcode have their own:
+    see their help).
     """

@@ -1,4 +1,4 @@
-"""``kcompile apply``: make the node's rules what the specs say."""
+"""``kcompile apply``: make the node's rules match the manifests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from . import options
 from .console import Progress, echo, print_data, warn
 from .migration import retiring
-from .plan import headline, print_plan
+from .plan import NO_CHANGES, print_plan
 
 if TYPE_CHECKING:
     from ..engine.apply import Prepared
@@ -30,11 +30,11 @@ _SHOWN = 20
 @options.dry_run
 @options.yes
 def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
-    """Make this node's rules what the specs say: all of them or none, and nothing where nothing changed.
+    """Make this node's rules match the manifests. All changes are made, or none.
 
-    The specs are the whole truth: rules of Services that they no longer name are removed. Specs without any
-    Service are refused (--allow-empty), and on a terminal there is a question before most Services go
-    (--yes).
+    The manifests are the complete list of Services: apply removes the rules of any other Service. It refuses
+    input without a Service (unless --allow-empty), and asks on a terminal before it removes more than half of
+    10 or more Services (unless --yes).
     """
     from ..engine.apply import prepare
     from ..engine.request import Request
@@ -88,7 +88,7 @@ def _finish(ready: Prepared, directory: Any, progress: Progress) -> tuple[Notice
 
 
 def _report(ready: Prepared, plan: Plan, output: str, seconds: float) -> None:
-    from ..plans.render import plan_data, service_lines
+    from ..plans.render import done_line, plan_data, service_lines
 
     target = ready.session.driver.target
     if output != "text":
@@ -101,7 +101,7 @@ def _report(ready: Prepared, plan: Plan, output: str, seconds: float) -> None:
             output,
         )
     elif plan.empty:
-        echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
+        echo([NO_CHANGES])
     else:
         changes = service_lines(ready.session.service_changes(), limit=_SHOWN)
-        echo([*changes, f"Applied, {headline(plan)} ({seconds:.2f} s)."])
+        echo([*changes, done_line("Applied", plan, seconds)])

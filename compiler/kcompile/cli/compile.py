@@ -1,4 +1,4 @@
-"""``kcompile compile``: the rules as text or data, for a look or for a pipe. Touches nothing."""
+"""``kcompile compile``: print the rules as text or data. Changes nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TOOLS = {"ip4": "iptables-restore --noflush", "ip6": "ip6tables-restore --noflu
 @options.output
 @options.dry_run
 def command(output: str, dry_run: str, **shared: Any) -> None:
-    """Print the rules that the specs compile to.
+    """Print the rules that the manifests compile to.
 
-    Text is what `nft -f` or `iptables-restore --noflush` would be given on an empty node; json and yaml list
+    The text is input for `nft -f` or `iptables-restore --noflush` on a node without rules; json and yaml list
     the resources.
     """
     from ..engine.cluster import complete_input

@@ -1,4 +1,4 @@
-"""The question before most of a node's Services go: on a terminal, and never while the node's lock is held."""
+"""Ask on a terminal before most of a node's Services are removed; never while the node's lock is held."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ _TERMINAL = Path("/dev/tty")
 
 
 def must_ask(removal: Removal, *, yes: bool) -> bool:
-    """Whether `ask` is to be called first: `removal` is large, somebody is at a terminal, and hasn't said
-    `yes` beforehand.
+    """Whether to call `ask`: `removal` is large, stderr is a terminal, and `yes` is not set.
 
-    Without a question it is said in a warning, except to a script that said `yes`.
+    If not, a large removal is a warning instead (none in a script with `yes`).
     """
     if not removal.is_large:
         return False
@@ -36,11 +35,10 @@ def must_ask(removal: Removal, *, yes: bool) -> bool:
 
 
 def ask(removal: Removal) -> None:
-    """Ask whether to go on.
-
-    Raises KcompileError where the answer isn't yes. Manifests may come from stdin: the answer never does.
+    """Ask whether to go on, on /dev/tty (stdin may hold manifests). Raises KcompileError unless the answer is
+    yes.
     """
-    click.echo(f"kcompile: {removal}. Go on? [y/N] ", nl=False, err=True)
+    click.echo(f"kcompile: {removal}. Continue? [y/N] ", nl=False, err=True)
     with _TERMINAL.open() as terminal:
         answer = terminal.readline()
     if answer.strip().lower() not in ("y", "yes"):
@@ -48,7 +46,7 @@ def ask(removal: Removal) -> None:
 
 
 def _on_terminal() -> bool:
-    """Whether somebody sees the question, and can answer it."""
+    """Whether stderr is a terminal and /dev/tty can be opened."""
     if not sys.stderr.isatty():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Printing: colour on terminals only, data formats, progress for what takes long."""
+"""Printing: colour on terminals only, JSON and YAML, tables, progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Progress", "coloured", "echo", "print_data", "table", "warn"]
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 
-# Warnings of one id that are shown, a line each, before only their number is.
+# How many warnings with the same id are shown; the rest are counted.
 _MOST = 20
 
 
@@ -76,9 +76,7 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]
 
 
 class Progress:
-    """Says on stderr what is going on once a command has taken over a second; silent where stderr is no
-    terminal.
-    """
+    """Shows the current step on stderr once a command has taken a second; only on a terminal."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()

@@ -1,4 +1,4 @@
-"""``kcompile delete``: take what is ours off the node; with -f only the Services in those files."""
+"""``kcompile delete``: remove kcompile's rules; with -f only the Services in those files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from . import options
 from .console import Progress, echo, print_data, warn
-from .plan import headline, print_plan
+from .plan import print_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +30,10 @@ _NOTHING = "Nothing to delete."
 @options.dry_run
 @options.yes
 def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
-    """Remove kcompile's rules from this node, every mode's unless --mode names one, and put sysctls back.
+    """Remove kcompile's rules from this node and restore the sysctls that apply changed.
 
-    With -f only the Services in those manifests go; the others stay as they were last applied.
+    All modes are removed, or the one that --mode names. With -f, only the Services in those manifests are
+    removed; the others stay as they were last applied.
     """
     from ..engine.remove import Emptying
     from ..engine.request import Request
@@ -106,11 +107,11 @@ def _report_nothing(output: str) -> None:
 
 
 def _report(session: Session, plan: Plan, output: str) -> None:
-    from ..plans.render import plan_data
+    from ..plans.render import done_line, plan_data
 
     if output != "text":
         print_data(
             {**plan_data(plan, session.driver.target, with_script=False), "applied": not plan.empty}, output
         )
     else:
-        echo([_NOTHING if plan.empty else f"Deleted, {headline(plan)}."])
+        echo([_NOTHING if plan.empty else done_line("Deleted", plan)])

@@ -1,4 +1,4 @@
-"""``kcompile dns``: the names of the Services, as files or as a name server."""
+"""``kcompile dns``: the DNS records of the Services, as files or from a name server."""
 
 from __future__ import annotations
 
@@ -25,23 +25,21 @@ def _what(f: F) -> F:
             "servers",
             multiple=True,
             metavar="IP",
-            help="The name server's address. Default: kube-system/kube-dns.",
+            help="IP of the name server, for its own record. Default: Service kube-system/kube-dns.",
         ),
         click.option(
             "--ttl",
             type=click.IntRange(0, 3600),
             default=5,
-            help="How many seconds an answer may be kept (5).",
+            help="TTL of the records in seconds (5).",
         ),
         options.service_ranges,
         options.configuration,
-        click.option(
-            "--state", metavar="FILE", help="Where allocated addresses are kept; read, never written."
-        ),
+        click.option("--state", metavar="FILE", help="File with the allocated addresses; read only."),
         click.option(
             "--netns",
             metavar="NAME",
-            help="Take the addresses that were allocated for this network namespace.",
+            help="Use the addresses that were allocated in this network namespace.",
         ),
         options.cluster_domain,
         click.option(
@@ -61,7 +59,7 @@ def _what(f: F) -> F:
 
 @click.group("dns")
 def command() -> None:
-    """The names that Kubernetes gives to Services and their endpoints: written as a file, or served."""
+    """The Kubernetes DNS records of Services and their endpoints, as files or from a name server."""
 
 
 @command.command("render")
@@ -71,7 +69,7 @@ def command() -> None:
     "--output",
     type=click.Choice(["zone", "hosts", "corefile", "json"]),
     default="zone",
-    help="As what.",
+    help="Output format.",
 )
 @click.option(
     "--zone", "only", metavar="NAME", help="Print only this zone. Default: all three, each with its $ORIGIN."
@@ -80,7 +78,7 @@ def command() -> None:
     "--directory",
     default="/etc/coredns",
     metavar="DIR",
-    help="Where the Corefile says that the zone files are (/etc/coredns).",
+    help="Directory of the zone files, for the Corefile (/etc/coredns).",
 )
 def render(output: str, only: str | None, directory: str, **shared: Any) -> None:
     """Print the records: zone files, lines for /etc/hosts, a Corefile for CoreDNS, or JSON."""
@@ -97,9 +95,8 @@ def render(output: str, only: str | None, directory: str, **shared: Any) -> None
     else:
         wanted = [only.strip(".").lower() + "."] if only else list(records.zones)
         if unknown := set(wanted).difference(records.zones):
-            raise ConfigError(
-                f"--zone {unknown.pop().rstrip('.')}: the zones are {', '.join(z.rstrip('.') for z in records.zones)}"
-            )
+            zones = ", ".join(zone.rstrip(".") for zone in records.zones)
+            raise ConfigError(f"--zone {unknown.pop().rstrip('.')}: the zones are {zones}")
         for zone in wanted:
             echo(form.zone(records, zone))
 
@@ -111,14 +108,14 @@ def render(output: str, only: str | None, directory: str, **shared: Any) -> None
     multiple=True,
     default=("127.0.0.1",),
     metavar="IP",
-    help="Address to listen on (127.0.0.1); several times for several.",
+    help="Address to listen on (127.0.0.1). May be repeated.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=53, help="UDP and TCP port (53).")
 def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
-    """Answer questions about the records over UDP and TCP, until stopped. Changed manifests are followed.
+    """Serve the records over UDP and TCP until stopped; re-read the manifests when they change.
 
-    Other names are refused: this server asks no other. Manifests that go bad are warned about, and the last
-    good ones served on.
+    Queries for other names are refused (no forwarding). If changed manifests are invalid, the server warns
+    and keeps serving the last valid ones.
     """
     import asyncio
     import ipaddress
@@ -138,9 +135,9 @@ def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
     server = Server(source, lambda message: warn([Notice("dns-stale", message)]))
 
     def ready() -> None:
-        click.echo(
-            f"Serving {len(server.records):,} records of {server.records.domain.rstrip('.')} on {', '.join(listen)}, port {port}."
-        )
+        domain = server.records.domain.rstrip(".")
+        where = f"{', '.join(listen)}, port {port}"
+        click.echo(f"Serving {len(server.records):,} records of {domain} on {where}.")
 
     with netns.entered(shared["netns"]):
         asyncio.run(run(server, [(address, port) for address in listen], ready))

@@ -1,4 +1,4 @@
-"""``kcompile doctor``: what this node can do, and what stands in the way."""
+"""``kcompile doctor``: which modes this node supports, problems, and the commands that fix them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
     "modes",
     multiple=True,
     type=click.Choice(list(MODES)),
-    help="Try only this mode (may be repeated). Default: all.",
+    help="Probe only this mode (may be repeated). Default: all.",
 )
-@click.option("--netns", metavar="NAME", help="Look around in this network namespace (as ip netns lists it).")
+@click.option("--netns", metavar="NAME", help="Check this network namespace (a name of `ip netns list`).")
 @options.output
 def command(modes: tuple[str, ...], netns: str | None, output: str) -> None:
-    """Show which modes this node can run, what is in their way, and the commands that mend it.
+    """Show which modes this node supports, problems, and the commands that fix them.
 
-    Modes are tried in a network namespace made for it; nothing else is touched. Exit status: 0 where at least
-    one mode works and no finding is an error, else 1.
+    Modes are probed in a temporary network namespace; nothing else is changed. Exit status: 0 if at least one
+    mode works and no finding is an error, else 1.
     """
     import msgspec
 
@@ -71,4 +71,4 @@ def _finding(finding: Finding) -> list[str]:
     severity: str = finding.severity
     if coloured():
         severity = click.style(severity, fg=_COLOURS[severity], bold=True)
-    return [f"{severity} {finding.check}: {finding.message}", *(f"    {command}" for command in finding.mend)]
+    return [f"{severity} {finding.check}: {finding.message}", *(f"    {command}" for command in finding.fix)]

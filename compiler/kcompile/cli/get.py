@@ -1,4 +1,4 @@
-"""``kcompile get``: what the kernel holds, read back from the kernel."""
+"""``kcompile get``: Services, endpoints, rules and connections, read from the kernel."""
 
 from __future__ import annotations
 
@@ -35,14 +35,13 @@ __all__ = ["command"]
     "--output",
     type=click.Choice(["text", "wide", "json", "yaml"]),
     default="text",
-    help="How to print.",
+    help="Output format.",
 )
 def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> None:
-    """Show the services, endpoints or rules that are programmed on this node, of every mode unless --mode
-    names one.
+    """Show the Services, endpoints or rules that are in this node's kernel, of all modes or the one that
+    --mode names.
 
-    Connections are those that mode xdp translates; other modes leave them to the kernel (conntrack -L,
-    ipvsadm -Lc).
+    `connections` lists those of mode xdp. For the other modes use `conntrack -L` or `ipvsadm -Lc`.
     """
     from ..engine.request import Request
     from ..kernel import netns

@@ -1,4 +1,4 @@
-"""``kcompile lab``: a cluster on this machine, from ordinary manifests."""
+"""``kcompile lab``: a small cluster on this machine, from Kubernetes manifests."""
 
 from __future__ import annotations
 
@@ -27,19 +27,17 @@ _name = click.option(
     default="lab",
     envvar="KCOMPILE_LAB",
     metavar="LAB",
-    help="Which lab, where there are several (lab).",
+    help="Name of the lab (lab).",
 )
 _namespace = click.option(
-    "-n", "--namespace", metavar="NS", help="The namespace of what is named. Default: wherever it is."
+    "-n", "--namespace", metavar="NS", help="Namespace of the named object. Default: any."
 )
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings.")
-_images = click.option(
-    "--images", metavar="FILE", help="More images, each with the command of this machine that it stands for."
-)
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print only warnings.")
+_images = click.option("--images", metavar="FILE", help="YAML file that maps more images to local commands.")
 _mode = click.option(
     "--mode",
     type=click.Choice(list(MODES)),
-    help="The kind of rules on every node. Default: what it has, or nftables.",
+    help="Mode of all nodes. Default: the mode in use, else nftables.",
 )
 _OTHERS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -67,10 +65,10 @@ def _expanded(files: tuple[str, ...], recursive: bool) -> tuple[str, ...]:
 
 @click.group("lab")
 def command() -> None:
-    """A cluster on this machine: nodes and pods are network namespaces, containers processes, and every node
-    runs kcompile.
+    """A small cluster on this machine: nodes and pods are network namespaces, containers are processes, and
+    kcompile programs each node.
 
-    It has no way to the machine's own network, and `kcompile lab down` removes all of it.
+    A lab is not connected to the machine's network. `kcompile lab down` removes all of it.
     """
 
 
@@ -78,22 +76,25 @@ def command() -> None:
 @_files(required=False)
 @_name
 @click.option(
-    "--nodes", type=click.IntRange(1, 200), default=2, help="How many (2), where the manifests have no Nodes."
+    "--nodes",
+    type=click.IntRange(1, 200),
+    default=2,
+    help="Number of nodes (2), if the manifests have no Nodes.",
 )
 @_mode
 @click.option(
     "--network",
     type=click.Choice(["routes", "vxlan"]),
     default="routes",
-    help="How pods of different nodes meet (routes).",
+    help="Network between the nodes' pods (routes).",
 )
-@click.option("--dual-stack", is_flag=True, help="IPv6 beside IPv4: nodes, pods, Services that ask for it.")
+@click.option("--dual-stack", is_flag=True, help="Give nodes and pods IPv6 addresses too.")
 @options.cluster_domain
 @options.service_ranges
 @click.option(
     "--config",
     metavar="FILE",
-    help="For every node, as for apply. Default: what comes from the node's pods is local.",
+    help="Configuration of all nodes, as for apply. Default: traffic from the node's pods is local.",
 )
 @_images
 @_quiet
@@ -109,7 +110,7 @@ def up(
     node_port_range: str | None,
     **given: Any,
 ) -> None:
-    """Bring a lab up with the objects of the manifests, and wait until its pods are ready."""
+    """Start a lab with the objects of the manifests, and wait until its pods are ready."""
     from pathlib import Path
 
     from ..engine.request import Request, configuration
@@ -138,10 +139,10 @@ def up(
 @command.command()
 @_name
 @click.option(
-    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="How to print."
+    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Output format."
 )
 def status(name: str, output: str) -> None:
-    """Show the lab: its nodes with their pods, its Services with their addresses."""
+    """Show the lab's nodes, pods and Services."""
     from ..lab.pods import Kubelet
     from ..lab.state import LabState, lab_directory
     from ..lab.view import PodView, data, tree
@@ -172,11 +173,11 @@ def status(name: str, output: str) -> None:
 def apply(
     name: str, files: tuple[str, ...], recursive: bool, mode: str | None, images: str | None, quiet: bool
 ) -> None:
-    """Add or change objects, as kubectl apply; with --mode, give every node rules of that mode."""
+    """Add or change objects, as kubectl apply does; with --mode, change the mode of all nodes."""
     from ..lab.images import read_images
 
     if not files and not mode:
-        raise click.UsageError("nothing to do: give manifests with -f, or a --mode")
+        raise click.UsageError("nothing to do: give manifests (-f) or --mode")
     with _open(name, quiet) as lab:
         lab.apply(_expanded(files, recursive), mode, read_images(images) if images else None)
 
@@ -197,7 +198,7 @@ def delete(
     namespace: str | None,
     quiet: bool,
 ) -> None:
-    """Remove objects: those of manifests (-f), or of a KIND by NAMES."""
+    """Remove objects: those in manifests (-f), or by KIND and NAMES."""
     from ..lab.manifests import read_manifests
 
     if bool(files) == bool(kind) or (kind and not names):
@@ -219,7 +220,7 @@ def delete(
 @_namespace
 @_quiet
 def scale(deployment: str, replicas: int, name: str, namespace: str | None, quiet: bool) -> None:
-    """Give DEPLOYMENT another number of pods."""
+    """Set the number of pods of DEPLOYMENT."""
     with _open(name, quiet) as lab:
         key = key_of(lab.state, "Deployment", deployment.rpartition("/")[2], namespace)
         lab.scale(key.partition("/")[2], replicas)
@@ -231,7 +232,7 @@ def scale(deployment: str, replicas: int, name: str, namespace: str | None, quie
 @_namespace
 @_quiet
 def delete_pod(pod: str, name: str, namespace: str | None, quiet: bool) -> None:
-    """Remove POD; its Deployment makes another, with another address."""
+    """Remove POD; its Deployment starts another one with a new address."""
     with _open(name, quiet) as lab:
         lab.delete_pod(pods_named(lab.state, pod, namespace)[0])
 
@@ -241,12 +242,12 @@ def delete_pod(pod: str, name: str, namespace: str | None, quiet: bool) -> None:
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @_name
 @_namespace
-@click.option("-c", "--container", metavar="NAME", help="Which of the pod's containers (the first).")
+@click.option("-c", "--container", metavar="NAME", help="Container of the pod. Default: the first.")
 def execute(
     who: str, words: tuple[str, ...], name: str, namespace: str | None, container: str | None
 ) -> None:
-    """Run COMMAND where WHO is: a pod (its name, the start of it, or deploy/NAME), a node, or `client`, the
-    client outside.
+    """Run COMMAND in WHO: a pod (its name, a prefix of it, or deploy/NAME), a node, or `client` (the client
+    outside the cluster).
     """
     become(name, who, namespace, container, words[1:] if words[0] == "--" else words)
 
@@ -260,10 +261,10 @@ def execute(
     "who",
     default="client",
     metavar="WHO",
-    help="Who asks, as for exec. Default: the client outside.",
+    help="Where curl runs, as WHO of exec. Default: the client outside the cluster.",
 )
 def curl(words: tuple[str, ...], who: str, name: str, namespace: str | None) -> None:
-    """Ask URL with curl, from the client outside, a node or a pod."""
+    """Run curl on URL from the client outside the cluster, a node or a pod."""
     become(name, who, namespace, None, ("curl", "-sS", "--max-time", "10", *words))
 
 
@@ -271,13 +272,13 @@ def curl(words: tuple[str, ...], who: str, name: str, namespace: str | None) -> 
 @click.argument("who", metavar="POD")
 @_name
 @_namespace
-@click.option("-c", "--container", metavar="NAME", help="Which of the pod's containers (the first).")
-@click.option("--tail", type=click.IntRange(0), metavar="LINES", help="Only so many lines at the end.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("-c", "--container", metavar="NAME", help="Container of the pod. Default: the first.")
+@click.option("--tail", type=click.IntRange(0), metavar="LINES", help="Show only the last LINES lines.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines.")
 def logs(
     who: str, name: str, namespace: str | None, container: str | None, tail: int | None, follow: bool
 ) -> None:
-    """Show what a pod's container has printed; for deploy/NAME that of every pod, each line with the pod's
+    """Show the output of a pod's container; with deploy/NAME that of all its pods, each line with the pod's
     name.
     """
     from .. import spawn
@@ -303,10 +304,10 @@ def logs(
 
 @command.command()
 @_name
-@click.option("--all", "every", is_flag=True, help="Every lab of this machine.")
+@click.option("--all", "every", is_flag=True, help="All labs of this machine.")
 @_quiet
 def down(name: str, every: bool, quiet: bool) -> None:
-    """Remove a lab: processes, namespaces, files, whatever is there of it, also after a crash."""
+    """Remove a lab: its processes, namespaces and files. Also works after a crash."""
     from ..lab.lab import down as remove
     from ..lab.netns import names_of_labs
     from ..lab.state import labs

@@ -1,6 +1,4 @@
-"""What to say to somebody who starts with mode ipvs: that it is on its way out, and the command line that
-moves the node.
-"""
+"""The warning at the first apply of mode ipvs: Kubernetes is retiring it; the command that changes mode."""
 
 from __future__ import annotations
 
@@ -20,7 +18,8 @@ _ONLY_HERE = ("ipvs_scheduler", "iptables_backend")
 def retiring(context: click.Context) -> Notice:
     """The notice, with the command of `context` (an apply) as the user gave it, but in mode nftables."""
     words = ["kcompile", context.info_name or "", "--mode", "nftables", *_given(context)]
-    text = f"Kubernetes is retiring its ipvs mode (deprecated since 1.35). To move this node: {shlex.join(words)}"
+    retired = "Kubernetes is retiring its ipvs mode (deprecated since 1.35)"
+    text = f"{retired}. To move this node: {shlex.join(words)}"
     return Notice("ipvs-retiring", text)
 
 

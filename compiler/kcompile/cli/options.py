@@ -1,4 +1,4 @@
-"""The options that verbs share, each defined once."""
+"""The options that several verbs have, each defined once."""
 
 from __future__ import annotations
 
@@ -38,16 +38,18 @@ place = _options(
     click.option(
         "--mode",
         type=click.Choice(list(MODES)),
-        help="The kind of rules. Default: the config's, the one in use, or nftables.",
+        help="Which rules to write. Default: as in --config, else the mode in use, else nftables.",
     ),
     click.option(
         "--iptables-backend",
         type=click.Choice(["legacy", "nft"]),
-        help="Which iptables. Default: the one that this node uses already.",
+        help="iptables variant. Default: the one that this node already uses.",
     ),
-    click.option("--netns", metavar="NAME", help="Act in this network namespace (as ip netns lists it)."),
+    click.option(
+        "--netns", metavar="NAME", help="Work in this network namespace (a name of `ip netns list`)."
+    ),
 )
-"""Where to act."""
+"""The mode and the netns to work in."""
 
 configuration = click.option(
     "--config",
@@ -59,23 +61,26 @@ cluster_domain = click.option(
     "--cluster-domain",
     "domain",
     metavar="NAME",
-    help="The cluster's domain. Default: the config's, or cluster.local.",
+    help="DNS domain of the cluster. Default: as in --config, else cluster.local.",
 )
 
 service_ranges = _options(
     click.option(
-        "--service-cluster-ip-range", "service_cidrs", metavar="CIDR[,CIDR]", help="Addresses of Services."
+        "--service-cluster-ip-range",
+        "service_cidrs",
+        metavar="CIDR[,CIDR]",
+        help="Address ranges for clusterIPs.",
     ),
     click.option(
         "--service-node-port-range",
         "node_port_range",
         metavar="FROM-TO",
-        help="Ports of NodePorts (30000-32767).",
+        help="Port range for NodePorts (30000-32767).",
     ),
 )
-"""What the cluster gives to its Services."""
+"""The ranges that clusterIPs and nodePorts are allocated from."""
 
-recursive = click.option("-R", "--recursive", is_flag=True, help="Read the folders of a directory too.")
+recursive = click.option("-R", "--recursive", is_flag=True, help="Also read subdirectories.")
 
 specs = _options(
     click.option(
@@ -93,58 +98,58 @@ specs = _options(
         "kustomizations",
         multiple=True,
         metavar="DIR",
-        help="A directory for `kubectl kustomize`, which must be there.",
+        help="Read the output of `kubectl kustomize DIR` (needs kubectl).",
     ),
     place,
     click.option(
         "--node",
         metavar="NAME",
-        help="Which node this is: a Node object among the manifests, or just its name.",
+        help="Name of this node; its Node object is used if the manifests have one.",
     ),
     configuration,
     click.option(
         "--compat",
         type=click.Choice(["iptables", "nftables"]),
-        help="Behave as this kube-proxy mode where they differ.",
+        help="Follow this kube-proxy mode where its iptables and nftables modes differ.",
     ),
     click.option(
         "--ipvs-scheduler",
         type=click.Choice(SCHEDULERS),
-        help="How mode ipvs chooses a backend. Default: the config's, or rr.",
+        help="(ipvs) Scheduler. Default: as in --config, else rr.",
     ),
     click.option(
         "--xdp-mode",
         type=click.Choice(["native", "generic", "auto"]),
-        help="How mode xdp uses XDP. Default: auto, by the NIC.",
+        help="(xdp) Attach XDP in native or generic mode. Default: auto, chosen by NIC.",
     ),
     click.option(
         "--socket-lb",
         type=click.Choice(["tcp", "all", "off"]),
-        help="Which sockets of the node mode xdp connects. Default: tcp.",
+        help="(xdp) Load-balance the node's own sockets at connect(): tcp (default), all or off.",
     ),
     click.option(
         "--cgroup",
         metavar="PATH",
-        help="The cgroup2 directory whose sockets are meant. Default: $KCOMPILE_CGROUP, or the root.",
+        help="(xdp) cgroup2 directory for --socket-lb. Default: $KCOMPILE_CGROUP, else the root cgroup.",
     ),
     click.option(
         "--xdp-balance",
         type=click.Choice(["maglev", "random"]),
-        help="How mode xdp chooses a backend. Default: maglev.",
+        help="(xdp) How a backend is chosen. Default: maglev.",
     ),
     click.option(
         "--xdp-capacity",
         multiple=True,
         metavar="MAP=ENTRIES",
-        help="The size of a map that mode xdp makes. May be repeated.",
+        help="(xdp) Size of a BPF map. May be repeated.",
     ),
-    click.option("--state", metavar="FILE", help="Where allocated addresses and ports are kept."),
+    click.option("--state", metavar="FILE", help="File that keeps allocated clusterIPs and nodePorts."),
     service_ranges,
     click.option(
         "--pod-cidr",
         "pod_cidrs",
         metavar="CIDR[,CIDR]",
-        help="Addresses of pods: what comes from there is local.",
+        help="Pod address ranges. Traffic from there counts as local.",
     ),
     click.option(
         "--validate",
@@ -153,7 +158,7 @@ specs = _options(
         default="warn",
         metavar="strict|warn|ignore",
         type=click.Choice(["strict", "warn", "ignore", "true", "false"]),
-        help="What a field is that the API doesn't have: an error, a warning (the default), or nothing.",
+        help="Unknown fields are an error (strict), a warning (warn, the default) or ignored.",
     ),
     click.option(
         "--max-input-bytes",
@@ -164,7 +169,7 @@ specs = _options(
     click.option(
         "--allow-empty",
         is_flag=True,
-        help="Take an input without any Service for what is meant. Default: it is an error.",
+        help="Accept input without a Service. Without this it is an error.",
     ),
     click.option(
         "--quiet-warning",
@@ -172,21 +177,17 @@ specs = _options(
         multiple=True,
         metavar="ID",
         callback=_known,
-        help="Drop the warnings of this id.",
+        help="Hide warnings with this id. May be repeated.",
     ),
-    click.option(
-        "-v", "--verbose", is_flag=True, help="Show every warning, and each object that is skipped."
-    ),
+    click.option("-v", "--verbose", is_flag=True, help="Show all warnings, and each skipped object."),
 )
-"""What to compile, and for which node."""
+"""The input, and the node to compile it for."""
 
 output = click.option(
-    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="How to print."
+    "-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Output format."
 )
 
-yes = click.option(
-    "-y", "--yes", is_flag=True, help="Don't ask on a terminal before most of the Services are removed."
-)
+yes = click.option("-y", "--yes", is_flag=True, help="Don't ask before most Services are removed.")
 
 dry_run = click.option(
     "--dry-run",
@@ -194,5 +195,5 @@ dry_run = click.option(
     flag_value="client",
     default="none",
     type=click.Choice(["none", "client", "kernel"]),
-    help="Change nothing; --dry-run=kernel asks the kernel whether it would take the rules.",
+    help="Change nothing. With --dry-run=kernel, the kernel checks the rules.",
 )

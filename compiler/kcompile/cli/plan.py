@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ..engine.session import Session
     from ..plans import Plan
 
-__all__ = ["command", "diff_command", "headline", "print_plan"]
+__all__ = ["NO_CHANGES", "command", "diff_command", "print_plan"]
+
+NO_CHANGES = "No changes. The node matches the manifests."
 
 
 def prepared(request: Request, progress: Progress) -> tuple[Session, Plan]:
@@ -30,26 +32,18 @@ def prepared(request: Request, progress: Progress) -> tuple[Session, Plan]:
         return ready.session, ready.plan
 
 
-def headline(plan: Plan) -> str:
-    """The first line of a plan."""
-    from ..plans.render import summary
-
-    others = f"; the rules of {' and '.join(plan.other_modes)} go" if plan.other_modes else ""
-    return f"mode {plan.mode}: {summary(plan)}{others}"
-
-
 def print_plan(session: Session, plan: Plan, output: str) -> None:
     """The whole plan on stdout."""
-    from ..plans.render import change_lines, plan_data, service_lines
+    from ..plans.render import change_lines, plan_data, plan_line, service_lines
 
     target = session.driver.target
     if output != "text":
         print_data(plan_data(plan, target), output)
         return
     if plan.empty:
-        echo([f"No changes: this node is as the specs say (mode {plan.mode})."])
+        echo([NO_CHANGES])
         return
-    lines = [headline(plan), ""]
+    lines = [plan_line(plan), ""]
     services = service_lines(session.service_changes())
     if services:
         lines += ["Services:", *(f"  {line}" for line in services), ""]
@@ -64,11 +58,11 @@ def print_plan(session: Session, plan: Plan, output: str) -> None:
 @click.option(
     "--detailed-exitcode",
     is_flag=True,
-    help="Exit 0: nothing to change, 1: failed (bad input too), 2: there are changes.",
+    help="Exit status: 0 no changes, 1 failed (also bad input), 2 changes.",
 )
 @options.dry_run
 def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -> None:
-    """Show what apply would change on this node: Services first, then every resource."""
+    """Show what apply would change on this node: Services first, then all resources."""
     from ..engine.request import Request
     from ..kernel import netns
 
@@ -97,8 +91,9 @@ def command(output: str, detailed_exitcode: bool, dry_run: str, **shared: Any) -
 @options.output
 @options.dry_run
 def diff_command(output: str, dry_run: str, **shared: Any) -> None:  # noqa: ARG001
-    """Compare this node with the specs, as kubectl diff does: exit 0 when equal, 1 when not, more when it
-    failed.
+    """Compare this node with the manifests, as kubectl diff does.
+
+    Exit status: 0 no difference, 1 differences, more than 1 failed.
     """
     from ..engine.request import Request
     from ..plans.render import change_lines, plan_data

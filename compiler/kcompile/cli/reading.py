@@ -1,4 +1,4 @@
-"""Reading the input of a command that ends with it."""
+"""Read the input of a command, once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ __all__ = ["read_once"]
 
 
 def read_once(request: Request, progress: Progress, *, on_node: bool) -> Input:
-    """`read_input` without garbage collection from here on: a big input is hundreds of thousands of objects
-    that all live to the end.
-    """
+    """`read_input`, with garbage collection off from here on: the objects of a big input live until exit."""
     from ..engine.read import read_input
 
     gc.disable()

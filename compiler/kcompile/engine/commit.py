@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Commit"]
 
-_LINGERS = "mode ipvs still carries {} open connections: an apply after they have ended, or in {:.0f} minutes, removes the rest of it"
+_LINGERS = (
+    "{} connections are still open through ipvs. "
+    "Its remaining rules go at the next apply after they end, or in {:.0f} minutes."
+)
 
 _Targets = dict[Target, frozenset[tuple[str, int]]]
 

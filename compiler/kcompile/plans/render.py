@@ -12,15 +12,26 @@ from ..targets.base import FrontendView, Target
 from ..targets.node import is_node_resource
 from .plan import Plan, ServiceChange, describe
 
-__all__ = ["SIGNS", "change_lines", "plan_data", "service_lines", "summary"]
+__all__ = ["SIGNS", "change_lines", "done_line", "plan_data", "plan_line", "service_lines"]
 
 SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
 
-def summary(plan: Plan) -> str:
-    """``N to add, N to change, N to remove``."""
+def plan_line(plan: Plan) -> str:
+    """``Plan (MODE): N to add, N to change, N to remove.``, and which other modes' rules would go."""
     counts = plan.counts()
-    return f"{counts['create']} to add, {counts['update']} to change, {counts['delete']} to remove"
+    text = f"{counts['create']} to add, {counts['update']} to change, {counts['delete']} to remove."
+    others = f" The rules of {' and '.join(plan.other_modes)} will be removed." if plan.other_modes else ""
+    return f"Plan ({plan.mode}): {text}{others}"
+
+
+def done_line(verb: str, plan: Plan, seconds: float | None = None) -> str:
+    """``VERB (MODE): N added, N changed, N removed in S s.``, and which other modes' rules went."""
+    counts = plan.counts()
+    text = f"{counts['create']} added, {counts['update']} changed, {counts['delete']} removed"
+    time = "" if seconds is None else f" in {seconds:.2f} s"
+    others = f" The rules of {' and '.join(plan.other_modes)} were removed." if plan.other_modes else ""
+    return f"{verb} ({plan.mode}): {text}{time}.{others}"
 
 
 def change_lines(target: Target, change: Change) -> list[str]:

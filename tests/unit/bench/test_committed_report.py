@@ -43,8 +43,8 @@ def test_it_says_what_its_data_say(findings: Findings):
 
 
 def test_the_readme_quotes_it(findings: Findings):
-    section = (ROOT / "README.md").read_text().split("## What it costs, measured")[1].split("\n## ")[0]
-    quoted = re.findall(r"(?<![\w.])\d+\.\d+", section.split("[The whole report]")[0])
+    section = (ROOT / "README.md").read_text().split("## Measured cost")[1].split("\n## ")[0]
+    quoted = re.findall(r"(?<![\w.])\d+\.\d+", section.split("[Full report]")[0])
     assert len(quoted) > 20
     said = " ".join(
         [

@@ -67,7 +67,7 @@ def test_the_page_stands_alone_and_says_everything(made):
     assert not re.search(r"https?://|url\((?!#)|@import|<script", html(findings))
     for heading in (
         "Answers",
-        "Who stands where",
+        "Topology",
         "Noise",
         "Failures",
         "What this does not show",

@@ -55,12 +55,12 @@ def test_the_schema_is_stable():
     assert data["modes"] == [
         {"mode": "nftables", "status": "supported", "families": [4, 6], "why": "", "lacks": []}
     ]
-    message = "kube-proxy's device kube-ipvs0 makes the Services' addresses local, for IPVS"
+    message = "kube-proxy's device kube-ipvs0 still exists and holds the Services' addresses"
     assert data["findings"][0] == {
         "check": "kube-proxy-rules",
         "severity": "error",
         "message": message,
-        "mend": ["ip link delete kube-ipvs0"],
+        "fix": ["ip link delete kube-ipvs0"],
         "mode": "",
     }
 
@@ -209,11 +209,11 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_one_thing_is_wrong(case):
-    found, (check, severity, mend) = CASES[case]
+    found, (check, severity, fix) = CASES[case]
     (finding,) = problems(found)
     assert (finding.check, finding.severity) == (check, severity)
-    assert len(finding.mend) == bool(mend)
-    assert not mend or re.fullmatch(mend, finding.mend[0])
+    assert len(finding.fix) == bool(fix)
+    assert not fix or re.fullmatch(fix, finding.fix[0])
     assert judge(found).healthy is (severity != "error")
 
 
@@ -263,7 +263,7 @@ def test_commands_are_for_the_namespace():
             "own_modes": ("nftables", "iptables-nft"),
         },
     )
-    first, second, third = (finding.mend[0] for finding in problems(found))
+    first, second, third = (finding.fix[0] for finding in problems(found))
     assert first.startswith("ip netns exec blue sh -c 'iptables-nft-save | grep -Ev '\"'\"'KUBE-")
     assert second == "ip netns exec blue nft delete table ip kube-proxy"
     assert third == "kcompile delete --netns blue"
@@ -279,7 +279,7 @@ def test_without_root_nothing_is_claimed():
     report = judge(facts(root=False, netns="blue", probes=(ModeProbe("nftables", unknown="no namespace"),)))
     assert not report.healthy
     assert report.modes[0].status == "unknown"
-    assert report.findings[0].mend == ("sudo kcompile doctor --netns blue",)
+    assert report.findings[0].fix == ("sudo kcompile doctor --netns blue",)
     assert {"kube-proxy", "kube-proxy-rules", "forward-policy", "lock"}.isdisjoint(
         finding.check for finding in report.findings
     )
@@ -304,11 +304,11 @@ def test_why_a_mode_is_not_supported():
 
 
 @pytest.mark.parametrize(
-    ("modules", "mend", "wrong"),
+    ("modules", "fix", "wrong"),
     [
         (KernelModules(present=frozenset({"ip_vs"})), (), ""),
         (KernelModules(available=frozenset({"ip_vs"})), ("modprobe -a ip_vs",), "not loaded"),
-        (KernelModules(available=frozenset({"ip_vs"}), locked=True), (), "until the next boot"),
+        (KernelModules(available=frozenset({"ip_vs"}), locked=True), (), "disabled until reboot"),
         (KernelModules(folder=False, others=True), ("systemctl reboot",), "another kernel"),
         (KernelModules(folder=False, others=True, loadable=False), (), "built without module ip_vs"),
         (
@@ -318,7 +318,7 @@ def test_why_a_mode_is_not_supported():
         ),
     ],
 )
-def test_what_brings_a_module(modules, mend, wrong):
+def test_what_brings_a_module(modules, fix, wrong):
     commands, words = advice.load_modules(["ip_vs"], modules)
-    assert commands == mend
+    assert commands == fix
     assert wrong in words

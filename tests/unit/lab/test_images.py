@@ -45,7 +45,8 @@ def test_an_unknown_image_is_refused_with_the_way_to_map_it():
     with pytest.raises(ConfigError) as error:
         find("example.org/app:1", {}, "Deployment shop/app")
     assert str(error.value).startswith(
-        "Deployment shop/app: image example.org/app:1: no local command is mapped to this image. Known images: "
+        "Deployment shop/app: image example.org/app:1: no local command is mapped to this image. "
+        "Known images: "
     )
     assert "`example.org/app: {command: [/usr/bin/program]}`" in str(error.value)
     assert find("example.org/app:1", {"example.org/app": {"command": ["true"]}}, "x").command == ["true"]

@@ -1,18 +1,17 @@
-"""What this node can do, and what stands in the way: probed, never concluded from a version.
+"""Which modes this node supports, and what disturbs them. Features are probed; versions are not read.
 
-records.py    what was found out (Facts), and what it comes to (Report)
-features.py   what each mode asks of the kernel, one small piece of rules a feature
-scratch.py    a child process with a network namespace of its own, where probes really do things
-probes.py     modes nftables and iptables: load every feature in there
-ipvs.py       mode ipvs: virtual servers, the dummy device, sets, and rules that ask for them
-gather.py     the rules and devices of the namespace that is looked at
-node.py       its sysctls, kernel modules, and what kcompile and kube-proxy have running
+records.py    Facts (what was read) and Report (the result)
+features.py   the kernel features that each mode needs: a few rules a feature
+scratch.py    a child process in a new netns, where the probes run
+probes.py     modes nftables and iptables: load the rules of each feature there
+ipvs.py       mode ipvs: virtual servers, the dummy device, ipsets and the rules that match them
+gather.py     the rules and devices of the node's netns
+node.py       sysctls, kernel modules, processes of kcompile and kube-proxy
 judge.py      Facts -> Report, pure
-checks.py     one check after the other, pure
-advice.py     the commands that mend, pure
+checks.py     the checks, pure
+advice.py     the commands that fix a finding, pure
 
-Gathering writes nothing outside of the probes' own namespaces. The kernel may load modules for a probe, as it
-would for apply.
+Gathering writes only inside the probes' own netns. A probe may make the kernel load a module, as apply would.
 """
 
 from .gather import gather

@@ -1,7 +1,4 @@
-"""The commands that mend.
-
-They are complete: nothing in them is to be filled in, but for MANIFESTS, which only the user knows.
-"""
+"""The commands that fix a finding. They can be run as they are; only MANIFESTS is for the user to fill in."""
 
 from __future__ import annotations
 
@@ -14,20 +11,24 @@ from ..bpf.compiler import DEBIAN
 from .records import ForwardChain, KernelModules, KubeProxy, Variant
 
 __all__ = [
-    "accept_services", "end_kube_proxy", "inside", "install", "kcompile", "load_modules", "move_rules", "remove_kube_proxy_rules",
+    "accept_services", "end_kube_proxy", "inside", "install", "kcompile", "load_modules", "move_rules",
+    "remove_kube_proxy_rules",
 ]  # fmt: skip
 
 _PACKAGES = {"libnftables.so.1": "libnftables1", "ip": "iproute2", str(DEBIAN): "python3-bpfcc"}
 # kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...)
 # stay
-_PROXY = "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
+_PROXY = (
+    "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-"
+    "|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
+)
 _NOT_FOREIGN = "KUBE-|KCOMPILE-"
 _SERVICE = re.compile(r"/([^/]*kube-proxy[^/]*\.service)(?:/|$)")
 _CLOUD = re.compile(r"-cloud-(\w+)$")  # Debian's kernel for virtual machines leaves out much
 
 
 def inside(netns: str, command: str) -> str:
-    """`command` as it must be typed to act in namespace `netns`."""
+    """`command`, to be run in namespace `netns`; unchanged where that is empty."""
     if not netns:
         return command
     shell = any(sign in command for sign in "|<>;&'\"")
@@ -35,21 +36,21 @@ def inside(netns: str, command: str) -> str:
 
 
 def kcompile(netns: str, *words: str) -> str:
-    """A command of our own in namespace `netns`."""
+    """A kcompile command line for namespace `netns`."""
     return " ".join(("kcompile", *words, *(("--netns", netns) if netns else ())))
 
 
 def install(tool: str) -> str:
-    """What brings the missing file or module `tool`."""
+    """The command that installs the missing file or module `tool`."""
     if tool == "numpy":
         return INSTALL
     return f"apt-get install {_PACKAGES.get(tool, 'iptables')}"
 
 
 def load_modules(names: Iterable[str], modules: KernelModules) -> tuple[tuple[str, ...], str]:
-    """Commands that bring the modules `names`, and in words what is wrong with them.
+    """Commands that load or install the kernel modules `names`, and what is wrong with them in words.
 
-    Both empty where they are there already.
+    Both are empty if all modules are present.
     """
     wanted = [name for name in names if name not in modules.present]
     if not wanted:
@@ -57,13 +58,16 @@ def load_modules(names: Iterable[str], modules: KernelModules) -> tuple[tuple[st
     listed = f"module{'s' if len(wanted) > 1 else ''} {', '.join(wanted)}"
     there = [name for name in wanted if name in modules.available]
     if modules.locked:
-        return (), f"{listed} not loaded, and no module can be until the next boot (kernel.modules_disabled)"
+        return (
+            (),
+            f"{listed} not loaded, and module loading is disabled until reboot (kernel.modules_disabled)",
+        )
     if there:
         return (f"modprobe -a {' '.join(there)}",), f"{listed} not loaded"
     if modules.loadable and not modules.folder and modules.others:
         return (
             "systemctl reboot",
-        ), f"{listed} not loaded, and /lib/modules has those of another kernel: reboot into that one"
+        ), f"{listed} not loaded, and /lib/modules is for another kernel: reboot into that kernel"
     if found := _CLOUD.search(modules.release):
         return (
             f"apt-get install linux-image-{found[1]}",
@@ -73,7 +77,7 @@ def load_modules(names: Iterable[str], modules: KernelModules) -> tuple[tuple[st
 
 
 def end_kube_proxy(proxy: KubeProxy) -> str:
-    """What stops a kube-proxy for good on this node."""
+    """The command that stops kube-proxy on this node and keeps it stopped."""
     if "kubepods" in proxy.cgroup:
         nowhere = '{"spec":{"template":{"spec":{"nodeSelector":{"kcompile.dev/kube-proxy":"wanted"}}}}}'
         return f"kubectl -n kube-system patch daemonset kube-proxy -p {shlex.quote(nowhere)}"
@@ -83,14 +87,14 @@ def end_kube_proxy(proxy: KubeProxy) -> str:
 
 
 def remove_kube_proxy_rules(variant: Variant) -> str:
-    """Take kube-proxy's chains out of one variant and family, as its own cleanup would, and no other rule."""
+    """Remove kube-proxy's chains from one iptables variant and family, as its own cleanup does."""
     return f"{variant.tool}-save | grep -Ev '{_PROXY}' | {variant.tool}-restore"
 
 
 def move_rules(source: Variant, to: Variant) -> str:
-    """Have `to` hold the foreign rules of `source` too, then take them out of that.
+    """Copy the foreign rules of `source` to `to`, then remove them from `source`.
 
-    No chain of theirs may be in both.
+    Works only if no foreign chain exists in both.
     """
     spare = f"/{_NOT_FOREIGN}/!{{/^-A/d; /^:[^ ]+ -/d;}}; s/^(:[^ ]+) DROP/\\1 ACCEPT/"
     copied = f"{source.tool}-save | grep -Ev '{_NOT_FOREIGN}' | {to.tool}-restore --noflush"
@@ -98,7 +102,7 @@ def move_rules(source: Variant, to: Variant) -> str:
 
 
 def accept_services(where: Variant | ForwardChain) -> str:
-    """Let through what was sent to a Service, both ways, and nothing else."""
+    """Accept DNATed packets (traffic to Services) in both directions, and nothing else."""
     if isinstance(where, Variant):
         return f"{where.tool} -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
     return f"nft insert rule {where.family} {where.table} {where.name} ct status dnat accept"

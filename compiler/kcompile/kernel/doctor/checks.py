@@ -1,4 +1,4 @@
-"""One check after the other: each yields its findings, or nothing where all is well."""
+"""The checks. Each yields findings, or nothing if it found no problem."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from .records import Facts, Finding, Variant
 __all__ = ["CHECKS", "Check"]
 
 CONNTRACK_FULL, CONNTRACK_NEARLY = 0.95, 0.8
-PATIENCE = 60  # seconds that a big apply may take
+PATIENCE = 60  # seconds that a large apply may hold the lock
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 class Check(NamedTuple):
-    """`name` is stable, `fine` what to say when `look` finds nothing.
-
-    Without `needs_root` it works for any user.
-    """
+    """`name` is stable; `fine` is the message if `look` yields nothing."""
 
     name: str
     look: Callable[[Facts], Iterator[Finding]]
@@ -33,50 +30,55 @@ def _in_families(variants: list[Variant]) -> str:
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:
     for proxy in facts.node.kube_proxies:
-        message = f"kube-proxy runs here (process {proxy.pid}): it keeps writing rules of its own for the same Services"
+        message = f"kube-proxy is running (pid {proxy.pid}); it writes its own rules for the same Services"
         yield Finding("kube-proxy", "error", message, (advice.end_kube_proxy(proxy),))
 
 
 def _kube_proxy_rules(facts: Facts) -> Iterator[Finding]:
     rules = facts.rules
-    both = "the same Services are in its rules and in kcompile's, and the first to see a packet decides"
+    both = "both rule sets handle the same Services; whichever hook runs first wins"
     for backend in ("legacy", "nft"):
         found = [v for v in rules.variants if v.backend == backend and v.kube_proxy]
         if found:
-            message = f"kube-proxy's chains are in iptables-{backend} ({_in_families(found)}): {both}"
-            mend = tuple(advice.inside(facts.netns, advice.remove_kube_proxy_rules(v)) for v in found)
-            yield Finding("kube-proxy-rules", "error", message, mend)
+            message = f"iptables-{backend} ({_in_families(found)}) still has kube-proxy's chains: {both}"
+            fix = tuple(advice.inside(facts.netns, advice.remove_kube_proxy_rules(v)) for v in found)
+            yield Finding("kube-proxy-rules", "error", message, fix)
     for family, table in rules.nft_tables:
         if table == "kube-proxy":
-            mend = (advice.inside(facts.netns, f"nft delete table {family} {table}"),)
+            fix = (advice.inside(facts.netns, f"nft delete table {family} {table}"),)
             yield Finding(
-                "kube-proxy-rules", "error", f"kube-proxy's nft table {family} {table} is here: {both}", mend
+                "kube-proxy-rules",
+                "error",
+                f"kube-proxy's nft table {family} {table} still exists: {both}",
+                fix,
             )
     if "kube-ipvs0" in rules.devices:
-        mend = (advice.inside(facts.netns, "ip link delete kube-ipvs0"),)
+        fix = (advice.inside(facts.netns, "ip link delete kube-ipvs0"),)
         yield Finding(
             "kube-proxy-rules",
             "error",
-            "kube-proxy's device kube-ipvs0 makes the Services' addresses local, for IPVS",
-            mend,
+            "kube-proxy's device kube-ipvs0 still exists and holds the Services' addresses",
+            fix,
         )
 
 
 def _iptables_variants(facts: Facts) -> Iterator[Finding]:
-    """Rules of both variants run, one after the other, and neither's tool shows the other's."""
+    """The kernel runs the rules of both iptables variants; each variant's tool lists only its own."""
     for family in (4, 6):
         there = [v for v in facts.rules.variants if v.family == family and v.foreign]
         if len(there) == 2:
             source, to = sorted(there, key=lambda v: v.foreign)
             message = (
                 f"IPv{family}: {source.tool} has {source.foreign} rules and {to.tool} has {to.foreign}: "
-                "every packet crosses both, and may be dropped by either"
+                "every packet passes through both, and either can drop it"
             )
             same = sorted(source.chains & to.chains)
             if same:
-                message += f" (to be put together by hand: {', '.join(same[:3])}{', ...' if len(same) > 3 else ''} in both)"
-            mend = () if same else (advice.inside(facts.netns, advice.move_rules(source, to)),)
-            yield Finding("iptables-variants", "warning", message, mend)
+                message += (
+                    f" (merge by hand: both have {', '.join(same[:3])}{', ...' if len(same) > 3 else ''})"
+                )
+            fix = () if same else (advice.inside(facts.netns, advice.move_rules(source, to)),)
+            yield Finding("iptables-variants", "warning", message, fix)
         for foreign in there:
             own = [
                 v
@@ -85,7 +87,7 @@ def _iptables_variants(facts: Facts) -> Iterator[Finding]:
             ]
             if own and len(there) == 1:
                 message = (
-                    f"IPv{family}: kcompile's rules are in {own[0].tool}, everybody else's in {foreign.tool}"
+                    f"IPv{family}: kcompile's rules are in {own[0].tool}, all other rules in {foreign.tool}"
                 )
                 again = advice.kcompile(
                     facts.netns, "apply", "-f", "MANIFESTS", "--mode", f"iptables-{foreign.backend}"
@@ -96,7 +98,7 @@ def _iptables_variants(facts: Facts) -> Iterator[Finding]:
 def _forward_policy(facts: Facts) -> Iterator[Finding]:
     for variant in facts.rules.variants:
         if variant.forward == "DROP" and not variant.forwards_services:
-            message = f"{variant.tool} drops in FORWARD what no rule accepts: packets that were sent on to a pod may be among it"
+            message = f"{variant.tool}: FORWARD policy is DROP; traffic to pods may be dropped"
             yield Finding(
                 "forward-policy",
                 "warning",
@@ -106,7 +108,7 @@ def _forward_policy(facts: Facts) -> Iterator[Finding]:
     for chain in facts.rules.forward_chains:
         if not chain.forwards_services:
             where = f"{chain.family} {chain.table} {chain.name}"
-            message = f"nft chain {where} drops what no rule accepts: packets that were sent on to a pod may be among it"
+            message = f"nft chain {where}: policy is drop; traffic to pods may be dropped"
             yield Finding(
                 "forward-policy",
                 "warning",
@@ -121,30 +123,30 @@ def _other_modes(facts: Facts) -> Iterator[Finding]:
         return
     if applied in own:
         left = [mode for mode in own if mode != applied]
-        mend = tuple(advice.kcompile(facts.netns, "delete", "--mode", mode) for mode in left)
-        message = f"mode {applied} is in use, and rules of {' and '.join(left)} are still here"
+        fix = tuple(advice.kcompile(facts.netns, "delete", "--mode", mode) for mode in left)
+        message = f"mode {applied} is in use, but rules of {' and '.join(left)} are still here"
     else:
-        mend = (advice.kcompile(facts.netns, "delete"),)
-        message = f"rules of {' and '.join(own)} are here at once, and nothing says which were applied last"
-    yield Finding("other-modes", "warning", message, mend)
+        fix = (advice.kcompile(facts.netns, "delete"),)
+        message = f"rules of {' and '.join(own)} are here at the same time; which was applied last is unknown"
+    yield Finding("other-modes", "warning", message, fix)
 
 
 def _changed_rules(facts: Facts) -> Iterator[Finding]:
     if changed := facts.rules.changed:
         what = (
-            "1 rule, chain or entry isn't" if changed == 1 else f"{changed} rules, chains or entries aren't"
+            "1 rule, chain or entry differs" if changed == 1 else f"{changed} rules, chains or entries differ"
         )
-        message = f"rules flushed or changed: {what} as the last apply (mode {facts.rules.applied}) left them"
+        message = f"rules flushed or changed: {what} from the last apply (mode {facts.rules.applied})"
         again = advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", facts.rules.applied)
         yield Finding("rules", "warning", message, (again,))
 
 
 def _unread(facts: Facts) -> Iterator[Finding]:
-    """A mode that can't work here has nothing in the way; what else can't be read may."""
+    """Rules that could not be read, unless they belong to a mode that this kernel lacks."""
     dead = {probe.mode for probe in facts.probes if not probe.families and not probe.unknown}
     for what, why in facts.rules.unread:
         if what not in dead:
-            yield Finding("readable", "note", f"could not tell what is in {what}: {why}")
+            yield Finding("readable", "note", f"could not read {what}: {why}")
 
 
 def _set(facts: Facts, name: str, value: str) -> tuple[str, ...]:
@@ -157,16 +159,18 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
         if facts.node.sysctls.get(name) != "0":
             continue
         if name in facts.node.reverted or (ours and family == 4):
-            message = f"{name} is 0 although kcompile has rules here: nothing reaches a pod through this node"
+            message = f"{name} is 0: this node forwards no packets to pods"
             yield Finding("forwarding", "warning", message, _set(facts, name, "1"))
         elif family == 4:
-            yield Finding("forwarding", "note", f"{name} is 0: apply will set it", _set(facts, name, "1"))
+            yield Finding(
+                "forwarding", "note", f"{name} is 0; apply will set it to 1", _set(facts, name, "1")
+            )
 
 
 def _reverted(facts: Facts) -> Iterator[Finding]:
     for name in facts.node.reverted:
         if name not in _FORWARDING.values():
-            message = f"{name} is back at the value from before apply: something else on this node sets it"
+            message = f"{name} has its value from before apply again: another program on this node sets it"
             yield Finding(
                 "sysctls", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),)
             )
@@ -176,7 +180,10 @@ def _bridges(facts: Facts) -> Iterator[Finding]:
     if not facts.rules.bridges:
         return
     names = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
-    why = f"two pods on {' or '.join(facts.rules.bridges)} can't reach each other by a Service: the answers stay on the bridge"
+    why = (
+        f"two pods on bridge {' or '.join(facts.rules.bridges)} can't reach each other through a Service, "
+        "because replies cross the bridge without conntrack"
+    )
     if names[0] not in facts.node.sysctls:
         yield Finding("bridges", "warning", f"br_netfilter is not loaded: {why}", ("modprobe br_netfilter",))
         return
@@ -186,9 +193,7 @@ def _bridges(facts: Facts) -> Iterator[Finding]:
 
 
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
-    """The kernel takes the larger of an interface's value and that of all; 1 is strict, 2 loose
-    (ip-sysctl.rst).
-    """
+    """The kernel uses max(conf.all, conf.INTERFACE); 1 is strict, 2 is loose (ip-sysctl.rst)."""
     values = facts.node.rp_filter
     common = values.get("all", 0)
     strict = sorted(
@@ -198,19 +203,21 @@ def _rp_filter(facts: Facts) -> Iterator[Finding]:
     )
     if strict:
         shown = ", ".join(strict[:3]) + (f" and {len(strict) - 3} more" if len(strict) > 3 else "")
-        message = f"rp_filter is strict on {shown}: answers that come back another way than they would be sent are dropped"
+        why = "packets that arrive on another interface than the route back are dropped"
+        message = f"rp_filter is strict on {shown}: {why}"
         yield Finding("rp-filter", "note", message, _set(facts, "net.ipv4.conf.all.rp_filter", "2"))
 
 
 def _conntrack(facts: Facts) -> Iterator[Finding]:
-    """The limit is one for all namespaces and can be set only in the first."""
+    """nf_conntrack_max is shared by all netns and writable only in the initial one."""
     count, limit = (
         int(facts.node.sysctls.get(f"net.netfilter.nf_conntrack_{name}", "0")) for name in ("count", "max")
     )
     if not limit or count / limit < CONNTRACK_NEARLY:
         return
     full = count / limit >= CONNTRACK_FULL
-    message = f"{count} of {limit} connections are tracked: {'new ones are dropped' if full else 'the table fills up'}"
+    effect = "new connections are dropped" if full else "nearly full"
+    message = f"conntrack table: {count} of {limit} entries used; {effect}"
     yield Finding(
         "conntrack",
         "error" if full else "warning",
@@ -220,23 +227,27 @@ def _conntrack(facts: Facts) -> Iterator[Finding]:
 
 
 def _tcp_liberal(facts: Facts) -> Iterator[Finding]:
-    """The iptables modes drop what is INVALID instead, as kube-proxy's do; IPVS translates without conntrack."""
+    """Mode nftables only: the iptables modes drop INVALID packets, as kube-proxy does; IPVS does its NAT."""
     name = "net.netfilter.nf_conntrack_tcp_be_liberal"
     wanted = "nftables" in (facts.rules.own_modes or [probe.mode for probe in facts.probes if probe.families])
     if wanted and facts.node.sysctls.get(name) == "0":
-        message = f"{name} is 0: in mode nftables a packet outside of its TCP window isn't translated back, and resets the connection"
+        why = "packets outside the TCP window are not un-NATed; the client then resets the connection"
+        message = f"{name} is 0: {why}"
         yield Finding("tcp-liberal", "note", message, _set(facts, name, "1"))
 
 
 def _state(facts: Facts) -> Iterator[Finding]:
     if path := facts.node.stale_state:
-        message = f"{path} is of another boot or namespace and is ignored: delete can't put its sysctls back"
+        message = (
+            f"{path} is from another boot or netns and is ignored: delete can't restore the sysctls it names"
+        )
         yield Finding("state", "note", message, (f"rm {path}",))
 
 
 def _health(facts: Facts) -> Iterator[Finding]:
     if ports := facts.node.unanswered:
-        message = f"the health check responder has died: nobody answers {', '.join(map(str, ports))}, and load balancers leave this node out"
+        effect = f"port {', '.join(map(str, ports))} is unanswered, and load balancers skip this node"
+        message = f"the health check responder is not running: {effect}"
         yield Finding(
             "health", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),)
         )
@@ -245,7 +256,7 @@ def _health(facts: Facts) -> Iterator[Finding]:
 def _lock(facts: Facts) -> Iterator[Finding]:
     if holder := facts.node.holder:
         pids = " ".join(map(str, holder.pids))
-        message = f"process {pids} has held kcompile's lock for {holder.seconds} s at most: {holder.command}"
+        message = f"process {pids} holds kcompile's lock, since at most {holder.seconds} s: {holder.command}"
         if holder.seconds < PATIENCE:
             yield Finding("lock", "note", message)
         else:
@@ -254,38 +265,38 @@ def _lock(facts: Facts) -> Iterator[Finding]:
 
 def _tools(facts: Facts) -> Iterator[Finding]:
     for tool in facts.node.missing_tools:
-        yield Finding(
-            "tools", "error", f"{tool} is missing: apply needs it in every mode", (advice.install(tool),)
-        )
+        yield Finding("tools", "error", f"{tool} is missing; every mode needs it", (advice.install(tool),))
 
 
 CHECKS = (
-    Check("tools", _tools, "the tools that every mode needs are here"),
-    Check("kube-proxy", _kube_proxy, "no kube-proxy runs here", needs_root=True),
+    Check("tools", _tools, "the tools that every mode needs are installed"),
+    Check("kube-proxy", _kube_proxy, "kube-proxy is not running", needs_root=True),
     Check("kube-proxy-rules", _kube_proxy_rules, "no rules of kube-proxy", needs_root=True),
-    Check("readable", _unread, "every rule here could be read", needs_root=True),
+    Check("readable", _unread, "all rules could be read", needs_root=True),
     Check("iptables-variants", _iptables_variants, "at most one iptables variant is in use", needs_root=True),
     Check(
         "forward-policy",
         _forward_policy,
-        "nothing drops what is forwarded to Services by policy",
+        "no FORWARD policy drops traffic to Services",
         needs_root=True,
     ),
     Check("other-modes", _other_modes, "at most one mode of kcompile has rules here", needs_root=True),
     Check(
         "rules",
         _changed_rules,
-        "the rules are as the last apply left them, or there was none",
+        "the rules match the last apply, or there was none",
         needs_root=True,
     ),
-    Check("xdp", xdp.look, "nothing is in the way of mode xdp, or it can't work here", needs_root=True),
-    Check("forwarding", _forwarding, "packets are forwarded"),
-    Check("sysctls", _reverted, "sysctls are as apply has set them"),
-    Check("bridges", _bridges, "bridged packets are translated, or there are none", needs_root=True),
-    Check("rp-filter", _rp_filter, "no strict reverse path filter"),
-    Check("conntrack", _conntrack, "the connection table has room"),
-    Check("tcp-liberal", _tcp_liberal, "packets outside of their TCP window are translated, or dropped"),
-    Check("state", _state, "no stale state"),
-    Check("health", _health, "health checks are answered, or there are none"),
-    Check("lock", _lock, "no other kcompile is at work", needs_root=True),
+    Check("xdp", xdp.look, "no problem for mode xdp, or it isn't supported here", needs_root=True),
+    Check("forwarding", _forwarding, "forwarding is on"),
+    Check("sysctls", _reverted, "sysctls have the values that apply set"),
+    Check(
+        "bridges", _bridges, "bridged packets pass through netfilter, or there is no bridge", needs_root=True
+    ),
+    Check("rp-filter", _rp_filter, "rp_filter is not strict"),
+    Check("conntrack", _conntrack, "the conntrack table has room"),
+    Check("tcp-liberal", _tcp_liberal, "packets outside the TCP window are un-NATed or dropped"),
+    Check("state", _state, "no stale state file"),
+    Check("health", _health, "health check ports are answered, or there are none"),
+    Check("lock", _lock, "no other kcompile is running", needs_root=True),
 )

@@ -1,6 +1,4 @@
-"""Whether the rules still are what the last apply made: that apply's dataplane, lowered again, against what
-the kernel holds.
-"""
+"""Drift: the dataplane of the last apply, lowered again, compared with what the kernel holds."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ _OF_INTERFACES = ("interfaces", "links")
 
 
 def changed_rules(directory: Path) -> int:
-    """How many resources of the mode that was applied last are not as that apply left them; 0 where nothing
-    is known of one.
-    """
+    """How many resources of the last applied mode differ from that apply; 0 if no apply is recorded."""
     applied = recall(directory)
     if applied is None:
         return 0
@@ -34,7 +30,7 @@ def changed_rules(directory: Path) -> int:
 
 
 def _supported(driver: Driver, dataplane: Dataplane) -> Dataplane:
-    """`dataplane` less the families that this node's kernel lacks, which apply leaves out too."""
+    """`dataplane` without the IP versions that this kernel lacks, as apply does."""
     families = driver.families()
     return msgspec.structs.replace(
         dataplane, ports=tuple([p for p in dataplane.ports if p.family.value in families])
@@ -42,7 +38,7 @@ def _supported(driver: Driver, dataplane: Dataplane) -> Dataplane:
 
 
 def _settled(changes: Sequence[Change]) -> list[Change]:
-    """`changes` without those of mode xdp that only say that an interface has gone since."""
+    """`changes` without those of mode xdp that only come from an interface that no longer exists."""
     here = {name for _, name in socket.if_nameindex()}
 
     def of_an_interface_that_went(change: Change) -> bool:

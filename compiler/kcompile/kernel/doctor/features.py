@@ -1,8 +1,7 @@
-"""What each mode asks of the kernel: the smallest rules that use each match, target, expression and map type
-of ours.
+"""The kernel features of each mode: minimal rules that use each match, target, expression and map type.
 
-A feature with `costs` isn't needed by every Service; without one that has none the mode can't work. The
-modules are only for advice: whether a feature is there is decided by loading its rules.
+A feature without `costs` is required by the mode; one with `costs` only by some Services. `modules` is only
+advice: a feature is supported if the kernel loads its rules.
 """
 
 from __future__ import annotations
@@ -13,15 +12,18 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 __all__ = [
-    "NFTABLES", "SCHEDULERS", "SET_TYPES", "Feature", "filled", "iptables_features", "iptables_script", "ipvs_rules", "nft_script",
+    "NFTABLES", "SCHEDULERS", "SET_TYPES", "Feature", "filled", "iptables_features", "iptables_script",
+    "ipvs_rules", "nft_script",
 ]  # fmt: skip
 
 CHAIN = "KCOMPILE-PROBE"
 _TOKEN = re.compile(r"<(\w+)>")
 _WORDS = {
-    4: {"v": "4", "ip": "ip", "ipt": "ipt", "legacy": "iptable", "network": "192.0.2.0/24", "mask": "255.255.255.255",
+    4: {"v": "4", "ip": "ip", "ipt": "ipt", "legacy": "iptable",
+        "network": "192.0.2.0/24", "mask": "255.255.255.255",
         "to": "192.0.2.1:80", "icmp": "icmp-port-unreachable"},
-    6: {"v": "6", "ip": "ip6", "ipt": "ip6t", "legacy": "ip6table", "network": "2001:db8::/32", "mask": ":".join(["ffff"] * 8),
+    6: {"v": "6", "ip": "ip6", "ipt": "ip6t", "legacy": "ip6table",
+        "network": "2001:db8::/32", "mask": ":".join(["ffff"] * 8),
         "to": "[2001:db8::1]:80", "icmp": "icmp6-port-unreachable"},
 }  # fmt: skip
 
@@ -73,8 +75,8 @@ _SCTP = Feature(
     costs="SCTP Services",
     sysctl="net.netfilter.nf_conntrack_sctp_timeout_established",
 )
-_NODE = "NodePorts on every address, and policies that tell the node's own packets"
-_ENDPOINTS = "rejection of what has no endpoints"
+_NODE = "NodePorts on every address, and traffic policies (they test whether a packet is from the node)"
+_ENDPOINTS = "REJECT for Services without endpoints"
 _NAT_HOOK = "type nat hook prerouting priority -100; policy accept;"
 _FILTER_HOOK = "type filter hook forward priority -10; policy accept;"
 
@@ -118,7 +120,8 @@ NFTABLES = (
         chain seen {{ <ip> saddr @clients goto unseen; }}
         chain unseen {{ }}"""}, "session affinity"),
     Feature("sets of networks", (), {"": f"""\
-        chain sources {{ {_FILTER_HOOK} iifname != "pod*" <ip> saddr != {{ <network> }} drop; }}"""}, "source ranges"),
+        chain sources {{ {_FILTER_HOOK} iifname != "pod*" <ip> saddr != {{ <network> }} drop; }}"""},
+        "source ranges"),
     _SCTP,
 )  # fmt: skip
 
@@ -154,7 +157,11 @@ _REJECT = Feature(
 
 _IPTABLES = (
     _COMMENT,
-    Feature("matches tcp and udp", ("xt_tcpudp",), {"nat": "-p tcp -m tcp --dport 1:2\n-p udp -m udp --dport 1"}),
+    Feature(
+        "matches tcp and udp",
+        ("xt_tcpudp",),
+        {"nat": "-p tcp -m tcp --dport 1:2\n-p udp -m udp --dport 1"},
+    ),
     _MARK,
     _CONNTRACK,
     Feature("target DNAT", ("xt_nat",), {"nat": "PREROUTING -p tcp -j DNAT --to-destination <to>"}),

@@ -1,4 +1,4 @@
-"""Reads the rules and devices of a namespace, and puts the facts together. Changes nothing there."""
+"""Reads the rules and devices of a netns and collects the facts. Changes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OWN, _KUBERNETES = "KCOMPILE-", "KUBE-"
 
 
 def gather(modes: Sequence[str], netns_name: str | None = None) -> Facts:
-    """Try `modes`, and look around in namespace `netns_name` (None: the current one)."""
+    """Probe `modes`, and read namespace `netns_name` (None: the current one)."""
     root = os.geteuid() == 0
     outcomes = probe(modes)
     with netns.entered(netns_name):
@@ -79,13 +79,13 @@ def _rules() -> RuleFacts:
         changed = changed_rules(run_directory())
     except KcompileError as e:
         if not unread:
-            unread.append(("what the last apply made", str(e)))
+            unread.append(("the rules of the last apply", str(e)))
     mode = applied.mode if applied else ""
     return RuleFacts(tuple(variants), tables, chains, devices, bridges, own, mode, changed, tuple(unread))
 
 
 def summary(backend: str, family: int, text: str) -> Variant:
-    """What `text` of iptables-save amounts to."""
+    """A summary of `text`, the output of iptables-save."""
     rules = [line for line in text.splitlines() if line.startswith("-A ")]
     own = sum(_OWN in rule for rule in rules)
     policy = _FORWARD.search(text)
@@ -102,7 +102,7 @@ def summary(backend: str, family: int, text: str) -> Variant:
 
 
 def _foreign_chains(text: str) -> frozenset[str]:
-    """``table/chain`` of the chains that somebody made."""
+    """``table/chain`` of each user-defined chain that is neither kcompile's nor Kubernetes'."""
     table, found = "", set()
     for line in text.splitlines():
         if line.startswith("*"):
@@ -117,20 +117,21 @@ def _foreign_chains(text: str) -> frozenset[str]:
 
 
 def _nftables() -> tuple[tuple[tuple[str, str], ...], tuple[ForwardChain, ...]]:
-    """Tables, and other people's base chains that drop what they don't know on its way through."""
+    """All tables, and the foreign base chains at hook forward with policy drop."""
     with Nft() as nft:
         tables = tuple((t["family"], t["name"]) for t in nft.objects("list tables", "table"))
         chains = [
             ForwardChain(c["family"], c["table"], c["name"], _forwards_services(nft, c))
             for c in nft.objects("list chains", "chain")
-            if c.get("hook") == "forward" and c.get("policy") == "drop" and c["family"] in ("ip", "ip6", "inet")
+            if c.get("hook") == "forward" and c.get("policy") == "drop"
+            and c["family"] in ("ip", "ip6", "inet")
             and (c["table"], c["name"]) != ("filter", "FORWARD")  # iptables' own, seen through iptables
         ]  # fmt: skip
     return tables, tuple(chains)
 
 
 def _forwards_services(nft: Nft, chain: dict[str, Any]) -> bool:
-    """Whether a rule of `chain` says just ``ct status dnat accept``."""
+    """Whether `chain` has the rule ``ct status dnat accept``."""
     for rule in nft.objects(f"list chain {chain['family']} {chain['table']} {chain['name']}", "rule"):
         match rule.get("expr"):
             case [{"match": {"left": {"ct": {"key": "status"}}, "right": "dnat"}}, {"accept": _}]:
@@ -139,7 +140,7 @@ def _forwards_services(nft: Nft, chain: dict[str, Any]) -> bool:
 
 
 def _devices() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Interfaces, and those that are bridges with something on them."""
+    """All interfaces, and the bridges that have ports."""
     try:
         done = spawn.run(["ip", "-json", "-details", "link", "show"], capture_output=True)
     except UnsupportedError:  # a finding of its own

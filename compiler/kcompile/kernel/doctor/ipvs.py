@@ -1,6 +1,4 @@
-"""Tries what ipvs mode needs: virtual servers, a device for their addresses, sets, and rules that ask for
-them.
-"""
+"""Probes mode ipvs: virtual servers, the dummy device for their addresses, ipsets, rules that match them."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ _SET = "kcompile-probe"
 
 
 def work() -> list[Lack]:
-    """Everything of ipvs that this kernel refuses. Both families share what has none of its own."""
+    """The features of mode ipvs that this kernel lacks; one without an IP version is listed for both."""
     lacks = _device()
     for family in (4, 6):
         absent = no_family(family)
@@ -46,9 +44,7 @@ def _attempt(
 
 
 def _device() -> list[Lack]:
-    """The dummy device that holds the Services' addresses; loopback up, without which no destination can be
-    added.
-    """
+    """The dummy device that holds the Services' addresses. Sets lo up: else IPVS refuses a real server."""
     from pyroute2 import IPRoute
 
     with IPRoute() as route:
@@ -140,7 +136,7 @@ def _sets(family: int) -> list[Lack]:
 
 
 def _rules(family: int) -> list[Lack]:
-    """The rules by whichever iptables can load them; the refusals of the one that lacks less."""
+    """Try both iptables variants; return the shorter list of missing features."""
     from pyroute2 import IPSet
 
     name = f"{_SET}{family}"

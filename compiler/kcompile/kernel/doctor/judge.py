@@ -1,4 +1,4 @@
-"""Facts -> Report. Pure: the same facts come to the same report anywhere."""
+"""Facts -> Report; pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
 
 
 def judge(facts: Facts) -> Report:
-    """What `facts` come to; findings with the worst first."""
+    """The report on `facts`; findings are sorted by severity, worst first."""
     modes = tuple(_mode(probe, facts.modules) for probe in facts.probes)
     findings = [finding for probe in facts.probes for finding in _wanting(probe, facts.modules)]
     works = any(mode.status == "supported" for mode in modes)
@@ -23,7 +23,7 @@ def judge(facts: Facts) -> Report:
             Finding(
                 "root",
                 "warning",
-                "not root: neither modes nor rules can be looked at",
+                "not root: modes and rules can't be checked",
                 (f"sudo {advice.kcompile(facts.netns, 'doctor')}",),
             )
         )
@@ -61,23 +61,25 @@ def _said(lacks: Iterable[Lack]) -> str:
 
 
 def _modules(probe: ModeProbe, costs: str) -> list[str]:
-    """The modules of what `probe` lacks and that costs just `costs`."""
+    """Kernel modules of the missing features whose `costs` are these."""
     return list(
         dict.fromkeys(module for lack in probe.lacks if lack.costs == costs for module in lack.modules)
     )
 
 
 def _wanting(probe: ModeProbe, modules: KernelModules) -> Iterator[Finding]:
-    """What would bring a mode, and what its Services can't have."""
+    """Findings on one mode: a missing tool, missing kernel modules, features that some Services need."""
     if probe.tool:
         message = f"mode {probe.mode} needs {probe.tool}"
         yield Finding("mode-tool", "note", message, (advice.install(probe.tool),), probe.mode)
-    mend, wrong = advice.load_modules(_modules(probe, ""), modules)
-    if mend:
-        yield Finding("mode-kernel", "note", f"mode {probe.mode}: {wrong}", mend, probe.mode)
+    fix, wrong = advice.load_modules(_modules(probe, ""), modules)
+    if fix:
+        yield Finding("mode-kernel", "note", f"mode {probe.mode}: {wrong}", fix, probe.mode)
     for costs in dict.fromkeys(lack.costs for lack in probe.lacks if lack.costs):
         lacks = [lack for lack in probe.lacks if lack.costs == costs]
-        mend, wrong = advice.load_modules(_modules(probe, costs), modules)
+        fix, wrong = advice.load_modules(_modules(probe, costs), modules)
         families = " and ".join(f"IPv{family}" for family in sorted({lack.family for lack in lacks}))
-        message = f"mode {probe.mode} can't do in {families}: {costs} ({_said(lacks)}{'; ' + wrong if wrong else ''})"
-        yield Finding("mode-feature", "warning", message, mend, probe.mode)
+        message = (
+            f"mode {probe.mode} lacks in {families}: {costs} ({_said(lacks)}{'; ' + wrong if wrong else ''})"
+        )
+        yield Finding("mode-feature", "warning", message, fix, probe.mode)

@@ -1,4 +1,4 @@
-"""Reads what isn't rules: sysctls, kernel modules, kcompile's own files and processes, kube-proxy's process."""
+"""Reads sysctls, kernel modules, kcompile's files and processes, and kube-proxy's process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Tries what modes need, in a namespace made for it: all features at once, and one by one where that is
-refused.
-"""
+"""Probes modes nftables and iptables in a new netns: all features at once, one by one if that fails."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ _LATER = re.compile(r" line \d+: .*|: [:*-].*")
 
 
 def probe(modes: Sequence[str]) -> Callable[[], tuple[ModeProbe, ...]]:
-    """Start trying `modes`; call what is returned for the outcomes, in the order of `modes`."""
+    """Start probing `modes`; the returned function waits, and returns a ModeProbe for each, in this order."""
     pending = [(mode, _tool(mode)) for mode in modes]
     running = [(mode, tool, None if tool else Scratch(_work(mode))) for mode, tool in pending]
 
@@ -50,7 +48,7 @@ def _outcome(mode: str, tool: str, scratch: Scratch[list[Lack]] | None) -> ModeP
 
 
 def _tool(mode: str) -> str:
-    """The file that `mode` can't do without and that isn't here; empty where all are."""
+    """A file that `mode` needs and that is missing; empty if none is."""
     if mode == "nftables":
         try:
             ctypes.CDLL(_LIBRARY)
@@ -68,7 +66,7 @@ def _tool(mode: str) -> str:
 
 
 def tool_missing(name: str) -> str:
-    """`name` where no such command is found."""
+    """`name` if there is no such command, else empty."""
     return "" if spawn.find(name) else name
 
 
@@ -87,8 +85,9 @@ def _work(mode: str) -> Callable[[], list[Lack]]:
 
 
 def refused(wanted: Sequence[Feature], family: int, load: Load) -> list[Lack]:
-    """The features of `wanted` that `load` can't load, with the kernel's words; the first alone where that is
-    refused.
+    """The features of `wanted` that `load` can't load, with the kernel's message.
+
+    Only the first, if that one is refused: the others need it.
     """
     lacks: list[Lack] = []
     loaded = [feature for feature in wanted if feature.rules]
@@ -115,7 +114,7 @@ def _alone(feature: Feature, family: int, load: Load) -> Lack | None:
 
 
 def _words(error: KernelError) -> str:
-    """The first complaint: iptables-nft-restore has one for each line that fails because the first one did."""
+    """The first error only: iptables-nft-restore prints one for each later line too."""
     return _LATER.sub("", _TOOL.sub("", str(error)))
 
 
@@ -126,7 +125,7 @@ def _lack(feature: Feature, family: int, message: str) -> Lack:
 
 
 def no_family(family: int) -> Lack | None:
-    """IPv6 that the kernel doesn't have, or that is switched off."""
+    """A Lack if `family` is 6 and IPv6 is not built in or is disabled; else None."""
     if family == 4:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Facts as they were found, and the report that they come to."""
+"""Facts (what was read from the node) and Report (the result of the checks)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 __all__ = [
-    "MODES", "Facts", "Finding", "ForwardChain", "Holder", "KernelModules", "KubeProxy", "Lack", "ModeProbe", "ModeReport", "NodeFacts",
-    "Report", "RuleFacts", "Severity", "Variant", "XdpFacts",
+    "MODES", "Facts", "Finding", "ForwardChain", "Holder", "KernelModules", "KubeProxy", "Lack", "ModeProbe",
+    "ModeReport", "NodeFacts", "Report", "RuleFacts", "Severity", "Variant", "XdpFacts",
 ]  # fmt: skip
 
 MODES = ("nftables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
@@ -16,9 +16,9 @@ Severity = Literal["ok", "note", "warning", "error"]
 
 
 class Lack(msgspec.Struct, frozen=True):
-    """A feature that the kernel refused for IP `family`, with its words.
+    """A feature that the kernel refused for IP `family`, with its error message.
 
-    `costs` is what can't work without; empty: the whole mode.
+    `costs`: what doesn't work without it; empty: the whole mode.
     """
 
     feature: str
@@ -29,9 +29,9 @@ class Lack(msgspec.Struct, frozen=True):
 
 
 class ModeProbe(msgspec.Struct, frozen=True):
-    """What trying `mode` showed.
+    """Result of probing `mode`.
 
-    `tool` is a file that is missing; `unknown` says why nothing could be tried.
+    `tool`: a required file that is missing; `unknown`: why the mode could not be probed.
     """
 
     mode: str
@@ -41,7 +41,7 @@ class ModeProbe(msgspec.Struct, frozen=True):
 
     @property
     def families(self) -> tuple[int, ...]:
-        """The IP versions in which everything that the mode can't do without is there."""
+        """The IP versions that the mode supports here: those that lack no required feature."""
         if self.tool or self.unknown:
             return ()
         return tuple(f for f in (4, 6) if not any(lack.family == f and not lack.costs for lack in self.lacks))
@@ -51,7 +51,7 @@ class Variant(msgspec.Struct, frozen=True):
     """One iptables variant (``legacy``, ``nft``) in one family: how many rules, and whose.
 
     `foreign` leaves out kcompile's and those of Kubernetes; `chains` are the foreign ones, with their table.
-    `forward` is the policy of FORWARD; `forwards_services`: a rule accepts there what was DNATed.
+    `forward` is the policy of chain FORWARD; `forwards_services`: a rule there accepts DNATed packets.
     """
 
     backend: str
@@ -69,7 +69,7 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class ForwardChain(msgspec.Struct, frozen=True):
-    """A base chain of nftables at hook forward with policy drop, of somebody else."""
+    """A foreign nftables base chain at hook forward with policy drop."""
 
     family: str
     table: str
@@ -80,9 +80,9 @@ class ForwardChain(msgspec.Struct, frozen=True):
 class RuleFacts(msgspec.Struct, frozen=True):
     """The rules and devices of the namespace.
 
-    `changed`: how many of ours are not as the last apply left them.
+    `changed`: how many of kcompile's resources differ from the last apply.
 
-    `unread`: what could not be read, and why.
+    `unread`: pairs of what could not be read, and why.
     """
 
     variants: tuple[Variant, ...] = ()
@@ -97,14 +97,14 @@ class RuleFacts(msgspec.Struct, frozen=True):
 
 
 class KubeProxy(msgspec.Struct, frozen=True):
-    """A kube-proxy that runs in the namespace, and its control group (a path)."""
+    """A running kube-proxy in this netns; `cgroup` is its path."""
 
     pid: int
     cgroup: str = ""
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds kcompile's lock: processes that share it, the first one's command line and age."""
+    """The processes that hold kcompile's lock; `command` and `seconds` (age) are those of the first."""
 
     pids: tuple[int, ...]
     command: str
@@ -112,11 +112,11 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class KernelModules(msgspec.Struct, frozen=True):
-    """What could be loaded.
+    """Kernel modules.
 
-    `loadable`: the kernel takes modules at all; `locked`: not any more until reboot (modules_disabled);
-    `folder`: /lib/modules has this release; `others`: it has other releases; `available`: names in there;
-    `present`: loaded, built in.
+    `loadable`: the kernel supports modules; `locked`: loading is disabled until reboot (modules_disabled);
+    `folder`: /lib/modules has this release; `others`: it has other releases; `available`: modules in there;
+    `present`: loaded or built in.
     """
 
     release: str = ""
@@ -129,10 +129,10 @@ class KernelModules(msgspec.Struct, frozen=True):
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
-    """What isn't rules.
+    """Facts that aren't rules.
 
-    `rp_filter`: interface -> value. `reverted`: sysctls that apply had changed and that are back at the old
-    value.
+    `rp_filter`: interface -> value. `reverted`: sysctls that apply changed and that have their old value
+    again.
     """
 
     sysctls: dict[str, str] = {}
@@ -146,11 +146,11 @@ class NodeFacts(msgspec.Struct, frozen=True):
 
 
 class XdpFacts(msgspec.Struct, frozen=True):
-    """What mode xdp meets.
+    """Facts for mode xdp.
 
-    `folder`: where it would pin; `bpffs`: that is in one. `cgroup2`: where it is mounted.
+    `folder`: where maps are pinned; `bpffs`: it is in a bpffs; `cgroup2`: the mount point.
 
-    `others`: ``INTERFACE: HOOK: program`` of somebody else. `native_veths`: veths with native XDP.
+    `others`: foreign programs as ``INTERFACE: HOOK: program``; `native_veths`: veths with native XDP.
     """
 
     bpffs: bool = True
@@ -161,7 +161,7 @@ class XdpFacts(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `judge` looks at. Without `root` there are no rules."""
+    """The input of `judge`. Without `root`, `rules` is empty."""
 
     root: bool = True
     netns: str = ""
@@ -173,9 +173,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModeReport(msgspec.Struct, frozen=True):
-    """One mode: can it be applied here, in which families, and if not, why.
+    """One mode: whether it works here, for which IP versions, and if not, why.
 
-    `lacks` names what works for no Service.
+    `lacks`: features that no Service can use.
     """
 
     mode: str
@@ -188,18 +188,18 @@ class ModeReport(msgspec.Struct, frozen=True):
 class Finding(msgspec.Struct, frozen=True):
     """One check's result.
 
-    `check` is its stable name, `mend` the commands that put it right, in order; `mode` is empty for the node.
+    `check`: its stable name; `fix`: the commands that fix it, in order; `mode`: empty for the whole node.
     """
 
     check: str
     severity: Severity
     message: str
-    mend: tuple[str, ...] = ()
+    fix: tuple[str, ...] = ()
     mode: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`healthy`: at least one of the modes works, and no finding is an error."""
+    """`healthy`: at least one mode works and no finding is an error."""
 
     healthy: bool
     modes: tuple[ModeReport, ...]

@@ -1,4 +1,4 @@
-"""A child process with a network namespace of its own; both are gone when it has answered, or its time is up."""
+"""A child process in a new netns; both are removed when it has answered or its time is up."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ class Scratch(Generic[T]):
         self._child = Child(work, _prepare)
 
     def result(self) -> T:
-        """What `work` returned; raises KernelError: the one that it raised, what else it raised, that it died
-        or took too long.
-        """
+        """What `work` returned. Raises KernelError if it raised, its process died, or it took too long."""
         late = not self._child.answers(self._deadline - time.monotonic())
         if late:
             os.killpg(self._child.pid, signal.SIGKILL)
@@ -55,6 +53,5 @@ def _prepare() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
-        raise KernelError(
-            f"no namespace to try in: {os.strerror(number)}{' (root is needed)' if os.geteuid() else ''}"
-        )
+        needed = " (root is needed)" if os.geteuid() else ""
+        raise KernelError(f"could not make a network namespace: {os.strerror(number)}{needed}")

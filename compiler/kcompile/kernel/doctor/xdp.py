@@ -1,4 +1,4 @@
-"""What mode xdp needs, tried; and what on a node may be in its way."""
+"""Mode xdp: probe its kernel features, and find what on the node disturbs it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["look", "work", "xdp_facts"]
 _NOTHING = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 1, 0x95, 0, 0, 0)  # r0 = 1; exit
 _NATIVE = 1  # IFLA_XDP_ATTACHED's XDP_ATTACHED_DRV (linux/if_link.h)
 _BPFFS = Path("/sys/fs/bpf")
-_SOCKETS = "TCP connections of the node's own sockets at connect() (--socket-lb off does without)"
+_SOCKETS = "load balancing of the node's own TCP sockets at connect() (not needed with --socket-lb off)"
 
 
 def work() -> list[Lack]:
-    """Everything that this kernel refuses, in a namespace of its own."""
+    """The features of mode xdp that this kernel lacks. Runs in its own netns."""
     found: list[tuple[str, str, str]] = []
 
     def attempt(feature: str, act: Callable[[], object], costs: str = "") -> None:
@@ -60,7 +60,7 @@ def work() -> list[Lack]:
 
 
 def xdp_facts() -> XdpFacts:
-    """The current namespace, as mode xdp meets it."""
+    """Facts about the current netns for mode xdp."""
     kernel = XdpKernel(run_directory())
     base = pins.directory(layout.SCHEMA, kernel.base)
     try:
@@ -86,43 +86,45 @@ def _native_veths() -> list[str]:
 
 
 def look(facts: Facts) -> Iterator[Finding]:
-    """Findings about the surroundings of mode xdp; none where it can't work here anyway."""
+    """Findings about mode xdp; none if this kernel doesn't support it."""
     probed = next((probe for probe in facts.probes if probe.mode == "xdp"), None)
     if probed is None or not probed.families:
         return
     used = "xdp" in facts.rules.own_modes
     if not facts.xdp.bpffs:
-        mend = (f"mount -t bpf bpf {_BPFFS}",)
+        fix = (f"mount -t bpf bpf {_BPFFS}",)
         yield Finding(
             "bpffs",
             "note",
-            f"{facts.xdp.folder} is in no bpffs: mode xdp has nowhere to keep its maps",
-            mend,
+            f"{facts.xdp.folder} is not in a bpffs: mode xdp can't pin its maps",
+            fix,
             "xdp",
         )
     if not facts.xdp.cgroup2:
-        mend = ("mkdir -p /run/cgroup2 && mount -t cgroup2 none /run/cgroup2",)
+        fix = ("mkdir -p /run/cgroup2 && mount -t cgroup2 none /run/cgroup2",)
         yield Finding(
             "cgroup2",
             "note",
-            "cgroup2 is not mounted: mode xdp can't lead the node's own sockets",
-            mend,
+            "cgroup2 is not mounted: mode xdp can't load-balance the node's own sockets",
+            fix,
             "xdp",
         )
     if (
         facts.node.rp_filter.get("all") == 1
     ):  # the larger of all's and an interface's value counts (ip-sysctl.rst)
-        message = "rp_filter is strict everywhere, loopback included: answers to the node's own connections through Services are dropped there"
-        mend = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
-        yield Finding("xdp-rp-filter", "warning" if used else "note", message, mend, "xdp")
+        effect = "replies to the node's own connections to Services are dropped"
+        message = f"rp_filter is strict on all interfaces, also lo: {effect}"
+        fix = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
+        yield Finding("xdp-rp-filter", "warning" if used else "note", message, fix, "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
-        message = f"{where} has a program of somebody else ({what}): it sees packets before or after mode xdp's, or keeps XDP out"
+        effect = "it runs before or after mode xdp's program, or prevents XDP"
+        message = f"{where} has a foreign BPF program ({what}): {effect}"
         yield Finding("bpf-programs", "warning" if used else "note", message, mode="xdp")
     for name in facts.xdp.native_veths:
         message = (
-            f"native XDP is on the veth {name}: what it sends back is lost unless the other end has NAPI, and checksums that the other end "
-            "leaves to the device are wrong (there: ethtool -K eth0 gro on tx off)"
+            f"veth {name} has native XDP: packets that XDP sends back are lost unless its peer has NAPI, "
+            "and the peer's offloaded checksums are wrong (fix in the pod: ethtool -K eth0 gro on tx off)"
         )
         again = advice.kcompile(
             facts.netns, "apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-mode", "auto"
