@@ -208,7 +208,7 @@ class IpvsDriver(_InPlainSight):
 
         IpvsKernel(self.backend, self.directory).apply(changes)
         if any(isinstance(change.key, AddressKey) and change.new is None for change in changes):
-            sources.take_back()
+            sources.remove_routes()
         return []
 
     def listing(self) -> str:

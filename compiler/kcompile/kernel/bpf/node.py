@@ -41,7 +41,7 @@ _NATIVE, _GENERIC = "native", "generic"
 _BARE_SUFFIX = "-bare"
 
 
-class Place(msgspec.Struct):
+class PinRecord(msgspec.Struct):
     """What the kernel doesn't say of an apply: under which folder its pins are (`pins.base`), and which
     cgroup's sockets it leads.
 
@@ -61,10 +61,10 @@ class XdpKernel:
 
     def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
         self.directory = directory
-        self._place = kept(directory / _FILE, Place)
+        self._record = kept(directory / _FILE, PinRecord)
         self.base = pins.base()
-        if self._place is not None and _pins_of(Path(self._place.bpffs), directory).is_dir():
-            self.base = Path(self._place.bpffs)
+        if self._record is not None and _pins_of(Path(self._record.bpffs), directory).is_dir():
+            self.base = Path(self._record.bpffs)
         self.folder = _pins_of(self.base, directory)
         self.capacities = dict(capacities or {})
         self.links = self.folder / "links"
@@ -104,22 +104,22 @@ class XdpKernel:
     def _attachments(self) -> dict[Key, Any]:
         found: dict[Key, Any] = {}
         cgroup = self._cgroup()
-        for place, program in attach.attached(self.links):
-            current = self._current(place.hook)
+        for attachment, program in attach.attached(self.links):
+            current = self._current(attachment.hook)
             age = "" if program in current else " (another build)"
-            if not place.target:
-                name = cgroup if program and self._in_cgroup(place, cgroup) else "?"
-                found[AttachKey(place.hook, name)] = f"cgroup{age}"
+            if not attachment.target:
+                name = cgroup if program and self._in_cgroup(attachment, cgroup) else "?"
+                found[AttachKey(attachment.hook, name)] = f"cgroup{age}"
                 continue
             try:
-                name = socket.if_indextoname(place.target)
+                name = socket.if_indextoname(attachment.target)
             except OSError:
-                found[StrayKey("links", place.pin)] = ""
+                found[StrayKey("links", attachment.pin)] = ""
                 continue
             how = current.get(program) or "tc"
-            if place.hook == "xdp":
-                how = _GENERIC if attach.xdp_of(place.target)[0] is XdpMode.GENERIC else _NATIVE
-            found[AttachKey(place.hook, name)] = f"{how}{age}" if program else "dead"
+            if attachment.hook == "xdp":
+                how = _GENERIC if attach.xdp_of(attachment.target)[0] is XdpMode.GENERIC else _NATIVE
+            found[AttachKey(attachment.hook, name)] = f"{how}{age}" if program else "dead"
         return found
 
     def _current(self, hook: str) -> dict[int, str]:
@@ -132,7 +132,7 @@ class XdpKernel:
         return found
 
     def _cgroup(self) -> str:
-        return self._place.cgroup if self._place is not None else ROOT_CGROUP
+        return self._record.cgroup if self._record is not None else ROOT_CGROUP
 
     def keep(self, changes: Iterable[Change]) -> None:
         """Write down where `changes` will be, for commands that aren't told: before the first of them.
@@ -143,13 +143,13 @@ class XdpKernel:
         if not made:
             return
         cgroups = [key.name for key in made if isinstance(key, AttachKey) and key.hook not in _FILES]
-        place = Place(str(self.base), cgroups[0] if cgroups else self._cgroup())
-        if place != self._place:
-            keep(self.directory / _FILE, place)
-            self._place = place
+        record = PinRecord(str(self.base), cgroups[0] if cgroups else self._cgroup())
+        if record != self._record:
+            keep(self.directory / _FILE, record)
+            self._record = record
 
-    def _in_cgroup(self, place: Attachment, name: str) -> bool:
-        link = pins.open_pin(self.links / place.pin)
+    def _in_cgroup(self, attachment: Attachment, name: str) -> bool:
+        link = pins.open_pin(self.links / attachment.pin)
         try:
             return link is not None and library.link_info(link).target == _directory(name).stat().st_ino
         except (OSError, UnsupportedError):
@@ -260,11 +260,11 @@ class XdpKernel:
 
     def remove(self) -> None:
         """Detach everything and unpin everything."""
-        for place, _ in list(attach.attached(self.links)):
-            attach.detach(self.links, place)
+        for attachment, _ in list(attach.attached(self.links)):
+            attach.detach(self.links, attachment)
         pins.remove(self.folder)
         remove_file(self.directory / _FILE)
-        self._place = None
+        self._record = None
         self._writer, self._leftover = None, False
 
     # programs

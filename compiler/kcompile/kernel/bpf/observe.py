@@ -98,9 +98,9 @@ class State:
 
     def begin(self) -> None:
         """A new apply: what the last one gave up can be used."""
-        self.service_ids.rested()
-        self.backend_ids.rested()
-        self.slots.rested()
+        self.service_ids.release()
+        self.backend_ids.release()
+        self.slots.release()
 
     def change(self, key: Key, old: Any, new: Any) -> None:
         """The resource `key` is `new` now (None: gone)."""

@@ -232,14 +232,14 @@ class _Run:
         new: Pool | None = change.new
         if new is None:
             self.last["pools"][layout.INDEX.pack(pool)] = bytes(layout.POOL.size)
-            self.state.slots.give_up(*self.state.tables.pop(pool, (0, 0)))
+            self.state.slots.put_back(*self.state.tables.pop(pool, (0, 0)))
             return
         ends = [(m.ip, m.port) for m in new.members]
         old: Pool | None = change.old
         if old is not None and old.size == new.size and ends == [(m.ip, m.port) for m in old.members]:
             return
         numbers = self.state.backends[service]
-        packed = [entries.place(key.version, end) for end in ends]
+        packed = [entries.hash_input(key.version, end) for end in ends]
         self.tables.append(NewTable(pool, new.size, [numbers[end] for end in ends], packed))
 
     def simple(self) -> None:
@@ -347,12 +347,12 @@ class _Run:
         state = self.state
         for table in self.tables:
             if table.pool in state.tables:
-                state.slots.give_up(*state.tables[table.pool])
+                state.slots.put_back(*state.tables[table.pool])
             state.tables[table.pool] = table.first, table.size
         for number in self.released:
-            state.backend_ids.give_up(number)
+            state.backend_ids.put_back(number)
         for service in self.idle:
             if service in state.services:
-                state.service_ids.give_up(state.services.pop(service))
+                state.service_ids.put_back(state.services.pop(service))
         for change in self.changes:
             state.change(change.key, change.old, change.new)

@@ -94,7 +94,7 @@ class _Services:
         backends = port.pool(plan.final)
         if not 0 < len(backends) <= INLINE_BACKENDS:
             return None
-        number, key, destination, ports = self.context.place(port, frontend)
+        number, key, destination, ports = self.context.destination(port, frontend)
         return number, key, inline_rules(self.context, backends, destination + ports, comment(port, frontend))
 
     def _chained(self, port: ResolvedPort, plans: list[tuple[Frontend, Nat]], hairpins: list[str]) -> Piece:
@@ -143,7 +143,7 @@ class _Services:
         """A source that no range lets in finds no rule, and the filter table drops it (KUBE-FW in
         kube-proxy).
         """
-        number, key, destination, ports = self.context.place(port, frontend)
+        number, key, destination, ports = self.context.destination(port, frontend)
         sources = self.context.ranges(frontend) if frontend.source_ranges else ("",)
         tail = f"{ports}{comment(port, frontend)}{target}"
         return number, key, tuple(f"{source}{destination}{tail}" for source in sources)
