@@ -3,6 +3,7 @@
 node.py        the mode on one node: observe, check, apply, remove
 observe.py     maps -> Program, and the numbers of its Services and backends
 writer.py      changes -> map entries, in a safe order
+batches.py     the entries of an apply, and the order of writing them
 tables.py      writes new Maglev tables
 numbers.py     allocates numbers and slots
 entries.py     a resource as a map entry: encode, decode

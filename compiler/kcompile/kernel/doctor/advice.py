@@ -14,13 +14,23 @@ from ..bpf.compiler import DEBIAN
 from .records import ForwardChain, KernelModules, KubeProxy, Variant
 
 __all__ = [
-    "accept_services", "end_kube_proxy", "inside", "install", "kcompile", "load_modules", "move_rules", "remove_kube_proxy_rules",
-]  # fmt: skip
+    "accept_services",
+    "end_kube_proxy",
+    "inside",
+    "install",
+    "kcompile",
+    "load_modules",
+    "move_rules",
+    "remove_kube_proxy_rules",
+]
 
 _PACKAGES = {"libnftables.so.1": "libnftables1", "ip": "iproute2", str(DEBIAN): "python3-bpfcc"}
 # kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...)
 # stay
-_PROXY = "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
+_PROXY = (
+    "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-"
+    "|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
+)
 _NOT_FOREIGN = "KUBE-|KCOMPILE-"
 _SERVICE = re.compile(r"/([^/]*kube-proxy[^/]*\.service)(?:/|$)")
 _CLOUD = re.compile(r"-cloud-(\w+)$")  # Debian's kernel for virtual machines leaves out much

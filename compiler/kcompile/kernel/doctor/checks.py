@@ -12,6 +12,7 @@ __all__ = ["CHECKS", "Check"]
 
 CONNTRACK_FULL, CONNTRACK_NEARLY = 0.95, 0.8
 PATIENCE = 60  # seconds that a big apply may take
+_DROPPED = "what no rule accepts: packets that were sent on to a pod may be among it"
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
@@ -33,7 +34,8 @@ def _in_families(variants: list[Variant]) -> str:
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:
     for proxy in facts.node.kube_proxies:
-        message = f"kube-proxy runs here (process {proxy.pid}): it keeps writing rules of its own for the same Services"
+        runs = f"kube-proxy runs here (process {proxy.pid})"
+        message = f"{runs}: it keeps writing rules of its own for the same Services"
         yield Finding("kube-proxy", "error", message, (advice.end_kube_proxy(proxy),))
 
 
@@ -74,7 +76,8 @@ def _iptables_variants(facts: Facts) -> Iterator[Finding]:
             )
             same = sorted(source.chains & to.chains)
             if same:
-                message += f" (to be put together by hand: {', '.join(same[:3])}{', ...' if len(same) > 3 else ''} in both)"
+                more = ", ..." if len(same) > 3 else ""
+                message += f" (to be put together by hand: {', '.join(same[:3])}{more} in both)"
             mend = () if same else (advice.inside(facts.netns, advice.move_rules(source, to)),)
             yield Finding("iptables-variants", "warning", message, mend)
         for foreign in there:
@@ -96,7 +99,7 @@ def _iptables_variants(facts: Facts) -> Iterator[Finding]:
 def _forward_policy(facts: Facts) -> Iterator[Finding]:
     for variant in facts.rules.variants:
         if variant.forward == "DROP" and not variant.forwards_services:
-            message = f"{variant.tool} drops in FORWARD what no rule accepts: packets that were sent on to a pod may be among it"
+            message = f"{variant.tool} drops in FORWARD {_DROPPED}"
             yield Finding(
                 "forward-policy",
                 "warning",
@@ -106,7 +109,7 @@ def _forward_policy(facts: Facts) -> Iterator[Finding]:
     for chain in facts.rules.forward_chains:
         if not chain.forwards_services:
             where = f"{chain.family} {chain.table} {chain.name}"
-            message = f"nft chain {where} drops what no rule accepts: packets that were sent on to a pod may be among it"
+            message = f"nft chain {where} drops {_DROPPED}"
             yield Finding(
                 "forward-policy",
                 "warning",
@@ -176,7 +179,8 @@ def _bridges(facts: Facts) -> Iterator[Finding]:
     if not facts.rules.bridges:
         return
     names = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
-    why = f"two pods on {' or '.join(facts.rules.bridges)} can't reach each other by a Service: the answers stay on the bridge"
+    pods = f"two pods on {' or '.join(facts.rules.bridges)}"
+    why = f"{pods} can't reach each other by a Service: the answers stay on the bridge"
     if names[0] not in facts.node.sysctls:
         yield Finding("bridges", "warning", f"br_netfilter is not loaded: {why}", ("modprobe br_netfilter",))
         return
@@ -198,7 +202,8 @@ def _rp_filter(facts: Facts) -> Iterator[Finding]:
     )
     if strict:
         shown = ", ".join(strict[:3]) + (f" and {len(strict) - 3} more" if len(strict) > 3 else "")
-        message = f"rp_filter is strict on {shown}: answers that come back another way than they would be sent are dropped"
+        effect = "answers that come back another way than they would be sent are dropped"
+        message = f"rp_filter is strict on {shown}: {effect}"
         yield Finding("rp-filter", "note", message, _set(facts, "net.ipv4.conf.all.rp_filter", "2"))
 
 
@@ -210,7 +215,8 @@ def _conntrack(facts: Facts) -> Iterator[Finding]:
     if not limit or count / limit < CONNTRACK_NEARLY:
         return
     full = count / limit >= CONNTRACK_FULL
-    message = f"{count} of {limit} connections are tracked: {'new ones are dropped' if full else 'the table fills up'}"
+    effect = "new ones are dropped" if full else "the table fills up"
+    message = f"{count} of {limit} connections are tracked: {effect}"
     yield Finding(
         "conntrack",
         "error" if full else "warning",
@@ -220,11 +226,12 @@ def _conntrack(facts: Facts) -> Iterator[Finding]:
 
 
 def _tcp_liberal(facts: Facts) -> Iterator[Finding]:
-    """The iptables modes drop what is INVALID instead, as kube-proxy's do; IPVS translates without conntrack."""
+    """Mode nftables only: the iptables modes drop INVALID packets, as kube-proxy does; IPVS does NAT itself."""
     name = "net.netfilter.nf_conntrack_tcp_be_liberal"
     wanted = "nftables" in (facts.rules.own_modes or [probe.mode for probe in facts.probes if probe.families])
     if wanted and facts.node.sysctls.get(name) == "0":
-        message = f"{name} is 0: in mode nftables a packet outside of its TCP window isn't translated back, and resets the connection"
+        effect = "a packet outside of its TCP window isn't translated back, and resets the connection"
+        message = f"{name} is 0: in mode nftables {effect}"
         yield Finding("tcp-liberal", "note", message, _set(facts, name, "1"))
 
 
@@ -236,7 +243,8 @@ def _state(facts: Facts) -> Iterator[Finding]:
 
 def _health(facts: Facts) -> Iterator[Finding]:
     if ports := facts.node.unanswered:
-        message = f"the health check responder has died: nobody answers {', '.join(map(str, ports))}, and load balancers leave this node out"
+        unanswered = f"nobody answers {', '.join(map(str, ports))}"
+        message = f"the health check responder has died: {unanswered}, and load balancers leave this node out"
         yield Finding(
             "health", "warning", message, (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS"),)
         )

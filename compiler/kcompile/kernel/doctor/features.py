@@ -13,17 +13,41 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 __all__ = [
-    "NFTABLES", "SCHEDULERS", "SET_TYPES", "Feature", "filled", "iptables_features", "iptables_script", "ipvs_rules", "nft_script",
-]  # fmt: skip
+    "NFTABLES",
+    "SCHEDULERS",
+    "SET_TYPES",
+    "Feature",
+    "filled",
+    "iptables_features",
+    "iptables_script",
+    "ipvs_rules",
+    "nft_script",
+]
 
 CHAIN = "KCOMPILE-PROBE"
 _TOKEN = re.compile(r"<(\w+)>")
 _WORDS = {
-    4: {"v": "4", "ip": "ip", "ipt": "ipt", "legacy": "iptable", "network": "192.0.2.0/24", "mask": "255.255.255.255",
-        "to": "192.0.2.1:80", "icmp": "icmp-port-unreachable"},
-    6: {"v": "6", "ip": "ip6", "ipt": "ip6t", "legacy": "ip6table", "network": "2001:db8::/32", "mask": ":".join(["ffff"] * 8),
-        "to": "[2001:db8::1]:80", "icmp": "icmp6-port-unreachable"},
-}  # fmt: skip
+    4: {
+        "v": "4",
+        "ip": "ip",
+        "ipt": "ipt",
+        "legacy": "iptable",
+        "network": "192.0.2.0/24",
+        "mask": "255.255.255.255",
+        "to": "192.0.2.1:80",
+        "icmp": "icmp-port-unreachable",
+    },
+    6: {
+        "v": "6",
+        "ip": "ip6",
+        "ipt": "ip6t",
+        "legacy": "ip6table",
+        "network": "2001:db8::/32",
+        "mask": ":".join(["ffff"] * 8),
+        "to": "[2001:db8::1]:80",
+        "icmp": "icmp6-port-unreachable",
+    },
+}
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -118,7 +142,8 @@ NFTABLES = (
         chain seen {{ <ip> saddr @clients goto unseen; }}
         chain unseen {{ }}"""}, "session affinity"),
     Feature("sets of networks", (), {"": f"""\
-        chain sources {{ {_FILTER_HOOK} iifname != "pod*" <ip> saddr != {{ <network> }} drop; }}"""}, "source ranges"),
+        chain sources {{ {_FILTER_HOOK} iifname != "pod*" <ip> saddr != {{ <network> }} drop; }}"""},
+        "source ranges"),
     _SCTP,
 )  # fmt: skip
 
@@ -154,7 +179,11 @@ _REJECT = Feature(
 
 _IPTABLES = (
     _COMMENT,
-    Feature("matches tcp and udp", ("xt_tcpudp",), {"nat": "-p tcp -m tcp --dport 1:2\n-p udp -m udp --dport 1"}),
+    Feature(
+        "matches tcp and udp",
+        ("xt_tcpudp",),
+        {"nat": "-p tcp -m tcp --dport 1:2\n-p udp -m udp --dport 1"},
+    ),
     _MARK,
     _CONNTRACK,
     Feature("target DNAT", ("xt_nat",), {"nat": "PREROUTING -p tcp -j DNAT --to-destination <to>"}),

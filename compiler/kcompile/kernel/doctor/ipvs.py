@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from .. import iptables, sysctl
+from .attempts import no_family, refused, restore, tool_missing
 from .features import SCHEDULERS, SET_TYPES, ipvs_rules
-from .probes import no_family, refused, restore, tool_missing
 from .records import Lack
 
 __all__ = ["work"]
@@ -140,7 +140,7 @@ def _sets(family: int) -> list[Lack]:
 
 
 def _rules(family: int) -> list[Lack]:
-    """The rules by whichever iptables can load them; the refusals of the one that lacks less."""
+    """Try both iptables variants; return the shorter list of missing features."""
     from pyroute2 import IPSet
 
     name = f"{_SET}{family}"
@@ -154,6 +154,5 @@ def _rules(family: int) -> list[Lack]:
     there = "" if lacks else name
     backends: tuple[iptables.Backend, ...] = ("nft", "legacy")
     usable = [backend for backend in backends if not tool_missing(f"iptables-{backend}-restore")]
-    return lacks + min(
-        (refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable), key=len, default=[]
-    )
+    refusals = [refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable]
+    return lacks + min(refusals, key=len, default=[])

@@ -79,5 +79,6 @@ def _wanting(probe: ModeProbe, modules: KernelModules) -> Iterator[Finding]:
         lacks = [lack for lack in probe.lacks if lack.costs == costs]
         mend, wrong = advice.load_modules(_modules(probe, costs), modules)
         families = " and ".join(f"IPv{family}" for family in sorted({lack.family for lack in lacks}))
-        message = f"mode {probe.mode} can't do in {families}: {costs} ({_said(lacks)}{'; ' + wrong if wrong else ''})"
+        why = f"{_said(lacks)}; {wrong}" if wrong else _said(lacks)
+        message = f"mode {probe.mode} can't do in {families}: {costs} ({why})"
         yield Finding("mode-feature", "warning", message, mend, probe.mode)

@@ -1,4 +1,4 @@
-"""Reads what isn't rules: sysctls, kernel modules, kcompile's own files and processes, kube-proxy's process."""
+"""Reads sysctls, kernel modules, kcompile's files and processes, and kube-proxy's process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...files import open_unlinked
 from .. import health, sysctl
 from ..netns import identity
 from ..state import NodeState, stale
-from .probes import tool_missing
+from .attempts import tool_missing
 from .records import Holder, KernelModules, KubeProxy, NodeFacts
 
 __all__ = ["kernel_modules", "node_facts"]

@@ -1,4 +1,4 @@
-"""A child process with a network namespace of its own; both are gone when it has answered, or its time is up."""
+"""A child process in a new netns; both are removed when it has answered or its time is up."""
 
 from __future__ import annotations
 

@@ -112,17 +112,21 @@ def look(facts: Facts) -> Iterator[Finding]:
     if (
         facts.node.rp_filter.get("all") == 1
     ):  # the larger of all's and an interface's value counts (ip-sysctl.rst)
-        message = "rp_filter is strict everywhere, loopback included: answers to the node's own connections through Services are dropped there"
+        message = (
+            "rp_filter is strict everywhere, loopback included: answers to the node's own connections through "
+            "Services are dropped there"
+        )
         mend = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
         yield Finding("xdp-rp-filter", "warning" if used else "note", message, mend, "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
-        message = f"{where} has a program of somebody else ({what}): it sees packets before or after mode xdp's, or keeps XDP out"
+        effect = "it sees packets before or after mode xdp's, or keeps XDP out"
+        message = f"{where} has a program of somebody else ({what}): {effect}"
         yield Finding("bpf-programs", "warning" if used else "note", message, mode="xdp")
     for name in facts.xdp.native_veths:
         message = (
-            f"native XDP is on the veth {name}: what it sends back is lost unless the other end has NAPI, and checksums that the other end "
-            "leaves to the device are wrong (there: ethtool -K eth0 gro on tx off)"
+            f"native XDP is on the veth {name}: what it sends back is lost unless the other end has NAPI, and "
+            "checksums that the other end leaves to the device are wrong (there: ethtool -K eth0 gro on tx off)"
         )
         again = advice.kcompile(
             facts.netns, "apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-mode", "auto"
