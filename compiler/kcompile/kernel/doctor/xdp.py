@@ -109,12 +109,11 @@ def look(facts: Facts) -> Iterator[Finding]:
             mend,
             "xdp",
         )
-    if (
-        facts.node.rp_filter.get("all") == 1
-    ):  # the larger of all's and an interface's value counts (ip-sysctl.rst)
+    # the larger of all's and an interface's value counts (ip-sysctl.rst)
+    if facts.node.rp_filter.get("all") == 1:
         message = (
-            "rp_filter is strict everywhere, loopback included: answers to the node's own connections through "
-            "Services are dropped there"
+            "rp_filter is strict everywhere, loopback included: answers to the node's own connections "
+            "through Services are dropped there"
         )
         mend = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
         yield Finding("xdp-rp-filter", "warning" if used else "note", message, mend, "xdp")
@@ -125,8 +124,9 @@ def look(facts: Facts) -> Iterator[Finding]:
         yield Finding("bpf-programs", "warning" if used else "note", message, mode="xdp")
     for name in facts.xdp.native_veths:
         message = (
-            f"native XDP is on the veth {name}: what it sends back is lost unless the other end has NAPI, and "
-            "checksums that the other end leaves to the device are wrong (there: ethtool -K eth0 gro on tx off)"
+            f"native XDP is on the veth {name}: what it sends back is lost unless the other end has NAPI, "
+            "and checksums that the other end leaves to the device are wrong "
+            "(there: ethtool -K eth0 gro on tx off)"
         )
         again = advice.kcompile(
             facts.netns, "apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-mode", "auto"
