@@ -231,7 +231,7 @@ class XdpKernel:
         return specs
 
     def check(self, desired: Mapping[Key, Any]) -> None:
-        """Write maps and load programs of `desired` without pins and attachments; raises what an apply would."""
+        """Write the maps of `desired` and load its programs, unpinned; raises what an apply would."""
         specs = self._specs(desired)
         maps = {spec.name: library.create_map(*spec[1:], name=spec.name) for spec in specs}
         writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
@@ -325,7 +325,7 @@ class XdpKernel:
         return self._writer.state
 
     def counters(self) -> list[str]:
-        """Lines with each backend's counters, and packets dropped or not handled by reason; after `observe`."""
+        """A line for each backend's counters and for each reason to drop a packet or not to handle it."""
         if self._writer is None:
             return []
         return [*flows.served(self._writer.maps, self._writer.state), *flows.reasons(self._writer.maps)]

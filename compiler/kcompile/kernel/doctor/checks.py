@@ -226,7 +226,7 @@ def _conntrack(facts: Facts) -> Iterator[Finding]:
 
 
 def _tcp_liberal(facts: Facts) -> Iterator[Finding]:
-    """Mode nftables only: the iptables modes drop INVALID packets, as kube-proxy does; IPVS has its own NAT."""
+    """Mode nftables only: the iptables modes drop INVALID packets, as kube-proxy does; IPVS has own NAT."""
     name = "net.netfilter.nf_conntrack_tcp_be_liberal"
     wanted = "nftables" in (facts.rules.own_modes or [probe.mode for probe in facts.probes if probe.families])
     if wanted and facts.node.sysctls.get(name) == "0":
