@@ -123,7 +123,7 @@ def test_tables_in_the_kernel_are_maglevs(place: Path):
                 continue
             first, size = state.tables[2 * number + index]
             ends = [(m.ip, m.port) for m in pool.members]
-            hashed = maglev.hashes([entries.place(service[0], end) for end in ends])
+            hashed = maglev.hashes([entries.hash_input(service[0], end) for end in ends])
             made = maglev.table([int(h) for h in hashed], size)
             assert [state.backends[number][ends[member]] for member in made] == view[
                 first : first + size

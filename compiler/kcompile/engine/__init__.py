@@ -10,5 +10,5 @@ session.py    a node, locked: what it holds, and the plan to what it should     
 commit.py     the writes of a plan, in their order                              Plan -> kernel
 apply.py      all of that for an apply, in two halves
 remove.py     the same for a removal
-progress.py   a function that is told of each step
+progress.py   a callback for each step
 """

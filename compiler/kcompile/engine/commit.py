@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..ir.model import Dataplane
+from ..kernel import departure
 from ..kernel.commit import detached
 from ..kernel.conntrack import Target, live_targets, past_targets, purge, renew
 from ..kernel.drivers import Installed, tidy
 from ..kernel.facts import interface_addresses
 from ..kernel.ipvs.drain import LIMIT
-from ..kernel.leave import is_left_slowly, leave, prepare
 from ..kernel.takeover import TakeOver
 from ..notices import Notice
 from ..plans import Plan
@@ -78,7 +78,7 @@ class Commit:
         session, plan = self._session, self._plan
         if self._keep:
             for other in session.others:
-                prepare(*other)
+                departure.reroute_new_connections(*other)
         takeover = TakeOver(session.driver, [other.driver for other in session.others] if self._keep else ())
         warnings = takeover.begin()
         warnings += session.driver.apply(plan.rules)
@@ -93,10 +93,10 @@ class Commit:
         """Remove what another mode has; returns warnings. `flows`: its UDP frontends."""
         driver, held = other
         warnings: list[Notice] = []
-        if self._keep and is_left_slowly(driver):
+        if self._keep and departure.drains(driver):
             # the new rules see no packet of a flow that IPVS has begun, and its real servers go now
             purge({}, flows, interface_addresses())
-            if connections := leave(driver, held):
+            if connections := departure.remove(driver, held):
                 warnings.append(Notice("ipvs-lingers", _LINGERS.format(connections, LIMIT / 60)))
         else:
             driver.apply(driver.target.diff(held, {}))

@@ -15,8 +15,8 @@ import msgspec
 from ..errors import InputError
 from ..ir.model import Dataplane
 from ..kernel import netns
+from ..kernel.departure import plan_removal
 from ..kernel.drivers import Driver, Installed, installed, stray_rules
-from ..kernel.leave import departure
 from ..kernel.lock import locked
 from ..kernel.node import NodeResources
 from ..kernel.places import run_directory
@@ -68,7 +68,7 @@ class Session:
         """A session for `mode`, with the other modes that have something on the node that can go."""
         capacities = dict(xdp_settings(request).capacities) if mode.sees_interfaces else None
         driver = mode.driver(directory, request.iptables_backend, capacities)
-        others = [other for other in installed(driver.name, directory) if departure(*other)]
+        others = [other for other in installed(driver.name, directory) if plan_removal(*other)]
         if request.iptables_backend:  # else it is the variant that has such rules
             others = stray_rules(driver) + others
         return cls(request, driver, others, NodeResources(directory))

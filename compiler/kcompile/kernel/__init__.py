@@ -1,15 +1,30 @@
-"""The one layer that reads from and writes to the kernel.
+"""The one layer that reads from and writes to the kernel, in the current network namespace.
 
-Everything here acts on the current network namespace.
+drivers.py        a driver a mode: observe, check, keep, apply, listing
+nftables.py       libnftables in process: observe, check, apply
+iptables.py       iptables-save and iptables-restore, legacy and nft
+iptables_nft.py   removes the empty built-in chains that iptables-nft leaves
+ipvs/             mode ipvs: virtual servers, dummy device, ipsets
+bpf/              mode xdp: maps, programs, attachments
+node.py           resources that every mode has: sysctls, IPVS timeouts, health check ports
+sysctl.py         reads and writes /proc/sys
+health.py         starts and stops the health check responder
+responder.py      the responder's server
 
-netns.py       enter a network namespace by name
-nftables.py    libnftables in process: observe, check, apply
-iptables.py    iptables-save and iptables-restore, legacy and nft
-node.py        resources that every mode has: sysctls and the health check responder
-conntrack.py   UDP flows that point at backends which are gone
-doctor/        what this node can do, and what stands in the way
-facts.py       addresses and name of this node
-lock.py        one writer a node
-state.py       what `delete` must put back
-commit.py      runs the writes so that a kill leaves the old state or the new one
+takeover.py       carries connections over to and from mode xdp at a change of mode
+departure.py      removes the mode that another one replaced
+conntrack.py      stale UDP flows and unanswered connections
+ctnetlink.py      conntrack entries by netlink: list, create, delete
+netlink.py        netlink in batches
+netns.py          network namespaces: enter by name, identity, cookie
+facts.py          addresses, interfaces and name of the node
+
+lock.py           an flock: one writer a node
+commit.py         runs an apply's writes in a process that survives the command
+child.py          runs a function in a forked process
+places.py         the folders of a namespace
+kept.py           files of the run directory, valid for one boot and namespace
+remember.py       the last dataplane applied
+state.py          the sysctls and timeouts from before the first apply
+doctor/           which modes this node supports, and what disturbs them
 """

@@ -1,9 +1,7 @@
-"""Runs an apply's writes in a child of its own session, so that they end even when the command is killed (ADR
-0005).
+"""Runs an apply's writes in a child with its own session, so that they end if the command dies (ADR 0005).
 
-The child is forked with everything it needs already in memory and holds the node's lock; `kill -9` of the
-parent, or a closed terminal, leaves it to finish. The kernel goes from the old state to the new one either
-way.
+The child has everything it needs in memory and holds the node's lock. It survives `kill -9` of its parent and
+a closed terminal, so that the kernel always gets from the old state to the new one.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ T = TypeVar("T")
 def detached(work: Callable[[], T], waiting: Callable[[], None] | None = None) -> T:
     """Run `work` in a forked child and return what it returns (it must pickle), or raise what it raised.
 
-    `waiting` is called about every second that it takes.
+    `waiting` is called about once a second meanwhile. Raises KernelError where the child dies.
     """
     child = Child(work, _detach)
     while waiting is not None and not child.answers(1.0):

@@ -1,13 +1,12 @@
-"""Flows that conntrack still sends where the rules no longer would (pkg/proxy/conntrack/cleanup.go).
+"""Deletes stale conntrack entries, which translate to a backend that the rules no longer use
+(pkg/proxy/conntrack/cleanup.go).
 
-A UDP client that keeps its port stays one conntrack flow, so new rules never see its packets. After an apply
-that touched UDP, flows to a frontend are deleted unless the backend that answers them still serves. Unlike
-kube-proxy 1.36 this holds too for Services that lost all endpoints or were deleted
-(kubernetes/kubernetes#139628, #141371).
+UDP: packets from a client that keeps its port stay one flow, which new rules never see. After an apply that
+changed UDP frontends, their flows are deleted unless their backend still serves; also for Services that lost
+all endpoints or were deleted, unlike kube-proxy 1.36 (kubernetes/kubernetes#139628, #141371).
 
-So does a TCP client that has not been answered yet: every retry of its connect() has the same port. If the
-first one came before the Service's rules, or went to an endpoint that is gone, no retry would ever get
-through.
+TCP and SCTP: retries of an unanswered connect() have the same port. If the first one came before the
+Service's rules, or went to a removed endpoint, no retry could get through.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = ["Flow", "Target", "live_targets", "past_targets", "purge", "renew", "
 # (IP version, address or "*" for a NodePort, port) -> the backends ("ip", port) whose flows may stay
 Target = tuple[int, str, int]
 
-# How a connection's first packet stands in conntrack until it is answered
+# conntrack's state of a connection that was not answered yet
 _WAITING = {
     Protocol.TCP: (socket.IPPROTO_TCP, ctnetlink.SYN_SENT),
     Protocol.SCTP: (socket.IPPROTO_SCTP, ctnetlink.COOKIE_WAIT),
@@ -35,7 +34,7 @@ _WAITING = {
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """One conntrack entry: where the client sent to, and who answers."""
+    """One conntrack entry: the address that the client sent to, and the backend that answers."""
 
     version: int
     destination: tuple[str, int]
@@ -59,7 +58,7 @@ def live_targets(
 def past_targets(target: ServiceTarget, program: Program) -> dict[Target, frozenset[tuple[str, int]]]:
     """The UDP frontends that `program` had, with the backends that it sent flows to."""
     if not any("udp" in str(key) or "udp" in str(value) for key, value in program.items()):
-        return {}  # the views of a big program cost more than this look at its text
+        return {}  # views of a big program take longer than this search for UDP
     found: dict[Target, frozenset[tuple[str, int]]] = {}
     for view in target.frontends(program):
         if view.protocol == "UDP":
@@ -77,7 +76,7 @@ def stale(
     past: Mapping[Target, frozenset[tuple[str, int]]],
     local: frozenset[str],
 ) -> bool:
-    """True when `flow` goes where no frontend would send it now.
+    """True if no frontend would translate `flow` this way now.
 
     `local`: the node's addresses, for NodePorts.
     """
@@ -89,7 +88,7 @@ def stale(
         if key in live:
             return flow.answers not in live[key]
     for key in keys:
-        if key in past:  # the frontend is gone: only what it had DNATed goes with it
+        if key in past:  # the frontend is gone: only flows that it DNATed are stale
             return flow.answers in past[key]
     return False
 
@@ -112,13 +111,11 @@ def purge(
 
 
 def renew(dataplane: Dataplane, local: Iterable[str], untranslated: bool = True) -> int:
-    """Delete the unanswered connections to frontends of `dataplane` that go elsewhere than to a serving
-    backend.
+    """Delete unanswered connections to frontends of `dataplane` that don't go to a serving backend.
 
     Returns how many. The client's next retry is then the first packet of a connection, which the rules see.
-    `untranslated`: also those that go nowhere else than the client said. IPVS takes their retries in any
-    case, and may have done so already: it leaves such an entry as it is, and its connection would be lost
-    with it.
+    `untranslated`: also connections without DNAT. Not in mode ipvs: IPVS handles their retries anyway, and
+    may have done so already; deleting such an entry would break the connection.
     """
     addresses = frozenset(local)
     gone: list[ctnetlink.Entry] = []

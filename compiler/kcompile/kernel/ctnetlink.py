@@ -44,11 +44,8 @@ _NESTED = 0x8000
 _ORIGINAL, _REPLY, _STATUS, _PROTOCOL_INFO, _FILTER, _STATUS_MASK = 1, 2, 3, 4, 25, 26  # enum ctattr_type
 _NAT_SOURCE, _TIMEOUT, _NAT_DESTINATION = 6, 7, 13
 _NAT_ADDRESSES, _NAT_PORTS = {4: (1, 2), 6: (4, 5)}, 3  # enum ctattr_nat: CTA_NAT_V4_MINIP and so on
-_TCP, _TCP_FLAGS, _BE_LIBERAL = (
-    1,
-    (4, 5),
-    b"\x08\x08",
-)  # CTA_PROTOINFO_TCP; its flags each way: value and mask
+_TCP, _TCP_FLAGS = 1, (4, 5)  # CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL and _REPLY
+_BE_LIBERAL = b"\x08\x08"  # IP_CT_TCP_FLAG_BE_LIBERAL: value and mask
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
 _SOURCES, _DESTINATIONS = (1, 3), (2, 4)  # CTA_IP_V4_SRC, _V6_SRC; CTA_IP_V4_DST, _V6_DST
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
@@ -56,14 +53,12 @@ _BY_PROTOCOL = 1 << 3  # CTA_FILTER_F_CTA_PROTO_NUM
 _STATE = 1  # CTA_PROTOINFO_TCP_STATE, CTA_PROTOINFO_SCTP_STATE
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _U32 = struct.Struct(">I")
-_SECONDS = {
-    socket.IPPROTO_TCP: 432_000,
-    socket.IPPROTO_UDP: 120,
-}  # nf_conntrack_tcp_timeout_established, nf_conntrack_udp_timeout_stream
+# nf_conntrack_tcp_timeout_established, nf_conntrack_udp_timeout_stream
+_SECONDS = {socket.IPPROTO_TCP: 432_000, socket.IPPROTO_UDP: 120}
 
 
 class Tuple(NamedTuple):
-    """Where a packet comes from and goes to, as it has it: 4 or 16 and 2 bytes."""
+    """A packet's addresses (4 or 16 bytes) and ports (2 bytes)."""
 
     source: bytes
     destination: bytes
@@ -103,9 +98,8 @@ def entries(version: int, protocol: int, mask: int = 0, status: int = 0) -> Iter
     """The entries of IP `version` and `protocol` whose status has exactly the bits `status` of `mask`."""
     by_protocol = attribute(_TUPLE_PROTOCOL | _NESTED, attribute(_NUMBER, bytes((protocol,))))
     flags = attribute(1, struct.pack("=I", _BY_PROTOCOL)) + attribute(2, struct.pack("=I", 0))
-    query = (
-        _header(version) + attribute(_ORIGINAL | _NESTED, by_protocol) + attribute(_FILTER | _NESTED, flags)
-    )
+    query = _header(version) + attribute(_ORIGINAL | _NESTED, by_protocol)
+    query += attribute(_FILTER | _NESTED, flags)
     if mask:
         query += attribute(_STATUS, _U32.pack(status)) + attribute(_STATUS_MASK, _U32.pack(mask))
     try:
@@ -119,11 +113,10 @@ def entries(version: int, protocol: int, mask: int = 0, status: int = 0) -> Iter
 
 
 def create(connections: Sequence[Connection], replace: bool) -> None:
-    """Have conntrack translate connections that are open.
+    """Add conntrack entries that translate open connections. TCP windows are unknown, so not checked.
 
-    TCP's windows are not known, so they aren't checked.
-
-    `replace`: instead of entries that it has of them, which don't translate them; else those stay.
+    `replace`: in place of entries of the same connections without translation; else these stay. Raises
+    KernelError.
     """
     requests = [(_NEW, _CREATE, _established(connection)) for connection in connections]
     known = _send(requests, errno.EEXIST)
@@ -137,7 +130,7 @@ def create(connections: Sequence[Connection], replace: bool) -> None:
 
 
 def delete(gone: Collection[Entry]) -> int:
-    """Delete entries; those that have ended meanwhile are no failure. Returns how many there were still."""
+    """Delete entries; returns how many still existed. Raises KernelError."""
     requests = [
         (_DELETE, 0, _header(entry.version) + attribute(_ORIGINAL | _NESTED, entry.key)) for entry in gone
     ]
@@ -161,7 +154,7 @@ def _send(requests: Sequence[Request], harmless: int) -> list[int]:
 
 
 def _established(connection: Connection) -> bytes:
-    """The payload that makes an entry of `connection`: first as if nothing were translated, then what is."""
+    """The payload that creates the entry of `connection`: its untranslated tuples, then the NAT ranges."""
     version, protocol, client, answer = connection
     back = Tuple(client.destination, client.source, client.destination_port, client.source_port)
     payload = _header(version) + _packed(_ORIGINAL, connection, client) + _packed(_REPLY, connection, back)
@@ -189,7 +182,7 @@ def _packed(kind: int, connection: Connection, ends: Tuple) -> bytes:
 
 
 def _range(version: int, address: bytes, port: bytes) -> bytes:
-    """What a packet's address and port become: a range of one."""
+    """A NAT range of one address and port."""
     first, last = _NAT_ADDRESSES[version]
     ports = attribute(1, port) + attribute(2, port)  # CTA_PROTONAT_PORT_MIN, _MAX
     return attribute(first, address) + attribute(last, address) + attribute(_NAT_PORTS | _NESTED, ports)

@@ -1,13 +1,11 @@
-"""One driver a mode: the same four verbs over whatever the kernel speaks.
-
-A driver acts on the current namespace.
+"""A driver for each mode, with the same methods. A driver acts on the current namespace.
 
 families()   the IP versions that it can program here
-observe()    what the kernel holds of ours, as a Program
-check()      would the kernel take these changes? KernelError where it wouldn't
-keep()       write down what a later command needs to find these changes, before apply()
-apply()      make these changes; returns warnings
-listing()    our rules in the tool's own words
+observe()    our resources in the kernel, as a Program
+check()      try changes without making them; raises KernelError where the kernel refuses them
+keep()       before apply(): write down what a later command needs to find these changes
+apply()      make changes; returns warnings
+listing()    our rules as the mode's own tool prints them
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ class Driver(Protocol):
 
 
 class _Reader:
-    """Remembers what it has read, so that a listing reads nothing twice."""
+    """Keeps the Program that it has read last, for a listing."""
 
     _held: dict[Key, Any] | None = None
 
@@ -78,18 +76,18 @@ class _Reader:
 
     @property
     def held(self) -> dict[Key, Any]:
-        """What `observe` has returned last, or returns now."""
+        """The Program that `observe` returned last; reads it first where there is none."""
         return self.observe() if self._held is None else self._held
 
 
-class _InPlainSight(_Reader):
-    """What these modes have is found by asking the kernel."""
+class _StatelessReader(_Reader):
+    """For modes whose Program is read from the kernel alone."""
 
     def keep(self, changes: Sequence[Change]) -> None:
-        """Nothing to write down."""
+        """Nothing to keep."""
 
 
-class NftablesDriver(_InPlainSight):
+class NftablesDriver(_StatelessReader):
     """Mode nftables: libnftables in process, one transaction."""
 
     name = "nftables"
@@ -128,7 +126,7 @@ class NftablesDriver(_InPlainSight):
             return nft.listing()
 
 
-class IptablesDriver(_InPlainSight):
+class IptablesDriver(_StatelessReader):
     """Mode iptables with back end ``legacy`` or ``nft``: one iptables-restore a family."""
 
     def __init__(self, backend: Literal["legacy", "nft"]) -> None:
@@ -170,7 +168,7 @@ class IptablesDriver(_InPlainSight):
         return "".join(f"{line}\n" for line in lines)
 
 
-class IpvsDriver(_InPlainSight):
+class IpvsDriver(_StatelessReader):
     """Mode ipvs, with its few iptables rules in back end ``legacy`` or ``nft``.
 
     `directory`: the node's run directory.
@@ -195,9 +193,7 @@ class IpvsDriver(_InPlainSight):
         return IpvsKernel(self.backend, self.directory).observe()
 
     def check(self, changes: Sequence[Change]) -> None:
-        """Rules name sets: nothing can be tested alone, so the whole of what will be is made in a namespace
-        that ends at once.
-        """
+        """Make the whole new Program in a temporary namespace: rules can't be tested without their sets."""
         from .ipvs import check
 
         check(self.backend, self.target.diff({}, apply_changes(self.observe(), tuple(changes))))
@@ -208,11 +204,11 @@ class IpvsDriver(_InPlainSight):
 
         IpvsKernel(self.backend, self.directory).apply(changes)
         if any(isinstance(change.key, AddressKey) and change.new is None for change in changes):
-            sources.take_back()
+            sources.remove_routes()
         return []
 
     def listing(self) -> str:
-        """What is ours in the words of ipset, ipvsadm, ip and iptables."""
+        """Our resources as commands of ipset, ipvsadm, ip and iptables."""
         return "".join(f"{self.target.describe(key, value)}\n" for key, value in self.held.items())
 
 
@@ -248,18 +244,18 @@ class XdpDriver(_Reader):
         return self.kernel.apply(changes)
 
     def listing(self) -> str:
-        """Every resource, what each backend has served, and why packets were dropped or passed by."""
+        """Every resource, the counters of each backend, and of packets that were dropped or not handled."""
         lines = [self.target.describe(key, value) for key, value in self.held.items()]
         return "".join(f"{line}\n" for line in (*lines, *self.kernel.counters()))
 
     def connections(self) -> list[Connection]:
-        """Every flow that the programs translate, the latest first."""
+        """Every translated connection, the one with the latest packet first."""
         assert self.held is not None
         return self.kernel.connections()
 
 
 class _StrayRules(IpvsDriver):
-    """The rules of mode ipvs in the iptables variant that it doesn't use any more."""
+    """The rules of mode ipvs in the iptables variant that it no longer uses."""
 
     def __init__(self, backend: Literal["legacy", "nft"]) -> None:
         super().__init__(backend)
@@ -287,9 +283,7 @@ def stray_rules(driver: Driver) -> list[Installed]:
 
 
 def tidy(driver: Driver, held: Program) -> None:
-    """After `driver` has removed `held`: what its tools leave behind goes too, where it is of no use to
-    anybody.
-    """
+    """After `driver` has removed `held`: remove the empty chains and tables that iptables-nft leaves."""
     if isinstance(driver, IptablesDriver | IpvsDriver) and driver.backend == "nft":
         from . import iptables_nft
 
@@ -304,7 +298,8 @@ def driver_for(
 ) -> Driver:
     """The driver of `mode` (one of MODES).
 
-    `backend` overrides which iptables; else the one that the node uses already.
+    `backend`: the iptables variant, by default the one that the node uses. `directory`: the node's run
+    directory. `capacities`: see XdpDriver. Raises UnsupportedError where iptables is missing.
     """
     if mode == "nftables":
         return NftablesDriver()
@@ -322,11 +317,9 @@ def driver_for(
 
 
 def installed(except_for: str = "", directory: Path | None = None) -> list[Installed]:
-    """Every mode that has something of ours in this namespace, but for the driver named `except_for`; each is
-    read once.
+    """Every installed mode in this namespace except the driver named `except_for`, each read once.
 
-    To look changes nothing: legacy tables that aren't there are not brought to life (kernel/iptables.py), nor
-    is IPVS loaded.
+    Reading changes nothing: it creates no legacy table (kernel/iptables.py) and doesn't load IPVS.
     """
     from .ipvs import dummy
 
@@ -344,7 +337,7 @@ def _holding(drivers: Sequence[Driver]) -> list[Installed]:
     for driver in drivers:
         try:
             held = driver.observe()
-        except UnsupportedError:  # a mode that this node can't have has left nothing on it
+        except UnsupportedError:  # then the mode can't be installed here
             continue
         if held:
             found.append(Installed(driver, held))

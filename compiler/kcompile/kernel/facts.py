@@ -1,4 +1,4 @@
-"""What the kernel knows about this node: its addresses, interfaces and name."""
+"""Facts about this node from the kernel: addresses, interfaces, name."""
 
 from __future__ import annotations
 
@@ -17,19 +17,12 @@ from .netlink import NETLINK_GENERIC, Netlink, attributes, generic_family
 __all__ = ["hostname", "interface_addresses", "links"]
 
 _SCOPES = ("global", "site")
-_BARE = (
-    "none",
-    "ipip",
-    "sit",
-    "tunnel6",
-)  # ip(8)'s words for ARPHRD_NONE (tun, WireGuard) and the tunnels of IP in IP
+_BARE = ("none", "ipip", "sit", "tunnel6")  # ip(8)'s ARPHRD_NONE (tun, WireGuard) and IP-in-IP tunnels
 _NETDEV_GET, _NETDEV_IFINDEX, _NETDEV_FEATURES, _NETDEV_XDP_BASIC = 1, 1, 3, 1  # linux/netdev.h
 
 
 def interface_addresses() -> tuple[str, ...]:
-    """Every address of every interface in the current network namespace, loopback's too; link-local ones and
-    VIPs left out.
-    """
+    """Every address in the current network namespace, also of loopback, without link-local ones and VIPs."""
     found: list[str] = []
     for link in _interfaces():
         if link.get("ifname") == DEVICE:
@@ -66,21 +59,17 @@ def _kind(link: dict[str, Any]) -> str:
 
 
 def _native_xdp() -> dict[int, bool]:
-    """Interface number -> whether its driver runs XDP programs; empty where the kernel doesn't say (before
-    6.3).
-    """
+    """Interface index -> whether its driver supports XDP; empty before Linux 6.3."""
     found: dict[int, bool] = {}
     try:
         with Netlink(NETLINK_GENERIC) as netlink:
             family = generic_family(netlink, "netdev")
             for data, start, end in netlink.dump(family, struct.pack("=BBH", _NETDEV_GET, 1, 0)):
-                values = {
-                    kind: bytes(data[first:last]) for kind, first, last in attributes(data, start + 4, end)
-                }
-                features = int.from_bytes(values.get(_NETDEV_FEATURES, b""), sys.byteorder)
-                found[int.from_bytes(values[_NETDEV_IFINDEX], sys.byteorder)] = bool(
-                    features & _NETDEV_XDP_BASIC
-                )
+                values: dict[int, int] = {}
+                for kind, first, last in attributes(data, start + 4, end):
+                    values[kind] = int.from_bytes(data[first:last], sys.byteorder)
+                features = values.get(_NETDEV_FEATURES, 0)
+                found[values[_NETDEV_IFINDEX]] = bool(features & _NETDEV_XDP_BASIC)
     except (KernelError, OSError):
         return {}
     return found

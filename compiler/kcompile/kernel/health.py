@@ -1,9 +1,8 @@
-"""The health check responder: one small process a network namespace that answers every healthCheckNodePort.
+"""The health check responder: one process a network namespace that answers every healthCheckNodePort.
 
-`apply` is a command that ends, yet a cloud load balancer asks each node's healthCheckNodePort for as long as
-the Service lives. So apply leaves this process behind while there are such ports, tells it of changes, and
-delete ends it. Answers are kube-proxy's (pkg/proxy/healthcheck/service_health.go): 200 with local ready
-endpoints, else 503, and a JSON body.
+A cloud load balancer asks each node's healthCheckNodePort as long as the Service lives. So `apply` starts
+this process when there are such ports, signals changes to it, and `delete` ends it. Answers are kube-proxy's
+(pkg/proxy/healthcheck/service_health.go): 200 with local ready endpoints, else 503, and a JSON body.
 """
 
 from __future__ import annotations
@@ -41,9 +40,7 @@ def running(directory: Path) -> list[HealthCheck]:
 
 
 def unanswered(directory: Path) -> list[HealthCheck]:
-    """The checks that the responder of `directory` was to answer when it died; none where it runs, or was
-    ended.
-    """
+    """The checks of a responder of `directory` that has died; none where it runs, or was ended by us."""
     return _checks(directory) if _pid(directory) is None else []
 
 
@@ -52,9 +49,9 @@ def _checks(directory: Path) -> list[HealthCheck]:
 
 
 def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[Notice]:
-    """Have exactly `checks` answered: starts, tells or ends the responder.
+    """Let the responder answer exactly `checks`: start it, signal it, or end it where there are none.
 
-    Returns a warning for each port it can't get.
+    Returns a warning for each port that it can't listen on.
     """
     pid = _pid(directory)
     if not checks:
@@ -80,10 +77,7 @@ def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[Notice]:
 
 
 def _pid(directory: Path) -> int | None:
-    """The responder's pid.
-
-    It holds a lock on its pid file for life, so a stale file is never taken for a process.
-    """
+    """The responder's pid, None where it doesn't run: it holds a lock on its pid file while it does."""
     try:
         with open(directory / _PID, opener=_unlinked) as f:
             try:
@@ -106,11 +100,11 @@ def _wait(done: Any) -> None:
 
 
 def _respond(directory: Path) -> None:
-    """The responder's life: hold the lock, serve what the file says, read it again on SIGHUP."""
+    """The responder's main loop: lock the pid file, serve the checks of the file, reload it on SIGHUP."""
     wake, signalled = socket.socketpair()
     signalled.setblocking(False)
     for number in (signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # what counts is the byte that each writes
+        signal.signal(number, lambda *_: None)  # each writes a byte to `signalled`
     signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
     named = bool(netns.names())
     with open(directory / _PID, "a+", opener=_unlinked) as lock:

@@ -1,10 +1,10 @@
 """Reads and writes iptables rules through iptables-save and iptables-restore, legacy or nft variant, both
 families.
 
-Everything happens in the calling thread's network namespace. A script reaches iptables-restore as a complete
-file in memory (memfd_create(2)), never through a pipe: a parent that dies leaves the whole script or none of
-it. Within a script each table is committed on its own; targets/iptables/render.py orders the commits so that
-every state between is harmless.
+Acts on the calling thread's network namespace. iptables-restore reads a script from a file in memory
+(memfd_create(2)), not from a pipe, so that it never gets a part of it when the parent dies. Each table of a
+script is committed on its own; targets/iptables/render.py orders the commits so that every state in between
+is safe.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class _Result(NamedTuple):
 
 
 def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = None) -> Backend:
-    """The variant that this node's other rules are in, so that all of them are seen in one place.
+    """The variant that the node's other rules use; `override` where it is given.
 
-    First where chains are whose names `ours` matches. Then as iptables-wrappers does: kubelet's hint chains,
-    whoever has more rules, what the command ``iptables`` is. Legacy tables that aren't there are not brought
-    to life by looking.
+    The one with chains that `ours` matches; else as iptables-wrappers does: the one with kubelet's hint
+    chains, with more rules, or of the command ``iptables``. Creates no legacy table. Raises UnsupportedError
+    where iptables is missing.
     """
     if override is not None:
         chosen: Backend | None = next((b for b in _BACKENDS if b == override), None)
@@ -86,20 +86,20 @@ def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = N
 
 
 def _takes_rules(backend: Backend) -> bool:
-    """Whether the kernel does: asked in a namespace that ends at once, since iptables-nft-restore --test asks
-    the kernel nothing.
+    """Whether the kernel accepts rules of `backend`: tried in a temporary namespace, since
+    iptables-nft-restore --test doesn't ask the kernel.
     """
     tool = _tool("ip4", backend, "restore")
-    return (
-        tool is not None
-        and _run(["unshare", "--net", tool, "--noflush"], "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n").code == 0
-    )
+    if tool is None:
+        return False
+    script = "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n"
+    return _run(["unshare", "--net", tool, "--noflush"], script).code == 0
 
 
 def families(backend: Backend) -> tuple[str, ...]:
     """The families that `backend` can program here: its tool is installed and the kernel has the tables.
 
-    KernelError where nobody could read back what was written: beside rules that only nft can write.
+    Raises KernelError where a table holds rules that only nft can write: iptables could not read it back.
     """
     for family, text in _saved(backend, _TABLES).items() if backend == "nft" else ():
         if table := _UNREADABLE.search(text):
@@ -110,10 +110,9 @@ def families(backend: Backend) -> tuple[str, ...]:
 def observe(
     backend: Backend, tables: tuple[str, ...] = _TABLES, ours: re.Pattern[str] = IPTABLES
 ) -> dict[Key, Any]:
-    """Our chains and jumps as the kernel holds them in both families; what a family lacks is simply not
-    there.
+    """Our chains and jumps in the kernel, in both families; nothing of a family that the kernel lacks.
 
-    `ours` matches the names of the chains that one mode has in `tables`.
+    `ours` matches the names of one mode's chains in `tables`. Raises KernelError.
     """
     program: dict[Key, Any] = {}
     for family, text in _saved(backend, tables).items():
@@ -155,17 +154,13 @@ def _works(family: str, backend: Backend) -> bool:
     tool = _tool(family, backend, "restore")
     if tool is None or (family == "ip6" and not Path("/proc/sys/net/ipv6").exists()):
         return False
-    # in a namespace that ends at once: a legacy table that is only asked for would stay for as long as this
-    # one lives
+    # in a temporary namespace: --test creates a legacy table, which would stay as long as the namespace
     empty = "".join(f"*{table}\nCOMMIT\n" for table in _TABLES)
     return _run(["unshare", "--net", tool, "--noflush", "--test", "-w", _LOCK_WAIT], empty).code == 0
 
 
 def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:
-    """Family -> what its save prints of `tables` (None: of all that there are).
-
-    Families are read side by side.
-    """
+    """Family -> text of iptables-save for `tables` (None: all existing ones); families run in parallel."""
     commands = [(family, command) for family in _TOOLS for command in _save_commands(family, backend, tables)]
     running = [(family, command, _spawn(command)) for family, command in commands]
     texts: dict[str, str] = {}
@@ -175,9 +170,8 @@ def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:
         if process.returncode == 0:
             texts[family] = texts.get(family, "") + text
         elif not _ABSENT.search(error):
-            raise KernelError(
-                f"{Path(command[0]).name}: {error.strip() or f'exit status {process.returncode}'}"
-            )
+            said = error.strip() or f"exit status {process.returncode}"
+            raise KernelError(f"{Path(command[0]).name}: {said}")
     return texts
 
 
@@ -186,23 +180,17 @@ def _save_commands(family: str, backend: Backend, tables: tuple[str, ...] | None
     if tool is None:
         return []
     if backend == "legacy":
-        # asking for a table by name would make the kernel create it, hooks and all
-        alive = _legacy_tables(family)
-        return [[tool, "-t", table] for table in alive if tables is None or table in tables]
+        # only existing tables: the kernel creates a table, and its hooks, when asked for it by name
+        existing = _legacy_tables(family)
+        return [[tool, "-t", table] for table in existing if tables is None or table in tables]
     return [[tool]] if tables is None else [[tool, "-t", table] for table in tables]
 
 
 def _legacy_tables(family: str) -> list[str]:
-    """Legacy tables that exist in this namespace.
-
-    Its /proc/net is the thread's: /proc/net itself is the main thread's.
-    """
+    """Legacy tables that exist in the calling thread's namespace (/proc/net is the main thread's)."""
+    name = "ip_tables_names" if family == "ip4" else "ip6_tables_names"
     try:
-        return (
-            Path(f"/proc/thread-self/net/{'ip' if family == 'ip4' else 'ip6'}_tables_names")
-            .read_text()
-            .split()
-        )
+        return Path("/proc/thread-self/net", name).read_text().split()
     except OSError:
         return []
 

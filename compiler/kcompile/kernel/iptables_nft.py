@@ -1,6 +1,4 @@
-"""What iptables-nft leaves behind: it makes built-in chains and tables with the first rule in them, and never
-takes them away again.
-"""
+"""Removes empty built-in chains and tables, which iptables-nft makes with a first rule and never deletes."""
 
 from __future__ import annotations
 
@@ -27,11 +25,10 @@ def has_chain(family: str, table: str, ours: re.Pattern[str]) -> bool:
 
 
 def tidy(held: Iterable[Key]) -> None:
-    """Remove the built-in chains that the jumps in `held` were in, and then their tables, as far as they say
-    nothing any more.
+    """Remove the built-in chains of the jumps in `held`, then their tables, where these are empty.
 
-    That is: no rule, and policy accept; no chain, set or object of anybody. To iptables such a chain is the
-    same as none. Whatever else may be there is in nobody's way, so a failure is none of an apply.
+    An empty chain has no rule and policy accept (to iptables it is the same as none); an empty table has no
+    chain, set or object. A failure is ignored: what stays does no harm.
     """
     hooks = dict.fromkeys(
         (FAMILIES[key.family], key.table, key.hook) for key in held if isinstance(key, JumpKey)
@@ -57,7 +54,7 @@ def _tidy(nft: Nft, hooks: list[tuple[str, str, str]]) -> None:
             for kind, body in found
             if kind == "chain"
             and (family, table, body["name"]) in hooks
-            and _says_nothing(body)
+            and _accepts(body)
             and body["name"] not in used
         ]
         # refused where somebody has put a rule in meanwhile
@@ -66,5 +63,6 @@ def _tidy(nft: Nft, hooks: list[tuple[str, str, str]]) -> None:
             nft.apply(f"delete table {family} {table}\n")
 
 
-def _says_nothing(chain: dict[str, str]) -> bool:
+def _accepts(chain: dict[str, str]) -> bool:
+    """True for a base chain with policy accept."""
     return "hook" in chain and chain.get("policy", "accept") == "accept"

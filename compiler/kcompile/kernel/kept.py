@@ -1,8 +1,7 @@
-"""What one command leaves for the next in a namespace's run directory, marked with the boot and the life of
-the namespace.
+"""Files in a namespace's run directory, marked with the boot and the namespace's identity.
 
-What another boot or an earlier namespace with the same inode number has left reads as nothing. Files are
-MessagePack where the name ends in ``.msgpack``, else JSON.
+A file of another boot, or of an earlier namespace with the same inode number, is ignored. A file is
+MessagePack if its name ends in ``.msgpack``, else JSON.
 """
 
 from __future__ import annotations
@@ -32,11 +31,9 @@ def _coding(path: Path) -> Any:
 
 
 def stage(path: Path, value: Any) -> Staged:
-    """Write `value` beside `path`, for ``commit()`` to put in place.
+    """Write `value` to a temporary file beside `path`; ``commit()`` of the result renames it.
 
-    The run directory is made where it is missing.
-
-    Raises KernelError where there is no room for it.
+    Makes the run directory. Raises KernelError where there is no room.
     """
     coding = _coding(path)
     # str: the config reader marks checked strings by subclasses of it
@@ -60,16 +57,15 @@ def make_folder(directory: Path) -> None:
 
 
 def keep(path: Path, value: Any) -> None:
-    """Write `value` to `path`, whole or not at all."""
+    """Write `value` to `path` atomically."""
     with stage(path, value) as staged:
         staged.commit()
 
 
 def kept(path: Path, kind: type[T]) -> T | None:
-    """What `keep` wrote to `path` in this life of the namespace; None where there is nothing, or this process
-    may not read it.
+    """The value that `keep` wrote to `path` in this boot and namespace.
 
-    Raises UnsafeError where somebody else can have written it.
+    None where there is none, or this process may not read it. Raises UnsafeError where others can write it.
     """
     coding = _coding(path)
     try:

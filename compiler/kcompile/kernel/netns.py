@@ -1,4 +1,4 @@
-"""Network namespaces: by name, as ip-netns(8) keeps them, and who the current one is."""
+"""Network namespaces: enter one by its name in ip-netns(8), and identify the current one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the namespace that a soc
 
 @contextmanager
 def entered(name: str | None) -> Iterator[None]:
-    """Put the calling thread into network namespace `name` (None: stay) and back at the end.
+    """Move the calling thread into network namespace `name` (None: stay), and back at the end.
 
     Only the network namespace changes: mounts stay, so /sys and files are the caller's (``nsenter --net``,
     not ``ip netns exec``). Raises UnsupportedError where there is no such namespace, KernelError without the
@@ -79,9 +79,7 @@ def unshare() -> None:
 
 
 def _current() -> int:
-    """A descriptor of the current network namespace, also where /proc isn't mounted or is another PID
-    namespace's.
-    """
+    """A descriptor of the current network namespace, also without /proc, or with another PID namespace's."""
     import fcntl
 
     with contextlib.suppress(OSError):
@@ -112,9 +110,9 @@ def identity() -> str:
 
 
 def cookie() -> int:
-    """The number of the current network namespace that no other ever has (socket(7), SO_NETNS_COOKIE).
+    """The cookie of the current network namespace, never reused within a boot (socket(7), SO_NETNS_COOKIE).
 
-    OSError before Linux 5.14.
+    Raises OSError before Linux 5.14.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         return int(struct.unpack("=Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0])
@@ -129,7 +127,7 @@ def boot() -> str:
 
 
 def life() -> str:
-    """What tells the current namespace from one with the same inode number before it, within one boot."""
+    """Inode number and cookie of the current namespace: unique within one boot, unlike the inode number."""
     with contextlib.suppress(OSError):
         return f"{identity()}.{cookie()}"
     return identity()

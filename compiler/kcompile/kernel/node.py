@@ -1,4 +1,4 @@
-"""Observe and apply node resources (targets/node.py): sysctls, timeouts of IPVS and health check ports."""
+"""Observes and applies node resources (targets/node.py): sysctls, IPVS timeouts and health check ports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .state import NodeState
 
 __all__ = ["NodeResources"]
 
-# what has a value that was there before us
+# resources with an old value to restore
 _READ = {SysctlKey: sysctl.read, TimeoutKey: timeouts.read}
 _WRITE = {SysctlKey: sysctl.write, TimeoutKey: timeouts.write}
 
@@ -34,7 +34,7 @@ class NodeResources:
         }
 
     def goal(self, desired: Program) -> dict[Key, Any]:
-        """`desired`, and the old value of all that we set and nobody needs or has changed since."""
+        """`desired`, plus the old value of each sysctl and timeout that we set and `desired` doesn't name."""
         goal = dict(desired)
         for kind, before in self._before.items():
             for name, old in before.items():
@@ -46,9 +46,7 @@ class NodeResources:
         return isinstance(key, ValueKey) and key.name in self._before[type(key)]
 
     def observe(self, goal: Program) -> dict[Key, Any]:
-        """The present values of the sysctls and timeouts in `goal`, and the health check ports that are
-        answered.
-        """
+        """The current values of the sysctls and timeouts in `goal`, and the health checks being answered."""
         found: dict[Key, Any] = {}
         for key in goal:
             if isinstance(key, ValueKey) and (value := _READ[type(key)](key.name)) is not None:
@@ -58,43 +56,44 @@ class NodeResources:
         return found
 
     def apply(self, changes: Sequence[Change], desired: Program) -> list[Notice]:
-        """Make `changes` true; returns warnings. Old values are on disk before anything is first touched.
+        """Make `changes`; returns warnings.
 
-        What is only put back is put back also where nothing can be written.
+        Old values are written to disk before a value is first changed; raises KernelError where there is no
+        room. To restore old values needs no room.
         """
         values = [(change.key, change) for change in changes if isinstance(change.key, ValueKey)]
-        new = [
-            (k, c)
-            for k, c in values
-            if k in desired and c.old is not None and k.name not in self._before[type(k)]
-        ]
+        new = [(key, change) for key, change in values if key in desired and self._is_first(key, change)]
         for key, change in new:
             self._before[type(key)][key.name] = change.old
         if new:
             self.state.save(self.directory)
-        warnings = (
-            self._answer(desired) if any(isinstance(change.key, HealthKey) for change in changes) else []
-        )
+        checks_change = any(isinstance(change.key, HealthKey) for change in changes)
+        warnings = self._answer(desired) if checks_change else []
         for key, change in values:
             _WRITE[type(key)](key.name, change.new)
         for key, _ in values:
             if key not in desired:
                 self._before[type(key)].pop(key.name, None)
-        # What somebody else has put back meanwhile needs no change of ours, only forgetting.
-        stale = [
-            (kind, name)
-            for kind, before in self._before.items()
-            for name, old in before.items()
-            if kind(name) not in desired and _READ[kind](name) == old
-        ]
-        for kind, name in stale:
-            del self._before[kind][name]
-        if values or stale:
-            with contextlib.suppress(KernelError):  # it says too much then: that these were once set
+        restored = self._forget_restored(desired)
+        if values or restored:
+            with contextlib.suppress(KernelError):  # no room: the file then names values that are restored
                 self.state.save(self.directory)
         return warnings
 
+    def _is_first(self, key: ValueKey, change: Change) -> bool:
+        """True for our first change of a value that the kernel has."""
+        return change.old is not None and key.name not in self._before[type(key)]
+
+    def _forget_restored(self, desired: Program) -> bool:
+        """Forget old values that somebody else has restored meanwhile; True where there are any."""
+        found = False
+        for kind, before in self._before.items():
+            for name, old in list(before.items()):
+                if kind(name) not in desired and _READ[kind](name) == old:
+                    del before[name]
+                    found = True
+        return found
+
     def _answer(self, desired: Program) -> list[Notice]:
-        return health.serve(
-            self.directory, [check for key, check in desired.items() if isinstance(key, HealthKey)]
-        )
+        checks = [check for key, check in desired.items() if isinstance(key, HealthKey)]
+        return health.serve(self.directory, checks)

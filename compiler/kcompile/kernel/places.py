@@ -1,10 +1,8 @@
-"""Where a network namespace's files are.
+"""The folders of a network namespace; they depend on the namespace alone, not on how a command entered it.
 
-They belong to the namespace, not to the way that a command came into it.
-
-RUN/ns-INODE/          its lock, what the next command must know (kernel/kept.py); gone with the next boot
-STATE/NAME/            what was allocated: lives on (`allocation_folder`)
-BPFFS/vSCHEMA/ns-INODE its pins in mode xdp (kernel/bpf/node.py)
+RUN/ns-INODE/            lock and files for the next command (kernel/kept.py); until the next boot
+STATE/NAME/              allocated addresses and ports; persistent (`allocation_folder`)
+BPFFS/vSCHEMA/ns-INODE/  pins of mode xdp (kernel/bpf/node.py)
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ def run_base() -> Path:
 def run_directory() -> Path:
     """The folder for the current namespace's lock and state; it need not exist.
 
-    Raises UnsafeError where others can write to it, KernelError where the namespace can't be told.
+    Raises UnsafeError where others can write to it, KernelError where the namespace has no readable identity.
     """
     base = run_base()
     directory = base / f"ns-{netns.identity()}"
@@ -43,9 +41,9 @@ def allocation_folder(name: str | None = None) -> Path:
     """The folder for what is allocated in namespace `name` (None: the current one), under $KCOMPILE_STATE_DIR
     or /var/lib/kcompile.
 
-    A namespace with a name finds it again when it is made anew, after a boot too. One without a name ends
-    with its processes: what was allocated in it is in its run directory. Who may not enter `name` is taken at
-    the word.
+    A named namespace finds it again when it is recreated, also after a boot. A nameless one ends with its
+    processes: its folder is its run directory. Without the right to enter `name`, the folder is that of the
+    name.
     """
     base = Path(os.environ.get("KCOMPILE_STATE_DIR") or "/var/lib/kcompile")
     try:
@@ -69,6 +67,6 @@ def _lasting_name() -> str:
             return "host"
     if named := netns.names():
         return f"netns-{named[0]}"
-    with contextlib.suppress(OSError):  # a container's own; who may not read that, isn't told
+    with contextlib.suppress(OSError):  # a container's own namespace; not readable without root
         return "host" if str(Path("/proc/1/ns/net").stat().st_ino) == netns.identity() else ""
     return ""

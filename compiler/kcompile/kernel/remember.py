@@ -1,6 +1,4 @@
-"""The last dataplane that was applied, so that `delete -f` can take Services out and commands can leave out
---mode.
-"""
+"""The dataplane of the last apply: `delete -f` removes Services from it, other commands learn the mode."""
 
 from __future__ import annotations
 
@@ -18,14 +16,14 @@ _FILE = "applied.msgpack"
 
 
 class Applied(msgspec.Struct):
-    """What an apply left on the node. The kernel, not this file, says what the rules are."""
+    """The last apply. For the rules on the node ask the kernel, not this file."""
 
     mode: str
     dataplane: Dataplane
 
 
 def remember(directory: Path, mode: str, dataplane: Dataplane) -> Staged:
-    """Write `dataplane` as what `mode` is about to be given; ``commit()`` once it has been.
+    """Write `dataplane` and `mode` to a file before an apply; call ``commit()`` of the result after it.
 
     Raises KernelError where there is no room.
     """
@@ -33,12 +31,10 @@ def remember(directory: Path, mode: str, dataplane: Dataplane) -> Staged:
 
 
 def recall(directory: Path) -> Applied | None:
-    """What was applied last in this life of the namespace; None where that isn't known."""
+    """The last apply to this namespace since it was made; None where there is none, or it can't be read."""
     return kept(directory / _FILE, Applied)
 
 
 def forget(directory: Path) -> None:
-    """Whoever can't, on a read-only file system, leaves a file that says too much: the kernel is asked all
-    the same.
-    """
+    """Remove the file. It stays on a read-only file system; no harm, for the kernel is asked anyway."""
     remove_file(directory / _FILE)

@@ -1,8 +1,8 @@
 """The server in the health check process: one thread for every port, and a bounded number of clients.
 
-Clients are whoever can reach a node's port, so none of them may hold up the others: who says nothing for
-`IDLE_SECONDS` is left, a request must be whole within `REQUEST_SECONDS`, and where there are `CLIENTS` the
-one that was quiet for longest makes room.
+Anybody who can reach the node is a client, so none may block the others: a client is closed when idle for
+`IDLE_SECONDS`, or when a request isn't complete within `REQUEST_SECONDS`; of more than `CLIENTS`, the one
+that was idle for longest.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ CLIENTS = 1024
 REQUEST_SECONDS, IDLE_SECONDS = 10.0, 30.0
 _ENDING_SECONDS = 1.0
 _REQUEST_BYTES = 8192
-_ACCEPTS = 64  # in one go, so that those who are here already get their turn
-_SPARE = 32  # descriptors that aren't sockets, and some to spare
+_ACCEPTS = 64  # at a time, so that accepted clients are served in between
+_SPARE = 32  # descriptors that aren't sockets, and a reserve
 _DESCRIPTORS = 1 << 16  # asked for where there is no limit
 _SWEEP_SECONDS = 0.25
 _REASONS = {200: "OK", 400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 
 
 class _Client:
-    """A connection to `port`. `ending`: it has its last answer, and only its end is waited for."""
+    """A connection to `port`. `ending`: its last answer is sent, and the client should close."""
 
     __slots__ = ("deadline", "ending", "port", "received", "socket")
 
@@ -44,7 +44,7 @@ class _Client:
 
 
 class Responder:
-    """Answers health checks; `wake` is a socket to listen on beside, whose bytes `turn` returns."""
+    """Answers health checks; `turn` also listens on the socket `wake`, and returns its bytes."""
 
     def __init__(self, wake: socket.socket) -> None:
         self._limit = _raise_limit()
@@ -57,10 +57,7 @@ class Responder:
         self._swept = 0.0
 
     def update(self, checks: Mapping[int, HealthCheck]) -> list[str]:
-        """Serve exactly `checks`, by port; returns what could not be, a line a port.
-
-        Open connections stay.
-        """
+        """Serve exactly `checks` (by port), keeping open connections; returns an error line a failed port."""
         errors: list[str] = []
         for port in [p for p in self._listeners if p not in checks]:
             listener = self._listeners.pop(port)
@@ -80,7 +77,7 @@ class Responder:
         return errors
 
     def turn(self, seconds: float) -> bytes:
-        """Serve for `seconds`, or until something comes in on the wake socket, which is returned."""
+        """Serve for `seconds`, or until there are bytes on the wake socket; returns these."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             for key, _ in self._selector.select(min(left, _SWEEP_SECONDS) if self._clients else left):

@@ -1,8 +1,6 @@
-"""What kcompile must remember about a node between two commands, and nothing else: how to put things back.
+"""The values that sysctls and IPVS's timeouts had before the first apply, for `delete` to restore.
 
-The rules themselves are read from the kernel every time. This holds the values that sysctls and IPVS's
-timeouts had before us. It lives on /run, is bound to the boot and the network namespace, and is ignored when
-either has changed.
+They are in a file on /run, valid for one boot and network namespace. Rules are always read from the kernel.
 """
 
 from __future__ import annotations
@@ -36,10 +34,9 @@ class NodeState(msgspec.Struct):
 
     @classmethod
     def load(cls, directory: Path) -> NodeState:
-        """The state in `directory`; an empty one where there is none, or it is of another boot or namespace,
-        or not ours to read.
+        """The state in `directory`; empty where there is none of this boot and namespace that we may read.
 
-        Raises UnsafeError where others can write it, or it names what kcompile never sets.
+        Raises UnsafeError where others can write the file, or it names a sysctl that kcompile never sets.
         """
         fresh = cls(boot=netns.boot(), netns=netns.life())
         path = directory / _FILE
@@ -59,15 +56,13 @@ class NodeState(msgspec.Struct):
         return state
 
     def save(self, directory: Path) -> None:
-        """Write it whole or not at all. Raises KernelError where there is no room."""
+        """Write it atomically. Raises KernelError where there is no room."""
         make_folder(directory)
         write_whole(directory / _FILE, msgspec.json.encode(self), private=True)
 
 
 def stale(directory: Path) -> Path | None:
-    """The state file of `directory` where it is of another boot or namespace, or can't be read, and so is
-    ignored.
-    """
+    """The state file of `directory` if it is ignored: of another boot or namespace, or malformed; or None."""
     path = directory / _FILE
     try:
         state = msgspec.json.decode(read_private(path), type=NodeState)

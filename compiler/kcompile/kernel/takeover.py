@@ -1,6 +1,6 @@
-"""Carries open connections over between mode xdp and the modes that translate by conntrack.
+"""Carries open connections over between mode xdp and the modes that use conntrack (nftables, iptables).
 
-Among those modes connections need nothing: there is one conntrack. For mode ipvs see leave.py.
+A change among the latter needs nothing, for conntrack is the same. For mode ipvs see departure.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NETFILTER = ("nftables", "iptables")
 
 
 class TakeOver:
-    """`driver` replaces `others`, which have been observed.
+    """A change of mode: `driver` replaces `others`, which have been observed.
 
-    Call `begin`, apply, take the others off, call `finish`.
+    Call `begin`, apply, remove the others, call `finish`.
     """
 
     def __init__(self, driver: Driver, others: Sequence[Driver]) -> None:
@@ -36,22 +36,20 @@ class TakeOver:
             self._flows = [other.kernel.maps() for other in others if isinstance(other, XdpDriver)]
 
     def begin(self) -> list[Notice]:
-        """Returns warnings.
+        """Give conntrack the connections of mode xdp; returns warnings.
 
-        Conntrack must know a connection before there are rules: it would take its next packet for the first
-        of another one. Where somebody else's rules keep it going, it has seen the node's own packets leave
-        untranslated, and has entries that say so: those are replaced.
+        Conntrack must know a connection before the rules go in, else its next packet counts as the first of a
+        new connection. Where other rules keep conntrack running, it has entries of the node's own connections
+        without translation; those are replaced.
         """
         if self._xdp is not None:
             self._xdp.kernel.carrying = self._from_netfilter
         return self._to_conntrack(replace=True)
 
     def finish(self) -> list[Notice]:
-        """Carry over what has begun meanwhile, and have conntrack forget what the programs have taken.
+        """Carry over connections that began meanwhile, and delete the conntrack entries that xdp took over.
 
-        Returns warnings.
-
-        An entry that stayed would translate the node's own packets again, ahead of the programs.
+        Such an entry would translate the node's own packets once more, before the programs. Returns warnings.
         """
         if self._xdp is not None:
             ctnetlink.delete(self._xdp.kernel.carried)

@@ -5,6 +5,7 @@ topology.py    node and zone hints narrow the Cluster set                       
 policy.py      what each class of source gets at each kind of frontend                     (*/proxier.go)
 guard.py       loadBalancerSourceRanges                                                    (serviceport.go, */proxier.go)
 health.py      healthCheckNodePort                                                         (healthcheck/service_health.go)
+conflicts.py   one owner for a frontend that two Services claim
 occupied.py    external addresses that are another host's, before all others in mode ipvs
 resolve.py     runs them in order: ServicePorts in, a Dataplane out
 """

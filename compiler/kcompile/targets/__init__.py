@@ -1,4 +1,10 @@
-"""The targets: each lowers the same IR to its own kind of Program, and writes, reads and explains it.
+"""The targets: each lowers the same IR to its own kind of Program, and writes, reads and explains it. Pure.
 
-Pure.
+base.py      the protocol that every target follows, and FrontendView
+node.py      resources beside the rules: sysctls, IPVS timeouts, health check ports
+nftables/    mode nftables
+iptables/    mode iptables, legacy and nft variant
+ipvs/        mode ipvs
+xdp/         mode xdp
+xtables/     text of iptables rules, shared by modes iptables and ipvs
 """

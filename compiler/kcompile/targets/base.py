@@ -1,6 +1,4 @@
-"""What every target shares: the protocol that each of them follows, and the view of a Program that people
-get.
-"""
+"""The protocol that every target follows, and FrontendView, what ``kcompile get`` shows of a Program."""
 
 from __future__ import annotations
 
@@ -16,13 +14,12 @@ __all__ = ["FrontendView", "Target"]
 
 
 class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """One frontend as a Program (lowered, or read back from a kernel) programs it: what ``kcompile get``
-    shows.
+    """One frontend of a Program, lowered or observed: a row of ``kcompile get``.
 
-    `protocol` is in Kubernetes' spelling; `address` is ``*`` for a NodePort; `backends` are ``ip:port`` in
-    slot order, those that an outside client may reach first; `verdict` is ``dnat``, ``reject`` or ``drop``.
-    `draining` are real servers (mode ipvs) that keep only the connections they have; a frontend of which
-    another mode has left no more has ``draining`` for its verdict.
+    `protocol`: in Kubernetes' spelling. `address`: ``*`` for a NodePort. `backends`: ``ip:port`` in slot
+    order, those for outside clients first. `verdict`: ``dnat``, ``reject``, ``drop``, or ``draining`` where
+    only draining servers are left of mode ipvs. `draining`: real servers (mode ipvs) that get no new
+    connections. `affinity_seconds`: 0 without session affinity.
     """
 
     service: str
@@ -38,11 +35,10 @@ class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Target(Protocol):
-    """One kind of kernel program. Pure: the same dataplane lowers to the same Program, on any machine.
+    """One kind of kernel program. Pure: the same dataplane lowers to the same Program on any machine.
 
-    `uses_conntrack`: connections are translated by the kernel's conntrack, not by maps of the mode's own.
-    `translates_in_nat`: by rules in its nat hooks, so that an entry without translation is one that no rule
-    has seen.
+    `uses_conntrack`: conntrack translates connections, not maps of the mode. `translates_in_nat`: rules in
+    the nat hooks do the first translation, so that a conntrack entry without NAT has passed no rule of ours.
     """
 
     name: str
@@ -50,7 +46,7 @@ class Target(Protocol):
     translates_in_nat: bool
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
-        """The whole Program that makes a node behave as `dataplane` says."""
+        """The whole Program of `dataplane`."""
 
     def standing(self, observed: Program) -> tuple[int, ...]:
         """The IP versions in which `observed` translates, or has translated, connections: see
@@ -58,17 +54,13 @@ class Target(Protocol):
         """
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
-        """What turns `observed` into `desired`: the generic diff, unless the kernel can't do one of its
-        changes.
-        """
+        """The changes from `observed` to `desired`, each of which the kernel can make."""
 
     def scripts(self, changes: Iterable[Change]) -> Mapping[str, str]:
-        """The scripts that make `changes` true, each under the label of what takes it; empty where nothing
-        changes.
-        """
+        """The scripts for `changes`, by the tool (or step) that runs each; empty where nothing changes."""
 
     def describe(self, key: Key, value: Any) -> str:
-        """One line for a person: the resource `key` with `value`, in the target tool's own spelling."""
+        """The resource `key` with `value` on one line, as the mode's tool writes it."""
 
     def frontends(self, program: Program) -> list[FrontendView]:
-        """What `program` serves, in a stable order."""
+        """The frontends of `program`, in a stable order."""

@@ -26,7 +26,7 @@ __all__ = [
 
 
 class ValueKey(Key, frozen=True, gc=False):
-    """What has a value that was there before us, and gets it back."""
+    """A sysctl or timeout: its value from before the first apply is restored."""
 
     name: str
 
@@ -74,20 +74,18 @@ SYSCTLS = frozenset(
         *(f"net.netfilter.nf_conntrack_{name}" for name in _CONNTRACK),
     ]
 )
-"""Every sysctl that kcompile may set, and so may put back."""
+"""Every sysctl that kcompile sets, and restores."""
 
 TIMEOUTS = ("tcp", "tcpfin", "udp")
-"""The timeouts of IPVS, likewise."""
+"""The timeouts of IPVS that kcompile sets, and restores."""
 
 
 def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
-    """The node resources of `dataplane` in `mode`: forwarding for the families in use, route_localnet where
-    NodePorts need it.
+    """The node resources of `dataplane` in `mode`: forwarding for the families in use, route_localnet for
+    NodePorts on loopback, and the settings of the mode.
 
-    Where connections may be open (Dataplane.standing), it is as if a Service were left.
-
-    Mode ipvs can't serve NodePorts on loopback (crosses_local_route_boundary() in ip_vs_xmit.c), so it never
-    opens that.
+    A family with possibly open connections (Dataplane.standing) is in use too. Mode ipvs never sets
+    route_localnet: it can't serve NodePorts on loopback (crosses_local_route_boundary() in ip_vs_xmit.c).
     """
     program: dict[Key, Any] = {}
     versions = {p.family.value for p in dataplane.ports} | set(dataplane.standing)
@@ -102,7 +100,7 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
         if dataplane.settings.ipvs.strict_arp:
             program |= {SysctlKey(f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
     elif mode == "xdp":
-        # answers to the node's own sockets come in by loopback with an address of the node for their source
+        # answers to the node's own sockets arrive on loopback, with an address of the node as their source
         if versions:
             program |= {SysctlKey(f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
     elif dataplane.node.route_localnet:
@@ -119,7 +117,7 @@ def is_node_resource(key: Key) -> bool:
 
 
 def describe_node(key: Key, value: Any) -> str:
-    """One line for a person."""
+    """The resource on one line."""
     if isinstance(key, ValueKey):
         return f"{key.kind} {key.name} = {value}"
     assert isinstance(key, HealthKey)

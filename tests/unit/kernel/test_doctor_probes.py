@@ -7,8 +7,8 @@ import pytest
 
 from harness.random_dataplanes import random_dataplane
 from kcompile.errors import KernelError
+from kcompile.kernel.doctor.attempts import refused
 from kcompile.kernel.doctor.features import NFTABLES, Feature, iptables_features, iptables_script, nft_script
-from kcompile.kernel.doctor.probes import refused
 from kcompile.targets.iptables import IptablesTarget
 from kcompile.targets.nftables import NftablesTarget
 from kcompile.targets.nftables.resources import Chain, Map

@@ -1,10 +1,24 @@
-"""eBPF in the kernel: bcc compiles the programs, bpf(2) does the rest.
+"""Mode xdp in the kernel: bcc compiles the programs, bpf(2) does the rest.
 
-library.py     bpf(2): maps, batches, pins, programs, links
-testrun.py     a program run on a given packet
-compiler.py    bcc turns bpf/*.c into instructions, in a process of its own
-programs.py    compiled programs, cached; loaded with the real maps in place
+node.py        the mode on one node: observe, check, apply, remove
+observe.py     maps -> Program, and the numbers of its Services and backends
+writer.py      changes -> map entries, in a safe order
+batches.py     the entries of an apply, and the order of writing them
+tables.py      writes new Maglev tables
+arrays.py      imports numpy, or says that it is missing
+numbers.py     allocates numbers and slots
+entries.py     a resource as a map entry: encode, decode
+flows.py       translated connections: list, remove
+carry.py       takes over connections from conntrack
+programs.py    compiles (with a cache) and loads programs
+compiler.py    bcc, in a process of its own
 attach.py      tc, XDP and cgroup attachments: make, list, replace, remove
 arrays.py      numpy, or what to install
-pins.py        bpffs: where maps and links are pinned
+pins.py        bpffs: pinned maps and links
+testrun.py     BPF_PROG_TEST_RUN: runs a program on a packet
+
+library.py     all of bpf(2) that the above use, under one name
+syscall.py     the system call, file descriptors, pins
+maps.py        maps: create, read, write
+links.py       programs and links: load, attach, replace
 """

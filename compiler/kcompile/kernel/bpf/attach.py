@@ -1,9 +1,9 @@
-"""Where programs run: tc on an interface (tcx links, before Linux 6.6 filters of clsact), XDP on an
-interface, sockets of a cgroup.
+"""Attaches programs: tc on an interface (tcx links; clsact filters before Linux 6.6), XDP on an interface,
+and the sockets of a cgroup.
 
-A link is pinned under the name of its `Attachment`. A later run finds the pin and puts its program into the
-link, so there is always one program at work, and never two. Filters of clsact have a handle and priority of
-our own instead, and are replaced the same way. Everything acts on the current network namespace.
+A link is pinned under the name of its `Attachment`. A later run replaces the program in the pinned link
+atomically. A clsact filter is replaced by its handle and priority instead. Everything acts on the current
+network namespace.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ...errors import KernelError
 from ..netlink import NETLINK_ROUTE, Netlink, attributes
-from . import library, links, pins
+from . import library, pins
 from .programs import KINDS
 from .syscall import Fd
 
@@ -86,65 +86,65 @@ class Attachment(NamedTuple):
 
 def attach(
     folder: Path,
-    place: Attachment,
+    attachment: Attachment,
     program: Fd,
     *,
     cgroup: Path | None = None,
     mode: XdpMode = XdpMode.NATIVE,
-    tcx: bool = True,
+    links: bool = True,
 ) -> Outcome:
-    """Attach `program` at `place`, in place of an earlier one of ours.
+    """Attach `program` at `attachment`, in place of an earlier one of ours.
 
     `folder`: where links are pinned. `cgroup`: its directory, for the hooks of sockets. `tcx` False: clsact
     filters instead of tcx links. Raises KernelError; its cause is the OSError (EOPNOTSUPP: no native XDP
     here, EBUSY or EEXIST: another XDP program is there).
     """
-    path = folder / place.pin
+    path = folder / attachment.pin
     old = pins.open_pin(path)
     if old is not None:
         info = library.link_info(old)
-        if _alive(info, place, cgroup, mode):
+        if _alive(info, attachment, cgroup, mode):
             if info.program == library.program_info(program).id:
                 return Outcome.KEPT
             library.link_update(old, program)
             return Outcome.REPLACED
         _detach_link(old)
-    if place.hook in _TCX:
-        if not tcx or not has_tcx() or (link := _tcx(place, program)) is None:
+    if attachment.hook in _TCX:
+        if not links or not has_tcx() or (link := _tcx(attachment, program)) is None:
             if old is not None:
                 path.unlink(missing_ok=True)
-            return _filter(place, program)
-    elif place.hook == "xdp":
-        link = library.link_create(program, place.target, KINDS["xdp"][1], mode.value)
+            return _filter(attachment, program)
+    elif attachment.hook == "xdp":
+        link = library.link_create(program, attachment.target, KINDS["xdp"][1], mode.value)
     else:
         if cgroup is None:
-            raise KernelError(f"{place.hook}: no cgroup named")
+            raise KernelError(f"{attachment.hook}: no cgroup named")
         directory = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            link = library.link_create(program, directory, KINDS[place.hook][1])
+            link = library.link_create(program, directory, KINDS[attachment.hook][1])
         finally:
             os.close(directory)
     pins.pin(link, path)
     return Outcome.CREATED
 
 
-def _alive(info: library.LinkInfo, place: Attachment, cgroup: Path | None, mode: XdpMode) -> bool:
+def _alive(info: library.LinkInfo, attachment: Attachment, cgroup: Path | None, mode: XdpMode) -> bool:
     """True if the pinned link is still attached.
 
     A link survives its interface or cgroup as a dead object.
     """
-    if info.type == links.LINK_CGROUP:
+    if info.type == library.LINK_CGROUP:
         return cgroup is not None and info.target == cgroup.stat().st_ino
-    if info.target != place.target:
+    if info.target != attachment.target:
         return False
     # a link doesn't say whether it runs in native or generic mode; its interface does
-    return info.type != links.LINK_XDP or xdp_of(place.target)[0] is mode
+    return info.type != library.LINK_XDP or xdp_of(attachment.target)[0] is mode
 
 
-def _tcx(place: Attachment, program: Fd) -> Fd | None:
+def _tcx(attachment: Attachment, program: Fd) -> Fd | None:
     """A tcx link; None where this kernel has none."""
     try:
-        return library.link_create(program, place.target, _TCX[place.hook])
+        return library.link_create(program, attachment.target, _TCX[attachment.hook])
     except KernelError as e:
         if isinstance(e.__cause__, OSError) and e.__cause__.errno == errno.EINVAL:
             return None
@@ -156,15 +156,15 @@ def _detach_link(link: Fd) -> None:
         library.link_detach(link)
 
 
-def detach(folder: Path, place: Attachment) -> None:
-    """Remove what `attach` made at `place`; nothing happens where there is nothing."""
-    path = folder / place.pin
+def detach(folder: Path, attachment: Attachment) -> None:
+    """Remove what `attach` made at `attachment`, if there is anything."""
+    path = folder / attachment.pin
     link = pins.open_pin(path)
     if link is not None:
         _detach_link(link)
         path.unlink()
-    if place.hook in _TCX:
-        _remove_filter(place)
+    if attachment.hook in _TCX:
+        _remove_filter(attachment)
 
 
 def has_tcx() -> bool:
@@ -177,8 +177,9 @@ def has_tcx() -> bool:
 
 
 def attached(folder: Path) -> Iterator[tuple[Attachment, int]]:
-    """Every attachment with the id of its program, 0 where its interface or cgroup is gone: what is pinned,
-    and filters of clsact.
+    """Every attachment of ours, pinned link or clsact filter, with the id of its program.
+
+    The id is 0 where the interface or cgroup is gone.
     """
     if not has_tcx():
         yield from _filtered()
@@ -198,43 +199,43 @@ def _netlink() -> Any:
     return IPRoute()
 
 
-def _filter(place: Attachment, program: Fd) -> Outcome:
+def _filter(attachment: Attachment, program: Fd) -> Outcome:
     """A direct-action filter of clsact, replaced where it is."""
     from pyroute2.netlink.exceptions import NetlinkError
 
     with _netlink() as route:
         try:
             with contextlib.suppress(NetlinkError):  # clsact exists, or the filter fails below
-                route.tc("add", "clsact", place.target)
-            was = any(True for _ in _filters(route, place))
-            name = f"kcompile:{place.hook}"
-            ours = _ours(place)
+                route.tc("add", "clsact", attachment.target)
+            was = any(True for _ in _filters(route, attachment))
+            name = f"kcompile:{attachment.hook}"
+            ours = _ours(attachment)
             route.tc("replace-filter", fd=program.number, name=name, direct_action=True, **ours)
         except NetlinkError as e:
             raise KernelError(
-                f"interface {place.target}: a clsact filter: {os.strerror(e.code)}"
+                f"interface {attachment.target}: a clsact filter: {os.strerror(e.code)}"
             ) from OSError(e.code, str(e))
     return Outcome.REPLACED if was else Outcome.CREATED
 
 
-def _ours(place: Attachment) -> dict[str, Any]:
-    """pyroute2's arguments that name our filter at `place`."""
+def _ours(attachment: Attachment) -> dict[str, Any]:
+    """pyroute2's arguments that name our filter at `attachment`."""
     return {
         "kind": "bpf",
-        "index": place.target,
+        "index": attachment.target,
         "handle": _HANDLE,
-        "parent": _PARENTS[place.hook],
+        "parent": _PARENTS[attachment.hook],
         "prio": _PRIORITY,
         "protocol": _ETH_P_ALL,
     }
 
 
-def _filters(route: Any, place: Attachment) -> Iterator[Any]:
-    """Our filter at `place` as pyroute2 lists it; nothing where there is none."""
+def _filters(route: Any, attachment: Attachment) -> Iterator[Any]:
+    """Our filter at `attachment` as pyroute2 lists it; nothing where there is none."""
     from pyroute2.netlink.exceptions import NetlinkError
 
     with contextlib.suppress(NetlinkError):  # no clsact
-        for entry in route.get_filters(place.target, parent=_PARENTS[place.hook]):
+        for entry in route.get_filters(attachment.target, parent=_PARENTS[attachment.hook]):
             if entry["handle"] == _HANDLE and entry["info"] >> 16 == _PRIORITY:
                 yield entry
 
@@ -268,18 +269,16 @@ def _program_id(data: memoryview, start: int, end: int) -> int:
     return 0
 
 
-def _remove_filter(place: Attachment) -> None:
-    """Remove our filter, and clsact itself when no filter of anybody is left there: without one it does
-    nothing.
-    """
+def _remove_filter(attachment: Attachment) -> None:
+    """Remove our filter, and clsact too if that was its last filter."""
     from pyroute2.netlink.exceptions import NetlinkError
 
     with _netlink() as route:
-        if any(True for _ in _filters(route, place)):
-            route.tc("del-filter", **_ours(place))
-            if not any(_any_filter(route, place.target, parent) for parent in _PARENTS.values()):
+        if any(True for _ in _filters(route, attachment)):
+            route.tc("del-filter", **_ours(attachment))
+            if not any(_any_filter(route, attachment.target, parent) for parent in _PARENTS.values()):
                 with contextlib.suppress(NetlinkError):  # somebody else has removed clsact meanwhile
-                    route.tc("del", "clsact", place.target)
+                    route.tc("del", "clsact", attachment.target)
 
 
 def _any_filter(route: Any, interface: int, parent: int) -> bool:

@@ -1,9 +1,8 @@
-"""Makes flows of the connections that netfilter translates, when mode xdp takes over from nftables or
-iptables.
+"""Turns conntrack entries into flows, when mode xdp takes over from nftables or iptables.
 
-A conntrack entry has all that a pair of flows needs: the client's packet as it arrives, and the backend's
-answer as it arrives. From then on its packets are rewritten at the interfaces, and conntrack sees them no
-more.
+A conntrack entry has all that a pair of flows needs: addresses and ports of the client's packets and of the
+backend's answers, as they arrive. The programs then rewrite these at the interfaces, and conntrack sees no
+more of them.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ _NO_MACS = bytes(12)
 
 
 class Carrier:
-    """Writes into the flow maps of `maps`, which have the frontends of `state` already.
+    """Writes to the flow maps of `maps`, which already have the frontends of `state`.
 
-    `carried`: the conntrack entries that it has taken, by their keys.
+    `carried`: the conntrack entries taken over so far, by their keys.
     """
 
     def __init__(self, maps: Mapping[str, Fd], state: State, carried: dict[bytes, Entry]) -> None:
@@ -51,7 +50,7 @@ class Carrier:
         self.carried = carried
 
     def run(self) -> None:
-        """Take what is there and has not been taken yet. KernelError where conntrack can't be read."""
+        """Take over the entries that aren't yet. Raises KernelError where conntrack can't be read."""
         for version, protocol in sorted({(at[0], at[1]) for at in self._frontends}):
             for entry in ctnetlink.entries(version, protocol, ctnetlink.DST_NAT, ctnetlink.DST_NAT):
                 if entry.key not in self.carried and self._take(entry):
@@ -67,7 +66,7 @@ class Carrier:
         end = entry.text(answer.source), int.from_bytes(answer.source_port)
         backend = self._state.backends.get(number, {}).get(end, 0)
         if not backend and entry.protocol == PROTOCOLS["udp"]:
-            return False  # it may not stay with an endpoint that is gone
+            return False  # a UDP flow must not stay with a removed endpoint
         forward = (answer.destination, answer.source, answer.destination_port, answer.source_port)
         back = (client.destination, client.source, client.destination_port, client.source_port)
         self._write(entry, tuple(client), forward, backend, number, self._flags(entry.version, answer.source))
@@ -97,7 +96,7 @@ class Carrier:
         service: int,
         flags: int,
     ) -> None:
-        """One direction, unless the programs have a flow there: that one is newer."""
+        """Write one direction, unless the programs have made a flow there, which is newer."""
         key_form, form = _FORMS[entry.version]
         value = form.pack(*becomes, backend, service, flags, 0, time.monotonic_ns(), 0, _NO_MACS)
         try:

@@ -1,9 +1,8 @@
-"""bcc at work: C in, instructions out.
+"""Compiles C to eBPF instructions with bcc, in a process of its own.
 
-As a program of its own this module reads a `Job` and writes a `Result`, as MessagePack.
-
-A process of its own, since bcc takes its settings from the environment, changes the current directory, prints
-what clang says, and keeps 100 MB of clang in memory.
+Run as a program, this module reads a `Job` and writes a `Result`, as MessagePack. bcc needs its own process:
+it takes settings from the environment, changes the current directory, prints clang's messages, and keeps 100
+MB of clang in memory.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ class Job(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """By function: its instructions, 8 bytes each. A map is a number there (bpf/maps.h)."""
+    """Function -> its instructions, 8 bytes each. Maps are numbers in them (bpf/maps.h)."""
 
     functions: dict[str, bytes]
 
 
 def bcc() -> ModuleType:
-    """Debian's bcc, which a virtual environment doesn't see by itself.
+    """Debian's module bcc, which isn't on the path of a virtual environment (PyPI's bcc is another program).
 
-    (PyPI's package of that name is another thing.)
+    Raises UnsupportedError where it can't be loaded.
     """
     import importlib.util
 
@@ -60,8 +59,8 @@ def bcc() -> ModuleType:
 
 
 def run(job: Job) -> Result:
-    """Compile in a child process. Raises KernelError with what clang said, UnsupportedError without bcc."""
-    # bcc would look for the headers of the running kernel, which few nodes have
+    """Compile in a child process. Raises KernelError with clang's messages, UnsupportedError without bcc."""
+    # else bcc needs the headers of the running kernel, which few nodes have
     environment = {"BCC_KERNEL_SOURCE": job.stubs}
     command = spawn.python("kcompile.kernel.bpf.compiler")
     child = spawn.run(command, input=msgspec.msgpack.encode(job), capture_output=True, env=environment)
@@ -78,7 +77,7 @@ def _main() -> None:
 
     job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Job)
     answer = os.dup(1)
-    os.dup2(2, 1)  # whatever else is printed is no part of the answer
+    os.dup2(2, 1)  # what bcc prints must not get into the answer
     try:
         module = bcc()
     except UnsupportedError as e:

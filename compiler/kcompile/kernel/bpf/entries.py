@@ -1,7 +1,4 @@
-"""Resources of a Program (targets/xdp/resources.py) as map keys and values, and back.
-
-Pure: numbers of Services are arguments.
-"""
+"""Encodes a Program's resources (targets/xdp/resources.py) as map keys and values, and decodes them; pure."""
 
 from __future__ import annotations
 
@@ -34,13 +31,13 @@ __all__ = [
     "config",
     "frontend_entry",
     "frontend_key",
+    "hash_input",
     "interface",
     "local_entry",
     "member",
     "name",
     "packed",
     "padded",
-    "place",
     "range_key",
     "read_config",
     "read_frontend",
@@ -85,15 +82,14 @@ def frontend_key(version: int, protocol: str, ip: str, port: int) -> bytes:
 
 
 def frontend_entry(listener: Listener, service: int) -> bytes:
-    flags = (_C["FRONTEND_RANGES"] if listener.ranges else 0) | (
-        _C["FRONTEND_AFFINITY"] if listener.affinity else 0
-    )
+    flags = _C["FRONTEND_RANGES"] if listener.ranges else 0
+    flags |= _C["FRONTEND_AFFINITY"] if listener.affinity else 0
     dispositions = (DISPOSITIONS[listener.pods], DISPOSITIONS[listener.host], DISPOSITIONS[listener.others])
     return layout.FRONTEND.pack(service, *dispositions, flags, listener.affinity, KINDS[listener.kind])
 
 
 def address_entry(words: str) -> bytes:
-    """The value of an address's entry for the ports that it doesn't have."""
+    """The value of an ``address`` entry: the verdict `words` for the address's unknown ports."""
     byte = DISPOSITIONS[words]
     return layout.FRONTEND.pack(0, byte, byte, byte, 0, 0, ADDRESS_KIND)
 
@@ -103,14 +99,13 @@ def read_frontend(
 ) -> tuple[Key, Any]:
     """The ``frontend`` or ``address`` resource of an entry.
 
-    One that no apply writes comes out as something: encode it to tell.
+    An entry we could not have written decodes to a value that equals no desired one, so the diff replaces it.
     """
     ip, port, number = (layout.FRONTEND_KEY4 if version == 4 else layout.FRONTEND_KEY6).unpack(key)
     service, pods, host, others, flags, affinity, kind = layout.FRONTEND.unpack(value)
     if kind == ADDRESS_KIND:
-        return AddressKey(version, address(ip)), _WORDS.get(
-            others, str(others)
-        ) if pods == host == others else "unlike"
+        words = _WORDS.get(others, str(others)) if pods == host == others else "unlike"
+        return AddressKey(version, address(ip)), words
     for_pods, for_host, for_others = (_WORDS.get(byte, str(byte)) for byte in (pods, host, others))
     ranges, affinity = bool(flags & _C["FRONTEND_RANGES"]), affinity if flags & _C["FRONTEND_AFFINITY"] else 0
     listener = Listener(
@@ -122,17 +117,16 @@ def read_frontend(
         affinity,
         ranges,
     )
-    return FrontendKey(
-        version, _PROTOCOL_NAMES.get(number, str(number)), address(ip), int.from_bytes(port)
-    ), listener
+    protocol = _PROTOCOL_NAMES.get(number, str(number))
+    return FrontendKey(version, protocol, address(ip), int.from_bytes(port)), listener
 
 
 def backend(version: int, m: Member, flags: int, service: int) -> bytes:
     return layout.BACKEND.pack(padded(version, m.ip), _port(m.port), version, flags, service)
 
 
-def place(version: int, end: tuple[str, int]) -> bytes:
-    """What a Maglev hash is of."""
+def hash_input(version: int, end: tuple[str, int]) -> bytes:
+    """Bytes hashed for Maglev: 16-byte address + 2-byte port."""
     return padded(version, end[0]) + _port(end[1])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .links import (
+    LINK_CGROUP,
+    LINK_XDP,
     LinkInfo,
     ProgramInfo,
     link_create,
@@ -37,6 +39,8 @@ __all__ = [
     "EXIST",
     "NOEXIST",
     "Fd",
+    "LINK_CGROUP",
+    "LINK_XDP",
     "LinkInfo",
     "MapInfo",
     "ProgramInfo",

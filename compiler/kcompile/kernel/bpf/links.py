@@ -12,7 +12,6 @@ from .syscall import Fd, attribute, bpf, buffer, call, failed, object_info, poin
 
 __all__ = [
     "LINK_CGROUP",
-    "LINK_TCX",
     "LINK_XDP",
     "LinkInfo",
     "ProgramInfo",
@@ -26,7 +25,7 @@ __all__ = [
     "query",
 ]
 
-LINK_CGROUP, LINK_XDP, LINK_TCX = 3, 6, 11  # enum bpf_link_type
+LINK_CGROUP, LINK_XDP = 3, 6  # enum bpf_link_type
 
 # enum bpf_cmd
 _PROG_LOAD, _PROG_BY_ID, _QUERY = 5, 13, 16

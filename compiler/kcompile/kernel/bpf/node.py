@@ -41,11 +41,10 @@ _NATIVE, _GENERIC = "native", "generic"
 _BARE_SUFFIX = "-bare"
 
 
-class Place(msgspec.Struct):
-    """What the kernel doesn't say of an apply: under which folder its pins are (`pins.base`), and which
-    cgroup's sockets it leads.
+class PinRecord(msgspec.Struct):
+    """Where an apply has put its pins (`pins.base`), and the path of its cgroup.
 
-    A link knows the number of its cgroup only.
+    The kernel knows neither: a link has only the number of its cgroup.
     """
 
     bpffs: str
@@ -55,30 +54,29 @@ class Place(msgspec.Struct):
 class XdpKernel:
     """One node.
 
-    `directory`: its run directory, whose name is that of the folder of pins. `capacities`: entries of maps to
-    be made.
+    `directory`: its run directory; the folder of pins has the same name. `capacities`: entries of new maps.
     """
 
     def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
         self.directory = directory
-        self._place = kept(directory / _FILE, Place)
+        self._record = kept(directory / _FILE, PinRecord)
         self.base = pins.base()
-        if self._place is not None and _pins_of(Path(self._place.bpffs), directory).is_dir():
-            self.base = Path(self._place.bpffs)
+        if self._record is not None and _pins_of(Path(self._record.bpffs), directory).is_dir():
+            self.base = Path(self._record.bpffs)
         self.folder = _pins_of(self.base, directory)
         self.capacities = dict(capacities or {})
         self.links = self.folder / "links"
         self.programs = self.folder / "programs"
         self._maps = self.folder / "maps"
         self._writer: Writer | None = None
-        self.carrying = False  # whether the next apply takes over the connections that netfilter translates
+        self.carrying = False  # whether apply takes over connections from conntrack
         self.carried: list[Entry] = []
-        self._leftover: bool | None = None  # whether pins are there that can't be used; None: not looked yet
+        self._leftover: bool | None = None  # whether there are unusable pins; None: not observed yet
 
     # what is there
 
     def observe(self) -> dict[Key, Any]:
-        """All that is ours on this node; nothing where there never was anything."""
+        """The Program on this node; empty where nothing is pinned."""
         self._writer, self._leftover = None, False
         if not any(True for _ in pins.pins(self.folder)):
             return {}
@@ -95,7 +93,7 @@ class XdpKernel:
             return leftovers
         value = library.lookup(maps["config"], layout.INDEX.pack(0), layout.CONFIG.size)
         if value is None or layout.CONFIG.unpack(value)[1] != netns.cookie():
-            return leftovers  # of a namespace that is gone, or of an apply that hardly began
+            return leftovers  # of a deleted namespace, or of an apply that was killed at its start
         state = read(maps)
         self._writer, self._leftover = Writer(maps, state), False
         state.program.update(self._attachments())
@@ -104,26 +102,26 @@ class XdpKernel:
     def _attachments(self) -> dict[Key, Any]:
         found: dict[Key, Any] = {}
         cgroup = self._cgroup()
-        for place, program in attach.attached(self.links):
-            current = self._current(place.hook)
+        for attachment, program in attach.attached(self.links):
+            current = self._current(attachment.hook)
             age = "" if program in current else " (another build)"
-            if not place.target:
-                name = cgroup if program and self._in_cgroup(place, cgroup) else "?"
-                found[AttachKey(place.hook, name)] = f"cgroup{age}"
+            if not attachment.target:
+                name = cgroup if program and self._in_cgroup(attachment, cgroup) else "?"
+                found[AttachKey(attachment.hook, name)] = f"cgroup{age}"
                 continue
             try:
-                name = socket.if_indextoname(place.target)
+                name = socket.if_indextoname(attachment.target)
             except OSError:
-                found[StrayKey("links", place.pin)] = ""
+                found[StrayKey("links", attachment.pin)] = ""
                 continue
             how = current.get(program) or "tc"
-            if place.hook == "xdp":
-                how = _GENERIC if attach.xdp_of(place.target)[0] is XdpMode.GENERIC else _NATIVE
-            found[AttachKey(place.hook, name)] = f"{how}{age}" if program else "dead"
+            if attachment.hook == "xdp":
+                how = _GENERIC if attach.xdp_of(attachment.target)[0] is XdpMode.GENERIC else _NATIVE
+            found[AttachKey(attachment.hook, name)] = f"{how}{age}" if program else "dead"
         return found
 
     def _current(self, hook: str) -> dict[int, str]:
-        """How each program of this build that is loaded for `hook` is attached, by its id."""
+        """Program id -> kind of attachment, for this build's loaded programs of `hook`."""
         found = {}
         for how, name in (("", hook), (BARE, f"{hook}{_BARE_SUFFIX}")):
             fd = pins.open_pin(self.programs / build() / name)
@@ -132,33 +130,31 @@ class XdpKernel:
         return found
 
     def _cgroup(self) -> str:
-        return self._place.cgroup if self._place is not None else ROOT_CGROUP
+        return self._record.cgroup if self._record is not None else ROOT_CGROUP
 
     def keep(self, changes: Iterable[Change]) -> None:
-        """Write down where `changes` will be, for commands that aren't told: before the first of them.
+        """Before an apply: write down where its pins and cgroup are, for later commands.
 
-        KernelError without room for it.
+        Raises KernelError where there is no room.
         """
         made = [c.key for c in changes if c.new is not None]
         if not made:
             return
         cgroups = [key.name for key in made if isinstance(key, AttachKey) and key.hook not in _FILES]
-        place = Place(str(self.base), cgroups[0] if cgroups else self._cgroup())
-        if place != self._place:
-            keep(self.directory / _FILE, place)
-            self._place = place
+        record = PinRecord(str(self.base), cgroups[0] if cgroups else self._cgroup())
+        if record != self._record:
+            keep(self.directory / _FILE, record)
+            self._record = record
 
-    def _in_cgroup(self, place: Attachment, name: str) -> bool:
-        link = pins.open_pin(self.links / place.pin)
+    def _in_cgroup(self, attachment: Attachment, name: str) -> bool:
+        link = pins.open_pin(self.links / attachment.pin)
         try:
             return link is not None and library.link_info(link).target == _directory(name).stat().st_ino
         except (OSError, UnsupportedError):
             return False
 
     def require(self) -> None:
-        """Raise UnsupportedError where this node lacks numpy, a bpffs or a compiler: before anything is
-        changed.
-        """
+        """Raise UnsupportedError where this node lacks numpy, a bpffs or a compiler."""
         if missing := numpy_missing():
             raise UnsupportedError(f"mode xdp: {missing}")
         pins.require(self.folder)
@@ -167,9 +163,9 @@ class XdpKernel:
     # changes
 
     def apply(self, changes: Sequence[Change]) -> list[Notice]:
-        """Make `changes` true; returns warnings.
+        """Make `changes`; returns warnings.
 
-        Maps first, then programs; where all goes, the other way round.
+        Maps are written first, then programs attached. To remove everything, programs are detached first.
         """
         if self._leftover is None:
             self.observe()
@@ -196,7 +192,7 @@ class XdpKernel:
         flows.purge(writer.maps, gone)
         warnings = self._carry(writer)
         warnings += self._attach(writer.maps, changes, indices)
-        warnings += self._carry(writer)  # what has begun meanwhile
+        warnings += self._carry(writer)  # connections that began meanwhile
         for change in changes:
             if isinstance(change.key, StrayKey) and _is_stray_link(change.key):
                 attach.detach(self.links, Attachment.parse(change.key.entry))
@@ -206,7 +202,7 @@ class XdpKernel:
         return warnings
 
     def _carry(self, writer: Writer) -> list[Notice]:
-        """Take over connections that netfilter translates, if that is wanted; returns warnings."""
+        """If `carrying`, take over the connections that conntrack translates; returns warnings."""
         if not self.carrying:
             return []
         carrier = Carrier(writer.maps, writer.state, {entry.key: entry for entry in self.carried})
@@ -214,16 +210,13 @@ class XdpKernel:
             carrier.run()
         except KernelError as e:
             self.carrying = False
-            return [
-                Notice(
-                    "connections-end", f"open connections through Services end with this change of mode ({e})"
-                )
-            ]
+            text = f"open connections through Services end with this change of mode ({e})"
+            return [Notice("connections-end", text)]
         self.carried = list(carrier.carried.values())
         return []
 
     def _create(self, changes: Iterable[Change]) -> Writer:
-        """New maps, large enough for `changes` twice over."""
+        """Make maps with twice the entries that `changes` need."""
         specs = self._specs({c.key: c.new for c in changes if c.new is not None})
         maps, _ = pins.open_maps(self._maps, specs)
         self._writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
@@ -231,40 +224,31 @@ class XdpKernel:
 
     def _specs(self, program: Mapping[Key, Any]) -> list[pins.MapSpec]:
         wanted = needs(program)
-        return [
-            pins.MapSpec(
-                name,
-                m.type,
-                m.key.size,
-                m.value.size,
-                self.capacities.get(name, max(m.capacity, 2 * wanted.get(name, 0))),
-                m.flags,
-            )
-            for name, m in layout.MAPS.items()
-        ]
+        specs = []
+        for name, m in layout.MAPS.items():
+            capacity = self.capacities.get(name, max(m.capacity, 2 * wanted.get(name, 0)))
+            specs.append(pins.MapSpec(name, m.type, m.key.size, m.value.size, capacity, m.flags))
+        return specs
 
     def check(self, desired: Mapping[Key, Any]) -> None:
-        """Write the maps of `desired` and load its programs, pinning and attaching nothing; raises what an
-        apply would.
-        """
+        """Write the maps of `desired` and load its programs, unpinned; raises what an apply would."""
         specs = self._specs(desired)
         maps = {spec.name: library.create_map(*spec[1:], name=spec.name) for spec in specs}
         writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
-        entries = [
-            Change(key, None, value) for key, value in desired.items() if not isinstance(key, AttachKey)
-        ]
-        writer.apply(entries, netns.cookie(), {name: index for index, name in socket.if_nameindex()})
+        in_maps = ((key, value) for key, value in desired.items() if not isinstance(key, AttachKey))
+        indices = {name: index for index, name in socket.if_nameindex()}
+        writer.apply([Change(key, None, value) for key, value in in_maps], netns.cookie(), indices)
         hooks = (key.hook for key in desired if isinstance(key, AttachKey))
         for source in dict.fromkeys(_FILES.get(hook, _SOCKETS) for hook in hooks):
             programs.load(programs.compile_file(source), maps)
 
     def remove(self) -> None:
-        """Detach everything and unpin everything."""
-        for place, _ in list(attach.attached(self.links)):
-            attach.detach(self.links, place)
+        """Detach and unpin everything."""
+        for attachment, _ in list(attach.attached(self.links)):
+            attach.detach(self.links, attachment)
         pins.remove(self.folder)
         remove_file(self.directory / _FILE)
-        self._place = None
+        self._record = None
         self._writer, self._leftover = None, False
 
     # programs
@@ -279,9 +263,8 @@ class XdpKernel:
                 continue
             hook, name = change.key.hook, change.key.name
             bare = change.new == BARE
-            program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook) or self._load(
-                hook, maps, loaded, bare
-            )
+            program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook)
+            program = program or self._load(hook, maps, loaded, bare)
             if hook in _FILES:
                 if name not in indices:
                     text = f"{name}: no such interface; Services are not served there until the next apply"
@@ -300,18 +283,16 @@ class XdpKernel:
         return warnings
 
     def _load(self, hook: str, maps: Mapping[str, Fd], loaded: dict[str, Fd], bare: bool = False) -> Fd:
-        """The program for `hook`, from its pin or new; `loaded` gets it, and its neighbours in the same
-        source file.
+        """The program for `hook`, from its pin or newly loaded; adds it to `loaded`.
 
-        `bare`: for packets without an Ethernet header.
+        All programs of one source file are loaded together. `bare`: for packets without an Ethernet header.
         """
         folder, suffix = self.programs / build(), _BARE_SUFFIX if bare else ""
         pinned = pins.open_pin(folder / f"{hook}{suffix}")
         if pinned is None:
-            new = programs.load(
-                programs.compile_file(_FILES.get(hook, _SOCKETS), ["MAC_LENGTH=0"] if bare else []), maps
-            )
-            for name, fd in new.items():
+            defines = ["MAC_LENGTH=0"] if bare else []
+            compiled = programs.compile_file(_FILES.get(hook, _SOCKETS), defines)
+            for name, fd in programs.load(compiled, maps).items():
                 pins.pin(fd, folder / f"{name}{suffix}")
                 loaded[f"{name}{suffix}"] = fd
         else:
@@ -324,7 +305,7 @@ class XdpKernel:
             return
         try:
             attach.detach(self.links, Attachment(key.hook, socket.if_nametoindex(key.name)))
-        except OSError:  # gone, and its links with it
+        except OSError:  # the interface is gone, and its links with it
             return
 
     def _forget_old_builds(self) -> None:
@@ -339,21 +320,18 @@ class XdpKernel:
         return dict(self._writer.maps) if self._writer is not None else {}
 
     def state(self) -> State:
-        """What is in the maps, after `observe` or `apply`."""
+        """The contents of the maps, after `observe` or `apply`."""
         assert self._writer is not None
         return self._writer.state
 
     def counters(self) -> list[str]:
-        """What each backend has served, and how many packets were dropped or passed by for which reason.
-
-        After `observe`.
-        """
+        """A line for each backend's counters and for each reason to drop a packet or not to handle it."""
         if self._writer is None:
             return []
         return [*flows.served(self._writer.maps, self._writer.state), *flows.reasons(self._writer.maps)]
 
     def connections(self) -> list[flows.Connection]:
-        """Every translated flow. After `observe`."""
+        """Every translated connection; after `observe`."""
         if self._writer is None:
             return []
         return flows.connections(self._writer.maps, self._writer.state, time.monotonic_ns())
@@ -373,7 +351,7 @@ def _pins_of(base: Path, directory: Path) -> Path:
 
 @cache
 def build() -> str:
-    """A name for this kcompile's programs: a hash of their sources."""
+    """The name of this build's programs: a hash of their sources."""
     digest = hashlib.sha256()
     folder = programs.sources()
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".c", ".h")):
@@ -382,14 +360,13 @@ def build() -> str:
 
 
 def cgroup_root() -> Path:
-    """Where cgroup2 is mounted; UnsupportedError where it isn't."""
+    """The mount point of cgroup2; raises UnsupportedError where there is none."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":
             return Path(where)
-    raise UnsupportedError(
-        "cgroup2 is not mounted: mount it (mount -t cgroup2 none DIRECTORY), or apply with --socket-lb off"
-    )
+    remedy = "mount it (mount -t cgroup2 none DIRECTORY), or apply with --socket-lb off"
+    raise UnsupportedError(f"cgroup2 is not mounted: {remedy}")
 
 
 def _directory(name: str) -> Path:

@@ -1,8 +1,7 @@
-"""Which number each Service and backend has in the maps, and which slots each table: what a Program doesn't
-say.
+"""Allocates the numbers of Services and backends in the maps, and the slots of their tables.
 
-They are read back from the kernel and kept, so what stays in a Program keeps its numbers. A number or a slot
-that is given up is given out again by a later apply only: a packet under way may still be about to follow it.
+A Program has no numbers. They are read back from the kernel, so a Service that stays keeps its number. A
+freed number or slot is reused by a later apply only: a packet in flight may still use it.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ def _roomy(wanted: int) -> int:
 
 
 class Ids:
-    """Numbers from 1 to `capacity` - 1 (0 is nobody), given out in a circle, so that one that was given up
-    rests long.
-    """
+    """Allocates ids 1..capacity-1 round-robin (0 = none), so a freed id is reused as late as possible."""
 
     def __init__(self, name: str, capacity: int, used: set[int]) -> None:
         self.name, self.capacity, self.used = name, capacity, used
@@ -35,13 +32,13 @@ class Ids:
         self.last = max(used, default=0)
 
     def require(self, count: int) -> None:
-        """Raise unless `count` more can be given out."""
+        """Raise KernelError unless `count` more ids are free."""
         wanted = len(self.used) + count + 1
         if wanted > self.capacity:
             raise full(self.name, wanted, self.capacity)
 
     def take(self) -> int:
-        """A free number; `require` has seen to it that there is one."""
+        """A free id; call `require` first. Ids that this apply freed come last."""
         for again in (False, True):
             for _ in range(self.capacity):
                 self.last = self.last % (self.capacity - 1) + 1
@@ -50,17 +47,17 @@ class Ids:
                     return self.last
         raise full(self.name, self.capacity + 1, self.capacity)
 
-    def give_up(self, number: int) -> None:
+    def put_back(self, number: int) -> None:
         self.used.discard(number)
         self.resting.add(number)
 
-    def rested(self) -> None:
-        """A new apply begins."""
+    def release(self) -> None:
+        """A new apply begins: ids that the last one freed can be used."""
         self.resting.clear()
 
 
 class Slots:
-    """Ranges of the map slots. `used`: (first, size) of every table in use."""
+    """Allocates ranges of the map slots. `used`: (first, size) of every table in use."""
 
     def __init__(self, capacity: int, used: list[tuple[int, int]]) -> None:
         self.capacity = capacity
@@ -79,7 +76,7 @@ class Slots:
         return sum(size for _, size in self.gaps)
 
     def take(self, size: int) -> int:
-        """The first of `size` slots together; KernelError where there is no such gap."""
+        """The first of `size` adjacent slots; raises KernelError where there is no such gap."""
         for index, (first, room) in enumerate(self.gaps):
             if room >= size:
                 if room == size:
@@ -89,12 +86,12 @@ class Slots:
                 return first
         raise full("slots", self.capacity - self.free + size, self.capacity)
 
-    def give_up(self, first: int, size: int) -> None:
+    def put_back(self, first: int, size: int) -> None:
         if size:
             self.resting.append((first, size))
 
-    def rested(self) -> None:
-        """A new apply begins: what rested can be used."""
+    def release(self) -> None:
+        """A new apply begins: slots that the last one freed can be used."""
         for gap in self.resting:
             insort(self.gaps, gap)
         if self.resting:

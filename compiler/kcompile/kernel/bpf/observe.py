@@ -1,4 +1,4 @@
-"""Everything that the maps say, as a Program, and the numbers behind it."""
+"""Reads the maps: their Program, and the numbers of its Services, backends and tables."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def map_of(key: Key) -> str:
 
 
 class State:
-    """What is in the maps of one node: the `program`, and the numbers that it doesn't say.
+    """The contents of a node's maps: the `program`, and the numbers that a Program doesn't have.
 
     `services`: a Service port's number. `backends`: by Service number, (ip, port) -> number. `tables`: pool
     number -> (first, size). `flags`: a backend's number -> its flags in the map, without those of free ones.
@@ -83,7 +83,7 @@ class State:
         self.index()
 
     def index(self) -> None:
-        """Work out what is free."""
+        """Find the free numbers and slots, after a read."""
         self.service_ids = Ids("names", self.capacities["names"], set(self.services.values()))
         self.backend_ids = Ids("backends", self.capacities["backends"], set(self.flags))
         self.slots = Slots(self.capacities["slots"], list(self.tables.values()))
@@ -97,10 +97,16 @@ class State:
         return self._held[name]
 
     def begin(self) -> None:
-        """A new apply: what the last one gave up can be used."""
-        self.service_ids.rested()
-        self.backend_ids.rested()
-        self.slots.rested()
+        """A new apply begins: numbers and slots that the last one freed can be used."""
+        self.service_ids.release()
+        self.backend_ids.release()
+        self.slots.release()
+
+    def forget_backend(self, number: int) -> None:
+        """No Service has the backend `number` any more."""
+        for numbers in self.backends.values():
+            for end in [end for end, found in numbers.items() if found == number]:
+                del numbers[end]
 
     def change(self, key: Key, old: Any, new: Any) -> None:
         """The resource `key` is `new` now (None: gone)."""
@@ -116,10 +122,8 @@ def needs(program: Mapping[Key, Any]) -> dict[str, int]:
     counts = Counter(map_of(key) for key in program)
     pools = [value for key, value in program.items() if isinstance(key, PoolKey)]
     serving = [value for key, value in program.items() if isinstance(key, ServingKey)]
-    services = (
-        len({service for key, value in program.items() if (service := service_of(key, value)) is not None})
-        + 1
-    )
+    named = {service_of(key, value) for key, value in program.items()}
+    services = len(named - {None}) + 1
     backends = sum(len(pool.members) for pool in pools) + sum(map(len, serving)) + 1
     slots = sum(pool.size for pool in pools)
     return {
@@ -161,7 +165,7 @@ def _entries(fd: Fd) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _same(encode: Callable[[], tuple[bytes, ...]], *found: bytes | None) -> bool:
-    """Whether `encode` gives just the bytes that were found. It fails for what no apply can have written."""
+    """True if `encode` returns the bytes `found`; False also where it fails, for an entry no apply writes."""
     try:
         return encode() == found
     except (KeyError, ValueError, OSError, struct.error):
@@ -213,32 +217,27 @@ def slot_view(fd: Fd) -> np.ndarray[Any, Any]:
 
 def _services(state: State, names: dict[int, Service]) -> None:
     for number, service in names.items():
-        if service in state.services:  # twice: the later apply's was never finished
+        if service in state.services:  # a second number, from an apply that was killed
             state.program[StrayKey("names", number)] = ""
         else:
             state.services[service] = number
 
 
 def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> None:
-    """Pools from the tables that packets follow, and the backends that they name."""
+    """Pools, read from their tables, and the backends in these."""
     import numpy as np
 
     width = layout.BACKEND.size
     raw = library.map_bytes(maps["backends"])
-    heads = np.frombuffer(
-        raw,
-        dtype=np.dtype(
-            [("ip", "V16"), ("port", "V2"), ("family", "u1"), ("flags", "u1"), ("service", "<u4")]
-        ),
-    )
+    fields = [("ip", "V16"), ("port", "V2"), ("family", "u1"), ("flags", "u1"), ("service", "<u4")]
+    heads = np.frombuffer(raw, dtype=np.dtype(fields))
     owner = heads["service"]
     pools = np.frombuffer(library.map_bytes(maps["pools"]), dtype=[("first", "<u4"), ("size", "<u4")])
     live = np.nonzero(pools["size"])[0]
     first, size = pools["first"][live].astype(np.int64), pools["size"][live].astype(np.int64)
     view = slot_view(maps["slots"])
-    inside = (first + size <= len(view)) & np.isin(
-        live >> 1, np.fromiter(names, dtype=np.int64, count=len(names))
-    )
+    known = np.fromiter(names, dtype=np.int64, count=len(names))
+    inside = (first + size <= len(view)) & np.isin(live >> 1, known)
     for number in live[~inside]:
         state.program[StrayKey("pools", int(number))] = ""
     live, first, size = live[inside], first[inside], size[inside]
@@ -249,9 +248,8 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
         for pool, backend in zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True):
             members.setdefault(pool, []).append(backend)
     found: dict[int, Member] = {}
-    for number in np.nonzero((heads["family"] != 0) & ((heads["flags"] & (_IN_ANY | _SERVING)) != 0))[
-        0
-    ].tolist():
+    used = (heads["family"] != 0) & ((heads["flags"] & (_IN_ANY | _SERVING)) != 0)
+    for number in np.nonzero(used)[0].tolist():
         member, _, service = entries.member(raw[number * width : (number + 1) * width])
         found[number] = member
         state.flags[number] = member.flags
@@ -259,8 +257,8 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
     for pool, table in zip(live.tolist(), zip(first.tolist(), size.tolist(), strict=True), strict=True):
         state.tables[pool] = table
         own = sorted(found[n] for n in members[pool] if n in found and owner[n] == pool >> 1)
-        # a backend of somebody else, or one that is no more, is no member; with it the pool differs from any
-        # that is wanted
+        # a backend of another Service, or a removed one, is no member: _UNKNOWN makes the pool differ from
+        # any desired one
         unknown = [_UNKNOWN] if len(own) < len(members[pool]) else []
         state.program[PoolKey(*names[pool >> 1], POOL_KINDS[pool & 1])] = Pool(table[1], (*own, *unknown))
     _unpooled(state, names, found, {number for numbers in members.values() for number in numbers}, owner)
@@ -269,7 +267,7 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
 def _unpooled(
     state: State, names: dict[int, Service], found: dict[int, Member], pooled: set[int], owner: Any
 ) -> None:
-    """Backends that no table names: those whose flows may stay, and those that a killed apply has left."""
+    """Backends in no table: those that serve their flows only, and those that a killed apply has left."""
     serving: dict[Key, list[tuple[str, int]]] = {}
     for number, member in found.items():
         if number in pooled:

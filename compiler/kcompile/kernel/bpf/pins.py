@@ -1,7 +1,6 @@
-"""bpffs: where this node's maps and links are pinned, so that they outlive the command that made them.
+"""bpffs: a node's maps and links are pinned there, so that they outlive the command that made them.
 
-One folder for each schema version: a kcompile whose keys and values have another shape starts with maps of
-its own, and never reads those of another.
+Each schema version has its own folder: a kcompile with other key or value formats never reads these maps.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _DEFAULT = "/sys/fs/bpf/kcompile"
 
 
 class MapSpec(NamedTuple):
-    """A map as it has to be. Sizes in bytes; `kind` is BPF_MAP_TYPE_*, `flags` BPF_F_*."""
+    """A map to make or open. Sizes in bytes; `kind` is BPF_MAP_TYPE_*, `flags` BPF_F_*."""
 
     name: str
     kind: int
@@ -52,9 +51,9 @@ def base() -> Path:
     return Path(os.environ.get("KCOMPILE_BPF_DIR") or _DEFAULT).absolute()
 
 
-def directory(schema: int, place: Path | None = None) -> Path:
-    """The folder for pins of `schema` under `place`, or `base`."""
-    return (place or base()) / f"v{schema}"
+def directory(schema: int, parent: Path | None = None) -> Path:
+    """The folder for pins of `schema` under `parent`, by default `base`."""
+    return (parent or base()) / f"v{schema}"
 
 
 def is_bpffs(path: Path) -> bool:
@@ -84,7 +83,7 @@ def mount(path: Path) -> None:
 
 
 def unmount(path: Path) -> None:
-    """Unmount what `mount` has mounted; what is in use there goes with its last user."""
+    """Unmount the bpffs at `path` lazily (MNT_DETACH)."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -142,7 +141,7 @@ _INTERNAL = 1 << 31  # flags that the kernel keeps for itself
 
 
 def pin(fd: Fd, path: Path) -> None:
-    """Pin at `path` in place of whatever is pinned there; the folder is made."""
+    """Pin at `path`, replacing an earlier pin; makes the folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
@@ -165,7 +164,8 @@ def remove(folder: Path) -> None:
     """Unpin everything below `folder`, and remove the folder."""
     for path in list(pins(folder)):
         path.unlink()
-    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True) if folder.is_dir() else ():
+    folders = sorted(path for path in folder.rglob("*") if path.is_dir()) if folder.is_dir() else []
+    for path in reversed(folders):
         path.rmdir()
     with contextlib.suppress(FileNotFoundError):
         folder.rmdir()

@@ -1,6 +1,4 @@
-"""The programs: compiled once for a set of sources and flags, kept in a cache, loaded with the node's own
-maps in place.
-"""
+"""The eBPF programs: compiled, cached by sources and flags, and loaded with a node's maps."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ class Program(msgspec.Struct):
 
 
 class Objects(msgspec.Struct):
-    """What a source file became, by program."""
+    """The programs of one source file, by name."""
 
     programs: dict[str, Program]
 
@@ -93,35 +91,30 @@ def compile_text(text: str, defines: Iterable[str] = (), cache: Path | None = No
     """The programs of a C text that may include bpf/'s headers.
 
     `defines`: ``NAME`` or ``NAME=VALUE``. `cache`: cache_directory() by default. Raises KernelError with the
-    compiler's words, UnsupportedError without bcc (which a hit in the cache doesn't need).
+    compiler's messages, UnsupportedError without bcc (a hit in the cache needs none).
     """
     folder = sources()
     headers = sorted(folder.rglob("*.h"))
     flags = [f"-D{define}" for define in defines]
-    digest = hashlib.sha256(
-        repr((text, flags, [(str(h.relative_to(folder)), h.read_text()) for h in headers])).encode()
-    )
+    contents = [(str(header.relative_to(folder)), header.read_text()) for header in headers]
+    digest = hashlib.sha256(repr((text, flags, contents)).encode())
     path = (cache if cache is not None else cache_directory()).resolve() / digest.hexdigest()[:32]
     if (cached := _cached(path)) is not None:
         return cached
-    names = {
-        int(n): name for source in ((folder / "maps.h").read_text(), text) for n, name in _MAP.findall(source)
-    }
-    result = compiler.run(
-        compiler.Job(
-            text, [f"-I{folder}", "-Wall", "-Werror", "-Wno-unused-function", *flags], str(folder / "stubs")
-        )
-    )
+    declared = _MAP.findall((folder / "maps.h").read_text()) + _MAP.findall(text)
+    names = {int(number): name for number, name in declared}
+    warnings = ("-Wall", "-Werror", "-Wno-unused-function")
+    job = compiler.Job(text, [f"-I{folder}", *warnings, *flags], str(folder / "stubs"))
+    result = compiler.run(job)
     objects = Objects({name: _named(name, code, names) for name, code in result.functions.items()})
     _keep(path, objects)
     return objects
 
 
 def _cached(path: Path) -> Objects | None:
-    """The objects at `path`; None where there are none, or others than were written there (a hash of name and
-    content comes first).
+    """The objects cached at `path`; None where there are none, or their hash (of name and content) is wrong.
 
-    Raises UnsafeError where somebody else can have written them.
+    Raises UnsafeError where others can write there.
     """
     check_folder(path.parent)
     try:
@@ -133,7 +126,7 @@ def _cached(path: Path) -> Objects | None:
 
 
 def _keep(path: Path, objects: Objects) -> None:
-    """A cache that has no room is no failure."""
+    """Cache `objects`, if there is room."""
     data = msgspec.msgpack.encode(objects)
     try:
         private_folder(path.parent)
@@ -178,16 +171,11 @@ def load_one(name: str, program: Program, maps: Mapping[str, Fd], kind: tuple[in
 
 
 def numbers(expressions: Iterable[str], cache: Path | None = None) -> list[int]:
-    """What the compiler says of constant C expressions over bpf/'s headers: ``sizeof(struct flow4)``,
-    ``FLOW_REPLY``.
-    """
+    """The values of constant C expressions over bpf/'s headers: ``sizeof(struct flow4)``, ``FLOW_REPLY``."""
     lines = [
         f"int number{i}(void *context) {{ return {expression}; }}" for i, expression in enumerate(expressions)
     ]
-    objects = compile_text(
-        "\n".join(['#include "consts.h"', '#include "structs.h"', '#include "maps.h"', *lines]), (), cache
-    )
-    # "r0 = immediate; exit"
-    return [
-        struct.unpack_from("=i", objects.programs[f"number{i}"].instructions, 4)[0] for i in range(len(lines))
-    ]
+    includes = [f'#include "{name}.h"' for name in ("consts", "structs", "maps")]
+    programs = compile_text("\n".join([*includes, *lines]), (), cache).programs
+    codes = [programs[f"number{i}"].instructions for i in range(len(lines))]
+    return [struct.unpack_from("=i", code, 4)[0] for code in codes]  # of "r0 = immediate; exit"

@@ -1,4 +1,4 @@
-"""New Maglev tables in free slots; no packet follows them until their pools name them."""
+"""Writes new Maglev tables to free slots; packets use a table once its pool names it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ __all__ = ["NewTable", "fill"]
 
 
 class NewTable(msgspec.Struct):
-    """The table of pool number `pool`: the numbers of its backends, and their addresses and ports as
-    maglev.hashes takes them.
-    """
+    """The table of pool number `pool`: numbers of its backends, and the input of maglev.hashes for each."""
 
     pool: int
     size: int
@@ -29,8 +27,9 @@ class NewTable(msgspec.Struct):
 
 
 def fill(new: Sequence[NewTable], slots: Slots, view: Callable[[], np.ndarray[Any, Any]]) -> None:
-    """Find room for all of `new` (KernelError where there is none), set their `first`, then write them, those
-    of a shape together.
+    """Allocate slots for all of `new` (sets their `first`), then write them, tables of equal size together.
+
+    Raises KernelError where there is no room.
     """
     import numpy as np
 
@@ -41,9 +40,8 @@ def fill(new: Sequence[NewTable], slots: Slots, view: Callable[[], np.ndarray[An
         for table in same:
             table.first = slots.take(size)
     for (count, size), same in shapes.items():
-        hashed = maglev.hashes([packed for table in same for packed in table.packed]).reshape(
-            len(same), count
-        )
+        packed = [endpoint for table in same for endpoint in table.packed]
+        hashed = maglev.hashes(packed).reshape(len(same), count)
         numbers = np.array([table.backends for table in same], dtype=np.uint32)
         filled = np.take_along_axis(numbers, maglev.tables(hashed, size).astype(np.int64), axis=1)
         memory = view()

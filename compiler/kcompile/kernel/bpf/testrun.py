@@ -1,4 +1,4 @@
-"""BPF_PROG_TEST_RUN: a program run on a packet that is given to it, for tests and measurements."""
+"""BPF_PROG_TEST_RUN: runs a program on a given packet, for tests and measurements."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ _TEST_RUN = 10  # enum bpf_cmd
 def prog_test_run(
     program: Fd, data: bytes, *, repeat: int = 1, context: bytes = b"", room: int = 512
 ) -> tuple[int, bytes, int, bytes]:
-    """BPF_PROG_TEST_RUN over `data`: the verdict, the packet after it, nanoseconds a run, the context after
-    it.
-    """
+    """Run `program` on the packet `data`: returns verdict, resulting packet, nanoseconds a run, context."""
     packet, out = buffer(data), ctypes.create_string_buffer(len(data) + room)
     ctx, ctx_out = (buffer(context), ctypes.create_string_buffer(len(context))) if context else (None, None)
     sizes = (
@@ -38,9 +36,7 @@ def prog_test_run(
 
 
 class Runner:
-    """BPF_PROG_TEST_RUN of one program on one packet after another, in buffers that stay: some microseconds
-    each.
-    """
+    """Runs one program on many packets, in the same buffers: some microseconds each."""
 
     def __init__(self, program: Fd, context: bytes = b"", size: int = 4096) -> None:
         self.program = program
@@ -59,10 +55,7 @@ class Runner:
         self._attr = attribute("IIIIQQIIIIQQIII4x", program.number, 0, 0, size, *pointers, 0, 0, 0)
 
     def run(self, data: bytes) -> tuple[int, bytes]:
-        """The verdict and the packet afterwards.
-
-        Raises OSError, also for a packet that the kernel won't run a program on.
-        """
+        """The verdict and the resulting packet. Raises OSError, also for a packet that the kernel refuses."""
         self._packet.raw = data.ljust(len(self._packet), b"\0")
         struct.pack_into("=III", self._attr, 4, 0, len(data), len(self._out))
         bpf(_TEST_RUN, self._attr)

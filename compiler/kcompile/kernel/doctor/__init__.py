@@ -3,8 +3,11 @@
 records.py    Facts (what was read) and Report (the result)
 features.py   the kernel features that each mode needs: a few rules a feature
 scratch.py    a child process in a new netns, where the probes run
+attempts.py   loads features, all together or one by one
 probes.py     modes nftables and iptables: load the rules of each feature there
 ipvs.py       mode ipvs: virtual servers, the dummy device, ipsets and the rules that match them
+xdp.py        mode xdp, and what disturbs it
+drift.py      how many rules differ from the last apply
 gather.py     the rules and devices of the node's netns
 node.py       sysctls, kernel modules, processes of kcompile and kube-proxy
 judge.py      Facts -> Report, pure

@@ -11,9 +11,15 @@ from ..bpf.compiler import DEBIAN
 from .records import ForwardChain, KernelModules, KubeProxy, Variant
 
 __all__ = [
-    "accept_services", "end_kube_proxy", "inside", "install", "kcompile", "load_modules", "move_rules",
+    "accept_services",
+    "end_kube_proxy",
+    "inside",
+    "install",
+    "kcompile",
+    "load_modules",
+    "move_rules",
     "remove_kube_proxy_rules",
-]  # fmt: skip
+]
 
 _PACKAGES = {"libnftables.so.1": "libnftables1", "ip": "iproute2", str(DEBIAN): "python3-bpfcc"}
 # kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...)

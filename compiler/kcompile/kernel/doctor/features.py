@@ -12,20 +12,41 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 __all__ = [
-    "NFTABLES", "SCHEDULERS", "SET_TYPES", "Feature", "filled", "iptables_features", "iptables_script",
-    "ipvs_rules", "nft_script",
-]  # fmt: skip
+    "NFTABLES",
+    "SCHEDULERS",
+    "SET_TYPES",
+    "Feature",
+    "filled",
+    "iptables_features",
+    "iptables_script",
+    "ipvs_rules",
+    "nft_script",
+]
 
 CHAIN = "KCOMPILE-PROBE"
 _TOKEN = re.compile(r"<(\w+)>")
 _WORDS = {
-    4: {"v": "4", "ip": "ip", "ipt": "ipt", "legacy": "iptable",
-        "network": "192.0.2.0/24", "mask": "255.255.255.255",
-        "to": "192.0.2.1:80", "icmp": "icmp-port-unreachable"},
-    6: {"v": "6", "ip": "ip6", "ipt": "ip6t", "legacy": "ip6table",
-        "network": "2001:db8::/32", "mask": ":".join(["ffff"] * 8),
-        "to": "[2001:db8::1]:80", "icmp": "icmp6-port-unreachable"},
-}  # fmt: skip
+    4: {
+        "v": "4",
+        "ip": "ip",
+        "ipt": "ipt",
+        "legacy": "iptable",
+        "network": "192.0.2.0/24",
+        "mask": "255.255.255.255",
+        "to": "192.0.2.1:80",
+        "icmp": "icmp-port-unreachable",
+    },
+    6: {
+        "v": "6",
+        "ip": "ip6",
+        "ipt": "ip6t",
+        "legacy": "ip6table",
+        "network": "2001:db8::/32",
+        "mask": ":".join(["ffff"] * 8),
+        "to": "[2001:db8::1]:80",
+        "icmp": "icmp6-port-unreachable",
+    },
+}
 
 
 class Feature(msgspec.Struct, frozen=True):

@@ -123,11 +123,17 @@ def _nftables() -> tuple[tuple[tuple[str, str], ...], tuple[ForwardChain, ...]]:
         chains = [
             ForwardChain(c["family"], c["table"], c["name"], _forwards_services(nft, c))
             for c in nft.objects("list chains", "chain")
-            if c.get("hook") == "forward" and c.get("policy") == "drop"
-            and c["family"] in ("ip", "ip6", "inet")
-            and (c["table"], c["name"]) != ("filter", "FORWARD")  # iptables' own, seen through iptables
-        ]  # fmt: skip
+            if _drops_forwarded(c)
+        ]
     return tables, tuple(chains)
+
+
+def _drops_forwarded(chain: dict[str, Any]) -> bool:
+    """True for a base chain of hook forward with policy drop; iptables' own is seen through iptables."""
+    if (chain["table"], chain["name"]) == ("filter", "FORWARD"):
+        return False
+    drops = chain.get("hook") == "forward" and chain.get("policy") == "drop"
+    return drops and chain["family"] in ("ip", "ip6", "inet")
 
 
 def _forwards_services(nft: Nft, chain: dict[str, Any]) -> bool:

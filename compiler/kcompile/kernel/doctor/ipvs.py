@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from .. import iptables, sysctl
+from .attempts import no_family, refused, restore, tool_missing
 from .features import SCHEDULERS, SET_TYPES, ipvs_rules
-from .probes import no_family, refused, restore, tool_missing
 from .records import Lack
 
 __all__ = ["work"]
@@ -150,6 +150,5 @@ def _rules(family: int) -> list[Lack]:
     there = "" if lacks else name
     backends: tuple[iptables.Backend, ...] = ("nft", "legacy")
     usable = [backend for backend in backends if not tool_missing(f"iptables-{backend}-restore")]
-    return lacks + min(
-        (refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable), key=len, default=[]
-    )
+    refusals = [refused(ipvs_rules(b, there), family, restore(family, b)) for b in usable]
+    return lacks + min(refusals, key=len, default=[])

@@ -13,7 +13,7 @@ from ...files import open_unlinked
 from .. import health, sysctl
 from ..netns import identity
 from ..state import NodeState, stale
-from .probes import tool_missing
+from .attempts import tool_missing
 from .records import Holder, KernelModules, KubeProxy, NodeFacts
 
 __all__ = ["kernel_modules", "node_facts"]

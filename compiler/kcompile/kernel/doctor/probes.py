@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import re
-import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from ... import spawn
 from ...errors import KernelError
-from .. import iptables, sysctl
+from .. import iptables
 from ..bpf.arrays import numpy_missing
 from ..bpf.compiler import DEBIAN
 from ..nftables import Nft
 from . import features
-from .features import Feature, filled
+from .attempts import Load, no_family, refused, restore, tool_missing
 from .records import Lack, ModeProbe
 from .scratch import Scratch
 
-__all__ = ["probe", "refused", "tool_missing"]
+__all__ = ["probe"]
 
-Load = Callable[[Sequence[Feature]], None]
 _LIBRARY = "libnftables.so.1"
-_TOOL = re.compile(r"^\S+: (?:\S+ v[\d.]+ \(\w+\):? ?)?(?:line \d+: )?(?:Could not process rule: )?")
-_LATER = re.compile(r" line \d+: .*|: [:*-].*")
 
 
 def probe(modes: Sequence[str]) -> Callable[[], tuple[ModeProbe, ...]]:
@@ -65,11 +58,6 @@ def _tool(mode: str) -> str:
     return tool_missing(f"{mode}-restore")
 
 
-def tool_missing(name: str) -> str:
-    """`name` if there is no such command, else empty."""
-    return "" if spawn.find(name) else name
-
-
 def _work(mode: str) -> Callable[[], list[Lack]]:
     if mode == "nftables":
         return _nftables
@@ -82,57 +70,6 @@ def _work(mode: str) -> Callable[[], list[Lack]]:
 
         return work
     return lambda: _iptables("legacy" if mode == "iptables-legacy" else "nft")
-
-
-def refused(wanted: Sequence[Feature], family: int, load: Load) -> list[Lack]:
-    """The features of `wanted` that `load` can't load, with the kernel's message.
-
-    Only the first, if that one is refused: the others need it.
-    """
-    lacks: list[Lack] = []
-    loaded = [feature for feature in wanted if feature.rules]
-    try:
-        load(loaded)
-    except KernelError as together:
-        if base := _alone(loaded[0], family, load):
-            return [base]
-        lacks = [lack for feature in loaded if (lack := _alone(feature, family, load))]
-        if not lacks:
-            lacks = [Lack("all features together", family, _words(together))]
-    for feature in wanted:
-        if feature.sysctl and sysctl.read(feature.sysctl) is None:
-            lacks.append(_lack(feature, family, f"no sysctl {feature.sysctl}"))
-    return lacks
-
-
-def _alone(feature: Feature, family: int, load: Load) -> Lack | None:
-    try:
-        load([feature])
-    except KernelError as e:
-        return _lack(feature, family, _words(e))
-    return None
-
-
-def _words(error: KernelError) -> str:
-    """The first error only: iptables-nft-restore prints one for each later line too."""
-    return _LATER.sub("", _TOOL.sub("", str(error)))
-
-
-def _lack(feature: Feature, family: int, message: str) -> Lack:
-    return Lack(
-        feature.name, family, message, tuple(filled(m, family) for m in feature.modules), feature.costs
-    )
-
-
-def no_family(family: int) -> Lack | None:
-    """A Lack if `family` is 6 and IPv6 is not built in or is disabled; else None."""
-    if family == 4:
-        return None
-    try:
-        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()  # has the kernel load it
-    except OSError as e:
-        return Lack("IPv6", 6, str(e.strerror), ("ipv6",))
-    return None if Path("/proc/sys/net/ipv6").exists() else Lack("IPv6", 6, "it has no sysctls")
 
 
 def _nftables() -> list[Lack]:
@@ -149,17 +86,9 @@ def _nftables() -> list[Lack]:
 
 
 def _iptables(backend: iptables.Backend) -> list[Lack]:
+    wanted = features.iptables_features(backend)
     lacks: list[Lack] = []
     for family in (4, 6):
         absent = no_family(family)
-        lacks += (
-            [absent]
-            if absent
-            else refused(features.iptables_features(backend), family, restore(family, backend))
-        )
+        lacks += [absent] if absent else refused(wanted, family, restore(family, backend))
     return lacks
-
-
-def restore(family: int, backend: iptables.Backend) -> Load:
-    """A loader of iptables rules."""
-    return lambda wanted: iptables.apply({f"ip{family}": features.iptables_script(wanted, family)}, backend)

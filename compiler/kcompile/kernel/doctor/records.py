@@ -7,9 +7,23 @@ from typing import Literal
 import msgspec
 
 __all__ = [
-    "MODES", "Facts", "Finding", "ForwardChain", "Holder", "KernelModules", "KubeProxy", "Lack", "ModeProbe",
-    "ModeReport", "NodeFacts", "Report", "RuleFacts", "Severity", "Variant", "XdpFacts",
-]  # fmt: skip
+    "MODES",
+    "Facts",
+    "Finding",
+    "ForwardChain",
+    "Holder",
+    "KernelModules",
+    "KubeProxy",
+    "Lack",
+    "ModeProbe",
+    "ModeReport",
+    "NodeFacts",
+    "Report",
+    "RuleFacts",
+    "Severity",
+    "Variant",
+    "XdpFacts",
+]
 
 MODES = ("nftables", "iptables-legacy", "iptables-nft", "ipvs", "xdp")
 Severity = Literal["ok", "note", "warning", "error"]

@@ -109,9 +109,8 @@ def look(facts: Facts) -> Iterator[Finding]:
             fix,
             "xdp",
         )
-    if (
-        facts.node.rp_filter.get("all") == 1
-    ):  # the larger of all's and an interface's value counts (ip-sysctl.rst)
+    # the larger of all's and an interface's value counts (ip-sysctl.rst)
+    if facts.node.rp_filter.get("all") == 1:
         effect = "replies to the node's own connections to Services are dropped"
         message = f"rp_filter is strict on all interfaces, also lo: {effect}"
         fix = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)

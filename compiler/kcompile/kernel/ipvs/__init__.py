@@ -1,15 +1,14 @@
-"""Mode ipvs in the kernel: virtual servers, the dummy device with their addresses, and the ipsets that the
-rules ask.
+"""Mode ipvs in the kernel: virtual servers, the dummy device with the VIPs, and the ipsets that rules match.
 
-node.py             all of it on one node: observe, apply step by step, undo
-messages.py         virtual and real servers as generic netlink messages, and back
-read.py             what IPVS holds
-timeouts.py         the timeouts of ``ipvsadm --set``
-drain.py            until when a draining real server may keep its connections
-dummy.py            the device that VIPs are bound to
+node.py             the mode on one node: observe, apply in steps, undo
+messages.py         virtual and real servers as generic netlink messages: encode, decode
+read.py             the virtual and real servers in the kernel
+timeouts.py         IPVS's timeouts (``ipvsadm --set``)
+drain.py            deadlines of draining real servers
+dummy.py            the dummy device and its addresses
 sources.py          the source address of the node's own connections while another mode takes over
-ipset.py            our sets
-ipset_messages.py   sets and elements as nfnetlink messages, and back
+ipset.py            our ipsets: observe, change
+ipset_messages.py   sets and elements as nfnetlink messages: encode, decode
 """
 
 from .node import IpvsKernel, check, load

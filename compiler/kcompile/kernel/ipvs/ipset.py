@@ -1,4 +1,4 @@
-"""Our ipsets, over nfnetlink: a thousand elements a message, one message a set to read."""
+"""Our ipsets by nfnetlink: written a thousand elements a message, read with one request a set."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _observe(netlink: Netlink, name: str, version: int, short: str) -> dict[Key,
 def change(changes: Sequence[Change], whole: Sequence[Change] = ()) -> None:
     """Make `changes` of sets and elements true, those of one set together.
 
-    `whole`: the apply that they are a step of. It says how large a new set will be, and which sets go, so
-    that they are emptied at once. KernelError names the first that was refused; others may have been made.
+    `whole`: all changes of the apply, which tell the size of a new set, and which sets are destroyed (they
+    are flushed at once). KernelError names the first refused change; others may have been made.
     """
     requests = _Requests(whole)
     members: dict[tuple[bool, SetKey], list[Change]] = {}
@@ -93,9 +93,9 @@ def change(changes: Sequence[Change], whole: Sequence[Change] = ()) -> None:
             members.setdefault((one.new is None, one.key.home), []).append(one)
         elif isinstance(one.key, SetKey):
             requests.definition(one.key, one)
-    for (gone, place), group in members.items():
-        name = set_name(place.version, place.name)
-        if gone and place in requests.leaving:
+    for (gone, home), group in members.items():
+        name = set_name(home.version, home.name)
+        if gone and home in requests.destroyed:
             requests.add(FLUSH, header(name), group[0])
         else:
             requests.elements(DEL if gone else ADD, name, group)
@@ -106,7 +106,7 @@ class _Requests:
     """Messages, each with the changes that it is for."""
 
     def __init__(self, whole: Iterable[Change]) -> None:
-        self.leaving = {c.key for c in whole if isinstance(c.key, SetKey) and c.new is None}
+        self.destroyed = {c.key for c in whole if isinstance(c.key, SetKey) and c.new is None}
         self._expected = Counter(
             c.key.home for c in whole if isinstance(c.key, ElementKey) and c.new is not None
         )
@@ -154,9 +154,7 @@ class _Requests:
             self.add(kind, elements(name, packed), *held)
 
     def rebuild(self, key: SetKey, change: Change) -> None:
-        """Another set of the new definition, with the elements of the old one, takes its place: rules that
-        refer to it miss nothing.
-        """
+        """Replace a set by one of the new definition with the same elements; its rules never miss one."""
         name = set_name(key.version, key.name)
         if change.old.split()[:3] != change.new.split()[:3]:  # type and family: IPSET_CMD_SWAP refuses that
             raise KernelError(
@@ -191,11 +189,11 @@ class _Requests:
                 netlink.send(self._made, failed)
         if refused:
             kind, change, code = refused[0]
-            told = ipset_command(change.key, change.new)
+            command = ipset_command(change.key, change.new)
             if kind == SWAP and isinstance(change.key, SetKey):
-                told = f"swap {set_name(change.key.version, change.key.name)}"
+                command = f"swap {set_name(change.key.version, change.key.name)}"
             more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-            raise KernelError(f"ipset: {told}: {_reason(code)}{more}")
+            raise KernelError(f"ipset: {command}: {_reason(code)}{more}")
 
 
 def _reason(code: int) -> str:

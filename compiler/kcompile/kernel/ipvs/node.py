@@ -1,9 +1,9 @@
-"""Mode ipvs on a node: observe, apply step by step, and put back what was when a step fails.
+"""Mode ipvs on a node: observe, apply in steps, and undo when a step fails.
 
-Every apply is a difference: IPVS keeps removed destinations on a list that each addition walks
-(ip_vs_trash_get_dest() in ip_vs_ctl.c), so to flush and load again would be slow for minutes. Ours are the
-virtual servers that our sets name, those on an address of our device, and those of a mark in our range; all
-others are never touched.
+An apply writes only differences: IPVS keeps removed real servers on a list that each new one walks
+(ip_vs_trash_get_dest() in ip_vs_ctl.c), so flushing and loading again would be slow for minutes. A virtual
+server is ours if our sets name it, its address is on our device, or its mark is in our range; others are
+never touched.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class IpvsKernel:
         self._directory = directory
 
     def observe(self) -> dict[Key, Any]:
-        """All that is ours."""
+        """The Program in the kernel: our device, sets, rules, virtual and real servers."""
         program = dummy.observe()
         program |= ipset.observe()
         program |= iptables.observe(self._backend, _TABLES, IPVS)
@@ -74,9 +74,9 @@ class IpvsKernel:
         return program
 
     def apply(self, changes: Sequence[Change]) -> None:
-        """Make `changes` true in the order of targets/ipvs/steps.py.
+        """Make `changes` in the order of targets/ipvs/steps.py.
 
-        Where a step fails, what was is put back and the failure raised.
+        Where a step fails, undo the earlier ones and raise its error.
         """
         try:
             self._run(changes)
@@ -104,7 +104,7 @@ class IpvsKernel:
         )
 
     def _undo(self, changes: Sequence[Change]) -> None:
-        """Whatever of `changes` has come true becomes what it was."""
+        """Undo those of `changes` that have been made."""
         now = self.observe()
         back = [Change(c.key, now.get(c.key), c.old) for c in changes if now.get(c.key) != c.old]
         self._run(back)
@@ -185,7 +185,7 @@ def _all(
     changes: Sequence[Change],
     what: str,
 ) -> None:
-    """Send `changes`; KernelError names the first that was refused. What is gone already needs no removal."""
+    """Send `changes`; KernelError names the first refused one. To remove what is not there is no failure."""
     refused: list[tuple[Change, int]] = []
 
     def failed(change: Change, code: int) -> None:
@@ -196,9 +196,11 @@ def _all(
     if refused:
         change, code = refused[0]
         key = change.key
-        told = key.address if isinstance(key, AddressKey) else server_command(key, change.old, change.new)
+        command = (
+            server_command(key, change.old, change.new) if not isinstance(key, AddressKey) else key.address
+        )
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        raise KernelError(f"{what}: {told}: {_reason(code, change)}{more}")
+        raise KernelError(f"{what}: {command}: {_reason(code, change)}{more}")
 
 
 def _reason(code: int, change: Change) -> str:
@@ -206,15 +208,14 @@ def _reason(code: int, change: Change) -> str:
         return "somebody else has this virtual server"
     if code == errno.ENOENT and isinstance(change.key, VirtualServerKey):
         return f"this kernel has no scheduler {change.new.scheduler} (modprobe ip_vs_{change.new.scheduler})"
-    if code == errno.EINVAL and isinstance(
-        change.key, RealServerKey
-    ):  # ip_vs_new_dest() asks the local table, which the first address makes
+    # ip_vs_new_dest() asks the table local, which the first address makes
+    if code == errno.EINVAL and isinstance(change.key, RealServerKey):
         return "not the address of a host, or this namespace has none of its own (ip link set lo up)"
     return os.strerror(code)
 
 
 def load() -> None:
-    """Have the kernel load IPVS, as kube-proxy does; UnsupportedError where it hasn't got it."""
+    """Load IPVS's kernel module, as kube-proxy does; raises UnsupportedError where there is none."""
     if not Path("/proc/net/ip_vs").exists():
         with contextlib.suppress(UnsupportedError):
             spawn.run(["modprobe", "-qa", "ip_vs", "dummy"], capture_output=True)
@@ -223,9 +224,7 @@ def load() -> None:
 
 
 def check(backend: Literal["legacy", "nft"], changes: Sequence[Change]) -> None:
-    """Make `changes` in a network namespace that ends with the child that made it; raises what an apply
-    would.
-    """
+    """Try `changes` in a new network namespace that ends with its process; raises what an apply would."""
 
     def attempt() -> None:
         netns.unshare()

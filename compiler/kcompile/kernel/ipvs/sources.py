@@ -1,10 +1,10 @@
-"""The node's own connections to a VIP that is about to go: from an address of the node that stays.
+"""Source addresses of the node's own connections to VIPs, while another mode replaces mode ipvs.
 
-Whoever connects to a bound VIP and chooses no source gets that VIP as its source
-(ip_route_output_key_hash_rcu() in net/ipv4/route.c, RFC 6724 rule 1). Once another mode translates such
-connections nobody knows of them in IPVS, and they would end with the VIP. So while mode ipvs is left each VIP
-has a second route in the table `local`, ahead of its own, with another preferred source. These are ours by
-their device and ``proto static``.
+A socket that connects to a bound VIP without a source of its own gets that VIP as its source
+(ip_route_output_key_hash_rcu() in net/ipv4/route.c, RFC 6724 rule 1). IPVS doesn't know such a connection
+once another mode translates it, so it would break when the VIP is removed. Therefore each VIP gets a second
+route in table `local`, before its own, with an address of the node as its preferred source. Our routes have
+our device and ``proto static``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from ...program import Program
 from ...targets.ipvs.resources import DEVICE, AddressKey, RealServerKey
 from . import dummy
 
-__all__ = ["give", "take_back"]
+__all__ = ["prefer_node_address", "remove_routes"]
 
 _LISTED = re.compile(r"^local (\S+) ", re.MULTILINE)
 _DONE = ("File exists", "No such process")
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
-def give(held: Program) -> None:
-    """Make an address of the node the source of its connections to the VIPs of `held`, a program of mode
-    ipvs.
-    """
+def prefer_node_address(held: Program) -> None:
+    """Let new connections to the VIPs of `held` (of mode ipvs) come from an address of the node."""
     for version in _FAMILIES:
         bound = [key.address for key in held if isinstance(key, AddressKey) and key.version == version]
         destinations = {key.ip for key in held if isinstance(key, RealServerKey) and key.version == version}
@@ -39,12 +37,9 @@ def give(held: Program) -> None:
             _ip(version, (line for address in bound for line in _replacing(version, address, source)))
 
 
-def take_back() -> None:
-    """Remove the routes that `give` made to addresses that are no longer bound.
-
-    Those of bound ones do no harm.
-    """
-    if not dummy.index():  # its routes have gone with it
+def remove_routes() -> None:
+    """Remove the routes of `prefer_node_address` to VIPs that are no longer bound; the others do no harm."""
+    if not dummy.index():  # the device is gone, and its routes with it
         return
     bound = {key.address for key in dummy.observe() if isinstance(key, AddressKey)}
     for version in _FAMILIES:
@@ -58,9 +53,7 @@ def take_back() -> None:
 
 
 def _source(version: int, destinations: Iterable[str]) -> str:
-    """What the node calls itself towards the first of `destinations` that it has a route to, empty without
-    one.
-    """
+    """The node's source address towards the first of `destinations` with a route; empty without one."""
     for destination in sorted(destinations):
         with contextlib.suppress(OSError), socket.socket(_FAMILIES[version], socket.SOCK_DGRAM) as probe:
             probe.connect((destination, 9))
@@ -72,13 +65,13 @@ def _replacing(version: int, address: str, source: str) -> Iterator[str]:
     route = f"table local local {address} dev {DEVICE}"
     if version == 4:
         yield f"route prepend {route} proto static scope host src {source}"
-    else:  # the kernel's own has metric 0, and nothing else can have that
+    else:  # the kernel's own route has metric 0, and no other route can
         yield f"route add {route} proto static src {source} metric 1"
         yield f"route del {route} proto kernel"
 
 
 def _ip(version: int, commands: Iterable[str]) -> str:
-    """Run all `commands`; one that finds the work done already is no failure."""
+    """Run `commands` of ip(8), returns its output; an existing or missing route is no failure."""
     text = "".join(f"{command}\n" for command in commands)
     done = spawn.run(
         ["ip", f"-{version}", "-force", "-batch", "-"], input=text, capture_output=True, text=True

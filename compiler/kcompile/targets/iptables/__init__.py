@@ -1,4 +1,18 @@
-"""iptables, legacy or nft variant: one text for both. See `lower` for the picture of chains and tables."""
+"""The iptables target: the same rules for the legacy and the nft variant. lower.py draws chains and tables.
+
+lower.py     Dataplane -> Program
+context.py   what the rules of one family share
+nat.py       the nat table
+filters.py   the filter table
+policy.py    a Policy as first-match lists
+pools.py     the chain that picks a backend
+tree.py      a decision tree of chains over addresses or ports
+names.py     names of chains, keys of ports
+pieces.py    the rules of one port, cached while it stays the same
+rules.py     one rule as a record: parse, write
+render.py    changes -> scripts of iptables-restore
+view.py      Program -> frontends
+"""
 
 from __future__ import annotations
 

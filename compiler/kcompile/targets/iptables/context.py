@@ -1,6 +1,4 @@
-"""What every rule of one family shares: its spelling, the node's detector and the settings, as cached
-fragments of text.
-"""
+"""What the rules of one family share: spelling, detector of local pods, settings, fragments of rule text."""
 
 from __future__ import annotations
 
@@ -16,22 +14,21 @@ from .names import PORT_KEY_BITS, PROTOCOLS, chain, digest, port_key
 from .policy import Condition
 from .tree import LEAF, Item, build
 
-__all__ = ["Chains", "Context", "Leaf", "Place", "comment"]
+__all__ = ["Chains", "Context", "Destination", "Leaf", "comment"]
 
 Chains = dict[str, tuple[str, ...]]
-Leaf = tuple[
-    int, int, tuple[str, ...]
-]  # address as a number (0 where the tree has none), protocol and port as a key, rules
-# of 15 levels below a hook: two chains lead to a tree over addresses, three at most (EXT, SVC, SEP) follow
-# one over ports
+# address as a number (0 in a tree without addresses), protocol and port as a key, rules
+Leaf = tuple[int, int, tuple[str, ...]]
+# The kernel allows 15 nested chains. Spent: 2 before the address tree, 3 after the port tree (EXT, SVC, SEP);
+# so 6 + 4 levels for the trees.
 ADDRESS_LEVELS = 6
 PORT_LEVELS = 4
 _ADDRESS = itemgetter(0)
-_PLACE = itemgetter(0, 1)  # sorting is stable: rules for one place are first match first
+_DESTINATION = itemgetter(0, 1)  # sorting is stable: rules for one destination stay in first-match order
 
 
-class Place(NamedTuple):
-    """A frontend's address and port as a tree's keys, and as text."""
+class Destination(NamedTuple):
+    """A frontend's address and port as keys of a tree, and as matches."""
 
     address: int
     port: int
@@ -40,7 +37,7 @@ class Place(NamedTuple):
 
 
 def comment(port: ResolvedPort, frontend: Frontend) -> str:
-    """The match that always holds and names the Service, for people and for ``kcompile get``."""
+    """The comment match, which names the Service; ``kcompile get`` reads it back."""
     return f'-m comment --comment "{port.name} {frontend.kind.value}" '
 
 
@@ -114,20 +111,16 @@ class Context:
             if loopback or not spelling.is_loopback(a)
         ]
 
-    def place(self, port: ResolvedPort, frontend: Frontend) -> Place:
-        """Where `frontend` is in a tree, and the matches that only its packets meet."""
+    def destination(self, port: ResolvedPort, frontend: Frontend) -> Destination:
+        """The keys of `frontend` in a tree, and the matches for its packets."""
         spelling = self.spelling
         proto = port.protocol.lower
         ports = f"-p {proto} -m {proto} --dport {frontend.port} "
         key = port_key(proto, frontend.port)
         if not frontend.address:
-            return Place(0, key, "", ports)
-        return Place(
-            spelling.number(frontend.address),
-            key,
-            f"-d {spelling.canonical(frontend.address)}{spelling.host} ",
-            ports,
-        )
+            return Destination(0, key, "", ports)
+        address = f"-d {spelling.canonical(frontend.address)}{spelling.host} "
+        return Destination(spelling.number(frontend.address), key, address, ports)
 
     def ranges(self, frontend: Frontend) -> list[str]:
         """Source matches of a frontend's loadBalancerSourceRanges, of this family."""
@@ -138,7 +131,7 @@ class Context:
         """The root of a tree over destination addresses; an address with many rules gets a tree over its
         ports.
         """
-        leaves.sort(key=_PLACE)
+        leaves.sort(key=_DESTINATION)
         items: list[Item] = []
         for number, group in groupby(leaves, key=_ADDRESS):
             same = list(group)
@@ -170,7 +163,7 @@ class Context:
 
     def port_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
         """The root of a tree over protocol and port, whatever the address."""
-        leaves.sort(key=_PLACE)
+        leaves.sort(key=_DESTINATION)
         return tuple(self._port_items(leaves, label, chains, ""))
 
     def _port_items(self, leaves: list[Leaf], label: str, chains: Chains, address: str) -> list[str]:
@@ -182,13 +175,8 @@ class Context:
         def spell(prefix: int, length: int) -> tuple[str, str]:
             proto, low = PROTOCOLS[prefix >> 16], prefix & 0xFFFF
             high = low | (1 << (PORT_KEY_BITS - length)) - 1
-            span = (
-                ""
-                if length == 4
-                else f"-m {proto} --dport {low} "
-                if low == high
-                else f"-m {proto} --dport {low}:{high} "
-            )
+            ports = str(low) if low == high else f"{low}:{high}"
+            span = "" if length == 4 else f"-m {proto} --dport {ports} "
             tail = digest(f"{address}/{prefix}-{length}") if address else f"{proto}-{low}-{length}"
             return f"{where}-p {proto} {span}", chain(label, tail)
 

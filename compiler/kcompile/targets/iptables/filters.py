@@ -127,7 +127,7 @@ class _Blocked:
     ) -> Iterator[Leaf]:
         rules = self._rules(port, frontend, wanted, chains)
         if rules:
-            number, key, destination, ports = self.context.place(port, frontend)
+            number, key, destination, ports = self.context.destination(port, frontend)
             tail = comment(port, frontend)
             texts = (
                 f"{source}{destination}{interface}{ports}{extra}{tail}{target}"

@@ -1,5 +1,4 @@
-"""A Dataplane as iptables rules: per family and table the chains, and the jumps that hang them into the
-hooks.
+"""A Dataplane as iptables rules: for each family and table the chains, and the jumps from the hooks.
 
     nat     PREROUTING, OUTPUT -> SERVICES -> VIPS (tree) -> [EXT ->] SVC or SVL -> [SEP ->] DNAT
                                            -> NODEPORTS (tree) -> the same
@@ -41,7 +40,7 @@ _COMMENTS = {
 
 
 class Lowering:
-    """Lowers dataplanes one after the other; the text of ports that stayed is not written anew."""
+    """Lowers dataplanes one after the other; rules of unchanged ports are cached."""
 
     def __init__(self) -> None:
         self._basis: tuple[NodeFacts, Settings] | None = None
@@ -50,8 +49,8 @@ class Lowering:
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         """The Program of both families.
 
-        A family in which no Service lives gets no rules at all, or those that its open connections need: as
-        long as a rule needs conntrack, the kernel goes on translating them, and FORWARD lets them pass.
+        A family without Services has no rules, or those that open connections need: a rule that uses
+        conntrack, so that the kernel goes on translating, and FORWARD's ACCEPT.
         """
         basis = dataplane.node, dataplane.settings
         if basis != self._basis:

@@ -1,6 +1,4 @@
-"""The nat table: from a destination, by a tree, to the service port's chain, and on to a backend;
-masquerading last.
-"""
+"""The nat table: a tree from the destination to the service port's chain, DNAT to a backend, masquerading."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ VIPS = chain("VIPS")
 NODE_PORTS = chain("NODEPORTS")
 POSTROUTING = chain("POSTROUTING")
 HAIRPIN = chain("HAIRPIN")
-INLINE_BACKENDS = 4  # a rule in the tree repeats the destination: more of them cost more than a chain
+INLINE_BACKENDS = 4  # DNAT rules in the tree repeat the destination: more of them cost more than a chain
 MASQUERADE = "-j MASQUERADE --random-fully"
 
 
@@ -44,11 +42,9 @@ def lower_nat(context: Context, memo: Memo) -> Chains:
 
 
 def _ambient(context: Context) -> tuple[Step, ...]:
-    """The marks that nearly every ClusterIP wants, set once ahead of the tree and taken off what comes back
-    from it.
+    """The marks that nearly every ClusterIP needs, set once before the tree and cleared after it.
 
-    kube-proxy writes them into each service's chain; that is a fifth of the rules that the kernel copies at
-    every commit.
+    kube-proxy has them in each service's chain: a fifth of the rules that the kernel copies at every commit.
     """
     if context.settings.masquerade_all:
         return (Step(ALL, mark=True),)
@@ -72,29 +68,25 @@ class _Services:
         return self._chained(port, plans, hairpins)
 
     def _plan(self, policy: Policy) -> Nat:
-        # the passes share policies, and the dataplane keeps them alive: an id is as good as the value, and
-        # quicker to hash
+        # the passes share policies, and the dataplane keeps them alive: an id hashes faster than the value
         plan = self.plans.get(id(policy))
         if plan is None:
             plan = self.plans[id(policy)] = policies.nat(policy, self.context.has_pods)
         return plan
 
     def _inline(self, port: ResolvedPort, frontend: Frontend, plan: Nat) -> Leaf | None:
-        """A small pool that nothing else leads to is listed right in the tree: two chain entries fewer to a
-        service.
+        """The DNAT rules of a small pool with one frontend, in the tree itself; None where it needs a chain.
+
+        This saves two chain entries a service.
         """
-        if (
-            plan.final is None
-            or plan.steps != self.ambient
-            or not frontend.address
-            or frontend.source_ranges
-            or port.affinity_seconds
-        ):
+        if plan.final is None or plan.steps != self.ambient or not frontend.address:
+            return None
+        if frontend.source_ranges or port.affinity_seconds:
             return None
         backends = port.pool(plan.final)
         if not 0 < len(backends) <= INLINE_BACKENDS:
             return None
-        number, key, destination, ports = self.context.place(port, frontend)
+        number, key, destination, ports = self.context.destination(port, frontend)
         return number, key, inline_rules(self.context, backends, destination + ports, comment(port, frontend))
 
     def _chained(self, port: ResolvedPort, plans: list[tuple[Frontend, Nat]], hairpins: list[str]) -> Piece:
@@ -110,51 +102,44 @@ class _Services:
             if plan.final and plan.steps == (self.ambient if frontend.address else ()):
                 target = pool_name(plan.final, ident)
             else:
-                target = targets.setdefault(
-                    plan, chain("EXT", digest(f"{ident}/{len(targets)}") if targets else ident)
-                )
+                own = digest(f"{ident}/{len(targets)}") if targets else ident
+                target = targets.setdefault(plan, chain("EXT", own))
                 chains[target] = self._entry(plan, ident)
-            leaves.append(
-                (VIPS if frontend.address else NODE_PORTS, self._leaf(port, frontend, f"-g {target}"))
-            )
+            root = VIPS if frontend.address else NODE_PORTS
+            leaves.append((root, self._leaf(port, frontend, f"-g {target}")))
         for kind in PoolKind:
             if kind in used:
                 chains[pool_name(kind, ident)] = tuple(pool_rules(self.context, port, kind, chains))
         return Piece(leaves, chains, hairpins)
 
     def _entry(self, plan: Nat, ident: str) -> tuple[str, ...]:
-        """What the sources of a frontend get apart. It starts from no mark, however the packet came."""
+        """The chain that separates a frontend's sources; it clears the mark first."""
         context = self.context
         rules = [] if not self.ambient or plan.steps[:1] == (Step(ALL, mark=True),) else [context.mark_off]
         for step in plan.steps:
-            action = (
-                context.mark_on
-                if step.mark
-                else f"-g {pool_name(step.pool, ident)}"
-                if step.pool
-                else "-j RETURN"
-            )
+            action = "-j RETURN"
+            if step.mark:
+                action = context.mark_on
+            elif step.pool:
+                action = f"-g {pool_name(step.pool, ident)}"
             rules.append("".join((*context.condition(step.condition), action)))
         if plan.final:
             rules.append(f"-g {pool_name(plan.final, ident)}")
         return tuple(rules)
 
     def _leaf(self, port: ResolvedPort, frontend: Frontend, target: str) -> Leaf:
-        """A source that no range lets in finds no rule, and the filter table drops it (KUBE-FW in
-        kube-proxy).
-        """
-        number, key, destination, ports = self.context.place(port, frontend)
+        """The leaf of `frontend`. A source outside its ranges matches no rule; filter drops it (KUBE-FW)."""
+        number, key, destination, ports = self.context.destination(port, frontend)
         sources = self.context.ranges(frontend) if frontend.source_ranges else ("",)
         tail = f"{ports}{comment(port, frontend)}{target}"
         return number, key, tuple(f"{source}{destination}{tail}" for source in sources)
 
 
 def _postrouting(context: Context, hairpins: set[str], below: Chains) -> Chains:
-    """Marked packets are masqueraded, and so is a pod that was sent to itself: it would answer itself past
-    the node.
+    """Masquerades marked packets, and packets of a pod to itself, which would answer itself directly.
 
-    A marked packet needs no look at the hairpins, and its mark goes whichever way it came (KUBE-POSTROUTING;
-    the flip is an xor with the mark, known to be set, so that no other bit is touched).
+    A marked packet skips the hairpin tree, and its mark is cleared (KUBE-POSTROUTING; by xor with the mark,
+    which is known to be set, so that no other bit changes).
     """
     spelling = context.spelling
     items: list[Item] = []

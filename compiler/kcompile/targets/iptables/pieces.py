@@ -1,8 +1,7 @@
-"""What one service port adds to a table, and the sum of it; remembered while the port stays the same object.
+"""The rules of one service port in a table, cached while the port stays the same object, and their sum.
 
-A port's rules depend on nothing but the port and the family's context, and the passes keep the objects of
-ports that did not change. So an agent that lowers 10,000 of them again after one change writes the text of
-one.
+A port's rules depend only on the port and its family's context, and the passes keep the objects of unchanged
+ports. So when an agent lowers 10,000 ports after one change, the rules of one port are written.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ __all__ = ["Memo", "Piece", "Sum"]
 
 
 class Piece(NamedTuple):
-    """`leaves`: for each the root chain of its tree.
-
-    `chains`: complete ones. `hairpins`: addresses that may call themselves.
+    """`leaves`: each with the root chain of its tree. `chains`: whole chains. `hairpins`: addresses of pods
+    that may connect to themselves.
     """
 
     leaves: Sequence[tuple[str, Leaf]]
@@ -49,7 +47,7 @@ class Memo:
         chains: Chains = {}
         hairpins: set[str] = set()
         for port in ports:
-            # the memo holds the port too, so its id can't belong to another
+            # the cache holds the port too, so that its id isn't reused
             known = before.get(id(port))
             if known is None:
                 known = port, make(port)

@@ -1,9 +1,9 @@
-"""What a Policy asks of each table, as short first-match lists: pure logic, no rule text.
+"""A Policy as short first-match lists for each table, without rule text.
 
-A Policy speaks of three classes of source in order: local pods, the node itself, others. A rule can ask for
-"is a pod" and "is the node", each positively or negatively, so that any class is one `Condition`. In nat the
-list marks and picks a pool (kube-proxy's KUBE-EXT chains, pkg/proxy/iptables/proxier.go); what it leaves
-alone is judged by the filter table, which therefore sees only packets that no DNAT has touched.
+A Policy has three classes of sources: local pods, the node itself, others. A rule can match "is a pod" and
+"is the node", also negated, so that each class is one `Condition`. The list for nat marks packets and picks a
+pool (kube-proxy's KUBE-EXT chains, pkg/proxy/iptables/proxier.go). The list for filter has the verdicts for
+packets without DNAT.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ALL", "Condition", "Judgement", "Nat", "Step", "judgements", "nat", 
 
 
 class Condition(NamedTuple):
-    """None: either way."""
+    """Whether the source is a local pod, and the node; None: not asked."""
 
     pods: bool | None = None
     host: bool | None = None
@@ -28,7 +28,7 @@ ALL = Condition()
 
 
 class Step(NamedTuple):
-    """In nat: under `condition` set the masquerade mark (`mark`), go to `pool`, or leave (neither)."""
+    """In nat: under `condition` set the masquerade mark (`mark`), go to `pool`, or return (neither)."""
 
     condition: Condition
     mark: bool = False
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class Nat(NamedTuple):
-    """`steps`, then everyone who is still here goes to pool `final` (None: leaves)."""
+    """`steps`, then the remaining packets go to pool `final` (None: return)."""
 
     steps: tuple[Step, ...]
     final: PoolKind | None
@@ -50,7 +50,7 @@ class Judgement(NamedTuple):
 
 
 class _Any(enum.Enum):
-    ANY = "any"  # the class never gets here, so any verdict is right
+    ANY = "any"  # no packet of the class gets here, so any verdict will do
 
 
 _LEAVE = Disposition(Verdict.PASS)
@@ -99,11 +99,11 @@ def _marks(classes: list[tuple[str, Disposition]]) -> list[Step]:
 
 @lru_cache(maxsize=256)
 def judgements(policy: Policy, has_pods: bool, is_node_port: bool) -> tuple[Judgement, ...]:
-    """What INPUT and FORWARD do with a packet that nat left alone.
+    """The verdicts of INPUT and FORWARD for packets that nat did not DNAT.
 
-    At a VIP the node's own packet may PASS where others may not (kube-proxy's iptables mode looks at external
-    addresses here only): that is settled by keeping the rule out of OUTPUT, so the host's PASS asks for
-    nothing here. To a NodePort the node's packet comes in by loopback, so here is the place.
+    The node's own packet to a VIP may PASS where others may not: then OUTPUT has no rule, and none is needed
+    here (kube-proxy's iptables mode handles external addresses here only). The node's own packet to a
+    NodePort arrives on loopback, so it is handled here.
     """
     host = _Any.ANY if policy.host.verdict is Verdict.PASS and not is_node_port else _left(policy.host)
     pods = [(Condition(pods=True), _left(policy.pods))] if has_pods else []
@@ -112,7 +112,7 @@ def judgements(policy: Policy, has_pods: bool, is_node_port: bool) -> tuple[Judg
 
 @lru_cache(maxsize=256)
 def host_judgements(policy: Policy) -> tuple[Judgement, ...]:
-    """What OUTPUT does, where every source is the node."""
+    """The verdicts of OUTPUT, where every source is the node."""
     return _fold([(ALL, _left(policy.host))])
 
 
@@ -121,7 +121,7 @@ def _left(d: Disposition) -> Verdict | _Any:
 
 
 def _fold(classes: list[tuple[Condition, Verdict | _Any]]) -> tuple[Judgement, ...]:
-    """The shortest first-match list for the classes that do get here."""
+    """The shortest first-match list for the classes with a verdict."""
     known = [(condition, verdict) for condition, verdict in classes if isinstance(verdict, Verdict)]
     if not known:
         return ()

@@ -1,9 +1,8 @@
-"""Pools of backends: the chain that picks one at random, with the DNATs in it, or with a chain for each where
-clients stick.
+"""Pools of backends: a chain that picks one at random and does DNAT; with affinity, a chain for each backend.
 
-kube-proxy gives every endpoint a chain (KUBE-SEP) to mark hairpins in; here POSTROUTING sees to these, so
-only session affinity needs one, to set the entry that the next connection finds (writeServiceToEndpointRules,
-pkg/proxy/iptables/proxier.go).
+kube-proxy gives every endpoint a chain (KUBE-SEP), to mark hairpin packets; here POSTROUTING does that.
+So only session affinity needs one, to set the client's entry for its next connection
+(writeServiceToEndpointRules, pkg/proxy/iptables/proxier.go).
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def _chances(n: int, match: str) -> list[str]:
 
 
 def pool_rules(context: Context, port: ResolvedPort, kind: PoolKind, chains: Chains) -> list[str]:
-    """The rules that end a new connection's search; sticky backends' chains are added to `chains`."""
+    """The rules of a pool's chain; with affinity, adds a chain for each backend to `chains`."""
     backends = port.pool(kind)
     if port.affinity_seconds:
         return _sticky(context, port, backends, chains)
@@ -71,7 +70,7 @@ def inline_rules(context: Context, backends: tuple[Backend, ...], match: str, ta
 
 
 def _sticky(context: Context, port: ResolvedPort, backends: tuple[Backend, ...], chains: Chains) -> list[str]:
-    """One xt_recent list for each backend of a port: first whoever has a fresh entry, then chance."""
+    """An xt_recent list for each backend: first the one with a fresh entry, else one at random."""
     proto, mask = port.protocol.lower, context.spelling.recent_mask
     chances = _chances(len(backends), "") if backends else ()
     asked, chosen = [], []

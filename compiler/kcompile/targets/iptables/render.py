@@ -39,7 +39,7 @@ def scripts(changes: Iterable[Change]) -> dict[str, str]:
 
 
 def render_program(program: Program) -> dict[str, str]:
-    """The scripts that make `program` where nothing of ours is."""
+    """The scripts that install `program` on a node without any rules of ours."""
     edits: dict[str, dict[str, list[Edit]]] = {}
     for key, value in program.items():
         _file(edits, key, None, value)
@@ -62,7 +62,7 @@ def _script(tables: dict[str, list[Edit]]) -> str:
     if not (comes and goes):
         return section("nat", nat) + final if goes else final + section("nat", nat)
     grown = [(key, old, _grown(old, new)) for key, old, new in filters]
-    # the last section says every chain once more: iptables-restore --test forgets what the first one made
+    # the last section declares every chain again: iptables-restore --test forgets those of the first
     shrunk = [(key, old, new) for key, old, new in filters if isinstance(key, ChainKey) or new is None]
     return (
         section("filter", [edit for edit in grown if edit[1] != edit[2]])
@@ -79,9 +79,9 @@ def _gains(old: Any, new: Any) -> bool:
 
 
 def _grown(old: Any, new: Any) -> Any:
-    """`old` and `new` at once.
+    """The rules of `new`, then those of `old`.
 
-    Trees are jumped into, not gone to, so that what the new one lacks is looked up in the old one.
+    Gotos become jumps, so that a packet without a match in the new tree returns and passes the old one.
     """
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return old if new is None else new

@@ -1,16 +1,14 @@
-"""A decision tree over numbers: which chains make a packet with key K reach exactly the rules listed under K.
+"""A decision tree of chains: a packet with key K reaches exactly the rules listed under K.
 
-iptables has no maps: a list of 10,000 rules costs each new connection 90 us, also one that matches none of
-them. So keys (addresses; or protocol with port) form a path-compressed trie of four bits a level, one chain a
-node. A packet descends by
--g (goto): O(log n) rules, and a miss leaves at the first level that knows nothing of it.
+iptables has no maps, and a list of 10,000 rules costs each new connection 90 us. So keys (addresses; or
+protocol and port) form a path-compressed trie of four bits a level, one chain a node. A packet descends by -g
+(goto) and passes O(log n) rules; a packet without a key leaves at the first level without a match.
 
-A level is cut at a bit position that is a multiple of four and depends on nothing but the keys under its own
-prefix. So one key more or less changes only chains on its own path, and every other chain keeps its name and
-its rules.
+A level's bit position is a multiple of four and depends only on the keys with its prefix. So an added or
+removed key changes only the chains on its own path; all other chains keep their names and rules.
 
-Chains may nest 15 deep below a hook (NFT_JUMP_STACK_SIZE in linux/netfilter/nf_tables.h, and a goto counts):
-keys that are spread so badly as to need more levels than `levels` are listed together in the last.
+Chains may nest 15 deep below a hook (NFT_JUMP_STACK_SIZE in linux/netfilter/nf_tables.h; a goto counts). Keys
+that need more than `levels` are listed together in the last level.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ from itertools import accumulate
 __all__ = ["LEAF", "INLINE", "Item", "build"]
 
 STRIDE = 4
-LEAF = 32  # rules that a chain lists one after the other before it is split
-INLINE = 2  # so few rules stay in the parent: a chain of their own would cost the kernel three entries
+LEAF = 32  # rules of a chain before it is split
+INLINE = 2  # up to so many rules stay in the parent: a chain costs the kernel three entries
 
 Item = tuple[int, Sequence[str]]
 
@@ -40,7 +38,7 @@ def build(
 
     `items` is sorted by key; keys have `width` bits (a multiple of four) and are unique. ``spell(prefix,
     length)`` gives the match (ending in a blank) for the keys that start with these bits, and the name of
-    their chain. `default` ends every chain below the root: what happens to keys that are not there.
+    their chain. `default`: rules at the end of every chain below the root, for other keys.
     """
     keys = [key for key, _ in items]
     totals = list(accumulate((len(rules) for _, rules in items), initial=0))

@@ -1,4 +1,4 @@
-"""A Program, lowered or read back, as the frontends that it serves and the backends that they lead to."""
+"""A Program, lowered or observed -> its frontends and their backends."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ _Key = tuple[str, str, int, str, str, int]  # service, kind, family, protocol, a
 
 
 def frontends(program: Program) -> list[FrontendView]:
-    """Every frontend, sorted by service.
-
-    One with a rule in nat and in filter is shown as what it does for whom it serves.
-    """
+    """Every frontend, sorted by service; one with rules in nat and in filter is shown by those in nat."""
     chains: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
     for key, value in program.items():
         if isinstance(key, ChainKey):
@@ -48,9 +45,9 @@ def frontends(program: Program) -> list[FrontendView]:
 
 
 def _leaves(chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, Rule, list[str]]]:
-    """The rules at the bottom of the trees: they carry ``namespace/service:port Kind`` as their comment.
+    """The leaves of the trees: rules with the comment ``namespace/service:port Kind``.
 
-    A small pool stands in the tree itself, its last rule commented: then all its rules come along.
+    With the last rule of a pool that is listed in the tree itself come all its rules.
     """
     for rules in chains.values():
         listed: list[str] = []
@@ -63,17 +60,14 @@ def _leaves(chains: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, R
             try:
                 rule = Rule.parse(text)
             except ValueError:
-                continue  # someone wrote into our chain; the plan will say so
+                continue  # a rule of others in our chain; the plan shows it
             service, _, kind = rule.comment.rpartition(" ")
             if service and rule.ports and rule.target != "ACCEPT":
                 yield service, kind, rule, pool
 
 
 def _reached(chains: Mapping[str, tuple[str, ...]], start: str) -> list[str]:
-    """The rules of every chain that `start` leads to.
-
-    What a chain ends in comes first: there an outside client goes.
-    """
+    """The rules of every chain reachable from `start`; a chain's last target, for outsiders, comes first."""
     seen: set[str] = set()
     reached: list[str] = []
 

@@ -1,4 +1,18 @@
-"""Mode ipvs: virtual servers on addresses of a dummy device, ipsets, a constant number of iptables rules."""
+"""Mode ipvs: virtual servers on addresses of a dummy device, ipsets, a constant number of iptables rules.
+
+target.py      the target: a diff that keeps draining servers, text of a resource
+resources.py   keys and values: device, sets, virtual and real servers
+lower.py       Dataplane -> Program
+plans.py       a Policy as pools inside and outside
+marks.py       firewall marks of NodePorts and insiders' pools
+chains.py      the iptables rules
+sticky.py      session affinity: DNAT rules to one virtual server
+steps.py       the order of an apply
+render.py      steps as text
+leaving.py     what stays for open connections when another mode takes over
+limits.py      warnings where IPVS can't do what a Service asks for
+view.py        Program -> frontends
+"""
 
 from .limits import limits
 from .target import IpvsTarget

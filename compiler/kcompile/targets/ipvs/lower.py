@@ -1,4 +1,4 @@
-"""Dataplane -> Program: one pass over the ports. Keys are in the order in which they are best created."""
+"""Dataplane -> Program: one pass over the ports; keys are in a good order to create them in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LIVE = RealServer(1)
 
 
 def halves(version: int) -> tuple[str, str]:
-    """Every address: hash:net has no /0."""
+    """Two networks with every address, for hash:net has no /0."""
     return ("0.0.0.0/1", "128.0.0.0/1") if version == 4 else ("::/1", "8000::/1")
 
 
@@ -148,7 +148,7 @@ class _Lowering:
             ] = _LIVE
 
     def frontend(self, port: ResolvedPort, frontend: Frontend, plan: Plan, inside: str, outside: str) -> None:
-        """What the sets say of `frontend`."""
+        """The elements of `frontend` in our sets, and its VIP."""
         comment = f'comment "{port.name} {frontend.kind.value}"'
         if not frontend.address:
             self.node_port(

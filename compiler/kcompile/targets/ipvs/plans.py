@@ -1,6 +1,4 @@
-"""What a Policy comes to in this mode: which pool an address's own virtual server has, and which one insiders
-are led to.
-"""
+"""A Policy in mode ipvs: the pool of the address's own virtual server, and the pool of insiders."""
 
 from __future__ import annotations
 

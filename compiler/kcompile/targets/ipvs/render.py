@@ -1,6 +1,4 @@
-"""Steps as text: what ipset restore and iptables-restore read, and what the netlink messages would be called
-by ipvsadm and ip.
-"""
+"""Steps as text: the input of ipset restore and iptables-restore; ipvsadm and ip commands for the rest."""
 
 from __future__ import annotations
 
@@ -69,47 +67,41 @@ def rules_script(step: Step) -> str:
 
 
 def server_command(key: Key, old: Any, new: Any) -> str:
-    """The arguments of ipvsadm(8) that do it."""
+    """The arguments of ipvsadm(8) for a change of the server `key`."""
     assert isinstance(key, VirtualServerKey | RealServerKey)
     if key.protocol == FWMARK:
         service = f"-f {int(key.address, 16)}{' -6' if key.version == 6 else ''}"
     else:
-        service = f"{_OPTIONS[key.protocol]} {_place(key.address, key.port)}"
+        service = f"{_OPTIONS[key.protocol]} {_endpoint(key.address, key.port)}"
     if isinstance(key, VirtualServerKey):
         if new is None:
             return f"-D {service}"
         text = f"{'-A' if old is None else '-E'} {service} -s {new.scheduler}"
         chosen = [_NAMES.get(f"{new.scheduler}-{n}", f"flag-{n}") for bit, n in _FLAGS if new.flags & bit]
-        return (
-            text
-            + (f" -b {','.join(chosen)}" if chosen else "")
-            + (f" -p {new.timeout}" if new.flags & _PERSISTENT else "")
-        )
-    server = f"{service} -r {_place(key.ip, key.real_port)}"
+        flags = f" -b {','.join(chosen)}" if chosen else ""
+        persistence = f" -p {new.timeout}" if new.flags & _PERSISTENT else ""
+        return f"{text}{flags}{persistence}"
+    server = f"{service} -r {_endpoint(key.ip, key.real_port)}"
     if new is None:
         return f"-d {server}"
     return f"{'-a' if old is None else '-e'} {server} -m -w {new.weight}"
 
 
 def address_command(key: Key, new: Any) -> str:
-    """The arguments of ip(8) that do it."""
+    """The arguments of ip(8) that add or remove the VIP `key`."""
     assert isinstance(key, AddressKey)
-    place = f"{key.address}/{32 if key.version == 4 else 128} dev {DEVICE}"
+    address = f"{key.address}/{32 if key.version == 4 else 128} dev {DEVICE}"
     scope = "scope host" if key.version == 4 else "preferred_lft 0 nodad noprefixroute"
-    return f"address del {place}" if new is None else f"address add {place} {scope}"
+    return f"address del {address}" if new is None else f"address add {address} {scope}"
 
 
-def _place(address: str, port: int) -> str:
+def _endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _device(step: Step) -> str:
-    return "".join(
-        f"link add {DEVICE} type dummy\nlink set {DEVICE} up\n"
-        if c.new is not None
-        else f"link del {DEVICE}\n"
-        for c in step.changes
-    )
+    create, remove = f"link add {DEVICE} type dummy\nlink set {DEVICE} up\n", f"link del {DEVICE}\n"
+    return "".join(remove if change.new is None else create for change in step.changes)
 
 
 _TEXT: dict[Kind, Callable[[Step], str]] = {

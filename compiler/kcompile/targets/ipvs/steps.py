@@ -1,8 +1,8 @@
-"""The order of an apply: no live VIP is ever without a real server, and nothing points at what isn't there.
+"""The order of an apply: a VIP in use always has a real server, and rules refer only to what exists.
 
-New virtual servers get their real servers before a rule, a mark or an address leads to them; what leads to
-the old ones goes before they do. A refusal (REJECT, DROP, a source range) stands before the server behind it
-goes and leaves after it came.
+New virtual servers and their real servers come before rules, marks and addresses that lead to them; old ones
+are removed after these. A refusal (REJECT, DROP, source ranges) is added before its server is removed, and
+removed after its server is added.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Kind", "Step", "steps"]
 
 
 class Kind(enum.Enum):
-    """What carries a step out; `value` is its label for people."""
+    """The tool of a step; `value` is its label in a plan."""
 
     DEVICE = "ip link"
     SETS = "ipset restore"
@@ -40,10 +40,10 @@ class Step(msgspec.Struct, frozen=True):
     family: str = ""
 
 
-# sets that lead somewhere: filled when their virtual servers are there
+# sets that lead to virtual servers: filled after these exist
 _LEADING = frozenset(("INSIDE", "NP-INSIDE", "NODEPORTS", "STICKY"))
 _REFUSING = frozenset(("REJECT", "DROP", "NP-REJECT", "NP-DROP"))
-# ranges are known before they are asked for, and after
+# GUARDED makes rules look up RANGES: it is added after them, and removed before them
 _ADD_LAST = {"GUARDED": 1}
 _Sorted = dict[str, list[Change]]  # changes by what they are for the order
 
@@ -57,7 +57,7 @@ def steps(changes: Iterable[Change]) -> list[Step]:
         into.setdefault(_role(change.key), []).append(change)
     new, old = make.get, gone.get
     families = ("ip4", "ip6")
-    # a family whose rules all go keeps them until what they serve has gone
+    # if all rules of a family are removed, they are removed after their servers
     leaving = [f for f in families if f"rules {f}" not in make]
     found = [
         Step(Kind.DEVICE, tuple(new("device", ()))),
@@ -97,10 +97,7 @@ def _last(change: Change) -> int:
 
 
 def _servers_first(changes: list[Change]) -> tuple[Change, ...]:
-    """Each new real server right after its virtual server, which comes first.
-
-    Lowering has them so; a diff of an observed program keeps that order.
-    """
+    """`changes` with each new virtual server first, followed by its real servers."""
     if not any(isinstance(c.key, VirtualServerKey) and c.old is None for c in changes):
         return tuple(changes)
     ordered: dict[Key, list[Change]] = {}

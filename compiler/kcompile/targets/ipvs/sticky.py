@@ -1,10 +1,10 @@
 """Session affinity: a client sticks to one endpoint whichever of a Service's addresses it uses.
 
-IPVS remembers clients a virtual server (persistence templates, ip_vs_sched_persist() in ip_vs_core.c), and a
-persistent virtual server that a mark leads to can't translate ports. So a pool with affinity has one virtual
-server, at the first address that leads to it, and the Service's other addresses are led there by DNAT ahead
-of IPVS: a rule each, the one thing in this mode whose number grows with Services (those with affinity and
-more than a ClusterIP). conntrack then translates the rest of such a connection by itself.
+IPVS remembers clients for each virtual server (persistence templates: ip_vs_sched_persist() in
+ip_vs_core.c), and a persistent virtual server with a mark can't translate ports. So a pool with affinity has
+one virtual server, at the first address of the pool; DNAT before IPVS sends the Service's other addresses
+there. That is a rule for each such address, the only rules of this mode whose number grows with Services.
+conntrack translates the rest of such a connection.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from .plans import Plan
 
 __all__ = ["Sticky"]
 
-Place = tuple[str, int]
+Home = tuple[str, int]
+"""Address and port of the virtual server that a pool has."""
 _HOST = "-m addrtype --src-type LOCAL "
 
 
@@ -30,9 +31,9 @@ class Sticky:
         self.vips: list[str] = []
         self.node_ports: list[str] = []
 
-    def homes(self, port: ResolvedPort, plans: list[tuple[Frontend, Plan]]) -> dict[PoolKind, Place]:
-        """Where each pool that `port` uses has its virtual server."""
-        homes: dict[PoolKind, Place] = {}
+    def homes(self, port: ResolvedPort, plans: list[tuple[Frontend, Plan]]) -> dict[PoolKind, Home]:
+        """The address and port of the virtual server of each pool that `port` uses."""
+        homes: dict[PoolKind, Home] = {}
         for frontend, plan in plans:
             if frontend.address and plan.outside is not None:
                 homes.setdefault(
@@ -44,10 +45,8 @@ class Sticky:
                     homes[pool] = self._unused(port)
         return homes
 
-    def _unused(self, port: ResolvedPort) -> Place:
-        """A port of the ClusterIP that no Service has: only what was led there reaches it (the last rule of
-        filter INPUT).
-        """
+    def _unused(self, port: ResolvedPort) -> Home:
+        """A port of the ClusterIP that no Service has; only DNATed packets reach it (last rule of INPUT)."""
         own = next(f for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP)
         address = self._rules.spelling.canonical(own.address)
         number = own.port ^ 0x8000
@@ -56,21 +55,19 @@ class Sticky:
         self._taken.add((port.protocol.lower, address, number))
         return address, number
 
-    def lead(self, port: ResolvedPort, frontend: Frontend, plan: Plan, homes: dict[PoolKind, Place]) -> bool:
-        """Lead the clients of `frontend` to where they belong; False where they are there already."""
+    def lead(self, port: ResolvedPort, frontend: Frontend, plan: Plan, homes: dict[PoolKind, Home]) -> bool:
+        """Add the DNAT rules from `frontend` to its pools' homes; False where none is needed."""
         rules, spelling, proto = self._rules, self._rules.spelling, port.protocol.lower
         ports = f"-p {proto} -m {proto} --dport {frontend.port} "
         if frontend.address:
             address = spelling.canonical(frontend.address)
-            place, destination, made = (
-                (address, frontend.port),
-                f"-d {address}{spelling.host} {ports}",
-                self.vips,
-            )
+            own, made = (address, frontend.port), self.vips
+            destination = f"-d {address}{spelling.host} {ports}"
         else:
-            place, destination, made = ("", 0), rules.to_node_ports(ports), self.node_ports
+            own, made = ("", 0), self.node_ports
+            destination = rules.to_node_ports(ports)
         found: list[str] = []
-        if plan.inside is not None and (home := homes[plan.inside]) != place:
+        if plan.inside is not None and (home := homes[plan.inside]) != own:
             to = f"-j DNAT --to-destination {spelling.destination(*home)}"
             if rules.has_pods and rules.settings.detector.interface:
                 before, _, after = destination.partition("-p ")
@@ -78,7 +75,7 @@ class Sticky:
             elif rules.has_pods:
                 found.append(f"{rules.pods()}{destination}{to}")
             found.append(f"{_from_host(destination)}{to}")
-        if plan.outside is not None and (home := homes[plan.outside]) != place:
+        if plan.outside is not None and (home := homes[plan.outside]) != own:
             found.append(f"{destination}-j DNAT --to-destination {spelling.destination(*home)}")
         elif found:
             found.append(f"{destination}-j RETURN")

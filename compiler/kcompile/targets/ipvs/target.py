@@ -1,4 +1,4 @@
-"""The ipvs target: what a diff must leave alone, and how each resource is called."""
+"""The ipvs target: a diff that keeps draining and excluded servers, and the text of each resource."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .view import frontends
 __all__ = ["HELD_SETS", "IpvsTarget", "without_held"]
 
 HELD_SETS = frozenset(("VIPS", "FRONTENDS"))
-"""Sets that name what real servers that drain still need."""
+"""Sets with elements that draining real servers still need."""
 
 
 class IpvsTarget:
@@ -46,11 +46,10 @@ class IpvsTarget:
         )
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
-        """The generic diff, but for two things: real servers that still drain stay, with the server, address
-        and set entries that their connections need; and virtual servers in excluded CIDRs that no set of ours
-        names are left alone.
+        """The generic diff, with two exceptions unless `desired` is empty.
 
-        Where nothing at all is desired nothing drains.
+        Draining real servers stay, with the virtual server, address and set elements that their connections
+        need. Virtual servers in excluded CIDRs that our sets don't name stay.
         """
         changes = diff(observed, desired)
         if not desired:
@@ -90,7 +89,7 @@ class IpvsTarget:
 
 
 def _unlike(words: str | None) -> str:
-    """What somebody else has changed, as a comment."""
+    """A change by others, as a comment."""
     return f"  # {words}" if words else ""
 
 

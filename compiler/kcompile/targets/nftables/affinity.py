@@ -1,8 +1,7 @@
-"""Session affinity: a dynamic set of clients for each service port and backend, as kube-proxy keeps them.
+"""Session affinity: a dynamic set of clients for each backend of a service port, as kube-proxy has it.
 
-A set a backend, rather than one map a service: when a backend goes, its clients go with it in the same
-transaction, and a backend that stays keeps its clients while all else is replaced (nftables/proxier.go,
-writeServiceToEndpointRules).
+With a set for each backend, not a map for each service, a removed backend's clients are removed in the same
+transaction, and a backend that stays keeps its clients (nftables/proxier.go, writeServiceToEndpointRules).
 """
 
 from __future__ import annotations
@@ -43,11 +42,8 @@ def affinity_chain(
     if policy.one_pool:
         if others.masquerade:
             match = "" if pods.masquerade else not_from_pods(settings.detector, family)
-            rules.append(
-                mark_rule(
-                    settings, match, "masquerade" if pods.masquerade else "masquerade all but local pods"
-                )
-            )
+            why = "masquerade" if pods.masquerade else "masquerade all but local pods"
+            rules.append(mark_rule(settings, match, why))
         rules.append(Rule.make(f"goto {pool(others.pool)}", "every client"))
     else:
         match = from_pods(settings.detector, family)
@@ -79,8 +75,7 @@ def _pool_chain(program: dict[Key, Any], port: ResolvedPort, kind: PoolKind, fam
 def _backend_chain(
     program: dict[Key, Any], port: ResolvedPort, backend: Backend, family: str, own: str
 ) -> str:
-    # The time is part of the name: a set's timeout can't be changed, and clients of another time are of no
-    # use.
+    # The timeout is part of the name, for a set's timeout can't be changed.
     name = f"affinity-{own}-{name_hash(backend.ip, str(backend.port), str(port.affinity_seconds))[:8]}"
     address = f"[{backend.ip}]" if family == "ip6" else backend.ip
     clients = f"{name}-clients"

@@ -1,11 +1,9 @@
-"""The base chains: where packets enter our table.
+"""The base chains, where packets enter our table (nftables/proxier.go, setupNFTables).
 
-Only what the Program's maps need is there (nftables/proxier.go, setupNFTables).
-
-But for the nat chains: where connections may be open (Dataplane.standing) they stay, empty, and so does the
-rule that masquerades. With a family's last nat chain the kernel stops translating its connections
-(nf_nat_unregister_fn() in nf_nat_core.c), and with the last rule that needs conntrack it stops tracking them
-(nf_ct_netns_put() in nf_conntrack_proto.c).
+There are only those that the Program's maps need, except the nat chains: where connections may be open
+(Dataplane.standing) they stay, empty, with the masquerading rule. Without a nat chain the kernel stops
+translating a family's connections (nf_nat_unregister_fn() in nf_nat_core.c), and without a rule that needs
+conntrack it stops tracking them (nf_ct_netns_put() in nf_conntrack_proto.c).
 
 prerouting, output  nat       dispatch to the shape chains
 postrouting         nat       masquerade marked packets and pods that reach themselves
@@ -22,7 +20,7 @@ from .resources import Chain, Rule
 
 __all__ = ["REJECT", "base_chains", "reject_rule"]
 
-# The chain that says no; nft has taken the word "reject" for itself.
+# The chain that rejects; "reject" is a keyword of nft.
 REJECT = "no-endpoints"
 
 # A packet from outside for 127.0.0.0/8, which route_localnet lets in; answers and our own DNAT may use it.
@@ -32,8 +30,8 @@ _MARTIAN = (
 )
 
 NAT_FIRST, NAT_LAST = -100, 100
-FIREWALL = NAT_FIRST - 10  # sees the address that the client used
-FILTER = -10  # after DNAT, and before the filter chains of anybody else
+FIREWALL = NAT_FIRST - 10  # before DNAT: packets have the address that the client used
+FILTER = -10  # after DNAT, before other filter chains
 
 
 def reject_rule() -> Rule:

@@ -1,9 +1,8 @@
-"""A Program that follows its ports: what an agent keeps, so that one changed Service costs as much as one
-Service.
+"""A Program that is updated port by port, so that one changed Service costs the work for one Service.
 
-Each port's own resources are counted, for ports share chains of their shape, hairpin pairs and ClusterIPs; a
-resource goes with its last user. What belongs to no port is worked out again only when the set of maps in use
-changes.
+Ports share chains of their shape, hairpin pairs and ClusterIPs. So each resource has a count of its ports,
+and is removed with the last one. Resources that belong to no port are lowered again only when the set of maps
+in use changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What ``nft -j list table`` says -> Program (libnftables-json(5)). Only our own table is ever given to it.
+"""The output of ``nft -j list table`` for our table -> Program (libnftables-json(5)).
 
-Somebody else may have put anything into that table, so whatever a listing can hold is read, if only to be
-removed.
+Others may have put anything into our table. So every kind of object is read, to be removed by the next apply.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def _types(key: Any) -> tuple[str, ...]:
 
 
 def _unlike(body: dict[str, Any], flags: Sequence[str]) -> tuple[str, ...]:
-    """The flags beside `flags`, and a size: nft itself gives one to sets that rules fill."""
+    """Flags other than `flags`, and a size (which nft sets itself for sets that rules fill)."""
     found = body.get("flags", [])
     unlike = [flag for flag in ([found] if isinstance(found, str) else found) if flag not in flags]
     if "size" in body and not flags:
@@ -102,9 +101,7 @@ def _element(item: Any) -> tuple[str, str]:
 
 
 def _data(item: Any) -> str:
-    """`item` in nft's spelling; what only a foreign map can hold comes out as JSON where nft has no short
-    word for it.
-    """
+    """`item` in nft's spelling; as JSON where only a map of others can have it and it has no short form."""
     if not isinstance(item, dict):
         return str(item)
     ((kind, body),) = item.items()

@@ -1,6 +1,6 @@
-"""One service port -> its elements, and the chains that it shares with others of its shape.
+"""One service port -> its elements, and the chains that it shares with ports of its shape.
 
-Nothing here depends on other ports.
+The result doesn't depend on other ports.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class PortLowering:
                         program[ElementKey(family, name, f"{slots} . {slot}")] = (data, "")
 
     def shape(self, policy: Policy, cluster: int, local: int, proto: str, node_port: bool) -> Shape:
-        # Policies are shared objects (passes/policy.py), so their identity will do as a key.
+        # Policies are shared objects (passes/policy.py), so their identity is a key.
         key = (id(policy), cluster, local, proto, node_port)
         shape = self.shapes.get(key)
         if shape is None:
@@ -83,7 +83,7 @@ class PortLowering:
         return shape
 
     def block(self, key: str, frontend: Frontend, comment: str) -> None:
-        """What happens to packets for `frontend` that no chain has DNATed."""
+        """The element that drops or rejects packets for `frontend` that no chain has DNATed."""
         if frontend.kind is FrontendKind.NODE_PORT:
             name = "blocked-node-ports"
         else:

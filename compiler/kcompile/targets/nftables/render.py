@@ -1,9 +1,8 @@
-"""Changes -> the text of one nft transaction, which the kernel takes whole or not at all (nft(8), ``nft
--f``).
+"""Changes -> the text of one atomic nft transaction (nft(8), ``nft -f``).
 
-The order matters twice: names must exist before they are used, and a big load is cheap only in statements of
-some thousand elements with the backends before the dispatch (docs/reference/performance.md). A map that goes
-is emptied first, so that its elements let go of chains and objects; what is left then goes in any order.
+The order matters twice. A name must exist before it is used; and a big load is fast only in statements of
+some thousand elements, backends before dispatch (docs/reference/performance.md). A map to delete is flushed
+first, so that its elements refer to no chain or object; then the order of deletions doesn't matter.
 """
 
 from __future__ import annotations
@@ -11,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...program import Change
-from .resources import TABLE, Chain, ChainKey, ElementKey, MapKey, ObjectKey, TableKey, family_of
+from .resources import (
+    TABLE,
+    Chain,
+    ChainKey,
+    Element,
+    ElementKey,
+    Map,
+    MapKey,
+    ObjectKey,
+    TableKey,
+    family_of,
+)
 
 __all__ = ["render"]
 
@@ -21,80 +31,86 @@ CHUNK = 2000
 
 def render(changes: Iterable[Change]) -> str:
     """One transaction; an empty string where there is nothing to change."""
-    changes = tuple(changes)
-    gone = {c.key.family for c in changes if isinstance(c.key, TableKey) and c.new is None}
-    tables: list[str] = [f"delete table {family} {TABLE}" for family in sorted(gone)]
-    declared: list[str] = []
-    rules: list[str] = []
-    base: list[str] = []
-    dropped: dict[tuple[str, str], list[str]] = {}
-    added: dict[tuple[str, str], list[str]] = {}
-    last: list[str] = []
-    objects: list[str] = []
-    without_map = {(c.key.family, c.key.name) for c in changes if isinstance(c.key, MapKey) and c.new is None}
-    for change in changes:
-        key, old, new = change.key, change.old, change.new
-        family = family_of(key)
-        if new is None and family in gone:  # whatever is in a table goes with it
-            continue
-        if isinstance(key, ElementKey):
-            place = (family, key.map)
-            if old is not None and place not in without_map:
-                dropped.setdefault(place, []).append(key.key)
-            if new is not None:
-                data, comment = new
-                text = key.key
-                if comment:
-                    text += f' comment "{comment}"'
-                added.setdefault(place, []).append(f"{text} : {data}" if data else text)
-        elif isinstance(key, ChainKey):
-            _chain(family, key.name, old, new, declared, rules, base, last)
-        elif isinstance(key, MapKey):
-            if old is not None:
-                noun = "map" if old.data else "set"
-                rules.append(f"flush {noun} {family} {TABLE} {key.name}")
-                last.append(f"delete {noun} {family} {TABLE} {key.name}")
-            if new is not None:
-                declared.append(new.write(family, key.name))
-        elif isinstance(key, ObjectKey):
-            objects.append(f"delete {key.noun} {family} {TABLE} {key.name}")
-        else:
-            tables.append(f"add table {family} {TABLE}")
-    lines = [*tables, *declared, *rules]
-    for (family, name), keys in dropped.items():
-        lines += _elements("delete", family, name, keys)
-    for place in sorted(added, key=lambda p: _load_order(p[1])):
-        lines += _elements("add", *place, added[place])
-    lines += base
-    lines += last
-    lines += objects
+    transaction = _Transaction(tuple(changes))
+    lines = transaction.lines()
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def _chain(
-    family: str,
-    name: str,
-    old: Chain | None,
-    new: Chain | None,
-    declared: list[str],
-    rules: list[str],
-    base: list[str],
-    last: list[str],
-) -> None:
-    if new is None:
-        # Emptied at once, so that it lets go of other chains and sets; deleted when nothing points to it any
-        # more.
-        rules.append(f"flush chain {family} {TABLE} {name}")
-        last.append(f"delete chain {family} {TABLE} {name}")
-        return
-    if old is None:
-        (base if new.hook else declared).append(new.declare(family, name))
-    else:
-        rules.append(f"flush chain {family} {TABLE} {name}")
-        if old.policy != new.policy:
-            base.append(new.declare(family, name))
-    target = base if new.hook else rules
-    target += [f"add rule {family} {TABLE} {name} {rule.write()}" for rule in new.rules]
+_Name = tuple[str, str]  # family and name of a map or set
+
+
+class _Transaction:
+    """The statements of one transaction, by the part of it that they belong to."""
+
+    def __init__(self, changes: tuple[Change, ...]) -> None:
+        removed = [change.key for change in changes if change.new is None]
+        # whatever is in a table is deleted with it, and elements with their map
+        self.gone_tables = {key.family for key in removed if isinstance(key, TableKey)}
+        self.gone_maps = {(key.family, key.name) for key in removed if isinstance(key, MapKey)}
+        self.tables = [f"delete table {family} {TABLE}" for family in sorted(self.gone_tables)]
+        self.declared: list[str] = []  # maps, sets, regular chains
+        self.rules: list[str] = []  # rules of regular chains; flushes
+        self.dropped: dict[_Name, list[str]] = {}  # elements
+        self.added: dict[_Name, list[str]] = {}
+        self.base: list[str] = []  # base chains with their rules
+        self.last: list[str] = []  # maps, sets, chains to delete
+        self.objects: list[str] = []
+        for change in changes:
+            self._file(change)
+
+    def lines(self) -> list[str]:
+        lines = [*self.tables, *self.declared, *self.rules]
+        for (family, name), keys in self.dropped.items():
+            lines += _elements("delete", family, name, keys)
+        for family, name in sorted(self.added, key=lambda key: _load_order(key[1])):
+            lines += _elements("add", family, name, self.added[family, name])
+        return [*lines, *self.base, *self.last, *self.objects]
+
+    def _file(self, change: Change) -> None:
+        family = family_of(change.key)
+        if change.new is None and family in self.gone_tables:
+            return
+        match change.key:
+            case ElementKey(map=name, key=element):
+                self._element((family, name), element, change.old, change.new)
+            case ChainKey(name=name):
+                self._chain(family, name, change.old, change.new)
+            case MapKey(name=name):
+                self._map(family, name, change.old, change.new)
+            case ObjectKey(noun=noun, name=name):
+                self.objects.append(f"delete {noun} {family} {TABLE} {name}")
+            case _:
+                self.tables.append(f"add table {family} {TABLE}")
+
+    def _element(self, home: _Name, element: str, old: Element | None, new: Element | None) -> None:
+        if old is not None and home not in self.gone_maps:
+            self.dropped.setdefault(home, []).append(element)
+        if new is not None:
+            data, comment = new
+            text = f'{element} comment "{comment}"' if comment else element
+            self.added.setdefault(home, []).append(f"{text} : {data}" if data else text)
+
+    def _map(self, family: str, name: str, old: Map | None, new: Map | None) -> None:
+        if old is not None:
+            noun = "map" if old.data else "set"
+            self.rules.append(f"flush {noun} {family} {TABLE} {name}")
+            self.last.append(f"delete {noun} {family} {TABLE} {name}")
+        if new is not None:
+            self.declared.append(new.write(family, name))
+
+    def _chain(self, family: str, name: str, old: Chain | None, new: Chain | None) -> None:
+        if old is not None:
+            # before anything is deleted: it then refers to no other chain or set
+            self.rules.append(f"flush chain {family} {TABLE} {name}")
+        if new is None:
+            self.last.append(f"delete chain {family} {TABLE} {name}")
+            return
+        if old is None:
+            (self.base if new.hook else self.declared).append(new.declare(family, name))
+        elif old.policy != new.policy:
+            self.base.append(new.declare(family, name))
+        rules = self.base if new.hook else self.rules
+        rules += [f"add rule {family} {TABLE} {name} {rule.write()}" for rule in new.rules]
 
 
 def _load_order(name: str) -> bool:

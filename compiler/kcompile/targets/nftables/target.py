@@ -34,10 +34,9 @@ class NftablesTarget:
         )
 
     def diff(self, observed: Program, desired: Program) -> tuple[Change, ...]:
-        """The generic diff, but for a family in which something has changed that can't be changed in place:
-        its table is replaced.
+        """The generic diff; a family's table is replaced if it needs a change that nft can't make in place.
 
-        Only a table that another version of kcompile (or somebody else) wrote looks like that.
+        That is so only for a table of another version of kcompile, or one that others have changed.
         """
         held = [
             (family_of(key), observed.get(key, value), value)
@@ -61,7 +60,7 @@ class NftablesTarget:
         return {"nft": text} if text else {}
 
     def describe(self, key: Key, value: Any) -> str:
-        """`key` and `value` the way nft would list them, on one line."""
+        """`key` and `value` as nft lists them, on one line."""
         match key:
             case ElementKey(family, name, element):
                 data, comment = value
@@ -84,8 +83,8 @@ class NftablesTarget:
 
 
 def _fixed(value: Any) -> Any:
-    """What of a resource can't be changed in place: a map's definition, a base chain's hook and priority, a
-    table's flags.
+    """The part of a resource that can't be changed in place: a map's definition, a base chain's hook and
+    priority, a table's flags.
 
     The kernel takes no change of a table's flags beside one of its base chains (nft_table_pending_update() in
     nf_tables_api.c).

@@ -1,6 +1,4 @@
-"""Program -> what it serves, for people: read from the elements and their comments alone, so it works on a
-kernel's too.
-"""
+"""Program -> its frontends, from the elements and their comments alone, so also for an observed Program."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ def frontends(program: Program) -> list[FrontendView]:
             protocol, port = parts[-2].upper(), int(parts[-1])
             service, _, kind = comment.rpartition(" ")
             where = (family, address, protocol, str(port))
-            if where in found:  # DNAT for insiders, dropped for outsiders: shown by its DNAT
+            if where in found:  # DNAT for insiders and drop for outsiders: shown as DNAT
                 continue
             if verdict.startswith("goto ") and verdict != f"goto {REJECT}":
                 backends, seconds = _backends(program, family, element, verdict[5:], node_port)

@@ -1,4 +1,13 @@
-"""Mode xdp: entries of eBPF maps, and where the programs that read them are attached (docs/adr/0008)."""
+"""Mode xdp: entries of eBPF maps, and the attachments of the programs that read them (docs/adr/0008).
+
+target.py        the target: text of a resource
+resources.py     keys and values
+layout.py        the maps: formats, flags, capacities
+lower.py         Dataplane -> Program
+attachments.py   which program runs on which interface
+maglev.py        Maglev tables
+view.py          Program -> frontends
+"""
 
 from .lower import limits
 from .target import XdpTarget

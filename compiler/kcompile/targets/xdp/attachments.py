@@ -1,4 +1,4 @@
-"""Which program runs where, from what the node's interfaces are (docs/adr/0008).
+"""Which program runs on which interface of the node (docs/adr/0008).
 
 tc        ingress and egress of every interface that is no port of a bridge or bond (members of a VRF do
           count); loopback: egress only
@@ -24,7 +24,7 @@ _NO_XDP = {"bond": "a bond", "vlan": "a VLAN", "bridge": "a bridge"}
 
 
 def served(dataplane: Dataplane) -> list[Link]:
-    """The interfaces whose packets the programs see."""
+    """The interfaces that get tc programs."""
     return [
         link for link in dataplane.node.links if (link.ethernet or link.bare) and link.upper in ("", "vrf")
     ]
@@ -77,7 +77,7 @@ def attachments(dataplane: Dataplane) -> dict[Key, str]:
 
 
 def fallbacks(dataplane: Dataplane) -> list[Notice]:
-    """Why XDP isn't what was asked for, a warning an interface."""
+    """A warning for each interface without the XDP that was asked for, with the reason."""
     return [
         Notice("xdp-interface", f"{link.name}: {reason}; Services are served there by tc alone")
         for link, how, reason in _xdp(dataplane)
@@ -86,9 +86,7 @@ def fallbacks(dataplane: Dataplane) -> list[Notice]:
 
 
 def _xdp(dataplane: Dataplane) -> Iterator[tuple[Link, str, str]]:
-    """Each interface that has an address of the node: how XDP is attached there (empty: not at all), and why
-    not.
-    """
+    """Each interface with an address of the node: how XDP is attached (empty: not at all), and why not."""
     wanted = dataplane.settings.xdp.attach
     addresses = set(dataplane.node.addresses)
     for link in served(dataplane):

@@ -35,7 +35,7 @@ _ON_NODE, _HAIRPIN = CONSTANTS["BACKEND_ON_NODE"], CONSTANTS["BACKEND_HAIRPIN"]
 
 
 def limits(dataplane: Dataplane) -> list[Notice]:
-    """A warning for each thing that this mode leaves out of `dataplane`, or does otherwise."""
+    """Warnings for whatever of `dataplane` this mode leaves out or does differently."""
     refused = [p for p in dataplane.ports if p.protocol is Protocol.SCTP]
     names = dict.fromkeys(p.name for p in refused)
     no_sctp = "mode xdp has no SCTP (its checksum covers the whole packet): this port is left out"
@@ -49,9 +49,7 @@ def limits(dataplane: Dataplane) -> list[Notice]:
 
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
-    """The Program; empty where there is nothing to serve, nothing to guard and no connection that may be
-    open.
-    """
+    """The Program; empty without Services, unallocated addresses to drop, and possibly open connections."""
     guarded = any(_guarded(dataplane, family.value) for family in Family)
     if not dataplane.ports and not guarded and not dataplane.standing:
         return {}
@@ -63,7 +61,7 @@ def lower(dataplane: Dataplane) -> dict[Key, Any]:
 
 
 def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
-    """What belongs to no port, the attachments apart."""
+    """The resources that belong to no port, without attachments."""
     settings, node = dataplane.settings, dataplane.node
     cidrs = tuple(c for family in Family for c in _guarded(dataplane, family.value)[:SERVICE_CIDRS])
     random = settings.xdp.balance == "random"
@@ -142,8 +140,7 @@ _texts: dict[int, tuple[Disposition, str]] = {}
 
 
 def _words(disposition: Disposition) -> str:
-    # there are few dispositions, and passes/policy.py shares them; each is kept alive here, so that its
-    # identity stays its own
+    # there are few dispositions, shared by passes/policy.py; the cache holds them, so that ids aren't reused
     found = _texts.get(id(disposition))
     if found is None or found[0] is not disposition:
         if len(_texts) > 1000:

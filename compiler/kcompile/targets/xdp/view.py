@@ -1,4 +1,4 @@
-"""Program -> what it serves, for people."""
+"""Program -> its frontends."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def frontends(program: Program) -> list[FrontendView]:
         if not isinstance(key, FrontendKey):
             continue
         version, protocol, address, port = key.version, key.protocol, key.address, key.port
-        # what outsiders get comes first; where that is no pool, insiders may still have one
-        # (externalTrafficPolicy Local)
+        # the pool of outsiders first; without one, insiders may have one (externalTrafficPolicy Local)
         led = [words for words in (listener.others, listener.host, listener.pods) if words.startswith("dnat")]
         backends: tuple[str, ...] = ()
         if led:

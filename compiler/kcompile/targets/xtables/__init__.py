@@ -1,1 +1,7 @@
-"""What every mode that writes iptables rules shares: spellings, the text of one table, and its way back."""
+"""Shared by the modes that write iptables rules.
+
+keys.py       keys: our chains, and the jumps to them
+spelling.py   how iptables-save and ipset write addresses
+render.py     changes of a table -> text of iptables-restore
+parse.py      text of iptables-save -> Program
+"""

@@ -1,6 +1,4 @@
-"""What iptables-save printed, as a Program: the chains of one mode and whatever in a built-in chain jumps to
-one.
-"""
+"""The output of iptables-save -> Program: one mode's chains, and the jumps to them from built-in chains."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[Key,
     """The Program of `family` (``ip4`` or ``ip6``) in `text`, in the kernel's order; `ours` matches the names
     of our chains.
 
-    A jump found more than once has its count for a value, so that a plan sees it and puts it right.
+    A jump found more than once has its count as its value, so that a plan corrects it.
     """
     program: dict[Key, Any] = {}
     rules: dict[str, list[str]] = {}
@@ -33,7 +31,7 @@ def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[Key,
             name, _, rule = line[3:].partition(" ")
             if name in rules:
                 rules[name].append(rule)
-            # a rule in someone else's chain is that chain's owner's
+            # a rule in a user-defined chain of others belongs to its owner
             elif (
                 "KCOMPILE-" in line
                 and name.isupper()
