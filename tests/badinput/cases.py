@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from .config_cases import CONFIGS
 from .file_cases import EMPTY, FILES, MISSPELT
-from .object_cases import OBJECTS, as_json, as_yaml
+from .manifests import as_json, as_yaml
+from .object_cases import OBJECTS
 from .text_cases import TEXTS
 
 __all__ = ["CASES", "GOOD", "Case"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from badinput.cases import CASES, GOOD, Case
-from badinput.object_cases import OBJECTS, as_json, as_yaml
+from badinput.manifests import as_json, as_yaml
+from badinput.object_cases import OBJECTS
 from kcompile.errors import InputError
 from kcompile.spec.allocate import allocate
 from kcompile.spec.complete import complete

@@ -4,32 +4,23 @@ affinity, reuse of tuples.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import itertools
-import os
-import select
 import socket
 import struct
-import time
-from pathlib import Path
 
 import pytest
 
 from harness import netns
-from kcompile.kernel.bpf import attach, library
-from kcompile.kernel.bpf.attach import Attachment
+from kcompile.kernel.bpf import library
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.layout import CONSTANTS as C
 
-from .frames import BOOK, MACS, address, frame, ones_complement, read
-from .world import ETH0, NEAR, NEAR2, World, make
+from .frames import MACS, address, frame, ones_complement
+from .world import ETH0, NEAR, NEAR2, World
 
 pytestmark = pytest.mark.kernel
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
-SECOND = 1_000_000_000
-FLAGS = C["FLOW_REPLY"] | C["FLOW_TO_STACK"] | C["FLOW_DIRECT"]
 
 
 def flows(world: World, version: int) -> int:
@@ -74,16 +65,15 @@ def test_a_checksum_that_becomes_zero_is_all_ones(world: World, version: int):
 @BOTH
 def test_next_hops_are_written_once_they_are_known(world: World, version: int):
     near, far = "tcp near2:4000 > web:80 S", "tcp near:4000 > api:80 S"
-    assert (
-        world.run("ingress", NEAR2, near, version)[1].macs == MACS["near"] + MACS["veth"]
-    )  # by redirect_peer, at once
-    assert (
-        world.run("ingress", NEAR, far, version)[1].macs == MACS["eth0"] + MACS["gateway"]
-    )  # the first: the kernel's neighbour code
-    assert world.run("ingress", NEAR, far, version)[1].macs == MACS["other"] + MACS["eth0"]
-    assert (
-        world.run("xdp", ETH0, "udp client:4000 > open:80", version)[1].macs == MACS["other"] + MACS["eth0"]
-    )
+
+    def macs(program: str, interface: int, line: str) -> bytes:
+        return world.run(program, interface, line, version)[1].macs
+
+    assert macs("ingress", NEAR2, near) == MACS["near"] + MACS["veth"]  # by redirect_peer, at once
+    # the first by the kernel's neighbour code
+    assert macs("ingress", NEAR, far) == MACS["eth0"] + MACS["gateway"]
+    assert macs("ingress", NEAR, far) == MACS["other"] + MACS["eth0"]
+    assert macs("xdp", ETH0, "udp client:4000 > open:80") == MACS["other"] + MACS["eth0"]
 
 
 def options4(data: bytes) -> bytes:
@@ -342,65 +332,3 @@ def test_classes_of_sources(world: World, version: int):
         world.says("ingress eth0: udp stranger:4000 > api:80", version)
         == "redirect: udp node:4000 > far:8080 ttl=63"
     )
-
-
-def tun(name: str, index: int) -> int:
-    """A tun interface, whose packets have no Ethernet header; its descriptor carries them."""
-    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(fd, 0x400454DA, struct.pack("=I", index))  # TUNSETIFINDEX
-    fcntl.ioctl(
-        fd, 0x400454CA, struct.pack("=16sH22x", name.encode(), 0x1001)
-    )  # TUNSETIFF: IFF_TUN, IFF_NO_PI
-    return fd
-
-
-def heard(fd: int) -> bytes:
-    """The first TCP or UDP packet that comes out of a tun."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if select.select([fd], [], [], 0.2)[0]:
-            packet = os.read(fd, 4096)
-            if packet[9 if packet[0] >> 4 == 4 else 6] in (6, 17):
-                return packet
-    raise AssertionError("nothing was sent")
-
-
-def test_interfaces_without_ethernet(bpffs: Path):
-    """tunl0, WireGuard: a packet begins with IP.
-
-    Real packets between two of them, since a test run has frames only.
-    """
-    with make(("MAC_LENGTH=0",)) as world, netns.enter(world.namespace), contextlib.ExitStack() as stack:
-        inside, outside = tun("inside", 40), tun("outside", 41)
-        stack.callback(os.close, inside)
-        stack.callback(os.close, outside)
-        netns.batch(["link set inside up", "link set outside up"], world.namespace)
-        for i, bits in enumerate((32, 128)):
-            near, far = BOOK["near2"][i], BOOK["far"][i]
-            netns.batch(
-                [f"route replace {near}/{bits} dev inside", f"route replace {far}/{bits} dev outside"],
-                world.namespace,
-            )
-        for index in (40, 41):
-            attach.attach(bpffs, Attachment("ingress", index), world.programs["ingress"])
-            world.put("interfaces", (index,), (C["INTERFACE_PODS"], address("pods", 4), address("pods", 6)))
-        for version in (4, 6):
-            ethernet = frame("udp near2:4000 > api:80", version)[:14]
-            for _ in range(2):  # the way is asked for, then remembered
-                os.write(inside, frame("udp near2:4000 > api:80", version)[14:])
-                assert read(ethernet + heard(outside)).text == "udp near2:4000 > far:8080 ttl=63"
-                os.write(outside, frame("udp far:8080 > near2:4000", version)[14:])
-                assert read(ethernet + heard(inside)).text == "udp api:80 > near2:4000 ttl=63"
-            os.write(inside, frame("udp near2:4000 > empty:80", version)[14:])
-            deadline = time.monotonic() + 5
-            while time.monotonic() < deadline:
-                packet = os.read(inside, 4096) if select.select([inside], [], [], 0.2)[0] else b""
-                if packet and packet[9 if version == 4 else 6] in (1, 58):
-                    said = (
-                        read(ethernet + packet).text if packet[20 if version == 4 else 40] in (3, 1) else ""
-                    )
-                    if said:
-                        break
-            assert said == "unreachable empty > near2 about udp near2:4000 > empty:80"
-        for index in (40, 41):
-            attach.detach(bpffs, Attachment("ingress", index))

@@ -5,81 +5,17 @@ of what isn't.
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from harness import netns
-from harness.command import Kcompile, configuration, node_object, ours
-from harness.flowcase import CaseError, FlowCase, Node, load
+from harness.handmade import BOTH, HOST, OUTSIDE, POD, REMOTE_POD, VIP, case, flow, judge, nat
 from harness.lab import Lab
 from harness.listeners import sctp_sockets
 from harness.packets import Packet, parse, sctp_answer, sctp_init, sctp_reply, split, transport
-from harness.topology import Topology
 from harness.verdicts import check_flows, tries
 
 pytestmark = pytest.mark.kernel
-
-NODE = {
-    "name": "node-a",
-    "ips": ["192.0.2.10", "2001:db8:1::10"],
-    "zone": "zone-a",
-    "podCIDRs": ["10.244.0.0/24", "fd00:10:244::/64"],
-}
-ENDPOINTS = [("10.244.0.21", "node-a"), ("10.244.1.31", "node-b")]
-BOTH = ["10.244.0.21:8080", "10.244.1.31:8080"]
-POD, REMOTE_POD, OUTSIDE, HOST = "10.244.0.5", "10.244.1.5", "203.0.113.7", "192.0.2.10"
-VIP = "10.96.0.20"
-
-
-def flow(verdict: str, src: str = POD, dst: str = VIP, dport: int = 80, **keys: Any) -> dict[str, Any]:
-    """A flow; backends, masq and sticky go to its expectation, other keys stay."""
-    expect = {"verdict": verdict} | {
-        key: keys.pop(key) for key in ("backends", "masq", "sticky") if key in keys
-    }
-    return {"src": src, "dst": dst, "dport": dport, "expect": expect, **keys}
-
-
-def case(
-    tmp_path: Path, *flows: dict[str, Any], endpoints: list[tuple[str, str]] | None = None, **config: Any
-) -> FlowCase:
-    pairs = ENDPOINTS if endpoints is None else endpoints
-    slices = [
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": f"web-{number}", "labels": {"kubernetes.io/service-name": "web"}},
-            "addressType": "IPv6" if ":" in ip else "IPv4",
-            "endpoints": [{"addresses": [ip], "nodeName": node}],
-            "ports": [{"port": 8080, "protocol": proto} for proto in ("TCP", "UDP", "SCTP")],
-        }
-        for number, (ip, node) in enumerate(pairs)
-    ]
-    file = tmp_path / "case.yaml"
-    file.write_text(
-        yaml.safe_dump(
-            {"name": "self", "node": NODE, "config": config, "manifests": slices, "flows": list(flows)}
-        )
-    )
-    return load(file)
-
-
-def judge(wanted: FlowCase, rules: str = "", patience: float = 4.0) -> list[str]:
-    with Lab(wanted) as lab:
-        netns.run(lab.topology.node, ["nft", "-f", "-"], text=rules)
-        return check_flows(lab, wanted, "nftables", patience)
-
-
-def nat(*rules: str, local: bool = True) -> str:
-    """Rules of the nat table for forwarded and (`local`) the node's own packets; `masquerade` on mark 1."""
-    chains = [("prerouting", "dstnat"), *([("output", "-100")] if local else [])]
-    body = "".join(
-        f"chain {hook} {{ type nat hook {hook} priority {priority};\n{chr(10).join(rules)}\n}}\n"
-        for hook, priority in chains
-    )
-    return f"table inet hand {{\n{body}chain post {{ type nat hook postrouting priority srcnat;\nmeta mark 1 masquerade fully-random\n}}\n}}"
-
 
 TO_BOTH = "map { 0 : 10.244.0.21 . 8080, 1 : 10.244.1.31 . 8080 }"
 SPREAD = (
@@ -87,8 +23,7 @@ SPREAD = (
 )
 
 
-# --- no rules
-# ------------------------------------------------------------------------------------------------------
+# --- no rules ---
 
 
 @pytest.mark.parametrize("proto", ["TCP", "UDP", "SCTP"])
@@ -123,8 +58,7 @@ def test_without_rules_nothing_else_is_seen(tmp_path: Path):
     assert "was answered by 10.96.0.20:80, which saw 10.244.0.5" in failures[0]
 
 
-# --- verdicts
-# ------------------------------------------------------------------------------------------------------
+# --- verdicts ---
 
 SOURCES = [POD, OUTSIDE, HOST]
 
@@ -243,8 +177,7 @@ def test_the_input_interface_is_what_the_case_says(tmp_path: Path):
     assert judge(case(tmp_path, *flows), nat(*(rule.replace("pod*", '"pod*"') for rule in where))) == []
 
 
-# --- repetition
-# ----------------------------------------------------------------------------------------------------
+# --- repetition ---
 
 STICKY = f"ip daddr {VIP} tcp dport 80 dnat ip to jhash ip saddr mod 2 {TO_BOTH}"
 
@@ -282,8 +215,7 @@ def test_enough_tries(backends: int):
     assert backends * (1 - 1 / backends) ** count < 1e-7 < backends * (1 - 1 / backends) ** (count - 2)
 
 
-# --- HTTP
-# ----------------------------------------------------------------------------------------------------------
+# --- HTTP ---
 
 
 def test_http(tmp_path: Path):
@@ -306,122 +238,7 @@ def test_http(tmp_path: Path):
     assert "expected HTTP 503 for /; HTTP 200" in failure
 
 
-# --- case files
-# ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"sticki": True}, "flow 1: unknown key sticki"),
-        ({"expect": {"verdict": "drop", "how": 1}}, "flow 1: expect: unknown key how"),
-        ({"http": {"path": "/", "body": "x"}}, "flow 1: http: unknown key body"),
-        ({"expect": {"verdict": "maybe"}}, "'maybe' is not a valid Verdict"),
-        ({"expect": {"verdict": "dnat"}}, "dnat needs some"),
-        ({"expect": {"verdict": "dnat", "backends": ["10.0.0.1"]}}, "isn't ADDRESS:PORT"),
-        ({"proto": "ICMP"}, "unknown protocol ICMP"),
-        ({"src": "::1"}, "two families"),
-        ({"src": "pod"}, "does not appear to be an IPv4 or IPv6 address"),
-    ],
-)
-def test_what_a_case_may_not_say(tmp_path: Path, change: dict[str, Any], message: str):
-    with pytest.raises(CaseError, match=message):
-        case(tmp_path, flow("drop") | change)
-
-
-def test_what_a_case_may_say(tmp_path: Path):
-    wanted = case(tmp_path, flow("drop", src=[POD, HOST], dport=["80", 81], proto=["tcp", "UDP"]))
-    assert len(wanted.flows) == 8
-    assert {str(item) for item in wanted.flows} >= {
-        "TCP 10.244.0.5 -> 10.96.0.20:80",
-        "UDP 192.0.2.10 -> 10.96.0.20:81",
-    }
-    by_mode = {"iptables": {"verdict": "accept"}, "iptables-nft": {"verdict": "reject"}}
-    (item,) = case(tmp_path, flow("drop", expect_by_mode=by_mode)).flows
-    assert [item.expect(mode).verdict.value for mode in ("nftables", "iptables-legacy", "iptables-nft")] == [
-        "drop",
-        "accept",
-        "reject",
-    ]
-
-
-def test_the_node_object():
-    made = node_object(Node("a", ("192.0.2.1", "2001:db8::1"), ("10.0.0.0/24", "fd00::/64"), "z"))
-    assert made["metadata"]["labels"]["topology.kubernetes.io/zone"] == "z"
-    assert [item["address"] for item in made["status"]["addresses"]] == ["192.0.2.1", "2001:db8::1"]
-    assert made["spec"]["podCIDRs"] == ["10.0.0.0/24", "fd00::/64"]
-
-
-def test_the_configuration():
-    proxy, own = configuration(
-        {
-            "detectLocal": {"mode": "ClusterCIDR", "cidrs": ["10.0.0.0/8", "fd00::/16"]},
-            "masqueradeAll": True,
-            "localhostNodePorts": False,
-            "iptables": {"masqueradeBit": 5},
-            "nodePortAddresses": ["primary"],
-            "nodePortRange": "30000-30100",
-            "serviceCIDRs": ["10.96.0.0/12"],
-            "somethingElse": 1,
-        }
-    )
-    assert proxy == {
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "detectLocalMode": "ClusterCIDR",
-        "clusterCIDR": "10.0.0.0/8,fd00::/16",
-        "nodePortAddresses": ["primary"],
-        "iptables": {"masqueradeAll": True, "localhostNodePorts": False, "masqueradeBit": 5},
-        "nftables": {"masqueradeAll": True},
-        "somethingElse": 1,
-    }
-    assert (own["kind"], own["nodePortRange"], own["serviceCIDRs"]) == (
-        "CompilerConfiguration",
-        "30000-30100",
-        ["10.96.0.0/12"],
-    )
-    prefixed, _ = configuration(
-        {"detectLocal": {"mode": "InterfaceNamePrefix", "cidrs": [], "interfaceNamePrefix": "pod"}}
-    )
-    assert (prefixed["detectLocalMode"], prefixed["detectLocal"]) == (
-        "InterfaceNamePrefix",
-        {"interfaceNamePrefix": "pod"},
-    )
-    assert "detectLocalMode" not in configuration({"detectLocal": {"mode": "None", "cidrs": []}})[0]
-
-
-# --- namespaces, packets, leftovers
-# --------------------------------------------------------------------------------
-
-
-def test_no_namespace_is_left_even_after_a_failure(tmp_path: Path):
-    names: list[str] = []
-
-    def fail() -> None:
-        with Lab(case(tmp_path, flow("accept"))) as lab:
-            names.extend([lab.topology.node, lab.topology.world, *lab.topology.pods.values()])
-            assert all((netns.RUN / name).exists() for name in names)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert len(names) == 4
-    assert not [name for name in names if (netns.RUN / name).exists()]
-    with pytest.raises(RuntimeError), Topology(["192.0.2.10", "192.0.2.10"], [POD]):
-        pass
-    assert not [
-        path for path in netns.RUN.iterdir() if path.name.startswith(f"{netns.PREFIX}-{netns.os.getpid()}-")
-    ]
-
-
-def test_sweep_removes_what_dead_processes_left():
-    child = subprocess.Popen(["true"])
-    child.wait()
-    stale = f"{netns.PREFIX}-{child.pid}-abcd-1-node"
-    with netns.group(["node"]) as mine:
-        netns.batch([f"netns add {stale}"])
-        assert stale in netns.sweep()
-        assert (netns.RUN / mine["node"]).exists()
+# --- packets ---
 
 
 @pytest.mark.parametrize(
@@ -445,50 +262,3 @@ def test_sctp_packets():
     )
     assert isinstance(sctp_sockets(), bool)
     assert parse(b"") is None
-
-
-@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "iptables-nft", "ipvs", "xdp"])
-def test_leftovers_are_seen(tmp_path: Path, usable_mode: str):
-    with Lab(case(tmp_path, flow("accept"))) as lab:
-        node = lab.topology.node
-        assert ours(node, usable_mode) == []
-        if one := {"nftables": "nft add table ip kcompile", "xdp": "tc qdisc add dev eth0 clsact"}.get(
-            usable_mode
-        ):
-            netns.run(node, one.split())
-        elif usable_mode == "ipvs":
-            for made in (
-                f"ipvsadm -A -t {VIP}:80",
-                "ipset create KCOMPILE hash:ip",
-                "ip link add kcompile type dummy",
-            ):
-                netns.run(node, made.split())
-            assert len(ours(node, usable_mode)) == 3
-        else:
-            flavour = usable_mode.removeprefix("iptables-")
-            netns.run(node, [f"iptables-{flavour}-restore"], text="*nat\nCOMMIT\n")
-            assert ours(node, usable_mode) == []
-            netns.run(
-                node,
-                [f"iptables-{flavour}-restore"],
-                text="*nat\n:KCOMPILE-X - [0:0]\n-A PREROUTING -j KCOMPILE-X\nCOMMIT\n",
-            )
-        assert ours(node, usable_mode)
-
-
-def test_processes_left_behind_are_found_and_ended(tmp_path: Path):
-    with Lab(case(tmp_path, flow("accept"))) as lab:
-        kcompile = Kcompile("nftables", lab.topology.node, tmp_path)
-        assert kcompile.processes() == []
-        with netns.enter(lab.topology.node):
-            inside = subprocess.Popen(["sleep", "60"])
-        outside = subprocess.Popen(
-            ["sleep", "60"], env={"PATH": "/usr/bin:/bin", "KCOMPILE_RUN_DIR": str(tmp_path / "run")}
-        )
-        try:
-            assert kcompile.settle(0.1) == sorted([inside.pid, outside.pid])
-        finally:
-            kcompile.kill()
-            inside.wait()
-            outside.wait()
-        assert kcompile.processes() == []

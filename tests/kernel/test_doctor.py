@@ -1,19 +1,17 @@
 """kcompile doctor on a kernel: make a conflict, see its finding, run the commands that it names, see it gone."""
 
-import contextlib
-import json
 import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from harness import modes, netns
+from harness.doctor import healthy_node
 from kcompile.errors import KernelError
 from kcompile.kernel.doctor import gather, judge
 from kcompile.kernel.doctor.scratch import Scratch
@@ -22,135 +20,15 @@ from kcompile.kernel.state import NodeState
 
 pytestmark = pytest.mark.kernel
 
-KUBE_PROXY = """\
-*nat
-:KUBE-SERVICES - [0:0]
-:KUBE-POSTROUTING - [0:0]
-:KUBE-MARK-MASQ - [0:0]
-:KUBE-SVC-NPX46M4PTMTKRN6Y - [0:0]
-:KUBE-SEP-ABCDEFGHIJKLMNOP - [0:0]
-:KUBE-KUBELET-CANARY - [0:0]
--A PREROUTING -j KUBE-SERVICES
--A PREROUTING -j ACCEPT
--A KUBE-SERVICES -p tcp -m comment --comment "default/kubernetes:https" -j KUBE-SVC-NPX46M4PTMTKRN6Y
--A KUBE-SVC-NPX46M4PTMTKRN6Y -j KUBE-SEP-ABCDEFGHIJKLMNOP
-COMMIT
-*filter
-:KUBE-FIREWALL - [0:0]
-:KUBE-FORWARD - [0:0]
--A INPUT -j KUBE-FIREWALL
--A FORWARD -j KUBE-FORWARD
--A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
-COMMIT
-"""
-FEW = """\
-*filter
-:INPUT DROP [0:0]
-:MINE - [0:0]
-:KUBE-FIREWALL - [0:0]
--A INPUT -j KUBE-FIREWALL
--A INPUT -j MINE
--A MINE -j ACCEPT
-COMMIT
-"""
-FIREWALL = """\
-table inet firewall {
-    chain transit { type filter hook forward priority filter; policy drop; ct state established accept; }
-}
-"""
-SERVICE = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": "lb", "namespace": "demo"},
-    "spec": {
-        "type": "LoadBalancer",
-        "clusterIP": "10.96.0.12",
-        "externalTrafficPolicy": "Local",
-        "healthCheckNodePort": 30900,
-        "ports": [{"port": 80, "nodePort": 30012}],
-    },
-}
 BRIDGES = pytest.mark.kernel_lacks(reason="br_netfilter may be a module that isn't loaded")
-
-
-def need(tool: str) -> None:
-    """Skip where iptables variant `tool` doesn't work."""
-    if reason := modes.missing(f"iptables-{tool.rpartition('-')[2]}"):
-        pytest.skip(reason)
-
-
-class Node:
-    """A namespace in which nothing is wrong, and the command on it."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
-        self.env = {
-            **os.environ,
-            "KCOMPILE_RUN_DIR": str(folder / "run"),
-            "KCOMPILE_STATE_DIR": str(folder / "state"),
-        }
-        self.run_directory = netns.run_directory(folder / "run", name)
-        self.manifests = folder / "lb.json"
-        self.manifests.write_text(json.dumps(SERVICE))
-
-    def sh(self, *args: str, text: str | None = None) -> str:
-        return netns.run(self.name, args, text=text).stdout
-
-    def kcompile(self, *args: str, code: int | None = 0) -> str:
-        command = [sys.executable, "-m", "kcompile", *args]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120, check=False)
-        assert code is None or done.returncode == code, done.stdout + done.stderr
-        return done.stdout
-
-    def apply(self, *args: str) -> None:
-        self.kcompile("apply", "-f", str(self.manifests), "--netns", self.name, *args)
-
-    def report(self, *args: str) -> dict:
-        report = json.loads(
-            self.kcompile(
-                "doctor", "--netns", self.name, "-o", "json", *(args or ("--mode", "nftables")), code=None
-            )
-        )
-        assert report["healthy"] is not any(f["severity"] == "error" for f in report["findings"])
-        return report
-
-    def findings(self, check: str) -> list[dict]:
-        """The findings of `check` that aren't ok."""
-        found = [f for f in self.report()["findings"] if f["check"] == check]
-        assert found
-        return [f for f in found if f["severity"] != "ok"]
-
-    def mend(self, finding: dict) -> None:
-        """Run the commands as they are, but for the two that only the reader knows: the manifests, and where
-        kcompile is.
-        """
-        for command in finding["mend"]:
-            inside = command.startswith(f"ip netns exec {self.name} ") or command.endswith(
-                f" --netns {self.name}"
-            )
-            assert inside or command.startswith(("kill ", f"rm {self.folder}")), (
-                f"not in the test's own namespace: {command}"
-            )
-            command = command.replace("MANIFESTS", str(self.manifests)).replace(
-                "kcompile ", f"{sys.executable} -m kcompile ", 1
-            )
-            subprocess.run(["sh", "-c", command], env=self.env, check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture
 def node(tmp_path):
     if reason := modes.missing("nftables"):
         pytest.skip(reason)
-    with netns.group(["node"]) as names:
-        made = Node(names["node"], tmp_path)
-        netns.sysctl(
-            made.name,
-            {"ipv4/ip_forward": 1, "netfilter/nf_conntrack_tcp_be_liberal": 1, "ipv4/conf/*/rp_filter": 0},
-        )
+    with healthy_node(tmp_path) as made:
         yield made
-        for pid in netns.pids(made.name):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
 
 def test_modes_are_what_the_harness_finds_and_nothing_is_left(node):
@@ -188,37 +66,6 @@ def test_text_and_yaml(node):
     )
 
 
-@pytest.mark.parametrize("tool", ["iptables-legacy", "ip6tables-legacy", "iptables-nft", "ip6tables-nft"])
-def test_rules_of_kube_proxy(node, tool):
-    need(tool)
-    node.sh(f"{tool}-restore", text=KUBE_PROXY)
-    (finding,) = node.findings("kube-proxy-rules")
-    assert finding["severity"] == "error"
-    node.mend(finding)
-    assert node.findings("kube-proxy-rules") == []
-    left = node.sh(f"{tool}-save")
-    for kept in ("-A PREROUTING -j ACCEPT", ":KUBE-KUBELET-CANARY", "-A INPUT -j KUBE-FIREWALL"):
-        assert kept in left
-    assert "KUBE-S" not in left
-    assert "KUBE-FORWARD" not in left
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        ["nft", "add", "table", "ip", "kube-proxy"],
-        ["nft", "add", "table", "ip6", "kube-proxy"],
-        ["ip", "link", "add", "kube-ipvs0", "type", "bridge"],
-    ],
-    ids=["nftables-v4", "nftables-v6", "ipvs"],
-)
-def test_tables_and_the_device_of_kube_proxy(node, make):
-    node.sh(*make)
-    (finding,) = node.findings("kube-proxy-rules")
-    node.mend(finding)
-    assert node.findings("kube-proxy-rules") == []
-
-
 def test_a_kube_proxy_that_runs(node):
     program = node.folder / "kube-proxy"
     shutil.copy(shutil.which("sleep"), program)
@@ -236,80 +83,6 @@ def test_a_kube_proxy_that_runs(node):
         for one in (process, elsewhere):
             one.kill()
             one.wait()
-
-
-@pytest.mark.parametrize(
-    ("few", "many"), [("iptables-legacy", "iptables-nft"), ("ip6tables-nft", "ip6tables-legacy")]
-)
-def test_both_variants_of_iptables(node, few, many):
-    need(few)
-    need(many)
-    node.sh(f"{few}-restore", text=FEW)
-    node.sh(
-        f"{many}-restore",
-        text="*nat\n-A PREROUTING -j ACCEPT\n-A OUTPUT -j ACCEPT\n-A POSTROUTING -j ACCEPT\nCOMMIT\n",
-    )
-    (finding,) = node.findings("iptables-variants")
-    assert f"{few} has 2 rules and {many} has 3" in finding["message"]
-    node.mend(finding)
-    assert node.findings("iptables-variants") == []
-    left = [line for line in node.sh(f"{few}-save").splitlines() if not line.startswith(("#", "*", "COMMIT"))]
-    assert [line for line in left if " ACCEPT [" not in line] == [
-        ":KUBE-FIREWALL - [0:0]",
-        "-A INPUT -j KUBE-FIREWALL",
-    ]
-    moved = node.sh(f"{many}-save")
-    assert all(
-        line in moved
-        for line in ("-A MINE -j ACCEPT", "-A INPUT -j MINE", ":INPUT DROP", "-A PREROUTING -j ACCEPT")
-    )
-    assert "KUBE-" not in moved
-
-
-def test_both_variants_of_iptables_with_a_chain_of_one_name(node):
-    need("iptables-legacy")
-    need("iptables-nft")
-    for tool in ("iptables-legacy", "iptables-nft"):
-        node.sh(f"{tool}-restore", text=FEW)
-    (finding,) = node.findings("iptables-variants")
-    assert "filter/MINE in both" in finding["message"]
-    assert finding["mend"] == []
-
-
-@pytest.mark.parametrize("tool", ["iptables-legacy", "iptables-nft", "ip6tables-nft"])
-def test_a_policy_that_drops(node, tool):
-    need(tool)
-    node.sh(tool, "-P", "FORWARD", "DROP")
-    (finding,) = node.findings("forward-policy")
-    assert finding["severity"] == "warning"
-    node.mend(finding)
-    assert node.findings("forward-policy") == []
-    assert ":FORWARD DROP" in node.sh(f"{tool}-save"), "the firewall is still one"
-
-
-def test_a_foreign_chain_that_drops(node):
-    node.sh("nft", "-f", "-", text=FIREWALL)
-    (finding,) = node.findings("forward-policy")
-    node.mend(finding)
-    assert node.findings("forward-policy") == []
-    assert "policy drop" in node.sh("nft", "list", "ruleset")
-
-
-def test_rules_of_another_mode(node):
-    need("iptables-legacy")
-    node.apply("--mode", "iptables-legacy")
-    node.sh(
-        "nft",
-        "-f",
-        "-",
-        text=node.kcompile("compile", "-f", str(node.manifests), "--mode", "nftables", "--node", "node-a"),
-    )
-    (finding,) = node.findings("other-modes")
-    assert "mode iptables-legacy is in use, and rules of nftables are still here" in finding["message"]
-    node.mend(finding)
-    assert node.findings("other-modes") == []
-    assert "KCOMPILE-SERVICES" in node.sh("iptables-legacy-save")
-    node.kcompile("delete", "--netns", node.name)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,10 @@ something else.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import random
 import socket
 import subprocess
-import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,129 +16,13 @@ import pytest
 
 from harness import ebpf, modes, netns
 from harness.topology import Topology
-from kcompile.ir.model import Dataplane, Endpoint, Family, Protocol, ServicePort
-from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings, Xdp
-from kcompile.kernel import facts
+from harness.xdpnode import CLIENT, NODE, NODE_PORT, OUTSIDER, PODS, TARGET, VIP, Echo, Machine, ask
+from kcompile.ir.model import Protocol
 from kcompile.kernel.bpf import attach, node, pins
 from kcompile.kernel.bpf.node import XdpKernel
-from kcompile.passes import resolve
-from kcompile.program import diff
-from kcompile.targets.xdp import XdpTarget
 from kcompile.targets.xdp.resources import AttachKey
 
 pytestmark = pytest.mark.kernel
-NODE, CLIENT, OUTSIDER = "192.0.2.10", "10.244.0.5", "203.0.113.7"
-PODS = ("10.244.0.21", "10.244.0.22", "10.244.0.23", "10.244.0.24")
-VIP, NODE_PORT = "10.96.0.20", 30080
-TARGET = XdpTarget()
-
-
-class Echo(threading.Thread):
-    """Sends back what comes to port 8080 of each of `pods`, by TCP and UDP, behind the pod's own address."""
-
-    def __init__(self, topology: Topology, pods: Sequence[str]) -> None:
-        super().__init__(daemon=True)
-        import selectors
-
-        self.selector = selectors.DefaultSelector()
-        self.wake, self.woken = socket.socketpair()
-        self.selector.register(self.woken, selectors.EVENT_READ, None)
-        for pod in pods:
-            with netns.enter(topology.pods[pod]):
-                tcp, udp = (
-                    socket.create_server((pod, 8080), backlog=512),
-                    socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
-                )
-                udp.bind((pod, 8080))
-            self.selector.register(tcp, selectors.EVENT_READ, lambda s=tcp, p=pod: self.accept(s, p))
-            self.selector.register(udp, selectors.EVENT_READ, lambda s=udp, p=pod: self.datagram(s, p))
-
-    def run(self) -> None:
-        while True:
-            for key, _ in self.selector.select():
-                if key.data is None:
-                    return
-                with contextlib.suppress(OSError):
-                    key.data()
-
-    def accept(self, listener: socket.socket, pod: str) -> None:
-        connection, _ = listener.accept()
-
-        def answer() -> None:
-            data = connection.recv(4096)
-            if data:
-                connection.sendall(pod.encode() + b" " + data)
-            else:
-                self.selector.unregister(connection)
-                connection.close()
-
-        self.selector.register(connection, 1, answer)
-
-    def datagram(self, sock: socket.socket, pod: str) -> None:
-        data, peer = sock.recvfrom(4096)
-        sock.sendto(pod.encode() + b" " + data, peer)
-
-    def end(self) -> None:
-        self.wake.send(b"x")
-        self.join(5)
-        for key in list(self.selector.get_map().values()):
-            key.fileobj.close()
-        self.selector.close()
-        self.wake.close()
-
-
-class Machine:
-    """A node with a client pod, four pods that echo, and mode xdp."""
-
-    def __init__(self, topology: Topology, folder: Path, sockets: str, cgroup: str) -> None:
-        self.topology, self.folder = topology, folder
-        self.xdp = Xdp(sockets=sockets, cgroup=cgroup)
-
-    def dataplane(self, pods: Sequence[str], protocol: Protocol = Protocol.TCP) -> Dataplane:
-        with netns.enter(self.topology.node):
-            about = NodeFacts(
-                name="node-a", addresses=(NODE,), interfaces=facts.interface_addresses(), links=facts.links()
-            )
-        detector = Detector(DetectMode.CLUSTER_CIDR, "10.244.0.0/16")
-        how = Settings(
-            compat=Compat.of("nftables"), detector=detector, service_cidrs=("10.96.0.0/12",), xdp=self.xdp
-        )
-        endpoints = tuple(Endpoint(ip, 8080, "node-a") for ip in pods)
-        fields = {
-            "family": Family.IPV4,
-            "protocol": protocol,
-            "port": 80,
-            "endpoints": endpoints,
-            "node_port": NODE_PORT,
-        }
-        return resolve([ServicePort(name="demo/web:http", cluster_ip=VIP, **fields)], about, how)
-
-    def apply(self, pods: Sequence[str], protocol: Protocol = Protocol.TCP) -> XdpKernel:
-        """What a command does, from the beginning: nothing is kept from the last."""
-        with netns.enter(self.topology.node):
-            kernel = XdpKernel(self.folder / "run" / "node")
-            assert kernel.apply(diff(kernel.observe(), TARGET.lower(self.dataplane(pods, protocol)))) == []
-            return kernel
-
-    def connect(
-        self, source: str, destination: tuple[str, int], kind: int = socket.SOCK_STREAM, port: int = 0
-    ) -> socket.socket:
-        with netns.enter(self.topology.home(source)):
-            sock = socket.socket(socket.AF_INET, kind)
-        sock.settimeout(5)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if source != NODE or port:
-            sock.bind((source, port))
-        sock.connect(destination)
-        return sock
-
-
-def ask(sock: socket.socket, word: str = "hello") -> str:
-    """Who echoes."""
-    sock.sendall(word.encode())
-    pod, _, said = sock.recv(4096).decode().partition(" ")
-    assert said == word
-    return pod
 
 
 @pytest.fixture(params=["tcp", "off"])
@@ -336,99 +216,3 @@ def test_attachments_that_are_wrong_are_put_right(machine: Machine):
     machine.apply(PODS)
     with netns.enter(topology.node):
         assert kernel.observe() == TARGET.lower(machine.dataplane(PODS))
-
-
-def test_the_command_line(tmp_path: Path):
-    """apply, get, a change of mode there and back, delete."""
-    if reason := modes.missing("xdp"):
-        pytest.skip(reason)
-    ports = [
-        {"name": "http", "port": 80, "nodePort": NODE_PORT, "protocol": "TCP"},
-        {"name": "assoc", "port": 90, "protocol": "SCTP"},
-    ]
-    meta = {"name": "web", "namespace": "demo"}
-    items = [
-        {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": "node-a"},
-            "status": {"addresses": [{"type": "InternalIP", "address": NODE}]},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": meta,
-            "spec": {"type": "NodePort", "clusterIP": VIP, "ports": ports},
-        },
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {**meta, "labels": {"kubernetes.io/service-name": "web"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [ip], "nodeName": "node-a"} for ip in PODS[:2]],
-            "ports": [
-                {"name": "http", "port": 8080, "protocol": "TCP"},
-                {"name": "assoc", "port": 9090, "protocol": "SCTP"},
-            ],
-        },
-    ]
-    specs = tmp_path / "specs.json"
-    specs.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    with ebpf.bpffs(tmp_path) as bpf, Topology([NODE], [CLIENT, *PODS]) as topology:
-        env = {
-            **os.environ,
-            "KCOMPILE_RUN_DIR": str(tmp_path / "run"),
-            "KCOMPILE_STATE_DIR": str(tmp_path / "state"),
-            "KCOMPILE_BPF_DIR": str(bpf),
-        }
-
-        def run(*words: str, code: int = 0) -> str:
-            command = [sys.executable, "-m", "kcompile", *words, "--netns", topology.node]
-            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-            assert done.returncode == code, done.stdout + done.stderr
-            return done.stdout + done.stderr
-
-        echo = Echo(topology, PODS)
-        echo.start()
-        machine = Machine(topology, tmp_path, "off", "")
-        apply = ("apply", "-f", str(specs))
-        said = run(*apply, "--mode", "xdp", "--socket-lb", "off")
-        assert "warning: Service demo/web:assoc: mode xdp has no SCTP" in said
-        assert (
-            "warning: eth0: native XDP on a veth costs its segmentation offload; Services are served there by tc alone"
-            in said
-        )
-        assert "No changes" in run(*apply, "--mode", "xdp", "--socket-lb", "off")
-        with machine.connect(CLIENT, (VIP, 80), port=41000) as sock:
-            pod = ask(sock)
-            (connection,) = json.loads(run("get", "connections", "-o", "json"))
-            assert connection.pop("age") < 5
-            assert connection == {
-                "service": "demo/web:http", "family": 4, "protocol": "TCP", "client": f"{CLIENT}:41000", "frontend": f"{VIP}:80",
-                "endpoint": f"{pod}:8080", "masqueraded": False,
-            }  # fmt: skip
-            assert f"counter demo/web:http (tcp) {pod}:8080: 1 connections" in run("get", "rules")
-        services = json.loads(run("get", "services", "-o", "json"))
-        assert [(s["mode"], s["kind"], s["address"], s["port"]) for s in services] == [
-            ("xdp", "ClusterIP", VIP, 80), ("xdp", "NodePort", "*", NODE_PORT),
-        ]  # fmt: skip
-        for mode in ("nftables", "xdp"):
-            run(*apply, "--mode", mode, *(("--socket-lb", "off") if mode == "xdp" else ()))
-            assert {s["mode"] for s in json.loads(run("get", "services", "-o", "json"))} == {mode}
-            with machine.connect(CLIENT, (VIP, 80)) as sock:
-                assert ask(sock) in PODS
-        assert bool(ebpf.programs(topology.node))
-        run("delete")
-        assert ebpf.programs(topology.node) == []
-        assert ebpf.leftovers("xdp", tmp_path) == []
-        assert json.loads(run("get", "services", "-o", "json") or "[]") == []
-        refused = run(*apply, "--mode", "xdp", "--xdp-capacity", "pages=5", code=2)
-        assert refused.startswith("kcompile: --xdp-capacity: 'pages=5' is not MAP=ENTRIES")
-        refused = run(*apply, "--mode", "xdp", "--cgroup", str(tmp_path), code=2)
-        assert refused == f"kcompile: --cgroup: {tmp_path} is not a directory of a cgroup2\n"
-        env["KCOMPILE_BPF_DIR"] = str(tmp_path / "plain")
-        refused = run(*apply, "--mode", "xdp", "--socket-lb", "off", code=1)
-        assert "is not in a bpffs (mount -t bpf bpf /sys/fs/bpf)" in refused.splitlines()[-1]
-        with netns.enter(topology.node):
-            assert Path("/proc/sys/net/ipv4/conf/lo/accept_local").read_text().strip() == "0"
-        echo.end()

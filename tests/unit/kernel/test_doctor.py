@@ -1,22 +1,13 @@
-"""kcompile doctor without a kernel: from facts to the report, and whether the probes ask for all that the
-targets use.
-"""
+"""kcompile doctor without a kernel: from facts to the report."""
 
 import json
-import random
 import re
 
 import msgspec
 import pytest
 
-from harness.random_dataplanes import random_dataplane
-from kcompile.errors import KernelError
 from kcompile.kernel.doctor import advice, judge
 from kcompile.kernel.doctor.checks import CHECKS
-from kcompile.kernel.doctor.features import NFTABLES, Feature, iptables_features, iptables_script, nft_script
-from kcompile.kernel.doctor.gather import summary
-from kcompile.kernel.doctor.node import kernel_modules
-from kcompile.kernel.doctor.probes import refused
 from kcompile.kernel.doctor.records import (
     Facts,
     ForwardChain,
@@ -29,10 +20,6 @@ from kcompile.kernel.doctor.records import (
     RuleFacts,
     Variant,
 )
-from kcompile.targets.iptables import IptablesTarget
-from kcompile.targets.nftables import NftablesTarget
-from kcompile.targets.nftables.resources import Chain, Map
-from kcompile.targets.xtables.keys import ChainKey
 
 FINE = {"net.ipv4.ip_forward": "1", "net.netfilter.nf_conntrack_tcp_be_liberal": "1"}
 NFT = ModeProbe("nftables")
@@ -306,118 +293,3 @@ def test_what_brings_a_module(modules, mend, wrong):
     commands, words = advice.load_modules(["ip_vs"], modules)
     assert commands == mend
     assert wrong in words
-
-
-def test_modules_of_a_kernel(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.uname", lambda: type("Name", (), {"release": "6.1.0-x"}))
-    assert kernel_modules(tmp_path) == KernelModules("6.1.0-x", loadable=False, folder=False)
-    folder = tmp_path / "lib/modules/6.1.0-x"
-    folder.mkdir(parents=True)
-    (tmp_path / "lib/modules/6.1.0-y").mkdir()
-    (folder / "modules.dep").write_text("kernel/net/ip-vs.ko.xz: kernel/a.ko\nkernel/net/dummy.ko:\n")
-    (folder / "modules.builtin").write_text("kernel/net/nf_nat.ko\n")
-    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
-    (tmp_path / "proc/modules").write_text("overlay 108400 1 - Live 0x0\n")
-    (tmp_path / "proc/sys/kernel/modules_disabled").write_text("1\n")
-    available, present = frozenset({"ip_vs", "dummy"}), frozenset({"nf_nat", "overlay"})
-    assert kernel_modules(tmp_path) == KernelModules(
-        "6.1.0-x", locked=True, others=True, available=available, present=present
-    )
-
-
-SAVED = """\
-*nat
-:PREROUTING ACCEPT [0:0]
-:KUBE-SERVICES - [0:0]
-:KUBE-SVC-AAAA - [0:0]
-:KUBE-POSTROUTING - [0:0]
--A PREROUTING -j KUBE-SERVICES
--A PREROUTING -m comment --comment "kcompile" -j KCOMPILE-SERVICES
--A PREROUTING -j DOCKER
-COMMIT
-*filter
-:FORWARD DROP [0:0]
-{rule}
-COMMIT
-"""
-
-
-def test_whose_the_rules_are():
-    wanted = Variant("nft", 4, kube_proxy=2, own=1, foreign=2, forward="DROP")
-    assert summary("nft", 4, SAVED.format(rule="-A FORWARD -j ACCEPT")) == wanted
-    accepts = "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
-    assert summary("nft", 4, SAVED.format(rule=accepts)) == msgspec.structs.replace(
-        wanted, forwards_services=True
-    )
-    mine = "*nat\n:MINE - [0:0]\n:KCOMPILE-SERVICES - [0:0]\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:MINE - [0:0]\nCOMMIT\n"
-    assert summary("nft", 4, mine).chains == {"nat/MINE", "filter/MINE"}
-    kubelet = ":KUBE-FIREWALL - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n"
-    assert summary("nft", 4, kubelet) == Variant("nft", 4)
-
-
-FEATURES = (
-    Feature("base", rules={"": "base"}),
-    Feature("one", rules={"": "one"}),
-    Feature("two", ("m<v>",), {"": "two"}, "affinity"),
-)
-
-
-@pytest.mark.parametrize(
-    ("bad", "names"),
-    [
-        ((), []),
-        (("two",), ["two"]),
-        (("one", "two"), ["one", "two"]),
-        (("base", "one"), ["base"]),
-        (("together",), ["all features together"]),
-    ],
-)
-def test_what_is_refused_is_named(bad, names):
-    def load(features):
-        if any(f.name in bad for f in features) or ("together" in bad and len(features) > 1):
-            raise KernelError(
-                "tool-restore: tool v1.8.9 (nf_tables): line 2: NOT SO: table nat line 3: NO: -A x"
-            )
-
-    lacks = refused(FEATURES, 6, load)
-    assert [lack.feature for lack in lacks] == names
-    assert all(lack.message == "NOT SO: table nat" for lack in lacks)
-    assert all(lack.modules == ("m6",) for lack in lacks if lack.feature == "two")
-
-
-def test_a_feature_may_be_a_sysctl():
-    assert [
-        lack.costs
-        for lack in refused((Feature("x", costs="SCTP", sysctl="kernel.no_such_thing"),), 4, lambda _: None)
-    ] == ["SCTP"]
-
-
-OPTION = re.compile(r"(?:-m|-j|-p) \S+|--[a-z-]+")
-WORD = re.compile(r"(?<![\w.:])[a-z][a-z0-9_-]*(?![\w:.])")
-
-
-def test_the_probes_use_all_that_the_targets_use():
-    options, words = set(), set()
-    for seed in range(20):
-        dataplane = random_dataplane(random.Random(seed))
-        for key, value in IptablesTarget().lower(dataplane).items():
-            for rule in value if isinstance(key, ChainKey) else [key.rule]:
-                options |= {
-                    o for o in OPTION.findall(re.sub(r'"[^"]*"', "text", rule)) if "KCOMPILE" not in o
-                }
-        for key, value in NftablesTarget().lower(dataplane).items():
-            texts = [value.hook, *(r.text for r in value.rules)] if isinstance(value, Chain) else []
-            texts += [value.write(key.family, key.name).partition("{")[2]] if isinstance(value, Map) else []
-            for text in texts:
-                words |= set(WORD.findall(re.sub(r'"[^"]*"|@\S+|goto \S+', " ", text)))
-    assert {"-m recent", "-j MASQUERADE", "--reject-with"} <= options
-    assert options <= set(
-        OPTION.findall("".join(iptables_script(iptables_features("nft"), f) for f in (4, 6)))
-    )
-    assert {"fib", "numgen", "typeof", "update"} <= words
-    same = {
-        "udp",
-        "sctp",
-        "input",
-    }  # another protocol's port, another hook: nothing that a kernel could lack alone
-    assert words - same <= set(WORD.findall("".join(nft_script(NFTABLES, f) for f in (4, 6))))
