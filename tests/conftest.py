@@ -26,7 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="MODE",
-        help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft, ipvs, xdp, xdp-tc, xdp-generic (repeatable)",
+        help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft, ipvs, xdp, xdp-tc, "
+        "xdp-generic (repeatable)",
     )
 
 

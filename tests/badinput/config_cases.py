@@ -104,7 +104,8 @@ CONFIGS: list[tuple[str, bytes, tuple[str, ...]]] = [
     (
         "config-several-problems",
         PROXY
-        + b"mode: userspace\niptables: {masqueradeBit: 40}\nnodePortAddresses: [primary, x]\nmetricsBindAddress: localhost\n",
+        + b"mode: userspace\niptables: {masqueradeBit: 40}\n"
+        + b"nodePortAddresses: [primary, x]\nmetricsBindAddress: localhost\n",
         (
             "document 1: ",
             "mode: ",
@@ -174,13 +175,18 @@ CONFIGS: list[tuple[str, bytes, tuple[str, ...]]] = [
     ),
     (
         "kubeadm-subnet-bad",
-        b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking: {serviceSubnet: 10.96.0.0, dnsDomain: a b}\n",
+        (
+            b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n"
+            b"networking: {serviceSubnet: 10.96.0.0, dnsDomain: a b}\n"
+        ),
         ("networking.serviceSubnet: ", "networking.dnsDomain: "),
     ),
     (
         "kubeadm-node-ports-bad",
-        b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n"
-        b"apiServer: {extraArgs: [{name: service-node-port-range, value: 3-2}]}\n",
+        (
+            b"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n"
+            b"apiServer: {extraArgs: [{name: service-node-port-range, value: 3-2}]}\n"
+        ),
         ("apiServer.extraArgs", "3-2"),
     ),
     (

@@ -20,12 +20,15 @@ from kcompile.errors import InputError
 from kcompile.spec.load import load
 
 JUNK: list[Any] = [
-    None, True, 0, -1, 65536, 2**63, 10**30, 1.5, "", "0", "a b", "x;y", "\n", "\x1b", "é", "٨", "10.0.0.256", "::ffff:1.2.3.4",
+    None, True, 0, -1, 65536, 2**63, 10**30, 1.5, "", "0", "a b", "x;y", "\n", "\x1b", "é", "٨", "10.0.0.256",
+    "::ffff:1.2.3.4",
     "fe80::1%eth0",
-    "0.0.0.0/0", "10.0.0.0/99", "None", "ClusterIP", "IPv6", [], {}, [None], [[]], [{}], {"": ""}, {"a": None}, ["10.0.0.1"] * 3,
+    "0.0.0.0/0", "10.0.0.0/99", "None", "ClusterIP", "IPv6", [], {}, [None], [[]], [{}], {"": ""},
+    {"a": None}, ["10.0.0.1"] * 3,
 ]  # fmt: skip
 SNIPPETS = [
-    b"", b"[", b"{", b"- ", b"\n---\n", b"&a ", b"*a ", b": ", b",", b"\n\xef\xbb\xbf", b"{{ .x }}", b"[001:db8::]", b"|\n ", b"\n",
+    b"", b"[", b"{", b"- ", b"\n---\n", b"&a ", b"*a ", b": ", b",", b"\n\xef\xbb\xbf", b"{{ .x }}",
+    b"[001:db8::]", b"|\n ", b"\n",
     b"010.0.0.1", b"# ", b"\n- ",
 ]  # fmt: skip
 CONFIG = {
@@ -173,7 +176,7 @@ def with_a_key_twice(rng: random.Random, text: bytes) -> bytes:
 
 
 def flowing(objects: Any) -> bytes:
-    """Flow style, one document an object, as files that were joined: with a byte order mark in front of each."""
+    """Flow style, one document an object, a byte order mark before each: as of files that were joined."""
     return b"\n---\n".join(
         b"\xef\xbb\xbf" + yaml.safe_dump(each, default_flow_style=True, width=4000).encode()
         for each in objects

@@ -195,7 +195,10 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     (
         "yaml-same-key-twice-in-a-list",
         "input.yaml",
-        b"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: web, name: api}}\n",
+        (
+            b"apiVersion: v1\nkind: List\nitems:\n"
+            b"- {apiVersion: v1, kind: Service, metadata: {name: web, name: api}}\n"
+        ),
         ("Service api", "metadata.name: duplicate key", "line 4"),
     ),
     (
@@ -207,7 +210,10 @@ TEXTS: list[tuple[str, str, bytes | Callable[[Path], None], tuple[str, ...]]] = 
     (
         "json-same-key-twice",
         "input.json",
-        b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [], "ports": [{"port": 80}]}}',
+        (
+            b'{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, '
+            b'"spec": {"ports": [], "ports": [{"port": 80}]}}'
+        ),
         ("Service web", "spec.ports: duplicate key"),
     ),
     (

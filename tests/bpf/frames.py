@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 __all__ = ["BOOK", "MACS", "Frame", "address", "frame", "ones_complement", "read"]
 
 BOOK = {
-    "node": ("192.168.1.1", "fd01::1"), "gateway": ("192.168.1.254", "fd01::fe"), "other": ("192.168.1.2", "fd01::2"),
+    "node": ("192.168.1.1", "fd01::1"), "gateway": ("192.168.1.254", "fd01::fe"),
+    "other": ("192.168.1.2", "fd01::2"),
     "pods": ("10.0.0.1", "fd02::1"), "near": ("10.0.0.2", "fd02::2"), "near2": ("10.0.0.3", "fd02::3"),
     "far": ("10.1.0.2", "fd03::2"), "far2": ("10.1.0.3", "fd03::3"), "lost": ("10.9.0.2", "fd09::2"),
     "client": ("203.0.113.9", "2001:db8:9::9"), "stranger": ("198.51.100.77", "2001:db8:77::77"),
     "web": ("10.96.0.1", "fdff::1"), "api": ("10.96.0.2", "fdff::2"), "host": ("10.96.0.3", "fdff::3"),
     "empty": ("10.96.0.4", "fdff::4"), "closed": ("10.96.0.5", "fdff::5"), "sticky": ("10.96.0.6", "fdff::6"),
-    "ranged": ("198.51.100.1", "2001:db8:1::1"), "open": ("10.96.0.7", "fdff::7"), "pool": ("10.96.0.8", "fdff::8"),
+    "ranged": ("198.51.100.1", "2001:db8:1::1"), "open": ("10.96.0.7", "fdff::7"),
+    "pool": ("10.96.0.8", "fdff::8"),
     "free": ("10.96.0.99", "fdff::99"), "stale": ("10.96.0.9", "fdff::9"),
 }  # fmt: skip
 MACS = {
@@ -39,7 +41,8 @@ _NAMES = {
 }
 _TCP_FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
 _LINE = re.compile(
-    r"(tcp|udp|echo|unreachable|toobig|exceeded) (\S+) > (\S+)(?: ([SAFRP]+))?(?: ttl=(\d+))?(?: about (.*))?$"
+    r"(tcp|udp|echo|unreachable|toobig|exceeded) (\S+) > (\S+)"
+    r"(?: ([SAFRP]+))?(?: ttl=(\d+))?(?: about (.*))?$"
 )
 _ERRORS = {"unreachable": ((3, 3), (1, 4)), "toobig": ((3, 4), (2, 0)), "exceeded": ((11, 0), (3, 0))}
 

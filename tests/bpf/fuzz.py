@@ -23,10 +23,14 @@ from .world import ETH0, NEAR, World, make
 __all__ = ["fuzz"]
 
 _LINES = (
-    "tcp near:{p} > web:80 S", "tcp near:{p} > api:80 A", "udp near:{p} > api:80", "udp client:{p} > node:30080",
-    "tcp client:{p} > open:80 S", "tcp near:{p} > empty:80 S", "udp near:{p} > empty:80", "udp near:{p} > closed:80",
-    "udp stranger:{p} > ranged:80", "echo near > web", "tcp far:8080 > near:{p} A", "udp far:8080 > node:{p}", "udp near:{p} > free:80",
-    "udp near:{p} > sticky:80", "tcp near:{p} > far:8080 S", "tcp near:{p} > api:80 FA", "tcp far:8080 > near:{p} RA",
+    "tcp near:{p} > web:80 S", "tcp near:{p} > api:80 A", "udp near:{p} > api:80",
+    "udp client:{p} > node:30080",
+    "tcp client:{p} > open:80 S", "tcp near:{p} > empty:80 S", "udp near:{p} > empty:80",
+    "udp near:{p} > closed:80",
+    "udp stranger:{p} > ranged:80", "echo near > web", "tcp far:8080 > near:{p} A", "udp far:8080 > node:{p}",
+    "udp near:{p} > free:80",
+    "udp near:{p} > sticky:80", "tcp near:{p} > far:8080 S", "tcp near:{p} > api:80 FA",
+    "tcp far:8080 > near:{p} RA",
     "udp node:{p} > api:80", "unreachable far > node about udp node:{p} > far:8080",
     "toobig gateway > near about tcp near:{p} > far:8080 S",
 )  # fmt: skip

@@ -232,10 +232,9 @@ def test_xdp_modes(namespace: str, bpffs: Path):
         assert attach.xdp_of(50)[0] is XdpMode.GENERIC
         attach.detach(bpffs, place)
         assert attach.xdp_of(50) == (None, 0)
+        loopback = Attachment("xdp", 1)  # has no native XDP
         with pytest.raises(KernelError) as refused:
-            attach.attach(
-                bpffs, Attachment("xdp", 1), programs_["xdp"], mode=XdpMode.NATIVE
-            )  # loopback has no native XDP
+            attach.attach(bpffs, loopback, programs_["xdp"], mode=XdpMode.NATIVE)
         assert refused.value.__cause__.errno == errno.EOPNOTSUPP
 
 

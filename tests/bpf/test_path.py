@@ -57,11 +57,26 @@ STORIES: dict[str, list[tuple[str, str]]] = {
         ("egress lo: tcp node:4001 > node:30080 S", "redirect: tcp node:4001 > far:8080 S"),
     ],
     "no endpoints": [
-        ("ingress near: tcp near:4000 > empty:80 S", "redirect: unreachable empty > near about tcp near:4000 > empty:80 S"),
-        ("ingress near: udp near:4000 > empty:80", "redirect: unreachable empty > near about udp near:4000 > empty:80"),
-        ("egress eth0: tcp node:4000 > empty:80 S", "redirect: unreachable empty > node about tcp node:4000 > empty:80 S"),
-        ("egress eth0: udp node:4000 > empty:80", "redirect: unreachable empty > node about udp node:4000 > empty:80"),
-        ("ingress eth0: tcp client:4000 > node:30081 S", "redirect: unreachable node > client about tcp client:4000 > node:30081 S"),
+        (
+            "ingress near: tcp near:4000 > empty:80 S",
+            "redirect: unreachable empty > near about tcp near:4000 > empty:80 S",
+        ),
+        (
+            "ingress near: udp near:4000 > empty:80",
+            "redirect: unreachable empty > near about udp near:4000 > empty:80",
+        ),
+        (
+            "egress eth0: tcp node:4000 > empty:80 S",
+            "redirect: unreachable empty > node about tcp node:4000 > empty:80 S",
+        ),
+        (
+            "egress eth0: udp node:4000 > empty:80",
+            "redirect: unreachable empty > node about udp node:4000 > empty:80",
+        ),
+        (
+            "ingress eth0: tcp client:4000 > node:30081 S",
+            "redirect: unreachable node > client about tcp client:4000 > node:30081 S",
+        ),
         ("ingress near: tcp near:4000 > empty:80 R", "pass"),
     ],
     "packets in the middle of connections that began before": [
@@ -77,8 +92,14 @@ STORIES: dict[str, list[tuple[str, str]]] = {
         ("ingress eth0: tcp stranger:4000 > ranged:80 S", "drop"),
     ],
     "addresses of Services without that port, or of nobody": [
-        ("ingress near: tcp near:4000 > web:81 S", "redirect: unreachable web > near about tcp near:4000 > web:81 S"),
-        ("ingress near: udp near:4000 > web:81", "redirect: unreachable web > near about udp near:4000 > web:81"),
+        (
+            "ingress near: tcp near:4000 > web:81 S",
+            "redirect: unreachable web > near about tcp near:4000 > web:81 S",
+        ),
+        (
+            "ingress near: udp near:4000 > web:81",
+            "redirect: unreachable web > near about udp near:4000 > web:81",
+        ),
         ("ingress near: echo near > web", "redirect: unreachable web > near about echo near > web"),
         ("ingress near: tcp near:4000 > free:80 S", "drop"),
         ("egress eth0: udp node:4000 > free:80", "drop"),

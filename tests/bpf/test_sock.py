@@ -164,7 +164,7 @@ def test_ipv4_by_an_ipv6_socket(hooked: World, cgroup: Path):
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_what_isnt_asked_for_or_isnt_the_nodes_is_left_alone(hooked: World, cgroup: Path, version: int):
-    """No route leads to the Service's address here, so a client that isn't led to the backend hears nothing."""
+    """No route leads to the Service's address, so a client that isn't led to the backend hears nothing."""
     address = BOOK["host"][version == 6]
     own = cookie(hooked)
     for flags, number, heard in [

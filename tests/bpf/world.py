@@ -1,7 +1,8 @@
 """A node for the programs: a namespace with routes and neighbours, and maps filled by hand with a dozen
 Services.
 
-uplink eth0 (10): gateway, other (a node, with the pods far and far2 behind it)      pods near (20) and near2 (21) on veths
+    uplink eth0 (10)             gateway, other (a node, with the pods far and far2 behind it)
+    veths near (20), near2 (21)  the pods near and near2
 """
 
 from __future__ import annotations
@@ -52,18 +53,24 @@ def _run(name: str) -> None:
     """Interfaces, routes and neighbours of the node in namespace `name`."""
     lines = ["link set lo up"]
     for interface, index, mac in (("eth0", ETH0, "eth0"), ("near", NEAR, "veth"), ("near2", NEAR2, "veth2")):
-        lines += [f"link add {interface} index {index} type veth peer name {interface}-peer",
-                  f"link set {interface} address {MACS[mac].hex(':')} up", f"link set {interface}-peer up"]  # fmt: skip
+        lines += [
+            f"link add {interface} index {index} type veth peer name {interface}-peer",
+            f"link set {interface} address {MACS[mac].hex(':')} up",
+            f"link set {interface}-peer up",
+        ]
     for i, bits in enumerate((24, 64)):
         book = {key: pair[i] for key, pair in BOOK.items()}
         host, nodad = (32, "") if i == 0 else (128, " nodad")
         nets = ("10.1.0.0/16", "fd03::/16")[i]
         lines += [
-            f"addr add {book['node']}/{bits} dev eth0{nodad}", f"addr add {book['pods']}/{host} dev near{nodad}",
-            f"route add {book['near']}/{host} dev near", f"route add {book['near2']}/{host} dev near2",
-            f"route add {nets} via {book['other']}", f"route add default via {book['gateway']}",
+            f"addr add {book['node']}/{bits} dev eth0{nodad}",
+            f"addr add {book['pods']}/{host} dev near{nodad}",
+            f"route add {book['near']}/{host} dev near",
+            f"route add {book['near2']}/{host} dev near2",
+            f"route add {nets} via {book['other']}",
+            f"route add default via {book['gateway']}",
             f"route add blackhole {book['lost']}/{host}",
-        ]  # fmt: skip
+        ]
         for place, interface in (
             ("gateway", "eth0"),
             ("other", "eth0"),
@@ -188,8 +195,11 @@ class World:
             (32 + 48, NUMBERS["ranged"] + 100, socket.inet_pton(socket.AF_INET6, "2001:db8:9::")),
             (1,),
         )
-        for index, flags, name in ((ETH0, C["INTERFACE_XDP"], "node"), (NEAR, C["INTERFACE_PODS"] | C["INTERFACE_PEER"], "pods"),
-                                   (NEAR2, C["INTERFACE_PODS"] | C["INTERFACE_PEER"], "pods")):  # fmt: skip
+        for index, flags, name in (
+            (ETH0, C["INTERFACE_XDP"], "node"),
+            (NEAR, C["INTERFACE_PODS"] | C["INTERFACE_PEER"], "pods"),
+            (NEAR2, C["INTERFACE_PODS"] | C["INTERFACE_PEER"], "pods"),
+        ):
             self.put("interfaces", (index,), (flags, address(name, 4), address(name, 6)))
         self.configure()
 

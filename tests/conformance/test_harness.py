@@ -85,7 +85,8 @@ def test_drop_and_reject_are_told_apart(tmp_path: Path, proto: str, rule: str, v
 
 
 def test_a_reset_is_no_reject(tmp_path: Path):
-    table = "table inet hand { chain f { type filter hook forward priority 0; tcp dport 80 reject with tcp reset\n}\n}"
+    chain = "type filter hook forward priority 0; tcp dport 80 reject with tcp reset"
+    table = f"table inet hand {{ chain f {{ {chain}\n}}\n}}"
     (failure,) = judge(case(tmp_path, flow("reject")), table)
     assert "was refused (Connection refused), arrived: nowhere" in failure
 

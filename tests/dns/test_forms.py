@@ -139,7 +139,10 @@ def test_a_directory_is_followed(tmp_path: Path):
     query = dns.message.make_query("more.shop.svc.cluster.local.", "A")
     with serving(manifests=folder) as (port, server):
         assert dns.query.udp(query, "127.0.0.1", port=port, timeout=5).answer == []
-        text = "apiVersion: v1\nkind: Service\nmetadata: {name: more, namespace: shop}\nspec: {clusterIP: 10.96.9.9, ports: [{port: 1}]}\n"
+        text = (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: more, namespace: shop}\n"
+            "spec: {clusterIP: 10.96.9.9, ports: [{port: 1}]}\n"
+        )
         (folder / "b.yaml").write_text(text)
         time.sleep(0.06)
         assert dns.query.udp(query, "127.0.0.1", port=port, timeout=5).answer[0][0].to_text() == "10.96.9.9"

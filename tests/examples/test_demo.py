@@ -63,12 +63,10 @@ def check(text: str, mode: str) -> None:
     """One mode's part of the story."""
     story = text.partition(f"━━ {mode} ━")[2].partition("━━ ")[0]
     for node in ("192.0.2.10", "192.0.2.11"):
+        outside = rf"NodePort +client outside +{re.escape(node)}"
         for port in (30004, 30443):
-            assert re.search(
-                rf"✓ nginx, HTTPS? +NodePort +client outside +{re.escape(node)}:{port}/ .* {re.escape(node)}$",
-                story,
-                re.MULTILINE,
-            )
+            line = rf"✓ nginx, HTTPS? +{outside}:{port}/ .* {re.escape(node)}$"
+            assert re.search(line, story, re.MULTILINE)
         assert re.search(rf"✓ tomcat +NodePort +client outside +{re.escape(node)}:30005/myapp/ +\d\d ", story)
         assert re.search(
             rf"✓ tomcat +NodePort +client outside +{re.escape(node)}:30005/myapp/ +1  refused$",

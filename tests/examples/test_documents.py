@@ -75,9 +75,8 @@ class Session:
             check=False,
         )
         if command.startswith("ip netns add"):
-            netns.sysctl(
-                self.namespace, {"ipv4/ip_forward": 0}
-            )  # a new namespace may have this machine's value
+            # a new namespace may have this machine's value
+            netns.sysctl(self.namespace, {"ipv4/ip_forward": 0})
         return done.stdout.replace(self.namespace, "first").splitlines()
 
 

@@ -220,7 +220,6 @@ def ours(namespace: str, mode: str) -> list[str]:
             or (kind == "chain" and "hook" in value)
         )
         if not built_in or value.get("table") == "kcompile":
-            left.append(
-                f"{kind} {value.get('family')} {value.get('table', '')} {value.get('name', value.get('chain', ''))}"
-            )
+            name = value.get("name", value.get("chain", ""))
+            left.append(f"{kind} {value.get('family')} {value.get('table', '')} {name}")
     return left

@@ -90,7 +90,8 @@ class Console:
         place = () if into is not None else ("--netns", self.namespace)
         done = subprocess.run(
             [*(into or ()), SCRIPT, *words, *place],
-            env=environment, cwd=self.cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
+            env=environment, cwd=self.cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=180, check=False,
             preexec_fn=before,
         )  # fmt: skip
         assert done.returncode == code, f"kcompile {' '.join(words)}: exit {done.returncode}\n{done.stdout}"

@@ -96,10 +96,8 @@ def cgroup() -> Iterator[Path]:
         (own / "cgroup.procs").write_text(str(os.getpid()))
         yield own
     finally:
-        for pid in {
-            str(os.getpid()),
-            *(own / "cgroup.procs").read_text().split(),
-        }:  # what runs commands for tests stays alive (prefork.py)
+        # what runs commands for tests stays alive (prefork.py)
+        for pid in {str(os.getpid()), *(own / "cgroup.procs").read_text().split()}:
             with contextlib.suppress(ProcessLookupError):
                 (home / "cgroup.procs").write_text(pid)
         remove_cgroup(own)

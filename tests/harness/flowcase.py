@@ -2,14 +2,15 @@
 
     name, summary     what is tested
     node              name, ips, podCIDRs; zone and labels where the node has them
-    config            detectLocal {mode, cidrs, interfaceNamePrefix, bridgeInterface}, nodePortRange, serviceCIDRs,
-                      nodePortAddresses, masqueradeAll, masqueradeBit, localhostNodePorts; any other
-                      KubeProxyConfiguration field
+    config            detectLocal {mode, cidrs, interfaceNamePrefix, bridgeInterface}, nodePortRange,
+                      serviceCIDRs, nodePortAddresses, masqueradeAll, masqueradeBit, localhostNodePorts;
+                      any other KubeProxyConfiguration field
     manifests         Kubernetes objects
-    flows             each: src, dst, dport, proto (TCP), sport, iif, http {path, status}, repeat, sticky, why, and
+    flows             each: src, dst, dport, proto (TCP), sport, iif, http {path, status}, repeat, sticky,
+                      why, and
       expect          verdict dnat (backends, masq, sticky) | reject | drop | accept; repeat
       expect_by_mode  the same by mode: a mode's name, or `iptables` for both of its flavours; it replaces
-      `expect`
+                      `expect`
 
 src, dst, dport and proto may be lists: one flow for each combination. `sticky: true` wants all connections of
 the flow on one backend; flows with the same name there (`sticky: shop`) want the same one. A key that isn't

@@ -69,4 +69,5 @@ def nat(*rules: str, local: bool = True) -> str:
         f"chain {hook} {{ type nat hook {hook} priority {priority};\n{chr(10).join(rules)}\n}}\n"
         for hook, priority in chains
     )
-    return f"table inet hand {{\n{body}chain post {{ type nat hook postrouting priority srcnat;\nmeta mark 1 masquerade fully-random\n}}\n}}"
+    masquerade = "type nat hook postrouting priority srcnat;\nmeta mark 1 masquerade fully-random"
+    return f"table inet hand {{\n{body}chain post {{ {masquerade}\n}}\n}}"

@@ -1,4 +1,4 @@
-"""One selector for the sockets of all namespaces: listeners, taps and the probe under way are served in turn."""
+"""One selector for the sockets of all namespaces: serves listeners, taps and the probe under way in turn."""
 
 from __future__ import annotations
 

@@ -60,9 +60,8 @@ def run(
     with enter(name):
         done = subprocess.run(args, input=text, text=True, capture_output=True, check=False)
     if check and done.returncode:
-        raise RuntimeError(
-            f"{' '.join(args)} in {name}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
-        )
+        said = done.stderr.strip() or done.stdout.strip()
+        raise RuntimeError(f"{' '.join(args)} in {name}: exit {done.returncode}: {said}")
     return done
 
 

@@ -1,4 +1,4 @@
-"""A namespace as a node of its own, with kcompile's command line on it, and Services that need no endpoints."""
+"""A namespace as a node of its own, kcompile's command line on it, and Services that need no endpoints."""
 
 from __future__ import annotations
 

@@ -158,12 +158,10 @@ def sctp_init(sport: int, dport: int) -> bytes:
 
 def sctp_reply(init: Packet, answer: bytes) -> bytes:
     """The INIT ACK to `init`, `answer` in its state cookie."""
-    tag = struct.unpack_from("!I", init.payload, 8)[
-        0
-    ]  # payload begins at the checksum: 4, then the chunk header: 4
-    return _chunk(
-        init.dport, init.sport, tag, _INIT_ACK, struct.pack("!HH", _COOKIE, 4 + len(answer)) + answer
-    )
+    # the payload begins at the checksum: 4 bytes, then the chunk header: 4
+    tag = struct.unpack_from("!I", init.payload, 8)[0]
+    cookie = struct.pack("!HH", _COOKIE, 4 + len(answer)) + answer
+    return _chunk(init.dport, init.sport, tag, _INIT_ACK, cookie)
 
 
 def sctp_answer(packet: Packet) -> bytes | None:

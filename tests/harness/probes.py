@@ -154,19 +154,15 @@ class _Stream(_Attempt):
     def __init__(self, src: str, dst: str, sport: int, dport: int, proto: int) -> None:
         super().__init__()
         self.sock = socket.socket(family(dst), socket.SOCK_STREAM, proto)
-        self.sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )  # close by RST: no TIME_WAIT
+        # close by RST: no TIME_WAIT
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.setblocking(False)
         self.sock.bind((src, sport))
         self.sport = self.sock.getsockname()[1]
         code = self.sock.connect_ex((dst, dport))
-        if code not in (
-            0,
-            errno.EINPROGRESS,
-            errno.EPERM,
-        ):  # EPERM: a rule in the output path, seen by its ICMP error or silence
+        # EPERM: a rule in the output path, seen by its ICMP error or silence
+        if code not in (0, errno.EINPROGRESS, errno.EPERM):
             self.error, self.finished = code, True
 
 

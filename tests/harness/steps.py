@@ -6,7 +6,8 @@ machine is.
 WHOSE steps are counted, and what is killed at number STEP (0 is never):
 
     command     the command's audit events (sys.addaudithook); the command is killed
-    writer      calls of C functions in the process that writes to the kernel (ADR 0005); the command is killed
+    writer      calls of C functions in the process that writes to the kernel (ADR 0005); the command is
+                killed
     everything  the same; the command, the writer and all that the writer has started are killed
 
 How many there were stands in FILE after a command that was not killed.
@@ -70,9 +71,8 @@ class Steps:
             self._one()
 
     def _called(self, _frame: object, event: str, function: object) -> None:
-        if (
-            event != "c_call" or os.getsid(0) != os.getpid()
-        ):  # the writer leads a session; no other child does
+        # the writer leads a session; no other child does
+        if event != "c_call" or os.getsid(0) != os.getpid():
             return
         if function is os._exit:
             self._say()

@@ -4,12 +4,13 @@
     pod ns 10.244.0.21 --- pod1 -- node ns (node IPs on eth0) ---- eth0 world ns: every other address
                                    default route --> world
 
-- A pod has its address as a host route and the node as its gateway; the node has one route a pod. With `bridge`, the
-  pods hang on a Linux bridge of that name instead (hairpin on, br_netfilter off).
-- The world accepts every address as its own and sends everything that it originates to the node: remote pods, other nodes,
-  outside clients, load balancer addresses are all just `bind()`. What leaves the node unchanged arrives
-  there.
-- Neighbours are permanent entries and no interface has an automatic address: no ARP, no duplicate address detection.
+- A pod has its address as a host route and the node as its gateway; the node has one route a pod. With
+  `bridge`, the pods hang on a Linux bridge of that name instead (hairpin on, br_netfilter off).
+- The world accepts every address as its own and sends everything that it originates to the node: remote pods,
+  other nodes, outside clients, load balancer addresses are all just `bind()`. What leaves the node unchanged
+  arrives there.
+- Neighbours are permanent entries and no interface has an automatic address: no ARP, no duplicate address
+  detection.
 - No interface ever exists in the root namespace. Building takes about 30 ms, so each test has its own.
 """
 
@@ -127,7 +128,8 @@ class Topology(contextlib.ExitStack):
             yield _address(ip, self.uplink)
         yield from _default(self.uplink, _mac(1, 0))
         if self._bridge:
-            yield f"link add {self._bridge} address {_mac(0, 0xFFFF)} type bridge forward_delay 0 mcast_snooping 0"
+            options = "type bridge forward_delay 0 mcast_snooping 0"
+            yield f"link add {self._bridge} address {_mac(0, 0xFFFF)} {options}"
             yield f"link set {self._bridge} up"
         for index, (port, ip) in enumerate(zip(ports, self.pod_ips, strict=True), 1):
             if self._bridge:
@@ -147,10 +149,8 @@ class Topology(contextlib.ExitStack):
             ],
             self.world,
         )
-        for flag in (
-            "-4",
-            "-6",
-        ):  # what the world says goes to the node, even between two of its own addresses
+        # what the world says goes to the node, even between two of its own addresses
+        for flag in ("-4", "-6"):
             netns.batch(
                 ["rule add pref 10 iif lo lookup 100", "rule add pref 20 lookup local", "rule del pref 0"],
                 self.world,
@@ -159,7 +159,8 @@ class Topology(contextlib.ExitStack):
 
 
 def _veth(node: str, port: str, port_mac: str, peer: str, peer_mac: str) -> str:
-    return f"link add name {port} address {port_mac} netns {node} type veth peer name eth0 address {peer_mac} netns {peer}"
+    other_end = f"peer name eth0 address {peer_mac} netns {peer}"
+    return f"link add name {port} address {port_mac} netns {node} type veth {other_end}"
 
 
 def _address(ip: str, device: str) -> str:

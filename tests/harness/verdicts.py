@@ -101,9 +101,8 @@ class Judge:
         return f"was {outcome}, beyond the mode's limits" if outcome.listener in expect.backends else ""
 
     def _probe(self, flow: Flow, timeout: float, again: bool) -> Outcome:
-        if (
-            again and flow.sport
-        ):  # the same ports again: forget the last connection, or it would be found established
+        # the same ports again: forget the last connection, or it would be found established
+        if again and flow.sport:
             netns.run(self.lab.topology.node, ["conntrack", "-F"])
         return self.lab.probe(flow, timeout)
 

@@ -30,9 +30,8 @@ def inventory(tmp_path: Path):
         for role, name in cluster.namespaces.items():
             own = [f"KCOMPILE_{kind}_DIR={tmp_path / role / kind}" for kind in ("RUN", "STATE")]
             run = ["nsenter", f"--net=/run/netns/{name}", "env", *own, "sh", "-c"]
-            if (
-                role == "pod-a"
-            ):  # as over ssh, where a shell at the other end reads the whole line, and sudo is the first word in it
+            # as over ssh: a shell at the other end reads the whole line, and sudo is the first word in it
+            if role == "pod-a":
                 run = ["sh", "-c", f'eval "nsenter --net=/run/netns/{name} $*"', "sh"]
             if role != "wire":
                 roles[role] = {"run": run} | (

@@ -189,9 +189,8 @@ def test_an_interrupted_run_goes_on_and_its_report_has_the_form_of_a_whole_one(
     said = again.communicate()[0]
     assert again.returncode == 0, said
     assert "Going on with" in said
-    assert not list(
-        Path(tempfile.gettempdir()).glob(f"kcbench-{process.pid}-*")
-    )  # what the killed one left has been swept away
+    # what the killed one left has been swept away
+    assert not list(Path(tempfile.gettempdir()).glob(f"kcbench-{process.pid}-*"))
     results = Results.read(tmp_path / "cut")
     assert sorted(results.rounds["1x2 connect"]) == list(range(30))
     assert results.starts == 2

@@ -1,4 +1,4 @@
-"""kcompile doctor on a kernel: make a conflict, see its finding, run the commands that it names, see it gone."""
+"""kcompile doctor on a kernel: make a conflict, see its finding, run the commands it names, see it gone."""
 
 import multiprocessing
 import os
@@ -184,9 +184,8 @@ def test_without_root_it_cannot_tell(tmp_path, monkeypatch):
         os.setresuid(65534, 65534, 65534)
         os._exit(0 if judge(gather(["nftables"])).modes[0].status == "unknown" else 1)
 
-    assert (
-        judge(gather(["nftables"])).modes[0].status == "supported"
-    )  # and all is imported: nobody may not read the project
+    # and imports all: nobody may not read the project
+    assert judge(gather(["nftables"])).modes[0].status == "supported"
     process = multiprocessing.get_context("fork").Process(target=as_nobody)
     process.start()
     process.join()

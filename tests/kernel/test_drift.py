@@ -34,17 +34,29 @@ NFT = {
         "chain ip kcompile postrouting",
     ),
     "another priority": (
-        "delete chain ip kcompile output; add chain ip kcompile output { type nat hook output priority -50; }",
+        (
+            "delete chain ip kcompile output; "
+            "add chain ip kcompile output { type nat hook output priority -50; }"
+        ),
         "chain ip kcompile output",
     ),
     "a rule": ("add rule ip kcompile prerouting ip saddr 198.51.100.1 drop", "chain ip kcompile prerouting"),
     "a rule is gone": ("flush chain ip kcompile output", "chain ip kcompile output"),
-    "a chain": ("add chain ip kcompile mine; add rule ip kcompile mine accept", "delete chain ip kcompile mine"),
-    "a base chain": ("add chain ip6 kcompile mine { type filter hook input priority 0; policy drop; }", "delete chain ip6 kcompile mine"),
+    "a chain": (
+        "add chain ip kcompile mine; add rule ip kcompile mine accept",
+        "delete chain ip kcompile mine",
+    ),
+    "a base chain": (
+        "add chain ip6 kcompile mine { type filter hook input priority 0; policy drop; }",
+        "delete chain ip6 kcompile mine",
+    ),
     "a counter": ("add counter ip kcompile mine", "delete counter ip kcompile mine"),
     "a quota": ("add quota ip kcompile mine { 10 mbytes; }", "delete quota ip kcompile mine"),
     "a limit": ("add limit ip kcompile mine { rate 1/second; }", "delete limit ip kcompile mine"),
-    "a helper": ('add ct helper ip kcompile mine { type "ftp" protocol tcp; }', "delete ct helper ip kcompile mine"),
+    "a helper": (
+        'add ct helper ip kcompile mine { type "ftp" protocol tcp; }',
+        "delete ct helper ip kcompile mine",
+    ),
     "a timeout": (
         "add ct timeout ip kcompile mine { protocol tcp; policy = { established: 100 }; }",
         "delete ct timeout ip kcompile mine",
@@ -53,35 +65,58 @@ NFT = {
         "add ct expectation ip kcompile mine { protocol tcp; dport 9876; timeout 1m; size 12; l3proto ip; }",
         "delete ct expectation ip kcompile mine",
     ),
-    "a synproxy": ("add synproxy ip kcompile mine { mss 1460; wscale 7; }", "delete synproxy ip kcompile mine"),
-    "a set": ("add set ip kcompile mine { type inet_service; elements = { 1, 2 }; }", "delete set ip kcompile mine"),
+    "a synproxy": (
+        "add synproxy ip kcompile mine { mss 1460; wscale 7; }",
+        "delete synproxy ip kcompile mine",
+    ),
+    "a set": (
+        "add set ip kcompile mine { type inet_service; elements = { 1, 2 }; }",
+        "delete set ip kcompile mine",
+    ),
     "a set of ranges": (
-        "add set ip kcompile mine { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1-192.0.2.9 }; }",
+        (
+            "add set ip kcompile mine { type ipv4_addr; flags interval; "
+            "elements = { 10.0.0.0/8, 192.0.2.1-192.0.2.9 }; }"
+        ),
         "delete set ip kcompile mine",
     ),
     "a map of ranges": (
-        "add map ip kcompile mine { type ipv4_addr . inet_service : verdict; flags interval; elements = { 192.0.2.0/24 . 5-8 : drop }; }",
+        (
+            "add map ip kcompile mine { type ipv4_addr . inet_service : verdict; flags interval; "
+            "elements = { 192.0.2.0/24 . 5-8 : drop }; }"
+        ),
         "delete map ip kcompile mine",
     ),
     "a map to counters, and a rule that asks it": (
-        "add counter ip kcompile mine; add map ip kcompile counted { type ipv4_addr : counter; elements = { 192.0.2.1 : \"mine\" }; };"
-        "add rule ip kcompile prerouting counter name ip saddr map @counted",
+        (
+            "add counter ip kcompile mine; "
+            'add map ip kcompile counted { type ipv4_addr : counter; elements = { 192.0.2.1 : "mine" }; };'
+            "add rule ip kcompile prerouting counter name ip saddr map @counted"
+        ),
         "delete counter ip kcompile mine",
     ),
     "a map to a chain, and a rule that asks it": (
-        "add chain ip kcompile mine; add map ip kcompile where { type ipv4_addr : verdict; elements = { 192.0.2.1 : jump mine }; };"
-        "add rule ip kcompile output ip daddr vmap @where",
+        (
+            "add chain ip kcompile mine; "
+            "add map ip kcompile where { type ipv4_addr : verdict; elements = { 192.0.2.1 : jump mine }; };"
+            "add rule ip kcompile output ip daddr vmap @where"
+        ),
         "delete chain ip kcompile mine",
     ),
-    "an element": ("add element ip kcompile frontends { 10.96.0.77 . tcp . 80 : drop }", "delete element ip kcompile frontends"),
+    "an element": (
+        "add element ip kcompile frontends { 10.96.0.77 . tcp . 80 : drop }",
+        "delete element ip kcompile frontends",
+    ),
     "an element is gone": ("flush map ip kcompile frontends", "create element ip kcompile frontends"),
     "a map is another": (
-        "flush chain ip kcompile postrouting; delete set ip kcompile hairpin;"
-        "add set ip kcompile hairpin { type ipv4_addr . ipv4_addr; size 30; flags interval; }",
+        (
+            "flush chain ip kcompile postrouting; delete set ip kcompile hairpin;"
+            "add set ip kcompile hairpin { type ipv4_addr . ipv4_addr; size 30; flags interval; }"
+        ),
         "set ip kcompile hairpin",
     ),
     "the table is gone": ("delete table ip6 kcompile", "create table ip6 kcompile"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", NFT)

@@ -1,4 +1,4 @@
-"""Our ipset messages against the ipset tool: what one writes the other reads, whatever a dataplane comes to."""
+"""Our ipset messages against the ipset tool: what one writes the other reads, for random dataplanes."""
 
 import random
 import re

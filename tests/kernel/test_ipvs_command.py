@@ -93,7 +93,8 @@ def test_the_notice_is_given_once_and_its_command_moves_the_node(node):
     assert first.exit_code == 0, first.output
     (notice,) = [line for line in first.stderr.splitlines() if "retiring" in line]
     assert notice.startswith(
-        "kcompile: warning: Kubernetes is retiring its ipvs mode (deprecated since 1.35). To move this node: kcompile "
+        "kcompile: warning: Kubernetes is retiring its ipvs mode (deprecated since 1.35). "
+        "To move this node: kcompile "
     )
     for again in (node.apply("--mode", "ipvs", "--ipvs-scheduler", "rr"), node.apply("--mode", "ipvs")):
         assert (again.exit_code, "retiring" in again.stderr) == (0, False)

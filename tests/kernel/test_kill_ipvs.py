@@ -180,7 +180,7 @@ class Watch:
                 self.trouble.append(f"connection {self.connections} to {address}: {error}")
 
     def _read(self) -> None:
-        """A VIP that is served all the time has a real server; so has one that comes from when it is bound."""
+        """A VIP that is always served has a real server; one that comes has one as soon as it is bound."""
         self.reads += 1
         coming = self.coming
         bound = {key.address for key in dummy.observe() if key.kind == "address"}
@@ -223,7 +223,8 @@ def test_everything_killed_leaves_live_vips_served_and_is_repaired(tmp_path):
                 assert missing(node.observe(), programs[goal]) == ()
                 now = goal
         print(
-            f"{watch.connections} connections, {watch.reads} reads, {halfway} kills halfway, an apply takes {total} steps"
+            f"{watch.connections} connections, {watch.reads} reads, {halfway} kills halfway, "
+            f"an apply takes {total} steps"
         )
         assert watch.trouble == []
         assert halfway > 1, "the steps of a write are not where the kills were"

@@ -316,7 +316,8 @@ def run(sequence: tuple[str, ...], folder: Path) -> None:
                 else:
                     assert {frontend["mode"] for frontend in shown} == {name}
             print(
-                f"{sum(traffic.answers.values())} answers on {len(traffic.open)} open connections, {sum(traffic.fresh.values())} new ones"
+                f"{sum(traffic.answers.values())} answers on {len(traffic.open)} open connections, "
+                f"{sum(traffic.fresh.values())} new ones"
             )
             assert len(traffic.open) == len(sequence) * len(WAYS)
             for label in labels:

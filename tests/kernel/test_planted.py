@@ -31,9 +31,15 @@ MODULES = (
     "kcompile_bench/__init__.py",
 )
 PROGRAMS = (
-    "ip", "nft", "tc", "modprobe", "conntrack", "ipset", "ipvsadm", "unshare", "nsenter", "mount", "umount", "pivot_root", "sh", "env",
+    "ip", "nft", "tc", "modprobe", "conntrack", "ipset", "ipvsadm", "unshare", "nsenter", "mount", "umount",
+    "pivot_root", "sh", "env",
     "taskset", "cc", "curl", "tail", "iptables", "ip6tables",
-    *(f"{tool}-{backend}-{verb}" for tool in ("iptables", "ip6tables") for backend in ("nft", "legacy") for verb in ("save", "restore")),
+    *(
+        f"{tool}-{backend}-{verb}"
+        for tool in ("iptables", "ip6tables")
+        for backend in ("nft", "legacy")
+        for verb in ("save", "restore")
+    ),
 )  # fmt: skip
 EXPOSED = (None, "", ".", ":/usr/bin:/usr/sbin")
 """$PATH as it must not be: not there at all (then execvp takes the current folder too, in some libcs), or

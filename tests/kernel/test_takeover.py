@@ -16,7 +16,10 @@ table {family} foreign {{
     chain through {{ type filter hook forward priority 0; ct state invalid drop; }}
 }}
 """
-LEFT = "delete left behind: rule ip foreign in; rule ip foreign through; rule ip6 foreign in; rule ip6 foreign through"
+LEFT = (
+    "delete left behind: rule ip foreign in; rule ip foreign through; "
+    "rule ip6 foreign in; rule ip6 foreign through"
+)
 
 
 @pytest.mark.parametrize("mode", ["nftables", "iptables-legacy"])

@@ -74,16 +74,17 @@ def test_the_command_line(tmp_path: Path):
         said = run(*apply, "--mode", "xdp", "--socket-lb", "off")
         assert "warning: Service demo/web:assoc: mode xdp has no SCTP" in said
         assert (
-            "warning: eth0: native XDP on a veth costs its segmentation offload; Services are served there by tc alone"
-            in said
-        )
+            "warning: eth0: native XDP on a veth costs its segmentation offload; "
+            "Services are served there by tc alone"
+        ) in said
         assert "No changes" in run(*apply, "--mode", "xdp", "--socket-lb", "off")
         with machine.connect(CLIENT, (VIP, 80), port=41000) as sock:
             pod = ask(sock)
             (connection,) = json.loads(run("get", "connections", "-o", "json"))
             assert connection.pop("age") < 5
             assert connection == {
-                "service": "demo/web:http", "family": 4, "protocol": "TCP", "client": f"{CLIENT}:41000", "frontend": f"{VIP}:80",
+                "service": "demo/web:http", "family": 4, "protocol": "TCP", "client": f"{CLIENT}:41000",
+                "frontend": f"{VIP}:80",
                 "endpoint": f"{pod}:8080", "masqueraded": False,
             }  # fmt: skip
             assert f"counter demo/web:http (tcp) {pod}:8080: 1 connections" in run("get", "rules")

@@ -74,7 +74,8 @@ def test_a_changed_config_map_reaches_the_files(lab: Cluster, tmp_path: Path):
     lab.run("exec", pod, "sh", "-c", "echo x >/etc/words/greeting", code=2)  # read-only
     changed = tmp_path / "words.yaml"
     changed.write_text(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words, namespace: shop}\ndata: {greeting: good day}\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words, namespace: shop}\n"
+        "data: {greeting: good day}\n"
     )
     assert lab.run("apply", "-f", str(changed)) == "configmap/words configured\n"
     assert lab.run("exec", pod, "sh", "-c", "cd /etc/words; cat greeting; ls") == "good daygreeting\n"
@@ -115,7 +116,10 @@ spec:
     command: [sh, -c, "hostname >/scratch/second; sleep infinity"]
     volumeMounts: [{{name: scratch, mountPath: /scratch}}]
   volumes:
-  - {{name: keys, secret: {{secretName: keys, items: [{{key: token, path: deep/token}}, {{key: plain, path: plain}}]}}}}
+  - name: keys
+    secret:
+      secretName: keys
+      items: [{{key: token, path: deep/token}}, {{key: plain, path: plain}}]
   - {{name: words, configMap: {{name: own-words}}}}
   - {{name: scratch, emptyDir: {{}}}}
   - {{name: shared, hostPath: {{path: {tmp_path}/shared}}}}
@@ -148,8 +152,10 @@ spec:
 def test_iperf3(lab: Cluster, tmp_path: Path):
     (tmp_path / "pod.yaml").write_text(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: iperf, labels: {app: iperf}}\n"
-        "spec: {containers: [{name: c, image: 'networkstatic/iperf3:latest', ports: [{containerPort: 5201}]}]}\n"
-        "---\napiVersion: v1\nkind: Service\nmetadata: {name: iperf}\nspec: {selector: {app: iperf}, ports: [{port: 5201}]}\n"
+        "spec: {containers: [{name: c, image: 'networkstatic/iperf3:latest', "
+        "ports: [{containerPort: 5201}]}]}\n"
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: iperf}\n"
+        "spec: {selector: {app: iperf}, ports: [{port: 5201}]}\n"
     )
     lab.run("apply", "-f", str(tmp_path / "pod.yaml"))
     result = json.loads(lab.run("exec", "visitor", "iperf3", "-c", "iperf", "-n", "1M", "-J"))
@@ -169,9 +175,8 @@ def test_logs(lab: Cluster):
 
 def test_what_ends_is_started_again(lab: Cluster):
     pod = next(pod for pod in lab.pods("web-") if not pod["restarts"])
-    lab.run(
-        "exec", pod["name"], "sh", "-c", "kill -9 1; kill 1"
-    )  # a namespace's first process has no way to be killed from inside
+    # a namespace's first process has no way to be killed from inside
+    lab.run("exec", pod["name"], "sh", "-c", "kill -9 1; kill 1")
     pid = json.loads(next(lab.run_directory.glob(f"lab-*/pods/shop.{pod['name']}/echo.status")).read_text())[
         "pid"
     ]
@@ -190,7 +195,8 @@ def test_what_ends_is_started_again(lab: Cluster):
 def test_a_pod_that_is_done_is_left_alone(lab: Cluster, tmp_path: Path):
     (tmp_path / "job.yaml").write_text(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: job}\n"
-        "spec: {restartPolicy: Never, containers: [{name: c, image: busybox, args: [sh, -c, 'sleep 0.2; echo done']}]}\n"
+        "spec: {restartPolicy: Never, containers: "
+        "[{name: c, image: busybox, args: [sh, -c, 'sleep 0.2; echo done']}]}\n"
     )
     lab.run("apply", "-f", str(tmp_path / "job.yaml"))
     deadline = time.monotonic() + 10
@@ -207,7 +213,8 @@ def test_a_pod_that_does_not_start_says_why(lab: Cluster, tmp_path: Path):
     (tmp_path / "bad.yaml").write_text(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\n"
         "spec:\n  restartPolicy: Never\n  containers:\n"
-        "  - {name: c, image: busybox, args: [sh, -c, 'echo no such luck; exit 3'], ports: [{containerPort: 80}]}\n"
+        "  - {name: c, image: busybox, args: [sh, -c, 'echo no such luck; exit 3'], "
+        "ports: [{containerPort: 80}]}\n"
     )
     said = lab.run("apply", "-f", str(tmp_path / "bad.yaml"), code=1)
     assert (
@@ -248,9 +255,8 @@ def test_a_rollout_that_fails_leaves_the_old_pods_at_work(lab: Cluster, tmp_path
     (tmp_path / "extra.yaml").write_text(
         "apiVersion: v1\nkind: Service\nmetadata: {name: extra}\nspec: {ports: [{port: 80}]}\n"
     )
-    lab.run(
-        "apply", "-f", str(tmp_path / "extra.yaml")
-    )  # nor is the rollout taken for done by the next command
+    # nor is the rollout taken for done by the next command
+    lab.run("apply", "-f", str(tmp_path / "extra.yaml"))
     lab.answered_by(lab.space("client"), lab.status()["nodes"][0]["addresses"][0], 30080, before)
     bad.write_text(text)
     lab.run("apply", "-f", str(bad))
@@ -337,10 +343,9 @@ def test_what_is_wrong_is_refused_before_anything_happens(
 
 
 def test_a_second_lab_of_that_name_is_refused(lab: Cluster):
-    assert (
-        lab.run("up", code=2)
-        == f"kcompile: lab {lab.name} is up already: kcompile lab apply changes it, kcompile lab down removes it\n"
-    )
+    said = lab.run("up", code=2)
+    way_out = "kcompile lab apply changes it, kcompile lab down removes it"
+    assert said == f"kcompile: lab {lab.name} is up already: {way_out}\n"
 
 
 def test_the_rules_can_be_looked_at_with_the_other_verbs(lab: Cluster):

@@ -10,8 +10,10 @@ from harness.clusters import cluster
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--service-cluster-ip-range", "10.0.0.0/30"], "--service-cluster-ip-range 10.0.0.0/30: too small: a lab needs 16 addresses"),
-        (["--service-cluster-ip-range", "fd00::/112"], "--service-cluster-ip-range fd00::/112: the first one must be IPv4"),
+        (["--service-cluster-ip-range", "10.0.0.0/30"],
+         "--service-cluster-ip-range 10.0.0.0/30: too small: a lab needs 16 addresses"),
+        (["--service-cluster-ip-range", "fd00::/112"],
+         "--service-cluster-ip-range fd00::/112: the first one must be IPv4"),
         (["--service-cluster-ip-range", "10.0.0.0/24", "--dual-stack"],
          "--service-cluster-ip-range 10.0.0.0/24: --dual-stack needs a range of each family"),
         (["--cluster-domain", "not a name"], "--cluster-domain not a name: not a domain name"),
@@ -29,7 +31,10 @@ def test_up(tmp_path: Path, options: list[str], says: str):
 
 
 def test_two_nodes_with_one_address(tmp_path: Path):
-    node = "---\napiVersion: v1\nkind: Node\nmetadata: {name: %s}\nstatus: {addresses: [{type: InternalIP, address: 10.0.0.1}]}\n"
+    node = (
+        "---\napiVersion: v1\nkind: Node\nmetadata: {name: %s}\n"
+        "status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}\n"
+    )
     (tmp_path / "nodes.yaml").write_text(node % "a" + node % "b")
     with cluster(tmp_path) as lab:
         assert (

@@ -56,9 +56,11 @@ def test_nodes_of_the_manifests(tmp_path: Path):
             )
         )
         + "---\napiVersion: v1\nkind: Pod\nmetadata: {name: here}\n"
-        "spec: {nodeSelector: {disk: hdd}, containers: [{name: c, image: kcompile/echo, ports: [{containerPort: 80}]}]}\n"
+        "spec: {nodeSelector: {disk: hdd}, "
+        "containers: [{name: c, image: kcompile/echo, ports: [{containerPort: 80}]}]}\n"
         "---\napiVersion: v1\nkind: Pod\nmetadata: {name: host}\n"
-        "spec: {nodeName: left, hostNetwork: true, containers: [{name: c, image: kcompile/echo, env: [{name: PORT, value: '81'}]}]}\n"
+        "spec: {nodeName: left, hostNetwork: true, "
+        "containers: [{name: c, image: kcompile/echo, env: [{name: PORT, value: '81'}]}]}\n"
     )
     with cluster(tmp_path, "-f", str(tmp_path)) as lab:
         here, host = lab.pods("here")[0], lab.pods("host")[0]

@@ -3,9 +3,10 @@ what runs alone.
 
 A unit is what one worker runs in a row. They go out in the order of the collection, which is
 
-    1. the tests of each machine (plugins/machines.py): the longest. Their worker waits while the machine has a CPU.
-    2. files, but a test of the kernel that shares no set-up with others is a unit of its own, and those that can't run beside each
-       other, as they look for what is left of any, are one: ``together("bench")``
+    1. the tests of each machine (plugins/machines.py): the longest. Their worker waits while the machine
+       has a CPU.
+    2. files, but a test of the kernel that shares no set-up with others is a unit of its own, and those that
+       can't run beside each other, as they look for what is left of any, are one: ``together("bench")``
     3. tests marked ``alone``, which measure or flood: nothing else runs meanwhile, on whatever worker
 
 A run's folder, which the workers share, holds the units that they found, the locks, and eBPF objects

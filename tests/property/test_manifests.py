@@ -85,7 +85,7 @@ def test_the_order_of_the_specs_does_not_matter(node, seed, order):
 @slow
 @given(seeds, seeds)
 def test_where_a_node_comes_from_does_not_matter(node, one, other):
-    """apply(diff(a, b)) == b: the same rules result from an empty node as from one that held something else."""
+    """apply(diff(a, b)) == b: the same rules result from an empty node as from one that held others."""
     goal = random_manifests(random.Random(other))
     node.run("delete")
     node.apply(goal, other)

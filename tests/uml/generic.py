@@ -20,7 +20,8 @@ _MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 
 _STAGE1 = """\
 #!/usr/bin/perl
-# Loads modules, mounts the host's files, and goes on with the real init in them. Perl without any of its modules: there are none here.
+# Loads modules, mounts the host's files, and goes on with the real init in them.
+# Perl without any of its modules: there are none here.
 sub fail { print STDERR "machine: @_: $!\\n"; exit 1 }
 opendir my $folder, "/modules" or fail("modules");
 for my $name (sort grep { !/^\\./ } readdir $folder) {
@@ -28,7 +29,8 @@ for my $name (sort grep { !/^\\./ } readdir $folder) {
     my $none = "";
     syscall(313, fileno $module, $none, $name =~ /ko$/ ? 0 : 4) == 0 or fail($name);    # finit_module
 }
-my ($tag, $type, $root, $options) = ("root", "9p", "/root", "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
+my ($tag, $type, $root) = ("root", "9p", "/root");
+my $options = "trans=virtio,version=9p2000.L,msize=512000,cache=loose";
 syscall(165, $tag, $root, $type, 1, $options) == 0 or fail("9p");    # mount, read-only
 chdir $root;
 my ($here, $there) = (".", "/");

@@ -99,7 +99,10 @@ def tcg(
         lines.append(f"stdio,id=line{len(lines)},signal=off")
     for number, line in enumerate(lines):
         devices += ["-chardev", line, "-serial", f"chardev:line{number}"]
-    append = "quiet loglevel=4 console=ttyS2 panic=-1 reboot=t mitigations=off tsc=reliable no_timer_check initcall_blacklist=raid6_select_algo"
+    append = (
+        "quiet loglevel=4 console=ttyS2 panic=-1 reboot=t mitigations=off tsc=reliable no_timer_check "
+        "initcall_blacklist=raid6_select_algo"
+    )
     return [
         *(program, "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "1", "-m", str(memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-no-reboot"),

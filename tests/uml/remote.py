@@ -54,9 +54,8 @@ class Remote:
         self._running = self._trouble = ""
         self._started = self._said = False
         self._heard = 0.0
-        environment = {
-            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-        }  # a machine's file is soon gone
+        # a machine's file is soon gone
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         self._machine = Machine(
             [
                 sys.executable,
@@ -134,9 +133,8 @@ class Remote:
             report = self._config.hook.pytest_report_from_serializable(
                 config=self._config, data=event["report"]
             )
-            if isinstance(
-                report.longrepr, list
-            ):  # JSON knows no tuples, and a skip's place and reason is one
+            # JSON knows no tuples, and a skip's place and reason is one
+            if isinstance(report.longrepr, list):
                 report.longrepr = tuple(report.longrepr)
             self._reports[report.nodeid].append(report)
 

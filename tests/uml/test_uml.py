@@ -44,7 +44,8 @@ def test_the_kernel_has_what_ipvs_needs():
         ip netns add node; ip -n node link add vip type dummy; ip -n node link add one type veth peer name two
         modprobe -a ip_vs_rr ip_vs_mh nf_conntrack xt_set xt_ipvs xt_comment
         ip netns exec node ipset create ends hash:ip,port,ip
-        ip netns exec node iptables-legacy -t nat -A POSTROUTING -m set --match-set ends dst,dst,src -m comment --comment x -j MASQUERADE
+        ip netns exec node iptables-legacy -t nat -A POSTROUTING \\
+            -m set --match-set ends dst,dst,src -m comment --comment x -j MASQUERADE
         ip netns exec node head -1 /proc/net/ip_vs
         stat -f -c %T /sys/fs/cgroup /sys/fs/bpf /proc /dev/pts
     """
@@ -57,9 +58,8 @@ def test_the_kernel_has_what_ipvs_needs():
     assert mounts == ["cgroup2fs", "bpf_fs", "proc", "devpts"]
 
 
-if shutil.which(
-    "qemu-system-x86_64"
-):  # `make setup-test` doesn't install it: it is large, and only --machine tcg needs it
+# `make setup-test` doesn't install it: it is large, and only --machine tcg needs it
+if shutil.which("qemu-system-x86_64"):
 
     def test_emulation_keeps_the_same_promises(tmp_path: Path):
         look = "uname -n; modprobe ip_vs; head -c 5 /proc/net/ip_vs"
@@ -80,7 +80,10 @@ def test_only_the_named_folder_changes(tmp_path: Path):
     for folder in (kept, lost):
         folder.mkdir()
         (folder / "old").write_text("old")
-    script = f"for f in {kept} {lost}; do echo new >$f/new; rm $f/old; done; rm -r {TESTS}/uml; cat {lost}/new; ls {lost}"
+    script = (
+        f"for f in {kept} {lost}; do echo new >$f/new; rm $f/old; done; "
+        f"rm -r {TESTS}/uml; cat {lost}/new; ls {lost}"
+    )
     done = launch("--write", kept, "--", "bash", "-c", script)
     assert (done.returncode, done.stdout, done.stderr) == (0, "new\nnew\n", "")
     assert {path.name for path in kept.iterdir()} == {"new"}
@@ -221,5 +224,8 @@ def as_nobody(folder: Path) -> None:
         os.setresuid(65534, 65534, 65534)
     os.environ["HOME"] = str(folder)
     kernels.INIT = folder / "init"
-    script = f"(id -u; ip netns add node; ip netns list) >{folder}/made; touch /etc/shadow; modprobe ip_vs; test -e /proc/net/ip_vs && exit 5"
+    script = (
+        f"(id -u; ip netns add node; ip netns list) >{folder}/made; "
+        f"touch /etc/shadow; modprobe ip_vs; test -e /proc/net/ip_vs && exit 5"
+    )
     sys.exit(main(["--directory", "/", "--write", str(folder), "--", "bash", "-c", script]))

@@ -9,9 +9,8 @@ from pathlib import Path
 
 __all__ = ["build", "trouble"]
 
-_SOURCE = (
-    Path(__file__).with_name("xstate.c").read_text()
-)  # now: a process that gives up its rights may not read it later
+# now: a process that gives up its rights may not read it later
+_SOURCE = Path(__file__).with_name("xstate.c").read_text()
 _AT_MINSIGSTKSZ = 51  # linux/auxvec.h: bytes of the largest signal frame, which holds the XSAVE area
 _UML_AREA = 2696  # FP_SIZE in User-mode Linux 6.1: bytes of the XSAVE area that it keeps for a process
 _REST_OF_FRAME = 1024  # at most: ucontext, siginfo and alignment take 944 bytes of a frame
@@ -35,7 +34,10 @@ def needed() -> bool:
 def trouble() -> str:
     """Why User-mode Linux can't boot on this processor; empty where it can."""
     if needed() and not shutil.which("cc"):
-        return "User-mode Linux needs a preload library on this processor, and there is no cc to build it: apt-get install gcc libc6-dev"
+        return (
+            "User-mode Linux needs a preload library on this processor, and there is no cc to build it: "
+            "apt-get install gcc libc6-dev"
+        )
     return ""
 
 

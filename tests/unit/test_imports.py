@@ -44,10 +44,12 @@ def test_the_checker_sees_every_spelling():
         "import_module('dynamic')\n"
     )
     assert imports(source, "kcompile.plan.diff", False) == {
-        "a.b", "kcompile.kernel", "kcompile.kernel.netns", "kcompile.plan", "kcompile.plan.x", "t", "lazy", "inner", "dynamic",
+        "a.b", "kcompile.kernel", "kcompile.kernel.netns", "kcompile.plan", "kcompile.plan.x", "t", "lazy",
+        "inner", "dynamic",
     }  # fmt: skip
     assert imports(source, "kcompile.plan.diff", False, top_level_only=True) == {
-        "a.b", "kcompile.kernel", "kcompile.kernel.netns", "kcompile.plan", "kcompile.plan.x", "inner", "dynamic",
+        "a.b", "kcompile.kernel", "kcompile.kernel.netns", "kcompile.plan", "kcompile.plan.x", "inner",
+        "dynamic",
     }  # fmt: skip
     assert "kcompile.ir.model" in imports("from .model import Family", "kcompile.ir", True)
 

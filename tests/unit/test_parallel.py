@@ -53,7 +53,8 @@ def shared():
 @pytest.mark.parametrize("number", range(2))
 def test_alone(number):
     for _ in range(20):
-        assert [path.name for path in HERE.iterdir() if not path.name.startswith("done")] == [f"test_alone[{number}]"]
+        running = [path.name for path in HERE.iterdir() if not path.name.startswith("done")]
+        assert running == [f"test_alone[{number}]"]
         time.sleep(0.01)
 
 

@@ -19,7 +19,8 @@ EVERYTHING = {
     "kind": "KubeProxyConfiguration",
     "ipvs": {"strictARP": True, "tcpTimeout": "1h", "tcpFinTimeout": "1m", "udpTimeout": "1m"},
     "conntrack": {
-        "maxPerCore": 4096, "min": 8192, "tcpEstablishedTimeout": "1h", "tcpCloseWaitTimeout": "1h", "tcpBeLiberal": True,
+        "maxPerCore": 4096, "min": 8192, "tcpEstablishedTimeout": "1h", "tcpCloseWaitTimeout": "1h",
+        "tcpBeLiberal": True,
         "udpTimeout": "1m", "udpStreamTimeout": "1m",
     },
 }  # fmt: skip

@@ -130,7 +130,10 @@ def test_a_setting_that_cannot_be_is_refused(tmp_path: Path, setting: str, value
 
 def test_nodes_beyond_the_samples_are_nodes_to_kcompile(tmp_path: Path):
     need("ruby")
-    show = "module Vagrant; def self.configure(_) = nil; end; eval(File.read(ARGV[0]) + 'puts told[ARGV[1]]', binding, ARGV[0])"
+    show = (
+        "module Vagrant; def self.configure(_) = nil; end; "
+        "eval(File.read(ARGV[0]) + 'puts told[ARGV[1]]', binding, ARGV[0])"
+    )
     shown = {
         variable: subprocess.run(
             ["ruby", "-e", show, str(FOLDER / "Vagrantfile"), variable],

@@ -12,7 +12,10 @@ from kcompile_bench.kit.scenario import MODES
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "docs" / "reports" / "standard"
-AGAIN = "kcompile bench report results.jsonl.gz --beside emulated.jsonl.gz --beside uml.jsonl.gz, in docs/reports/standard"
+AGAIN = (
+    "kcompile bench report results.jsonl.gz --beside emulated.jsonl.gz --beside uml.jsonl.gz, "
+    "in docs/reports/standard"
+)
 
 
 @pytest.fixture(scope="module")

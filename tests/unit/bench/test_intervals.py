@@ -112,9 +112,8 @@ def test_the_floor_of_a_ratio_between_runs_adds_their_noise_and_knows_how_many_f
     quiet, loud = ([Interval(x, 0.9, 1.1, 20)] * 4 for x in (1.01, 1.03))
     assert floor_of(quiet, []) is None
     same = floor_of(quiet, quiet)
-    assert same == Floor(
-        pytest.approx(math.expm1(2.306 * math.log(1.01) * math.sqrt(2)), rel=1e-3), 8
-    )  # eight degrees of freedom
+    share = math.expm1(2.306 * math.log(1.01) * math.sqrt(2))  # eight degrees of freedom
+    assert same == Floor(pytest.approx(share, rel=1e-3), 8)
     unlike = floor_of(quiet, loud)
     assert unlike
     freedom = (
@@ -125,9 +124,8 @@ def test_the_floor_of_a_ratio_between_runs_adds_their_noise_and_knows_how_many_f
     assert math.expm1(2.571 * spread) < unlike.share < math.expm1(2.776 * spread)  # between five and four
     fifty = floor_of(quiet, quiet, comparisons=50)
     assert fifty
-    assert fifty.share == pytest.approx(
-        math.expm1(5.041 * math.log(1.01) * math.sqrt(2)), rel=1e-3
-    )  # 0.1% of eight
+    share = math.expm1(5.041 * math.log(1.01) * math.sqrt(2))  # 0.1% of eight
+    assert fifty.share == pytest.approx(share, rel=1e-3)
 
 
 def test_what_slows_a_whole_round_cancels_out():

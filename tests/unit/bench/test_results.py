@@ -1,4 +1,4 @@
-"""Results on disk: whole rounds, going on after an interruption, and refusing what doesn't belong together."""
+"""Results on disk: whole rounds, going on after an interruption, refusing what doesn't belong together."""
 
 import gzip
 from pathlib import Path

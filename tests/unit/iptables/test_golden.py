@@ -137,8 +137,7 @@ def test_view(name, golden):
     lines = []
     for f in frontends(program):
         sticky = f" sticky {f.affinity_seconds} s" if f.affinity_seconds else ""
-        lines.append(
-            f"{f.service} {f.kind} IPv{f.family} {f.protocol} {f.address} {f.port} {f.verdict} {' '.join(f.backends)}".strip()
-            + sticky
-        )
+        where = f"IPv{f.family} {f.protocol} {f.address} {f.port}"
+        backends = " ".join(f.backends)
+        lines.append(f"{f.service} {f.kind} {where} {f.verdict} {backends}".strip() + sticky)
     golden(f"{name}.view.txt", "\n".join(lines) + "\n")

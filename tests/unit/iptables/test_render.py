@@ -130,9 +130,8 @@ def test_between_two_commits_no_packet_leaks(seed):
             between = Walker(state, family)
             for packet in mine:
                 allowed = before.outcomes(packet) | after.outcomes(packet)
-                if {o.verdict for o in allowed} != {
-                    "dnat"
-                }:  # what isn't served all along may be refused in either way for an instant
+                # what isn't served all along may be refused in either way for an instant
+                if {o.verdict for o in allowed} != {"dnat"}:
                     allowed |= {Outcome("reject"), Outcome("drop")}
                 assert between.outcomes(packet) <= allowed, packet
 
@@ -140,7 +139,8 @@ def test_between_two_commits_no_packet_leaks(seed):
 def test_only_what_changed_is_sent():
     changes = [Change(SVC, ("-j RETURN",), ("-p tcp -j DNAT --to-destination 10.0.0.1:80",))]
     assert scripts(changes) == {
-        "ip4": "*nat\n:KCOMPILE-SVC-A - [0:0]\n-A KCOMPILE-SVC-A -p tcp -j DNAT --to-destination 10.0.0.1:80\nCOMMIT\n"
+        "ip4": "*nat\n:KCOMPILE-SVC-A - [0:0]\n"
+        "-A KCOMPILE-SVC-A -p tcp -j DNAT --to-destination 10.0.0.1:80\nCOMMIT\n"
     }
 
 
@@ -189,7 +189,8 @@ def test_a_whole_program_rendered_and_saved_parses_to_itself(seed):
 def test_parse_counts_repeated_jumps_and_leaves_others_rules_alone():
     text = (
         "# comment\n*nat\n:PREROUTING ACCEPT [3:180]\n:KUBE-SERVICES - [0:0]\n:KCOMPILE-SERVICES - [0:0]\n"
-        "-A PREROUTING -j KUBE-SERVICES\n-A PREROUTING -j KCOMPILE-SERVICES\n-A PREROUTING -j KCOMPILE-SERVICES\n"
+        "-A PREROUTING -j KUBE-SERVICES\n"
+        "-A PREROUTING -j KCOMPILE-SERVICES\n-A PREROUTING -j KCOMPILE-SERVICES\n"
         "-A KCOMPILE-SERVICES -j RETURN\n-A KUBE-SERVICES -j RETURN\nCOMMIT\n"
     )
     assert parse(text, "ip4") == {

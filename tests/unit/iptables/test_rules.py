@@ -37,7 +37,10 @@ V6_MASK = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
             Rule(target="X", goto=True, protocol="sctp", ports=(1024, 2047)),
         ),
         (
-            "-p udp -m statistic --mode random --probability 0.33333333349 -j DNAT --to-destination [fd00::1]:53",
+            (
+                "-p udp -m statistic --mode random --probability 0.33333333349 "
+                "-j DNAT --to-destination [fd00::1]:53"
+            ),
             Rule(target="DNAT", protocol="udp", probability="0.33333333349", to_destination="[fd00::1]:53"),
         ),
         (
@@ -45,7 +48,10 @@ V6_MASK = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
             Rule(target="S", goto=True, recent=Recent("KC-A", V6_MASK, 10800)),
         ),
         (
-            "-p tcp -m recent --set --name KC-A --mask 255.255.255.255 --rsource -j DNAT --to-destination 10.0.0.1:80",
+            (
+                "-p tcp -m recent --set --name KC-A --mask 255.255.255.255 --rsource "
+                "-j DNAT --to-destination 10.0.0.1:80"
+            ),
             Rule(
                 target="DNAT",
                 protocol="tcp",

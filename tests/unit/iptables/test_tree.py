@@ -1,4 +1,4 @@
-"""The decision tree: every key reaches exactly its rules, in few steps, and a change stays on its own path."""
+"""The decision tree: every key reaches exactly its rules, in few steps; a change stays on its own path."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -42,7 +42,7 @@ class Packet:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`verdict`: dnat, reject, drop or accept; with dnat the backend and whether the source is masqueraded."""
+    """`verdict`: dnat, reject, drop or accept; with dnat the backend, and if the source is masqueraded."""
 
     verdict: str
     backend: str = ""

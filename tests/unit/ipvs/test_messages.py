@@ -1,4 +1,4 @@
-"""The batched messages are what pyroute2 would send, byte for byte, and pyroute2 reads ours as we mean them."""
+"""The batched messages are what pyroute2 would send, byte for byte, and it reads ours as we mean them."""
 
 import random
 

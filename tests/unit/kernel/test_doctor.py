@@ -89,12 +89,19 @@ CASES = {
     ),
     "both-variants": (
         facts(rules={"variants": (Variant("legacy", 4, foreign=9), Variant("nft", 4, foreign=2))}),
-        ("iptables-variants", "warning", r"iptables-nft-save \| grep .* \| iptables-legacy-restore --noflush && .* \| sed .*"),
+        (
+            "iptables-variants",
+            "warning",
+            r"iptables-nft-save \| grep .* \| iptables-legacy-restore --noflush && .* \| sed .*",
+        ),
     ),
     "both-variants-have-a-chain": (
         facts(
             rules={
-                "variants": tuple(Variant(b, 4, foreign=2, chains=frozenset({"nat/DOCKER", f"nat/{b}"})) for b in ("nft", "legacy")),
+                "variants": tuple(
+                    Variant(b, 4, foreign=2, chains=frozenset({"nat/DOCKER", f"nat/{b}"}))
+                    for b in ("nft", "legacy")
+                ),
             }
         ),
         ("iptables-variants", "warning", ""),
@@ -119,8 +126,14 @@ CASES = {
         facts(rules={"own_modes": ("nftables", "iptables-nft")}),
         ("other-modes", "warning", "kcompile delete"),
     ),
-    "unreadable": (facts(rules={"unread": (("iptables-nft", "table `x' is incompatible"),)}), ("readable", "note", "")),
-    "no-forwarding-yet": (facts(sysctls={"net.ipv4.ip_forward": "0"}), ("forwarding", "note", "sysctl -w net.ipv4.ip_forward=1")),
+    "unreadable": (
+        facts(rules={"unread": (("iptables-nft", "table `x' is incompatible"),)}),
+        ("readable", "note", ""),
+    ),
+    "no-forwarding-yet": (
+        facts(sysctls={"net.ipv4.ip_forward": "0"}),
+        ("forwarding", "note", "sysctl -w net.ipv4.ip_forward=1"),
+    ),
     "no-forwarding": (
         facts(sysctls={"net.ipv4.ip_forward": "0"}, rules={"own_modes": ("nftables",)}),
         ("forwarding", "warning", "sysctl -w net.ipv4.ip_forward=1"),
@@ -133,10 +146,14 @@ CASES = {
         facts(reverted=("net.ipv4.conf.all.route_localnet",)),
         ("sysctls", "warning", "kcompile apply -f MANIFESTS"),
     ),
-    "bridges-without-netfilter": (facts(rules={"bridges": ("cni0",)}), ("bridges", "warning", "modprobe br_netfilter")),
+    "bridges-without-netfilter": (
+        facts(rules={"bridges": ("cni0",)}),
+        ("bridges", "warning", "modprobe br_netfilter"),
+    ),
     "bridges-past-netfilter": (
         facts(
-            sysctls={"net.bridge.bridge-nf-call-iptables": "0", "net.bridge.bridge-nf-call-ip6tables": "1"}, rules={"bridges": ("cni0",)}
+            sysctls={"net.bridge.bridge-nf-call-iptables": "0", "net.bridge.bridge-nf-call-ip6tables": "1"},
+            rules={"bridges": ("cni0",)},
         ),
         ("bridges", "warning", "sysctl -w net.bridge.bridge-nf-call-iptables=1"),
     ),
@@ -154,10 +171,16 @@ CASES = {
         facts(sysctls={"net.netfilter.nf_conntrack_tcp_be_liberal": "0"}),
         ("tcp-liberal", "note", "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1"),
     ),
-    "state-of-another-boot": (facts(stale_state="/run/kcompile/host/state.json"), ("state", "note", "rm /run/kcompile/host/state.json")),
+    "state-of-another-boot": (
+        facts(stale_state="/run/kcompile/host/state.json"),
+        ("state", "note", "rm /run/kcompile/host/state.json"),
+    ),
     "a-dead-responder": (facts(unanswered=(30900,)), ("health", "warning", "kcompile apply -f MANIFESTS")),
     "a-busy-lock": (facts(holder=Holder((7,), "kcompile apply", 3)), ("lock", "note", "")),
-    "a-stuck-lock": (facts(holder=Holder((7, 9), "kcompile apply", 600)), ("lock", "warning", "kill -KILL 7 9")),
+    "a-stuck-lock": (
+        facts(holder=Holder((7, 9), "kcompile apply", 600)),
+        ("lock", "warning", "kill -KILL 7 9"),
+    ),
     "no-ip": (facts(missing_tools=("ip",)), ("tools", "error", "apt-get install iproute2")),
     "no-library": (
         facts(probes=(ModeProbe("nftables", tool="libnftables.so.1"), ModeProbe("iptables-nft"))),
@@ -172,10 +195,16 @@ CASES = {
         ("mode-kernel", "note", "modprobe -a ip_vs"),
     ),
     "a-feature-to-load": (
-        facts(probes=(ModeProbe("iptables-nft", (Lack("match recent", 4, "?", ("xt_recent",), "session affinity"),)),)),
+        facts(
+            probes=(
+                ModeProbe(
+                    "iptables-nft", (Lack("match recent", 4, "?", ("xt_recent",), "session affinity"),)
+                ),
+            )
+        ),
         ("mode-feature", "warning", "modprobe -a xt_recent"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -51,7 +51,12 @@ def test_whose_the_rules_are():
     assert summary("nft", 4, SAVED.format(rule=accepts)) == msgspec.structs.replace(
         wanted, forwards_services=True
     )
-    mine = "*nat\n:MINE - [0:0]\n:KCOMPILE-SERVICES - [0:0]\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:MINE - [0:0]\nCOMMIT\n"
+    mine = (
+        "*nat\n:MINE - [0:0]\n:KCOMPILE-SERVICES - [0:0]\nCOMMIT\n"
+        "*filter\n:INPUT ACCEPT [0:0]\n:MINE - [0:0]\nCOMMIT\n"
+    )
     assert summary("nft", 4, mine).chains == {"nat/MINE", "filter/MINE"}
-    kubelet = ":KUBE-FIREWALL - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n"
+    kubelet = "".join(
+        f":KUBE-{chain} - [0:0]\n" for chain in ("FIREWALL", "KUBELET-CANARY", "POSTROUTING", "MARK-MASQ")
+    )
     assert summary("nft", 4, kubelet) == Variant("nft", 4)

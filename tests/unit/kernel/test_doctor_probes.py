@@ -74,9 +74,6 @@ def test_the_probes_use_all_that_the_targets_use():
         OPTION.findall("".join(iptables_script(iptables_features("nft"), f) for f in (4, 6)))
     )
     assert {"fib", "numgen", "typeof", "update"} <= words
-    same = {
-        "udp",
-        "sctp",
-        "input",
-    }  # another protocol's port, another hook: nothing that a kernel could lack alone
+    # another protocol's port, another hook: nothing that a kernel could lack alone
+    same = {"udp", "sctp", "input"}
     assert words - same <= set(WORD.findall("".join(nft_script(NFTABLES, f) for f in (4, 6))))

@@ -157,7 +157,8 @@ def test_rules_compare_by_the_checksum_of_their_text():
 def test_maps_write_the_types_that_nft_reads_back():
     backends = Map(("ipv4_addr", "inet_service", "integer"), ("ipv4_addr", "inet_service"))
     assert backends.write("ip", "udp-backends") == (
-        "add map ip kcompile udp-backends { typeof ip daddr . udp dport . numgen random mod 2 : ip daddr . udp dport; }"
+        "add map ip kcompile udp-backends "
+        "{ typeof ip daddr . udp dport . numgen random mod 2 : ip daddr . udp dport; }"
     )
     assert (
         Map(("ipv4_addr",), timeout=60).write("ip", "c")

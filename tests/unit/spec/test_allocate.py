@@ -298,7 +298,7 @@ def test_services_without_a_name_get_one_that_stays():
 
 
 def test_a_name_of_the_state_comes_before_a_new_one():
-    """As it would be after a change of how names are made: Services keep theirs, and with it their addresses."""
+    """As it would be after a change of how names are made: Services keep theirs, and so their addresses."""
     before = AllocationState(
         generated_names={"demo/web-": ["web-abcde"]}, cluster_ips={"demo/web-abcde": ["10.96.7.7"]}
     )

@@ -90,7 +90,8 @@ def test_the_domain_on_the_command_line_wins(tmp_path):
 def test_a_lab_gives_what_its_cluster_gives():
     state = LabState(
         name="t", mode="nftables", network="routes", domain="corp.example", created=0.0,
-        service_cidrs=["172.20.0.0/16"], node_port_range=(80, 32767), objects={"Service/default/web": Stored(SERVICES[0])},
+        service_cidrs=["172.20.0.0/16"], node_port_range=(80, 32767),
+        objects={"Service/default/web": Stored(SERVICES[0])},
     )  # fmt: skip
     inventory, allocations = lab_objects(state, [], AllocationState())
     assert inventory.services[0].spec.cluster_ip.startswith("172.20.")

@@ -17,19 +17,26 @@ KUBEADM = """
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 bindAddress: 0.0.0.0
 bindAddressHardFail: false
-clientConnection: {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: /var/lib/kube-proxy/kubeconfig.conf, qps: 0}
+clientConnection:
+  {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: /var/lib/kube-proxy/kubeconfig.conf, qps: 0}
 clusterCIDR: 10.244.0.0/16
 configSyncPeriod: 0s
-conntrack: {maxPerCore: null, min: null, tcpBeLiberal: false, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null, udpStreamTimeout: 0s}
+conntrack:
+  {maxPerCore: null, min: null, tcpBeLiberal: false,
+   tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null, udpStreamTimeout: 0s}
 detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
 detectLocalMode: ""
 enableProfiling: false
 healthzBindAddress: ""
 hostnameOverride: ""
-iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
-ipvs: {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s, tcpTimeout: 0s}
+iptables:
+  {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+ipvs:
+  {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false,
+   syncPeriod: 0s, tcpFinTimeout: 0s, tcpTimeout: 0s}
 kind: KubeProxyConfiguration
-logging: {flushFrequency: 0, options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}, verbosity: 0}
+logging:
+  {flushFrequency: 0, options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}, verbosity: 0}
 metricsBindAddress: ""
 mode: ""
 nftables: {masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
@@ -37,7 +44,8 @@ nodePortAddresses: null
 oomScoreAdj: null
 portRange: ""
 showHiddenMetricsForVersion: ""
-winkernel: {enableDSR: false, forwardHealthCheckVIP: false, networkName: "", rootHnsEndpointName: "", sourceVip: ""}
+winkernel:
+  {enableDSR: false, forwardHealthCheckVIP: false, networkName: "", rootHnsEndpointName: "", sourceVip: ""}
 """
 
 

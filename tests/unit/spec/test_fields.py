@@ -22,11 +22,18 @@ from .make import pod, service, slice_of
 
 POLICY = "externalTrafficPolicy"
 FORMS = {"json": json.dumps, "pretty": lambda value: json.dumps(value, indent=2), "yaml": yaml.safe_dump}
+PORTS = {"ports": [{"port": 80}]}
+UNNAMED = {"ports": [{"port": 80, "name": ""}]}
 STORED = {
-    "uid": "1", "resourceVersion": "7", "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z",
+    "uid": "1",
+    "resourceVersion": "7",
+    "generation": 2,
+    "creationTimestamp": "2026-01-01T00:00:00Z",
     "managedFields": [{"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:ports": {}}}}],
-    "ownerReferences": [{"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "1", "controller": True}],
-}  # fmt: skip
+    "ownerReferences": [
+        {"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "1", "controller": True}
+    ],
+}
 
 
 def loaded(folder, text: str, **options: Any) -> Inventory:
@@ -47,19 +54,28 @@ def unknown(field: str, meant: str = "") -> tuple[str, str, str]:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"spec": {"ports": [{"port": 80, "nodeport": 30080}]}}, [unknown("spec.ports[0].nodeport", "nodePort")]),
-        ({"spec": {"ports": [{"port": 80}], "externalTrafficpolicy": "Local"}}, [unknown("spec.externalTrafficpolicy", POLICY)]),
-        ({"spec": {"ports": [{"port": 80}], "selectors": {"a": "b"}}}, [unknown("spec.selectors", "selector")]),
-        ({"spec": {"ports": [{"port": 80}], "zzz": {"port": 1}}}, [unknown("spec.zzz")]),
+        (
+            {"spec": {"ports": [{"port": 80, "nodeport": 30080}]}},
+            [unknown("spec.ports[0].nodeport", "nodePort")],
+        ),
+        (
+            {"spec": {**PORTS, "externalTrafficpolicy": "Local"}},
+            [unknown("spec.externalTrafficpolicy", POLICY)],
+        ),
+        ({"spec": {**PORTS, "selectors": {"a": "b"}}}, [unknown("spec.selectors", "selector")]),
+        ({"spec": {**PORTS, "zzz": {"port": 1}}}, [unknown("spec.zzz")]),
         ({"metadata": {"name": "web", "lables": {}}}, [unknown("metadata.lables", "labels")]),
         ({"x y": 1}, [unknown('["x y"]')]),
-        ({"metadata": {"name": "web", "ownerReferences": [{"knid": "A"}]}}, [unknown("metadata.ownerReferences[0].knid", "kind")]),
+        (
+            {"metadata": {"name": "web", "ownerReferences": [{"knid": "A"}]}},
+            [unknown("metadata.ownerReferences[0].knid", "kind")],
+        ),
         ({"metadata": {"name": "web", **STORED}}, []),
         ({"metadata": {"name": "web", "selfLink": "/x", "clusterName": ""}}, []),
-        ({"spec": {"ports": [{"port": 80}], "topologyKeys": ["*"], "ipFamily": "IPv4", "loadBalancerIP": "1.2.3.4"}}, []),
-        ({"spec": {"ports": [{"port": 80, "name": ""}], "clusterIP": None, "publishNotReadyAddresses": False}}, []),
+        ({"spec": {**PORTS, "topologyKeys": ["*"], "ipFamily": "IPv4", "loadBalancerIP": "1.2.3.4"}}, []),
+        ({"spec": {**UNNAMED, "clusterIP": None, "publishNotReadyAddresses": False}}, []),
     ],
-)  # fmt: skip
+)
 def test_fields_of_a_service(tmp_path, form, change, found):
     manifest = {
         "apiVersion": "v1",
@@ -116,13 +132,23 @@ def test_strict_refuses_and_ignore_is_quiet(tmp_path):
         )
 
 
+OTHER_GROUPS = [
+    ("serving.knative.dev", "Service"),
+    ("crd.projectcalico.org", "Node"),
+    ("a.example", "Endpoints"),
+    ("b.example", "Pod"),
+    ("metrics.k8s.io", "Namespace"),
+    ("multicluster.x-k8s.io", "Deployment"),
+]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_other_groups_are_skipped(tmp_path, form):
+    wrong = {"template": 1, "ports": "x"}
     objects = [
-        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "x"}, "spec": {"template": 1, "ports": "x"}}
-        for group, kind in [("serving.knative.dev", "Service"), ("crd.projectcalico.org", "Node"), ("a.example", "Endpoints"),
-                            ("b.example", "Pod"), ("metrics.k8s.io", "Namespace"), ("multicluster.x-k8s.io", "Deployment")]
-    ]  # fmt: skip
+        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "x"}, "spec": wrong}
+        for group, kind in OTHER_GROUPS
+    ]
     inventory = loaded(
         tmp_path, FORMS[form]({"apiVersion": "v1", "kind": "List", "items": [*objects, service()]})
     )
@@ -240,7 +266,10 @@ def test_a_field_too_many_and_a_key_twice_are_found_anywhere(tmp_path_factory, r
     [
         '{"apiVersion":"a.example/v1","kind":"WidgetList","items":[],"metadata":{},"items":[]}',
         "apiVersion: a.example/v1\nkind: WidgetList\nitems: []\nmetadata: {}\nitems: []\n",
-        "apiVersion: a.example/v1\nkind: WidgetList\nitems: []\nitems: [{metadata: {name: a}, spec: {}, spec: {}}]\n",
+        (
+            "apiVersion: a.example/v1\nkind: WidgetList\nitems: []\n"
+            "items: [{metadata: {name: a}, spec: {}, spec: {}}]\n"
+        ),
     ],
 )
 def test_a_list_of_what_is_not_read_may_have_a_key_twice(tmp_path, text):

@@ -55,10 +55,16 @@ def test_a_template_in_a_string_of_another_line_is_no_excuse():
 @pytest.mark.parametrize(
     "text",
     [
-        '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]},}',
+        (
+            '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, '
+            '"spec": {"ports": [{"port": 80}]},}'
+        ),
         "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}]}}\n",
         "# a comment\n{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}]}}\n",
-        '{"apiVersion": "v1", "kind": "Service", # as in YAML\n"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}}',
+        (
+            '{"apiVersion": "v1", "kind": "Service", # as in YAML\n'
+            '"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}}'
+        ),
     ],
 )
 def test_nearly_json(text):
@@ -66,7 +72,10 @@ def test_nearly_json(text):
 
 
 def test_nearly_json_after_json():
-    good = '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}}\n'
+    good = (
+        '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, '
+        '"spec": {"ports": [{"port": 80}]}}\n'
+    )
     assert read(good + good.replace('"a"', '"b"').replace("80}", "80,}")) == ["a", "b"]
     found = load(
         ["-"], stdin=io.BytesIO((good + "{apiVersion: v1, kind: Role, metadata: {name: r}}").encode())
@@ -189,11 +198,18 @@ def test_only_the_one_address_is_left_out():
     )
     validate(found)
     assert [str(notice) for notice in found.warnings] == [
-        'test.json: Service demo/web: spec.externalIPs[0]: "010.0.0.1" is left out: to some its leading zeros mean octal numbers',
-        'test.json: Service demo/own: spec.clusterIP: "010.96.0.1" has leading zeros, which to some mean octal numbers: '
-        "the Service is left out",
-        'test.json: EndpointSlice demo/web-1: endpoints[1].addresses[0]: "10.244.00.2" is left out: '
-        "to some its leading zeros mean octal numbers",
+        (
+            'test.json: Service demo/web: spec.externalIPs[0]: "010.0.0.1" is left out: '
+            "to some its leading zeros mean octal numbers"
+        ),
+        (
+            'test.json: Service demo/own: spec.clusterIP: "010.96.0.1" has leading zeros, '
+            "which to some mean octal numbers: the Service is left out"
+        ),
+        (
+            'test.json: EndpointSlice demo/web-1: endpoints[1].addresses[0]: "10.244.00.2" is left out: '
+            "to some its leading zeros mean octal numbers"
+        ),
     ]
     assert [s.metadata.name for s in found.services] == ["web"]
     assert found.services[0].spec.external_ips == ["192.0.2.1"]

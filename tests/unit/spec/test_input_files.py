@@ -52,7 +52,10 @@ def test_the_service_is_compiled(tmp_path, file, service):
 
 def test_misspelt_fields_are_named(tmp_path):
     said = [
-        "Service web: spec.externalTrafficpolicy: unknown field, did you mean externalTrafficPolicy? [unknown-field]",
+        (
+            "Service web: spec.externalTrafficpolicy: unknown field, "
+            "did you mean externalTrafficPolicy? [unknown-field]"
+        ),
         "Service web: spec.ports[0].nodeport: unknown field, did you mean nodePort? [unknown-field]",
     ]
     for options in ([], ["--validate", "warn"]):

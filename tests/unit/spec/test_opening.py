@@ -76,7 +76,10 @@ def test_a_fifo_is_read_to_the_end_of_its_writer(fifo, monkeypatch, parts):
 
 
 def test_a_pipe_by_its_descriptor_is_read_whoever_wrote_it(tmp_path):
-    script = 'kcompile() { "$PYTHON" -m kcompile "$@"; }; kcompile compile --state none.json -f <(sleep 0.3; cat service.json)'
+    script = (
+        'kcompile() { "$PYTHON" -m kcompile "$@"; }; '
+        "kcompile compile --state none.json -f <(sleep 0.3; cat service.json)"
+    )
     (tmp_path / "service.json").write_bytes(SERVICE)
     done = subprocess.run(
         ["bash", "-c", script],

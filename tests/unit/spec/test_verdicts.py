@@ -58,7 +58,8 @@ DIFFERENCES = (
             "svc status {'hostname': 'a_b'}",
             "svc status {'hostname': 'a.b', 'ipMode': 'VIP'}",
         ),
-        "The API drops the status of an object that is made; kcompile reads objects with the status that a cluster gave them.",
+        "The API drops the status of an object that is made; kcompile reads objects "
+        "with the status that a cluster gave them.",
     ),
 )
 BY_VARIANT = {variant: difference for difference in DIFFERENCES for variant in difference.variants}
@@ -131,7 +132,7 @@ def plain(value: Any) -> Any:
 
 
 def allocated(given: Service, service: Service) -> None:
-    """Put a mark in the place of values that were free to choose in `service`, which was made from `given`."""
+    """Put a mark in place of the values that were free to choose in `service`, made from `given`."""
     spec = service.spec
     if not given.spec.cluster_ip and spec.cluster_ip:
         spec.cluster_ip = mark(spec.cluster_ip)

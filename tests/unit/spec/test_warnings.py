@@ -124,7 +124,8 @@ def test_a_named_port_that_no_pod_has():
     complete(found)
     (notice,) = without_endpoints(found)
     assert str(notice) == (
-        "test.json: Service demo/web: spec.ports[0].targetPort: no endpoint: no Pod that it selects has a port named web"
+        "test.json: Service demo/web: spec.ports[0].targetPort: no endpoint: "
+        "no Pod that it selects has a port named web"
     )
 
 
@@ -157,7 +158,10 @@ def test_what_is_skipped_is_counted_by_kind():
         thing("Certificate", version="cert-manager.io/v1"),
     )
     assert [str(notice) for notice in skipped_notices(found.skipped)] == [
-        "test.json: skipped 4 objects of kinds that are not used here: 2 ConfigMap, 1 Certificate.cert-manager.io, 1 Role"
+        (
+            "test.json: skipped 4 objects of kinds that are not used here: "
+            "2 ConfigMap, 1 Certificate.cert-manager.io, 1 Role"
+        )
     ]
     assert [str(notice) for notice in skipped_notices(found.skipped, each=True)][:2] == [
         "test.json: ConfigMap a: skipped: not a kind that is used here",
@@ -191,10 +195,14 @@ def test_fields_without_effect_are_said_once():
     mode = {"service.kubernetes.io/topology-mode": "Auto"}
     said = effects(*(service(name, annotations=mode, **lb) for name in ("a", "b", "c")))
     assert said == [
-        "test.json: Service demo/a: spec.loadBalancerIP: no effect here: no load balancer gives the address; "
-        "status.loadBalancer.ingress counts (2 more Services likewise)",
-        "test.json: Service demo/a: metadata.annotations[service.kubernetes.io/topology-mode]: no effect here: "
-        "no controller gives the hints; spec.trafficDistribution counts (2 more Services likewise)",
+        (
+            "test.json: Service demo/a: spec.loadBalancerIP: no effect here: no load balancer "
+            "gives the address; status.loadBalancer.ingress counts (2 more Services likewise)"
+        ),
+        (
+            "test.json: Service demo/a: metadata.annotations[service.kubernetes.io/topology-mode]: no effect "
+            "here: no controller gives the hints; spec.trafficDistribution counts (2 more Services likewise)"
+        ),
     ]
 
 

@@ -15,12 +15,17 @@ from kcompile.spec.yaml_block import NOTHING, NotPlain, block_document
 from kcompile.spec.yaml_reader import Piece, event_documents, yaml_documents
 
 PIECES = [
-    "a: 1\n", "b:\n", "- x\n", "- k: v\n", "  c: d\n", "  - e\n", "    f: g\n", "\n", "# note\n", "  # note\n", "x\n", "- - y\n",
-    "t: |\n", "t: |-\n", "u: >\n", "    text: no\n", "     deep\n", "   \n", "      \n", "q: 'it''s'\n", 'r: "a\\tb"\n', "s: {}\n",
+    "a: 1\n", "b:\n", "- x\n", "- k: v\n", "  c: d\n", "  - e\n", "    f: g\n", "\n", "# note\n",
+    "  # note\n", "x\n", "- - y\n",
+    "t: |\n", "t: |-\n", "u: >\n", "    text: no\n", "     deep\n", "   \n", "      \n", "q: 'it''s'\n",
+    'r: "a\\tb"\n', "s: {}\n",
     "v: []\n",
-    "w: x # y\n", "y: x#y\n", "z: a: b\n", "n: 010\n", "n: 0x1f\n", "o: yes\n", "p: ~\n", "e: 1e3\n", "h: -\n", "i: --x\n",
-    "-\n", "- \n", "- # n\n", "? x\n", "k: *a\n", "l: &a x\n", "m: !!str 1\n", "---\n", "...\n", "a:b\n", "j: x:\n", "  a: 1\n", "end",
-    "1: 2\n", "<<: {}\n", "g:   spaced  \n", "g: 'a'b\n", 'g: "a" \n', "  - k: v\n    l:\n    - m\n", "- |\n", "  a b\n", "tab:\tx\n",
+    "w: x # y\n", "y: x#y\n", "z: a: b\n", "n: 010\n", "n: 0x1f\n", "o: yes\n", "p: ~\n", "e: 1e3\n",
+    "h: -\n", "i: --x\n",
+    "-\n", "- \n", "- # n\n", "? x\n", "k: *a\n", "l: &a x\n", "m: !!str 1\n", "---\n", "...\n", "a:b\n",
+    "j: x:\n", "  a: 1\n", "end",
+    "1: 2\n", "<<: {}\n", "g:   spaced  \n", "g: 'a'b\n", 'g: "a" \n', "  - k: v\n    l:\n    - m\n", "- |\n",
+    "  a b\n", "tab:\tx\n",
 ]  # fmt: skip
 
 

@@ -34,7 +34,10 @@ def test_maps() -> None:
 
 
 def test_struct_sizes(tmp_path: Path) -> None:
-    """The machine's own C compiler lays the structs out as clang does for BPF: both follow natural alignment with 8-byte longs."""
+    """The machine's own C compiler lays the structs out as clang does for BPF.
+
+    Both follow natural alignment with 8-byte longs.
+    """
     compiler = shutil.which("clang") or shutil.which("cc")
     if compiler is None:
         pytest.fail("no C compiler: contrib/dev/setup test installs one")

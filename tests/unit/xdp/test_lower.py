@@ -131,7 +131,10 @@ def test_udp_endpoints_that_still_serve_keep_their_flows():
 def test_sctp_is_refused_and_the_others_go_on():
     plane = dataplane(protocol=Protocol.SCTP)
     assert [str(note) for note in limits(plane) if "SCTP" in note.text] == [
-        "Service demo/web:http: mode xdp has no SCTP (its checksum covers the whole packet): this port is left out"
+        (
+            "Service demo/web:http: mode xdp has no SCTP (its checksum covers the whole packet): "
+            "this port is left out"
+        )
     ]
     assert list(kinds(TARGET.lower(plane), "frontend", "pool", "address")) == [AddressKey(4, "10.96.0.1")]
     assert limits(dataplane()) == []
