@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from kcompile.errors import ConfigError
 from kcompile.ir.node import DetectMode

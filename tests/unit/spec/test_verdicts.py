@@ -179,5 +179,5 @@ def test_defaults_are_the_servers_in_every_field_that_is_read(tmp_path):
 def test_the_reference_lists_every_difference():
     text = DOCS.read_text()
     assert [difference.why for difference in DIFFERENCES if f"| {difference.why} |" not in text] == []
-    table = text.partition("## Where the API server would say otherwise")[2].partition("\n## ")[0]
+    table = text.partition("## Differences from the API server")[2].partition("\n## ")[0]
     assert sum(line.startswith("| ") for line in table.splitlines()) - 2 == len(DIFFERENCES)
