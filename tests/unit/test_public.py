@@ -103,14 +103,8 @@ def test_docstrings_tell_the_truth():
 
 
 def test_options_are_the_command_line_s():
-    own = {
-        "files",
-        "objects",
-        "config",
-        "node",
-        "netns",
-        "mode",
-    }  # parameters of read_cluster, compile and plan
+    # parameters of read_cluster, compile and plan
+    own = {"files", "objects", "config", "node", "netns", "mode"}
     assert set(typing.get_type_hints(kcompile.Options)) == set(Request.__struct_fields__) - own
     with pytest.raises(TypeError, match="scheduler"):
         kcompile.read_cluster(SERVICE, scheduler="rr")
