@@ -40,13 +40,13 @@ def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     from ..engine.request import Request
     from ..engine.session import at_node
     from .confirm import ask, must_ask
-    from .reading import read_once
+    from .reading import read_unless_known
 
     request = Request(**shared)
     progress = Progress()
     started = time.monotonic()
     said: tuple[Notice, ...] = ()
-    given = read_once(request, progress, on_node=True)
+    given = read_unless_known(request, progress)
     with at_node(request) as directory:
         ready = prepare(request, given, directory, progress)
         if ready.begins_retiring_mode:

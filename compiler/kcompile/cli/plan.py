@@ -24,9 +24,9 @@ def prepared(request: Request, progress: Progress) -> tuple[Session, Plan]:
     """The session and plan of one read-only command; the namespace has been left again."""
     from ..engine.apply import prepare
     from ..engine.session import at_node
-    from .reading import read_once
+    from .reading import read_unless_known
 
-    given = read_once(request, progress, on_node=True)
+    given = read_unless_known(request, progress)
     with at_node(request) as directory:
         ready = prepare(request, given, directory, progress)
         return ready.session, ready.plan

@@ -10,5 +10,7 @@ session.py    a node, locked: what it holds, and the plan to what it should     
 commit.py     the writes of a plan, in their order                              Plan -> kernel
 apply.py      all of that for an apply, in two halves
 remove.py     the same for a removal
+basis.py      digests of what a dataplane was made of
+edit.py       an edit of a few EndpointSlices: only their Services are compiled
 progress.py   a callback for each step
 """

@@ -6,22 +6,64 @@ A question may come between, without the node's lock.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from ..errors import KcompileError
+from ..ir.model import Dataplane
+from ..kernel.confirmed import confirm
+from ..kernel.itemized import Itemized, keep_items
 from ..kernel.remember import Applied, recall, remember
+from ..modes import Mode
 from ..notices import Notice
 from ..plans import Plan, Removal
-from .cluster import Cluster, complete_input
-from .compile import Compiled, compile_cluster
+from .basis import allocated, node_basis
+from .cluster import Cluster, Memory, complete_input
+from .compile import Seen, chosen_mode, compile_cluster, look
+from .edit import spliced
 from .progress import Progress, silent
-from .read import Input
+from .read import Edited, Input, Unread
 from .request import Request, allocations_path
 from .session import Session
+
+if TYPE_CHECKING:
+    from ..spec.config import Config
 
 __all__ = ["CHANGED", "Prepared", "prepare", "prepare_cluster"]
 
 CHANGED = "this node has changed since the plan was made, and was left alone: try again"
+
+
+class _Unchanged(NamedTuple):
+    """The allocations of an apply that allocates nothing: the file `path` stays while it has `digest`."""
+
+    path: Path
+    digest: bytes
+
+    def keep(self) -> None:
+        """Nothing to write."""
+
+    def has_changed(self) -> bool:
+        """Whether the file says something else than when it was read."""
+        return allocated(self.path) != self.digest
+
+
+class Goal(NamedTuple):
+    """What the node is to do, however it was found out: compiled, or remembered.
+
+    `given`: the digest of what was given, `seen` what the node has, `items` the objects of the input.
+    `remembered`: the last apply was for just this.
+    """
+
+    mode: Mode
+    dataplane: Dataplane
+    warnings: tuple[Notice, ...]
+    memory: Memory | _Unchanged
+    given: bytes
+    seen: Seen
+    items: Itemized | None = None
+    remembered: bool = False
 
 
 class Prepared(NamedTuple):
@@ -31,53 +73,90 @@ class Prepared(NamedTuple):
     """
 
     applied: Applied | None
-    compiled: Compiled
+    goal: Goal
     session: Session
     plan: Plan
 
     @property
     def begins_retiring_mode(self) -> bool:
         """Whether the node comes to a mode that Kubernetes is about to drop."""
-        mode = self.compiled.mode
+        mode = self.goal.mode
         return mode.retiring and (self.applied is None or self.applied.mode != mode.name)
 
     @property
     def removal(self) -> Removal:
         """The Services that go."""
-        return self.session.removal(self.plan, self.compiled.dataplane)
+        return self.session.removal(self.plan, self.goal.dataplane)
 
     def again(self, directory: Path, progress: Progress = silent) -> Prepared:
         """The same under a new lock.
 
         Raises KcompileError where the node or its allocations have changed since.
         """
-        session = Session.open(self.session.request, self.compiled.mode, directory)
-        plan = session.plan(self.compiled.dataplane, self.compiled.warnings, progress)
-        if plan != self.plan or self.compiled.cluster.memory.has_changed():
+        session = Session.open(self.session.request, self.goal.mode, directory)
+        applied = recall(directory)
+        plan = session.plan(self.goal.dataplane, self.goal.warnings, progress, applied=applied)
+        if not plan.is_like(self.plan) or self.goal.memory.has_changed():
             raise KcompileError(CHANGED)
-        return self._replace(session=session, plan=plan)
+        return self._replace(session=session, plan=plan, applied=applied)
 
     def finish(self, directory: Path, progress: Progress = silent) -> tuple[Notice, ...]:
         """Write everything, the allocations first; returns warnings. Call it under the lock.
 
-        :raises KernelError: where the kernel refuses something, or there is no room for what must be remembered
+        :raises KernelError: where the kernel refuses something, or what must be remembered has no room
         """
-        self.compiled.cluster.memory.keep()
-        with remember(directory, self.session.driver.name, self.compiled.dataplane) as applied:
+        if self.goal.remembered and self.plan.empty and self.applied is not None:
+            self._confirm(directory, self.applied.digest)
+            return ()
+        self.goal.memory.keep()
+        applied = self._remembered()
+        with remember(directory, applied) as staged:
+
+            def done() -> None:
+                staged.commit()
+                self._confirm(directory, applied.digest)
+                if self.goal.items is not None and not self.goal.warnings:
+                    keep_items(directory, msgspec.structs.replace(self.goal.items, applied=applied.digest))
+
             if not self.plan.empty:
-                return self.session.commit(self.plan, self.compiled.dataplane, progress, then=applied.commit)
-            applied.commit()
+                return self.session.commit(self.plan, self.goal.dataplane, progress, then=done)
+            done()
         return ()
 
+    def _remembered(self) -> Applied:
+        goal = self.goal
+        basis = b""
+        if goal.given:
+            memory = allocated(allocations_path(self.session.request))
+            basis = node_basis(goal.given, goal.mode.name, goal.seen, memory)
+        return Applied(self.session.driver.name, goal.dataplane, basis, goal.given, goal.warnings)
 
-def prepare(request: Request, given: Input, directory: Path, progress: Progress = silent) -> Prepared:
+    def _confirm(self, directory: Path, digest: bytes) -> None:
+        """Write down what the kernel says of its rules, for the next apply."""
+        if self.session.is_confirmed(digest):
+            return
+        what = self.session.confirmation(self.plan, digest)
+        if what is not None:
+            confirm(directory, what)
+
+
+def prepare(
+    request: Request, given: Input | Unread | Edited, directory: Path, progress: Progress = silent
+) -> Prepared:
     """From a checked input to the plan for this node.
 
     `directory`: its run directory, locked. Raises KcompileError.
     """
+    applied = recall(directory)
     progress("compiling")
-    cluster = complete_input(given, request, allocations_path(request))
-    return prepare_cluster(cluster, request, directory, progress)
+    goal = None
+    if applied is not None and isinstance(given, Unread):
+        goal = _remembered_goal(request, given.config, given.basis, applied)
+    elif applied is not None and isinstance(given, Edited):
+        goal = _edited_goal(request, given, applied)
+    if goal is None:
+        goal = _compiled_goal(request, given if isinstance(given, Input) else given.read(), applied)
+    return _prepared(goal, request, directory, applied, progress)
 
 
 def prepare_cluster(
@@ -85,6 +164,61 @@ def prepare_cluster(
 ) -> Prepared:
     """The same from a cluster that is complete. Raises KcompileError."""
     applied = recall(directory)
-    compiled = compile_cluster(cluster, request, on_node=True, default_mode=applied.mode if applied else None)
-    session = Session.open(request, compiled.mode, directory)
-    return Prepared(applied, compiled, session, session.plan(compiled.dataplane, compiled.warnings, progress))
+    return _prepared(_cluster_goal(cluster, request, applied), request, directory, applied, progress)
+
+
+def _prepared(
+    goal: Goal, request: Request, directory: Path, applied: Applied | None, progress: Progress
+) -> Prepared:
+    session = Session.open(request, goal.mode, directory)
+    plan = session.plan(goal.dataplane, goal.warnings, progress, applied=applied)
+    return Prepared(applied, goal, session, plan)
+
+
+def _remembered_goal(request: Request, config: Config, given: bytes, applied: Applied) -> Goal | None:
+    """That of the last apply; None where it was made of something else."""
+    mode = chosen_mode(config, applied.mode)
+    seen = look(mode, request)
+    memory = _Unchanged(allocations_path(request), allocated(allocations_path(request)))
+    if not applied.basis or node_basis(given, mode.name, seen, memory.digest) != applied.basis:
+        return None
+    return Goal(mode, applied.dataplane, applied.warnings, memory, given, seen, remembered=True)
+
+
+def _edited_goal(request: Request, given: Edited, applied: Applied) -> Goal | None:
+    """That of the last apply with what an edit makes of a few Services; None where the whole must be looked
+    at.
+    """
+    before = _remembered_goal(request, given.config, given.given, applied)
+    if before is None or applied.digest != given.since or before.warnings or request.quiet_warnings:
+        return None
+    if before.mode.binds_addresses:  # one Service's endpoints tell what another's addresses may be
+        return None
+    try:
+        cluster = complete_input(given.part, request, before.memory.path)
+        part = compile_cluster(cluster, request, default_mode=applied.mode, seen=before.seen)
+    except KcompileError:
+        return None
+    dataplane = spliced(before.dataplane, part.dataplane, given.services)
+    if dataplane is None or part.warnings:
+        return None
+    return before._replace(dataplane=dataplane, given=given.basis, items=given.items, remembered=False)
+
+
+def _compiled_goal(request: Request, given: Input, applied: Applied | None) -> Goal:
+    cluster = complete_input(given, request, allocations_path(request))
+    items = None if request.quiet_warnings else given.items
+    return _cluster_goal(cluster, request, applied)._replace(given=given.basis, items=items)
+
+
+def _cluster_goal(cluster: Cluster, request: Request, applied: Applied | None) -> Goal:
+    default = applied.mode if applied else None
+    compiled = compile_cluster(cluster, request, on_node=True, default_mode=default)
+    return Goal(
+        mode=compiled.mode,
+        dataplane=compiled.dataplane,
+        warnings=compiled.warnings,
+        memory=cluster.memory,
+        given=b"",
+        seen=compiled.seen,
+    )

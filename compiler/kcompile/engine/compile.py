@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from ..errors import ConfigError
 from ..ir.model import Dataplane
-from ..ir.node import NodeFacts, Settings
+from ..ir.node import Link, NodeFacts, Settings, Xdp
 from ..modes import DEFAULT_MODE, Mode, mode_of
 from ..notices import Notice
 from .cluster import Cluster
 from .request import Request, xdp_settings
 
 if TYPE_CHECKING:
-    from ..ir.node import Link
     from ..plans import Plan
+    from ..spec.config import Config
     from ..targets.base import Target
 
-__all__ = ["Compiled", "compile_cluster"]
+__all__ = ["Compiled", "Seen", "chosen_mode", "compile_cluster", "look"]
+
+
+class Seen(NamedTuple):
+    """A node's own addresses and, where the mode needs them, its interfaces."""
+
+    addresses: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 class Compiled(msgspec.Struct, kw_only=True):
     """`dataplane`: what the node is to do, for `mode`.
 
-    `warnings`: those of the input and of the mode, as far as they are wanted.
+    `warnings`: those of the input and of the mode, as far as they are wanted. `seen`: what the node was found
+    to have.
     """
 
     cluster: Cluster
     dataplane: Dataplane
     mode: Mode
     warnings: tuple[Notice, ...]
+    seen: Seen
 
     def alone(self) -> tuple[Target, Plan]:
         """The plan for a node on which nothing is, and the target that lowered it."""
@@ -47,11 +56,18 @@ class Compiled(msgspec.Struct, kw_only=True):
 
 
 def compile_cluster(
-    cluster: Cluster, request: Request, *, on_node: bool = False, default_mode: str | None = None
+    cluster: Cluster,
+    request: Request,
+    *,
+    on_node: bool = False,
+    default_mode: str | None = None,
+    seen: Seen | None = None,
 ) -> Compiled:
     """Settle what `cluster` asks of this node.
 
-    :param on_node: take the node's addresses from the current network namespace too, else from the Node object alone
+    :param on_node: take the node's addresses from the current network namespace too, else from the Node
+        object alone
+    :param seen: what the node has, where somebody has looked already
     :param default_mode: the mode where neither request nor configuration names one; None: nftables
     :raises ConfigError: for settings that can't be
     """
@@ -60,8 +76,10 @@ def compile_cluster(
     from ..spec.hosts import known_hosts
 
     config, inventory = cluster.config, cluster.inventory
-    mode = mode_of(config.mode or default_mode or DEFAULT_MODE)
-    facts, settings = _node(cluster, request, mode, on_node=on_node)
+    mode = chosen_mode(config, default_mode)
+    if seen is None:
+        seen = look(mode, request) if on_node else Seen()
+    facts, settings = _node(cluster, request, mode, seen)
     ports = service_ports(inventory)
     occupied: list[Notice] = []
     if mode.binds_addresses:
@@ -70,29 +88,41 @@ def compile_cluster(
         )
     dataplane = resolve(ports, facts, settings)
     warnings = (*cluster.notices, *dataplane.notices, *occupied, *mode.limits(dataplane))
-    return Compiled(cluster=cluster, dataplane=dataplane, mode=mode, warnings=request.heard(warnings))
+    return Compiled(
+        cluster=cluster, dataplane=dataplane, mode=mode, warnings=request.heard(warnings), seen=seen
+    )
 
 
-def _node(cluster: Cluster, request: Request, mode: Mode, *, on_node: bool) -> tuple[NodeFacts, Settings]:
+def chosen_mode(config: Config, default_mode: str | None) -> Mode:
+    """The mode of `config`; where that names none, `default_mode`, else nftables. Raises ConfigError."""
+    return mode_of(config.mode or default_mode or DEFAULT_MODE)
+
+
+def look(mode: Mode, request: Request) -> Seen:
+    """What the current network namespace has.
+
+    Raises ConfigError or UnsupportedError where mode xdp has no cgroup for the node's sockets.
+    """
+    from ..kernel.facts import interface_addresses
+
+    addresses = interface_addresses()
+    return Seen(addresses, _links(xdp_settings(request)) if mode.sees_interfaces else ())
+
+
+def _node(cluster: Cluster, request: Request, mode: Mode, seen: Seen) -> tuple[NodeFacts, Settings]:
     """What is known of the node, and how it is to run `mode`."""
     from ..spec.node import node_facts
     from ..spec.settings import settings
 
     own = settings(cluster.config, cluster.node, cluster.inventory.service_cidrs, mode=mode.family)
-    addresses: tuple[str, ...] = ()
-    if on_node:
-        from ..kernel.facts import interface_addresses
-
-        addresses = interface_addresses()
-    facts = node_facts(cluster.node, cluster.config, own.compat, addresses)
+    facts = node_facts(cluster.node, cluster.config, own.compat, seen.addresses)
     if mode.sees_interfaces:
         own = msgspec.structs.replace(own, xdp=xdp_settings(request))
-        if on_node:
-            facts = msgspec.structs.replace(facts, links=_links(own))
+        facts = msgspec.structs.replace(facts, links=seen.links)
     return facts, own
 
 
-def _links(settings: Settings) -> tuple[Link, ...]:
+def _links(settings: Xdp) -> tuple[Link, ...]:
     """The node's interfaces.
 
     Raises ConfigError or UnsupportedError where its sockets have no cgroup to be in.
@@ -100,8 +130,8 @@ def _links(settings: Settings) -> tuple[Link, ...]:
     from ..kernel.bpf.node import cgroup_root
     from ..kernel.facts import links
 
-    cgroup = settings.xdp.cgroup
-    if settings.xdp.sockets != "off" and not cgroup:
+    cgroup = settings.cgroup
+    if settings.sockets != "off" and not cgroup:
         cgroup_root()
     if cgroup and not (Path(cgroup) / "cgroup.procs").exists():
         raise ConfigError(f"--cgroup: {cgroup} is not a directory of a cgroup2")

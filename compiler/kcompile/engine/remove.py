@@ -12,7 +12,7 @@ from ..ir.model import Dataplane
 from ..ir.node import Compat, NodeFacts, Settings
 from ..kernel.drivers import Driver, installed
 from ..kernel.node import NodeResources
-from ..kernel.remember import forget, recall, remember
+from ..kernel.remember import Applied, forget, recall, remember
 from ..modes import DEFAULT_MODE, mode_of
 from ..notices import Notice
 from ..plans import Plan, Removal
@@ -46,7 +46,8 @@ class Rest(NamedTuple):
         applied = recall(directory)
         if applied is None:
             raise InputError(
-                "delete -f: nothing is remembered of an earlier apply on this node; apply the remaining manifests instead"
+                "delete -f: nothing is remembered of an earlier apply on this node; "
+                "apply the remaining manifests instead"
             )
         dataplane = _without(applied.dataplane, names)
         session = Session.open(request, mode_of(applied.mode), directory)
@@ -66,7 +67,7 @@ class Rest(NamedTuple):
 
     def finish(self, directory: Path, progress: Progress = silent) -> tuple[Notice, ...]:
         """Carry it out; returns warnings. Call it under the lock. Raises KernelError."""
-        with remember(directory, self.mode, self.dataplane) as applied:
+        with remember(directory, Applied(self.mode, self.dataplane)) as applied:
             if not self.plan.empty:
                 return self.session.commit(self.plan, self.dataplane, progress, then=applied.commit)
             applied.commit()

@@ -62,16 +62,19 @@ class Request(msgspec.Struct, kw_only=True):
         return bool(self.files or self.kustomizations or self.objects)
 
     @property
-    def sources(self) -> dict[str, Any]:
-        """The manifests, as the arguments of `spec.load.load`."""
+    def where(self) -> dict[str, Any]:
+        """The manifests, as the arguments of `spec.load.texts`."""
         return {
             "paths": self.files,
             "recursive": self.recursive,
             "kustomizations": self.kustomizations,
-            "objects": self.objects,
             "max_bytes": self.max_input_bytes,
-            "validate": _VALIDATE.get(self.validate, self.validate),
         }
+
+    @property
+    def strictness(self) -> str:
+        """What unknown fields are: the `validate` of `spec.load.load_texts`."""
+        return _VALIDATE.get(self.validate, self.validate)
 
     def heard(self, notices: Iterable[Notice]) -> tuple[Notice, ...]:
         """`notices` without those that `quiet_warnings` drops."""

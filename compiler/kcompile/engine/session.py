@@ -12,14 +12,17 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import InputError
+from ..errors import InputError, KcompileError
 from ..ir.model import Dataplane
 from ..kernel import netns
+from ..kernel.confirmed import Confirmed, confirmed
 from ..kernel.departure import plan_removal
 from ..kernel.drivers import Driver, Installed, installed, stray_rules
+from ..kernel.itemized import itemized
 from ..kernel.lock import locked
 from ..kernel.node import NodeResources
 from ..kernel.places import run_directory
+from ..kernel.remember import Applied, given_before
 from ..modes import Mode
 from ..notices import Notice
 from ..plans import Plan, Removal, ServiceChange, make_plan, service_changes, service_names
@@ -28,9 +31,10 @@ from ..targets.base import FrontendView
 from ..targets.node import lower_node
 from .commit import Commit
 from .progress import Progress, silent
+from .read import Known
 from .request import Request, xdp_settings
 
-__all__ = ["Session", "at_node"]
+__all__ = ["Session", "at_node", "last_input"]
 
 
 @contextmanager
@@ -50,6 +54,19 @@ def at_node(request: Request) -> Iterator[Path]:
             ) from None
 
 
+def last_input(request: Request) -> Known:
+    """What is known of the input of the last apply on the node of `request`.
+
+    A look without the lock: ask again under it.
+    """
+    try:
+        with netns.entered(request.netns):
+            directory = run_directory()
+            return Known(given_before(directory), itemized(directory))
+    except (KcompileError, OSError):  # whatever it is, the command says it when it comes to it
+        return Known()
+
+
 class Session:
     """`driver` is of the mode that the node is to run, `others` of those that it leaves; what is wanted is
     set by `plan`.
@@ -62,6 +79,10 @@ class Session:
         self.observed: Program = {}
         self.desired: Program = {}
         self.node_desired: Program = {}
+        self._generation: int | None = None
+        self._held: Dataplane | None = None  # what the kernel has confirmed to run
+        self._lowered: Dataplane | None = None
+        self._evidence: Confirmed | None = None
 
     @classmethod
     def open(cls, request: Request, mode: Mode, directory: Path) -> Session:
@@ -80,19 +101,26 @@ class Session:
         progress: Progress = silent,
         *,
         keep_connections: bool = True,
+        applied: Applied | None = None,
     ) -> Plan:
         """What makes this node run `dataplane`.
 
-        :param keep_connections: what open connections need stays when the last Service of their IP version goes
+        :param keep_connections: what open connections need stays when the last Service of their IP version
+            goes
+        :param applied: what was applied last; where the kernel confirms that it is in force, nothing is read
         """
         dataplane, unsupported = self._supported(dataplane)
         warnings += self.request.heard(unsupported)
         progress("reading the kernel")
-        self.observed = self.driver.observe()
+        self.observed = self._observe(applied)
         if keep_connections:
             dataplane = msgspec.structs.replace(dataplane, standing=self._standing())
         progress("lowering")
-        self.desired = self.driver.target.lower(dataplane)
+        self._lowered = dataplane
+        if self._held is not None and _with_effective(dataplane) == _with_effective(self._held):
+            self.desired = self.observed
+        else:
+            self.desired = self.driver.target.lower(dataplane)
         self.node_desired = self._node_resources(dataplane)
         goal = self.resources.goal(self.node_desired)
         progress("comparing")
@@ -107,6 +135,44 @@ class Session:
             warnings,
         )
 
+    def is_confirmed(self, digest: bytes) -> bool:
+        """Whether the evidence for the remembered dataplane with `digest` is written down already, and says
+        all there is to say.
+        """
+        return self._evidence is not None and self._evidence.applied == digest and self._held == self._lowered
+
+    def confirmation(self, plan: Plan, digest: bytes) -> Confirmed | None:
+        """To call under the lock when `plan` has been carried out: the evidence that its rules are in force,
+        as long as the kernel's generation stays.
+
+        None where the kernel has no such number, or somebody else may have changed something meanwhile.
+
+        :param digest: that of the remembered dataplane
+        """
+        before, now = self._generation, self.driver.generation()
+        if before is None or now is None or self._lowered is None:
+            return None
+        if now != before + bool(plan.rules):  # an apply is one transaction
+            return None
+        families = self.driver.families()
+        return Confirmed(self.driver.name, digest, now, families, self._lowered.standing)
+
+    def _observe(self, applied: Applied | None) -> Program:
+        """What the kernel holds: read, or known where it says that nobody has changed it."""
+        self._held = None
+        self._generation = self.driver.generation()  # before anything is read
+        found = None
+        if applied is not None and self._generation is not None:
+            found = confirmed(self.resources.directory, applied.digest)
+        families = self.driver.families()
+        expected = (self.driver.name, self._generation, families)
+        if applied is None or found is None or (found.mode, found.generation, found.families) != expected:
+            return self.driver.observe()
+        self._evidence = found
+        dataplane, _ = self._supported(applied.dataplane)
+        self._held = msgspec.structs.replace(dataplane, standing=found.standing)
+        return self.driver.target.lower(self._held)
+
     def commit(
         self,
         plan: Plan,
@@ -120,9 +186,11 @@ class Session:
 
         From here on a kill of this process changes nothing (kernel/commit.py).
 
-        :param keep_connections: what open connections through another mode's IPVS need stays until they have ended
+        :param keep_connections: what open connections through another mode's IPVS need stays until they
+            have ended
         :param then: called when all of it has succeeded
-        :raises KernelError: where the kernel refuses something; what was is put back, or the next apply repairs it
+        :raises KernelError: where the kernel refuses something; what was is put back, or the next apply
+            repairs it
         """
         work = Commit(self, plan, dataplane, keep_connections=keep_connections, then=then)
         return self.request.heard(work.run(progress))
@@ -134,6 +202,12 @@ class Session:
 
     def service_changes(self) -> list[ServiceChange]:
         """What `plan` came to, in terms of Services."""
+        if self._held is not None and self._lowered is not None:
+            parts = differing(self._held, self._lowered)
+            if parts is not None:
+                target = self.driver.target
+                old, new = (target.frontends(target.lower(part)) for part in parts)
+                return service_changes(old, new)
         return service_changes(self.held, self.driver.target.frontends(self.desired))
 
     def removal(self, plan: Plan, dataplane: Dataplane) -> Removal:
@@ -142,11 +216,17 @@ class Session:
         """
         if not plan.other_modes and all(change.old is None for change in plan.rules):
             return Removal(0, 0)  # nothing goes, and counting what there is takes time
-        held = service_names(self.held)
+        held = self._service_names()
         for driver, program in self.others:
             held |= service_names(driver.target.frontends(program))
         wanted = {port.name.partition(":")[0] for port in dataplane.ports}
         return Removal(len(held - wanted), len(held))
+
+    def _service_names(self) -> set[str]:
+        """Those of the Services that the kernel had in this mode when it was read."""
+        if self._held is not None:
+            return {port.name.partition(":")[0] for port in self._held.ports}
+        return service_names(self.held)
 
     def _standing(self) -> tuple[int, ...]:
         """The IP versions in which connections may be open, through this mode or one that it replaces."""
@@ -184,3 +264,26 @@ class Session:
             Notice("family-missing", text.format(self.driver.name, version)) for version in sorted(lacking)
         ]
         return msgspec.structs.replace(dataplane, ports=ports), tuple(notices)
+
+
+def differing(old: Dataplane, new: Dataplane) -> tuple[Dataplane, Dataplane] | None:
+    """Both without the ports that they have in common; None where they differ in more than ports."""
+    if (old.node, old.settings) != (new.node, new.settings):
+        return None
+    before, after = ({(p.name, p.protocol, p.family): p for p in each.ports} for each in (old, new))
+    gone = tuple([port for place, port in before.items() if after.get(place) != port])
+    come = tuple([port for place, port in after.items() if before.get(place) != port])
+    return msgspec.structs.replace(old, ports=gone), msgspec.structs.replace(new, ports=come)
+
+
+def _with_effective(dataplane: Dataplane) -> Dataplane:
+    """`dataplane` with those of its `standing` IP versions that make a difference: where a Service forwards,
+    translation goes on anyway.
+    """
+    standing = tuple([v for v in dataplane.standing if not _forwards(dataplane, v)])
+    return msgspec.structs.replace(dataplane, standing=standing)
+
+
+def _forwards(dataplane: Dataplane, version: int) -> bool:
+    ports = (port for port in dataplane.ports if port.family.value == version)
+    return any(frontend.policy.forwards for port in ports for frontend in port.frontends)

@@ -25,6 +25,9 @@ child.py          runs a function in a forked process
 places.py         the folders of a namespace
 kept.py           files of the run directory, valid for one boot and namespace
 remember.py       the last dataplane applied
+itemized.py       a digest of each object that it was made of
+confirmed.py      the kernel's generation after the last apply
+generation.py     nf_tables' generation id
 state.py          the sysctls and timeouts from before the first apply
 doctor/           which modes this node supports, and what disturbs them
 """

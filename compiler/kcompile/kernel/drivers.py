@@ -6,6 +6,7 @@ check()      try changes without making them; raises KernelError where the kerne
 keep()       before apply(): write down what a later command needs to find these changes
 apply()      make changes; returns warnings
 listing()    our rules as the mode's own tool prints them
+generation() a number of the kernel's that every change of such rules raises; None where it has none
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Driver(Protocol):
 
     def listing(self) -> str: ...
 
+    def generation(self) -> int | None: ...
+
 
 class _Reader:
     """Keeps the Program that it has read last, for a listing."""
@@ -73,6 +76,10 @@ class _Reader:
 
     def _read(self) -> dict[Key, Any]:
         raise NotImplementedError
+
+    def generation(self) -> int | None:
+        """None: nothing tells that nobody has changed these rules but reading them."""
+        return None
 
     @property
     def held(self) -> dict[Key, Any]:
@@ -99,6 +106,11 @@ class NftablesDriver(_StatelessReader):
 
     def families(self) -> tuple[int, ...]:
         return (4, 6) if Path("/proc/sys/net/ipv6").exists() else (4,)
+
+    def generation(self) -> int | None:
+        from .generation import generation
+
+        return generation()
 
     def _read(self) -> dict[Key, Any]:
         from .nftables import Nft
@@ -145,6 +157,12 @@ class IptablesDriver(_StatelessReader):
         from . import iptables
 
         return iptables.observe(self.backend)
+
+    def generation(self) -> int | None:
+        """nf_tables' own counts for the nft variant too."""
+        from .generation import generation
+
+        return generation() if self.backend == "nft" else None
 
     def check(self, changes: Sequence[Change]) -> None:
         from . import iptables

@@ -1,40 +1,92 @@
-"""The dataplane of the last apply: `delete -f` removes Services from it, other commands learn the mode."""
+"""The last dataplane that was applied, so that `delete -f` can take Services out, commands can leave out
+--mode, and an apply of the same needs no second compilation (docs/adr/0014).
+"""
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
 from ..files import Staged, remove_file
 from ..ir.model import Dataplane
+from ..notices import Notice
+from . import confirmed, itemized
 from .kept import kept, stage
 
-__all__ = ["Applied", "forget", "recall", "remember"]
+__all__ = ["Applied", "forget", "given_before", "recall", "remember"]
 
 _FILE = "applied.msgpack"
 
 
 class Applied(msgspec.Struct):
-    """The last apply. For the rules on the node ask the kernel, not this file."""
+    """What an apply left on the node. The kernel, not this file, says what the rules are.
+
+    `basis`: the digest of what `dataplane` was made of (engine/basis.py), empty where that isn't known;
+    `given`: its half that needs no node. `warnings`: those of the compilation. `digest`: of all of that,
+    empty in the file of an older version.
+    """
 
     mode: str
     dataplane: Dataplane
+    basis: bytes = b""
+    given: bytes = b""
+    warnings: tuple[Notice, ...] = ()
+    digest: bytes = b""
 
 
-def remember(directory: Path, mode: str, dataplane: Dataplane) -> Staged:
-    """Write `dataplane` and `mode` to a file before an apply; call ``commit()`` of the result after it.
+class _Stored(msgspec.Struct):
+    """`Applied` with a dataplane that isn't looked into yet."""
+
+    mode: str
+    dataplane: msgspec.Raw
+    basis: bytes = b""
+    given: bytes = b""
+    warnings: tuple[Notice, ...] = ()
+    digest: bytes = b""
+
+    def sum(self) -> bytes:
+        """What `digest` has to be."""
+        head = msgspec.msgpack.encode((self.mode, self.basis, self.given, self.warnings), enc_hook=str)
+        return blake2b(head + bytes(self.dataplane), digest_size=32).digest()
+
+
+def remember(directory: Path, applied: Applied) -> Staged:
+    """Write `applied` as what the node is about to be given, and fill in its digest; ``commit()`` once it has
+    been.
 
     Raises KernelError where there is no room.
     """
-    return stage(directory / _FILE, Applied(mode, dataplane))
+    # str: the config reader marks checked strings by subclasses of it
+    dataplane = msgspec.Raw(msgspec.msgpack.encode(applied.dataplane, enc_hook=str))
+    stored = _Stored(applied.mode, dataplane, applied.basis, applied.given, applied.warnings)
+    stored.digest = applied.digest = stored.sum()
+    return stage(directory / _FILE, stored)
 
 
 def recall(directory: Path) -> Applied | None:
-    """The last apply to this namespace since it was made; None where there is none, or it can't be read."""
-    return kept(directory / _FILE, Applied)
+    """What was applied last in this life of the namespace; None where that isn't known, or the file is
+    damaged.
+    """
+    stored = kept(directory / _FILE, _Stored)
+    if stored is None or (stored.digest and stored.digest != stored.sum()):
+        return None
+    try:
+        dataplane = msgspec.msgpack.decode(stored.dataplane, type=Dataplane)
+    except msgspec.DecodeError:
+        return None
+    return Applied(stored.mode, dataplane, stored.basis, stored.given, stored.warnings, stored.digest)
+
+
+def given_before(directory: Path) -> bytes:
+    """`Applied.given` of the last apply; empty where that isn't known."""
+    stored = kept(directory / _FILE, _Stored)
+    return stored.given if stored is not None else b""
 
 
 def forget(directory: Path) -> None:
     """Remove the file. It stays on a read-only file system; no harm, for the kernel is asked anyway."""
     remove_file(directory / _FILE)
+    confirmed.forget(directory)
+    itemized.forget(directory)

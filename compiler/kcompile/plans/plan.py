@@ -36,6 +36,11 @@ class Plan(msgspec.Struct, frozen=True):
         """True when the node already is as it should be."""
         return not (self.rules or self.node or self.other_modes)
 
+    def is_like(self, other: Plan) -> bool:
+        """Whether both make the same changes, in whatever order the resources were found."""
+        mine, others = ({change.key: change for change in plan.rules} for plan in (self, other))
+        return mine == others and msgspec.structs.replace(self, rules=other.rules) == other
+
     def counts(self) -> dict[str, int]:
         """How many resources it would create, update and delete."""
         counts = {"create": 0, "update": 0, "delete": 0}
@@ -55,7 +60,7 @@ def make_plan(
     warnings: tuple[Notice, ...] = (),
 ) -> Plan:
     """What turns the observed programs into the desired ones."""
-    rules = target.diff(observed, desired)
+    rules = () if observed is desired else target.diff(observed, desired)
     node = diff(node_observed or {}, node_desired or {})
     return Plan(mode, rules, node, other_modes, warnings)
 

@@ -6,8 +6,8 @@ Pure: reads the paths it is given, nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -22,13 +22,20 @@ from .template import template_in
 from .text import Wrong, printable
 from .yaml_reader import Duplicate, yaml_documents
 
-__all__ = ["load"]
+__all__ = ["Text", "load", "load_texts", "texts"]
 
 MEMORY = "<objects>"
 _MALFORMED = re.compile(r"JSON is malformed: (.*) \(byte (\d+)\)")
 _TRAILING = "trailing characters"
 _JSON_START = re.compile(rb'\s*(?:\[|\{\s*["}])')
 _json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class Text(NamedTuple):
+    """What a file says, not yet looked at; `source` is its name for messages."""
+
+    source: str
+    data: bytes
 
 
 class _Malformed(Wrong):
@@ -50,30 +57,51 @@ def load(
     Raises SpecError at the first thing wrong.
 
     `recursive`: what is in the folders of directories too; `kustomizations`: directories to read through
-    kustomize; `objects`: manifests that are in memory already, after all others. `validate`: what fields are that the API doesn't have: ``strict`` an error, ``warn`` a warning
-    of the Inventory, or ``ignore``.
+    kustomize; `objects`: manifests that are in memory already, after all others. `validate`: what fields are
+    that the API doesn't have: ``strict`` an error, ``warn`` a warning of the Inventory, or ``ignore``.
 
     Namespaced objects that name no namespace are put into ``default``; the same object given twice is kept
     once.
     """
+    found = texts(paths, stdin=stdin, max_bytes=max_bytes, recursive=recursive, kustomizations=kustomizations)
+    return load_texts(found, objects=objects, validate=validate)
+
+
+def load_texts(
+    found: Iterable[Text], *, objects: Sequence[Mapping[str, Any]] = (), validate: str = "warn"
+) -> Inventory:
+    """`load`, of what `texts` has read."""
     inventory = Inventory()
     decoder = Decoder(inventory, validate)
     with gc_paused():
         try:
-            for path in files(paths, recursive=recursive):
-                source = STDIN if path == "-" else path
-                inventory.sources.append(source)
-                _load_file(decoder, source, read(path, stdin, max_bytes))
-            for directory in kustomizations:
-                source = f"{directory} (kustomize)"
-                inventory.sources.append(source)
-                _load_file(decoder, source, kustomize(directory, max_bytes))
+            for text in found:
+                inventory.sources.append(text.source)
+                _load_file(decoder, text.source, text.data)
             if objects:
                 inventory.sources.append(MEMORY)
                 _load_objects(decoder, objects)
         except Unreadable as error:
             raise SpecError(error.message, source=error.source) from None
     return inventory
+
+
+def texts(
+    paths: Sequence[str],
+    *,
+    stdin: BinaryIO | None = None,
+    max_bytes: int = MAX_BYTES,
+    recursive: bool = False,
+    kustomizations: Sequence[str] = (),
+) -> Iterator[Text]:
+    """The text of each file of `paths`, then of each kustomization, as `load` takes them.
+
+    Raises Unreadable, which `load_texts` expects.
+    """
+    for path in files(paths, recursive=recursive):
+        yield Text(STDIN if path == "-" else path, read(path, stdin, max_bytes))
+    for directory in kustomizations:
+        yield Text(f"{directory} (kustomize)", kustomize(directory, max_bytes))
 
 
 def _load_file(decoder: Decoder, source: str, data: bytes) -> None:

@@ -1,0 +1,161 @@
+"""An edit of the input that was applied last: only the Services that it touches are read, checked and
+compiled.
+
+For the plain case alone: one JSON List of Services, EndpointSlices and Nodes, from which an apply came without
+any warning, and in which nothing but EndpointSlices has changed, each still for its Service. All else is
+read and compiled whole, and so is whatever looks odd on the way (docs/adr/0014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from ..kernel.itemized import Itemized
+from ..spec.load import Text
+from ..spec.wellknown import SERVICE_LABEL
+from .basis import given_basis
+
+if TYPE_CHECKING:
+    from ..ir.model import Dataplane, HealthCheck, ResolvedPort
+    from ..spec.config import Config
+    from .request import Request
+
+__all__ = ["Items", "Touched", "itemize", "spliced", "touched"]
+
+_DIGEST = 32
+_MOST = 1000
+"""Changed objects, beyond which everything is read again."""
+
+
+class Items(NamedTuple):
+    """The objects of one List, each as it stands in the text."""
+
+    source: str
+    raw: list[msgspec.Raw]
+    heads: list[_Head]
+    known: Itemized
+
+
+class Touched(NamedTuple):
+    """What an edit touches: `services`, as ``namespace/name``, and all that they are made of as `text`."""
+
+    services: frozenset[str]
+    text: Text
+
+
+class _List(msgspec.Struct):
+    kind: str
+    items: list[msgspec.Raw]
+
+
+class _Meta(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = {}
+
+
+class _Head(msgspec.Struct):
+    kind: str
+    metadata: _Meta
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Kind, namespace and name."""
+        return self.kind, self.metadata.namespace or "default", self.metadata.name
+
+    @property
+    def service(self) -> tuple[str, str] | None:
+        """The Service that the object is, or is for: namespace and name."""
+        if self.kind == "Service":
+            return self.place[1:]
+        if self.kind == "EndpointSlice" and self.metadata.labels.get(SERVICE_LABEL):
+            return self.place[1], self.metadata.labels[SERVICE_LABEL]
+        return None
+
+
+def itemize(request: Request, config: Config, texts: Sequence[Text]) -> Items | None:
+    """The objects of `texts`; None where those aren't one List in JSON."""
+    if len(texts) != 1:
+        return None
+    source, data = texts[0]
+    try:
+        found = msgspec.json.decode(data, type=_List)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if found.kind != "List" or not found.items:
+        return None
+    try:
+        heads = [msgspec.json.decode(item, type=_Head) for item in found.items]
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not {head.kind for head in heads} <= {"Service", "EndpointSlice", "Node"}:
+        return None
+    first, last = bytes(found.items[0]), bytes(found.items[-1])
+    start, end = data.find(first), data.rfind(last) + len(last)
+    # what stands between the objects: with another key "items" it would be longer
+    blanks = end - start - sum([memoryview(item).nbytes for item in found.items])
+    around = [Text(source, data[:start]), Text(f"{blanks} {len(found.items)}", data[end:])]
+    frame = given_basis(request, config, around)
+    digests = b"".join([sha256(item).digest() for item in found.items])
+    owners = sha256(msgspec.msgpack.encode([(head.place, head.service) for head in heads])).digest()
+    return Items(source, found.items, heads, Itemized(frame, digests, owners))
+
+
+def touched(items: Items, before: Itemized) -> Touched | None:
+    """The Services whose EndpointSlices have changed since `before`, with all of their slices and every Node;
+    None where something else has changed, too.
+    """
+    new, old, heads = items.known, before, items.heads
+    if (new.frame, new.owners, len(new.digests)) != (old.frame, old.owners, len(old.digests)):
+        return None
+    starts = range(0, len(new.digests), _DIGEST)
+    changed = [
+        heads[at // _DIGEST]
+        for at in starts
+        if new.digests[at : at + _DIGEST] != old.digests[at : at + _DIGEST]
+    ]
+    services = {head.service for head in changed}
+    if not 0 < len(changed) <= _MOST or None in services:
+        return None
+    if any(head.kind != "EndpointSlice" for head in changed):
+        return None
+    if not services <= {head.service for head in heads if head.kind == "Service"}:
+        return None
+    own = [
+        bytes(raw)
+        for raw, head in zip(items.raw, heads, strict=True)
+        if head.kind == "Node" or head.service in services
+    ]
+    text = b'{"apiVersion":"v1","kind":"List","items":[' + b",".join(own) + b"]}"
+    return Touched(frozenset("/".join(service) for service in services if service), Text(items.source, text))
+
+
+def spliced(whole: Dataplane, part: Dataplane, services: Collection[str]) -> Dataplane | None:
+    """`whole` with the ports and health checks that `part` has for `services`; None where those aren't the
+    same ones, or one of the two is for another node, or has warnings.
+    """
+    if (whole.node, whole.settings) != (part.node, part.settings) or whole.notices or part.notices:
+        return None
+    ports = {_port(port): port for port in part.ports}
+    checks = {_check(check): check for check in part.health_checks}
+    held = {_port(port) for port in whole.ports if port.name.partition(":")[0] in services}
+    held_checks = {_check(c) for c in whole.health_checks if f"{c.namespace}/{c.service}" in services}
+    if held != set(ports) or held_checks != set(checks):
+        return None
+    return msgspec.structs.replace(
+        whole,
+        ports=tuple([ports.get(_port(port), port) for port in whole.ports]),
+        health_checks=tuple([checks.get(_check(check), check) for check in whole.health_checks]),
+    )
+
+
+def _port(port: ResolvedPort) -> tuple[str, str, int]:
+    return port.name, port.protocol.value, port.family.value
+
+
+def _check(check: HealthCheck) -> tuple[int, str, str]:
+    return check.port, check.namespace, check.service
