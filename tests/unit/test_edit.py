@@ -14,7 +14,7 @@ from kcompile.engine.read import read_input
 from kcompile.engine.request import Request, configuration
 from kcompile.engine.session import differing
 from kcompile.modes import mode_of
-from kcompile.plan import service_changes
+from kcompile.plans import service_changes
 from kcompile.spec.load import Text
 
 SERVICES = 4
