@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -101,6 +102,8 @@ def _serve() -> None:
             importlib.import_module(module.name)
     for name in _LAZY:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a command would write to every object, and so copy all the memory that it shares
     for line in sys.stdin.buffer:
         pid = os.fork()
         if pid == 0:

@@ -6,6 +6,8 @@ machine is.
 WHOSE steps are counted, and what is killed at number STEP (0 is never):
 
     command     the command's audit events (sys.addaudithook); the command is killed
+    changes     those of its audit events that start a program, fork, or open a file for writing (no import
+                does): the first is early in the command's own work. The command is killed
     writer      calls of C functions in the process that writes to the kernel (ADR 0005); the command is
                 killed
     everything  the same; the command, the writer and all that the writer has started are killed
@@ -50,6 +52,14 @@ def start(
     )
 
 
+def _is_change(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Of an audit event. Import opens its files with flags instead of a mode."""
+    if event == "open":
+        mode = arguments[1]
+        return isinstance(mode, str) and any(letter in mode for letter in "wax+")
+    return event in ("subprocess.Popen", "os.fork")
+
+
 class Steps:
     """Counts, and kills."""
 
@@ -60,14 +70,16 @@ class Steps:
 
     def watch(self) -> None:
         """From now on."""
-        if self._whose == "command":
+        if self._whose in ("command", "changes"):
             sys.addaudithook(self._event)
             atexit.register(self._say)
         else:
             os.register_at_fork(after_in_child=lambda: sys.setprofile(self._called))
 
-    def _event(self, *_: object) -> None:
-        if os.getpid() == self._command:
+    def _event(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if os.getpid() != self._command:
+            return
+        if self._whose == "command" or _is_change(event, arguments):
             self._one()
 
     def _called(self, _frame: object, event: str, function: object) -> None:
@@ -88,7 +100,7 @@ class Steps:
             os.killpg(os.getpid(), signal.SIGKILL)
 
     def _say(self) -> None:
-        if os.getpid() == self._command or self._whose != "command":
+        if os.getpid() == self._command or self._whose not in ("command", "changes"):
             self._file.write_text(f"{self._count}\n")
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import modes, netns
+from harness import modes, netns, steps
 from harness.clusters import Cluster, cluster
 from kcompile.kernel.netns import entered
 from kcompile.lab import netns as lab_netns
 
 pytestmark = pytest.mark.kernel
+KILLS = 6
 
 
 @pytest.fixture(autouse=True)
@@ -22,31 +23,26 @@ def _possible():
         pytest.skip(reason)
 
 
-def killed(lab: Cluster, web: str, after: float) -> bool:
-    """Start ``lab up``, kill it `after` so many seconds; whether it was still at it."""
-    command = lab.command("up", "-f", web)
-    process = subprocess.Popen(
-        command, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        process.wait(timeout=after)
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    return False
+def begun(lab: Cluster, step: int, file: Path, *words: str) -> int:
+    """Run ``lab WORDS``, killed at its change number `step` (harness/steps.py; 0 is never); the exit status."""
+    process = steps.start("changes", step, file, ["lab", *words], lab.environment)
+    process.communicate()
+    return process.returncode
 
 
 def test_killed_anywhere(web: str, tmp_path: Path):
-    interrupted = some = 0
-    for step in range(6):
-        with cluster(tmp_path) as lab:
-            interrupted += killed(lab, web, 0.3 + 0.2 * step)
+    file = tmp_path / "steps"
+    with cluster(tmp_path / "whole") as lab:
+        assert begun(lab, 0, file, "up", "-f", web) == 0
+    count = int(file.read_text())
+    some = 0
+    for part in range(1, KILLS + 1):
+        with cluster(tmp_path / str(part)) as lab:
+            assert begun(lab, count * part // (KILLS + 1), file, "up", "-f", web) == -signal.SIGKILL
             some += bool(lab.left())
             lab.run("down")
             assert lab.left() == []
-    assert interrupted >= 3, "none of the times was early enough"
-    assert some >= 3
+    assert some >= KILLS // 2, "the kills came before there was anything to leave"
 
 
 def test_a_lab_that_was_killed_is_not_taken_for_one(web: str, tmp_path: Path):
@@ -81,13 +77,12 @@ def test_down_of_a_working_lab_whose_files_are_gone(web: str, tmp_path: Path):
 
 def test_an_apply_that_was_killed_is_mended_by_the_next(web: str, tmp_path: Path):
     with cluster(tmp_path, "-f", web) as lab:
-        for step in range(3):
-            process = subprocess.Popen(
-                lab.command("scale", "web", str(6 + step)), env=lab.environment, stdout=subprocess.DEVNULL
-            )
-            time.sleep(0.35 + 0.1 * step)
-            process.kill()
-            process.wait()
+        file = tmp_path / "steps"
+        assert begun(lab, 0, file, "scale", "web", "5") == 0
+        count = int(file.read_text())
+        for more in range(3):
+            step = count * (1 + more) // 4
+            assert begun(lab, step, file, "scale", "web", str(6 + more)) == -signal.SIGKILL
         lab.run("scale", "web", "7")
         pods = lab.pods("web-")
         assert [pod["state"] for pod in pods] == ["ready"] * 7

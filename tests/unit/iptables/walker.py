@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kcompile.targets.iptables.rules import Rule
@@ -16,7 +17,14 @@ from kcompile.targets.xtables.keys import ChainKey, JumpKey
 
 __all__ = ["Outcome", "Packet", "Walker"]
 
-parse_rule = functools.cache(Rule.parse)
+Condition = Callable[["Packet"], bool]
+
+
+@functools.cache
+def _read(text: str) -> tuple[Rule, tuple[Condition, ...]]:
+    """A rule, and what a packet must be for it to match: read once, for thousands of packets look at it."""
+    rule = Rule.parse(text)
+    return rule, _conditions(rule)
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Packet:
         return not self.interface
 
     def is_local(self, address: str) -> bool:
-        return address in self.local or ipaddress.ip_address(address).is_loopback
+        return address in self.local or _is_loopback(address)
 
 
 @dataclass(frozen=True)
@@ -57,13 +65,13 @@ class Walker:
 
     def __init__(self, program, family: str) -> None:
         self.chains = {
-            (k.table, k.name): [parse_rule(t) for t in v]
+            (k.table, k.name): [_read(t) for t in v]
             for k, v in program.items()
             if isinstance(k, ChainKey) and k.family == family
         }
         for key in program:
             if isinstance(key, JumpKey) and key.family == family:
-                self.chains.setdefault((key.table, key.hook), []).append(parse_rule(key.rule))
+                self.chains.setdefault((key.table, key.hook), []).append(_read(key.rule))
         self.steps = 0
 
     def outcomes(self, packet: Packet) -> set[Outcome]:
@@ -124,11 +132,11 @@ class Walker:
             rules = self.chains.get((table, name), [])
             if at >= len(rules):
                 continue
-            rule = rules[at]
+            rule, conditions = rules[at]
             steps += 1
             self.steps = max(self.steps, steps)
             stack.append((name, at + 1))
-            if not self._matches(rule, packet):
+            if not all(holds(packet) for holds in conditions):
                 continue
             if rule.recent and rule.recent.seconds:
                 continue  # a source that was never here
@@ -159,26 +167,57 @@ class Walker:
                     stack.append((chain, 0))
         ends.add(("accept", packet))
 
-    def _matches(self, rule: Rule, packet: Packet) -> bool:
-        asked = [
-            (rule.source, lambda v: _inside(packet.source, v)),
-            (rule.destination, lambda v: _inside(packet.destination, v)),
-            (
-                rule.interface,
-                lambda v: packet.interface.startswith(v[:-1]) if v.endswith("+") else packet.interface == v,
-            ),
-            (rule.protocol, lambda v: packet.protocol == v),
-            (rule.source_type, lambda v: packet.is_local(packet.source) is (v == "LOCAL")),
-            (rule.destination_type, lambda v: packet.is_local(packet.destination) is (v == "LOCAL")),
-            (rule.states, lambda v: bool({"NEW", *(["DNAT"] if packet.dnat else [])} & set(v.split(",")))),
-            (rule.mark, lambda v: packet.mark & int(v.split("/")[1], 16) == int(v.split("/")[0], 16)),
-        ]
-        for value, holds in asked:
-            if value and holds(value.removeprefix("! ")) is value.startswith("! "):
-                return False
-        return rule.ports is None or rule.ports[0] <= packet.port <= rule.ports[1]
+
+def _conditions(rule: Rule) -> tuple[Condition, ...]:
+    asked = [
+        (rule.source, _is_source),
+        (rule.destination, _is_destination),
+        (rule.interface, _is_interface),
+        (rule.protocol, lambda packet, v: packet.protocol == v),
+        (rule.source_type, lambda packet, v: packet.is_local(packet.source) is (v == "LOCAL")),
+        (rule.destination_type, lambda packet, v: packet.is_local(packet.destination) is (v == "LOCAL")),
+        (rule.states, _has_state),
+        (rule.mark, _has_mark),
+    ]
+    made = [_condition(value, holds) for value, holds in asked if value]
+    if rule.ports is not None:
+        first, last = rule.ports
+        made.append(lambda packet: first <= packet.port <= last)
+    return tuple(made)
+
+
+def _condition(value: str, holds: Callable[[Packet, str], bool]) -> Condition:
+    wanted = not value.startswith("! ")
+    value = value.removeprefix("! ")
+    return lambda packet: holds(packet, value) is wanted
+
+
+def _is_source(packet: Packet, network: str) -> bool:
+    return _inside(packet.source, network)
+
+
+def _is_destination(packet: Packet, network: str) -> bool:
+    return _inside(packet.destination, network)
+
+
+def _is_interface(packet: Packet, name: str) -> bool:
+    return packet.interface.startswith(name[:-1]) if name.endswith("+") else packet.interface == name
+
+
+def _has_state(packet: Packet, states: str) -> bool:
+    return bool({"NEW", *(["DNAT"] if packet.dnat else [])} & set(states.split(",")))
+
+
+def _has_mark(packet: Packet, mark: str) -> bool:
+    value, mask = mark.split("/")
+    return packet.mark & int(mask, 16) == int(value, 16)
 
 
 @functools.cache
 def _inside(address: str, network: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(network)
+
+
+@functools.cache
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
