@@ -26,7 +26,9 @@ from pathlib import Path
 __all__ = ["run"]
 
 # what commands import where they need it
-_LAZY = ("yaml", "pyroute2.netlink.nfnetlink.nfctsocket")
+_LAZY = ("yaml", "pyroute2.netlink.nfnetlink.nfctsocket", "importlib.resources.readers")
+_XDP = "numpy"
+"""What only mode xdp imports: loaded with the first such command, for User-mode Linux takes long to do so."""
 
 
 class _Forker:
@@ -35,7 +37,8 @@ class _Forker:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.prefork"],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+            env=os.environ
+            | {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # select() must see all that has not been read
@@ -103,11 +106,14 @@ def _serve() -> None:
     for name in _LAZY:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # a collection in a command would write to every object, and so copy all the memory that it shares
+    gc.freeze()  # a collection in a command would write to every object, and so copy its page
     for line in sys.stdin.buffer:
+        request = json.loads(line)
+        if "xdp" in request["arguments"]:
+            importlib.import_module(_XDP)
         pid = os.fork()
         if pid == 0:
-            _command(**json.loads(line))
+            _command(**request)
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 

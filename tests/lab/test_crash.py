@@ -1,6 +1,5 @@
 """``lab up`` killed at any point, and ``lab down`` leaves no namespace, process, mount or file."""
 
-import os
 import signal
 import subprocess
 import time
@@ -24,7 +23,7 @@ def _possible():
 
 
 def begun(lab: Cluster, step: int, file: Path, *words: str) -> int:
-    """Run ``lab WORDS``, killed at its change number `step` (harness/steps.py; 0 is never); the exit status."""
+    """Run ``lab WORDS``, killed at change number `step` (harness/steps.py; 0 is never); the exit status."""
     process = steps.start("changes", step, file, ["lab", *words], lab.environment)
     process.communicate()
     return process.returncode

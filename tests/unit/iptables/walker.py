@@ -22,7 +22,7 @@ Condition = Callable[["Packet"], bool]
 
 @functools.cache
 def _read(text: str) -> tuple[Rule, tuple[Condition, ...]]:
-    """A rule, and what a packet must be for it to match: read once, for thousands of packets look at it."""
+    """A rule, and what a packet must be for it to match. Read once: thousands of packets look at it."""
     rule = Rule.parse(text)
     return rule, _conditions(rule)
 
