@@ -38,12 +38,8 @@ class Carrier:
         self._local: set[tuple[int, bytes]] = set()
         for key, value in state.program.items():
             if isinstance(key, FrontendKey):
-                at = (
-                    key.version,
-                    PROTOCOLS[key.protocol],
-                    entries.packed(key.version, key.address),
-                    key.port.to_bytes(2),
-                )
+                address = entries.packed(key.version, key.address)
+                at = (key.version, PROTOCOLS[key.protocol], address, key.port.to_bytes(2))
                 self._frontends[at] = Service(key.version, key.protocol, value.service)
             elif isinstance(key, LocalKey):
                 self._local.add((key.version, entries.packed(key.version, key.address)))
@@ -53,10 +49,11 @@ class Carrier:
         """Take over the entries that aren't yet. Raises KernelError where conntrack can't be read."""
         for version, protocol in sorted({(at[0], at[1]) for at in self._frontends}):
             for entry in ctnetlink.entries(version, protocol, ctnetlink.DST_NAT, ctnetlink.DST_NAT):
-                if entry.key not in self.carried and self._take(entry):
+                if entry.key not in self.carried and self._carry_over(entry):
                     self.carried[entry.key] = entry
 
-    def _take(self, entry: Entry) -> bool:
+    def _carry_over(self, entry: Entry) -> bool:
+        """Write the flows of `entry`; False where no frontend serves it, or the connection is over."""
         service = self._service(entry)
         over = entry.protocol == PROTOCOLS["tcp"] and entry.state in ctnetlink.TCP_OVER
         if service is None or over:
@@ -69,14 +66,14 @@ class Carrier:
             return False  # a UDP flow must not stay with a removed endpoint
         forward = (answer.destination, answer.source, answer.destination_port, answer.source_port)
         back = (client.destination, client.source, client.destination_port, client.source_port)
-        self._write(entry, tuple(client), forward, backend, number, self._flags(entry.version, answer.source))
-        self._write(
-            entry, tuple(answer), back, backend, number, _REPLY | self._flags(entry.version, client.source)
-        )
+        out = self._flags(entry.version, answer.source)
+        self._write(entry, tuple(client), forward, backend, number, out)
+        reply = _REPLY | self._flags(entry.version, client.source)
+        self._write(entry, tuple(answer), back, backend, number, reply)
         return True
 
     def _service(self, entry: Entry) -> Service | None:
-        """Whose frontend the client sent to."""
+        """The Service port whose frontend the client sent to; None where there is none."""
         version, protocol, client = entry.version, entry.protocol, entry.original
         found = self._frontends.get((version, protocol, client.destination, client.destination_port))
         if found is None and (version, client.destination) in self._local:
@@ -99,13 +96,9 @@ class Carrier:
         """Write one direction, unless the programs have made a flow there, which is newer."""
         key_form, form = _FORMS[entry.version]
         value = form.pack(*becomes, backend, service, flags, 0, time.monotonic_ns(), 0, _NO_MACS)
+        flows, key = self._maps[f"flows{entry.version}"], key_form.pack(*ends, entry.protocol)
         try:
-            library.update(
-                self._maps[f"flows{entry.version}"],
-                key_form.pack(*ends, entry.protocol),
-                value,
-                library.NOEXIST,
-            )
+            library.update(flows, key, value, library.NOEXIST)
         except KernelError as e:
             if not isinstance(e.__cause__, FileExistsError):
                 raise

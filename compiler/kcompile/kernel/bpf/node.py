@@ -172,24 +172,16 @@ class XdpKernel:
         if self._leftover:
             self.remove()
             changes = [c for c in changes if not isinstance(c.key, StrayKey)]
-        before = self._writer.state.program if self._writer is not None else {}
-        created = sum(c.old is None for c in changes)
-        if not created and len(changes) >= len(before) and not any(c.new is not None for c in changes):
+        if self._is_removal(changes):
             self.remove()
             return []
         self.keep(changes)
         writer = self._writer or self._create(changes)
-        entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_link(c.key)]
         for change in changes:
             if isinstance(change.key, AttachKey) and change.new is None:
                 self._detach(change.key)
         indices = {name: index for index, name in socket.if_nameindex()}
-        try:
-            gone = writer.apply(entries, netns.cookie(), indices)
-        except KernelError:
-            self._writer, self._leftover = None, None
-            raise
-        flows.purge(writer.maps, gone)
+        self._write(writer, changes, indices)
         warnings = self._carry(writer)
         warnings += self._attach(writer.maps, changes, indices)
         warnings += self._carry(writer)  # connections that began meanwhile
@@ -200,6 +192,22 @@ class XdpKernel:
                 writer.state.change(change.key, change.old, change.new)
         self._forget_old_builds()
         return warnings
+
+    def _is_removal(self, changes: Sequence[Change]) -> bool:
+        """True if `changes` remove everything that was observed."""
+        before = self._writer.state.program if self._writer is not None else {}
+        only_removals = all(change.old is not None and change.new is None for change in changes)
+        return only_removals and len(changes) >= len(before)
+
+    def _write(self, writer: Writer, changes: Sequence[Change], indices: Mapping[str, int]) -> None:
+        """Write the maps, and remove the UDP flows to what is gone."""
+        entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_link(c.key)]
+        try:
+            gone = writer.apply(entries, netns.cookie(), indices)
+        except KernelError:
+            self._writer, self._leftover = None, None  # the maps must be read again
+            raise
+        flows.purge(writer.maps, gone)
 
     def _carry(self, writer: Writer) -> list[Notice]:
         """If `carrying`, take over the connections that conntrack translates; returns warnings."""
@@ -263,8 +271,8 @@ class XdpKernel:
                 continue
             hook, name = change.key.hook, change.key.name
             bare = change.new == BARE
-            program = loaded.get(f"{hook}{_BARE_SUFFIX}" if bare else hook)
-            program = program or self._load(hook, maps, loaded, bare)
+            suffix = _BARE_SUFFIX if bare else ""
+            program = loaded.get(f"{hook}{suffix}") or self._load(hook, maps, loaded, bare)
             if hook in _FILES:
                 if name not in indices:
                     text = f"{name}: no such interface; Services are not served there until the next apply"
