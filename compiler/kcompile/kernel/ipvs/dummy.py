@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -28,7 +29,7 @@ _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 _HEAD = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _SIOCGIFFLAGS, _IFF_UP, _IFREQ = 0x8913, 1, struct.Struct("=16sh22x")  # netdevice(7)
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
-# usable, but never chosen as the source of what leaves the node: deprecated from the start
+# deprecated: usable, but never the default source of packets that leave the node
 _DEPRECATED = attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0))
 _FLAGS = attribute(_IFA_FLAGS, struct.pack("=I", _NODAD | _NOPREFIXROUTE))
 
@@ -42,7 +43,7 @@ def index() -> int:
 
 
 def _up() -> bool:
-    """Whether the device is up: down, it has no routes, and nothing reaches its addresses."""
+    """Whether the device is up; while it is down, its addresses have no routes and can't be reached."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         answer = fcntl.ioctl(probe, _SIOCGIFFLAGS, _IFREQ.pack(DEVICE.encode(), 0))
     return bool(_IFREQ.unpack(answer)[1] & _IFF_UP)
@@ -81,11 +82,7 @@ def observe() -> dict[Key, Any]:
             family, _, _, scope, device = _HEAD.unpack_from(view, start)
             if device != number or scope == _LINK or family not in _VERSIONS:
                 continue
-            found = {
-                kind: bytes(view[at:stop])
-                for kind, at, stop in attributes(view, start + 8, end)
-                if kind <= _IFA_LOCAL
-            }
+            found = {kind: bytes(view[at:stop]) for kind, at, stop in attributes(view, start + 8, end)}
             address = found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]
             program[AddressKey(_VERSIONS[family], socket.inet_ntop(family, address))] = ""
     return program
@@ -97,11 +94,8 @@ def encode_address(change: Change, device: int) -> tuple[int, int, bytes]:
     version, address = change.key.version, change.key.address
     packed = socket.inet_pton(_FAMILIES[version], address)
     if change.new is None:
-        return (
-            _DELADDR,
-            0,
-            _HEAD.pack(_FAMILIES[version], 8 * len(packed), 0, 0, device) + attribute(_IFA_LOCAL, packed),
-        )
+        head = _HEAD.pack(_FAMILIES[version], 8 * len(packed), 0, 0, device)
+        return _DELADDR, 0, head + attribute(_IFA_LOCAL, packed)
     local = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
     if version == 4:
         return _NEWADDR, _CREATE | _EXCL, _HEAD.pack(socket.AF_INET, 32, 0, _HOST, device) + local
@@ -113,7 +107,7 @@ def change_addresses(changes: Sequence[Change], failed: Callable[[Change, int], 
     """Bind and free addresses; ``failed(change, errno)`` for each that was refused."""
     device = index()
     if not device:
-        raise KernelError(f"{DEVICE}: {os.strerror(19)}")
+        raise KernelError(f"{DEVICE}: {os.strerror(errno.ENODEV)}")
     with Netlink(NETLINK_ROUTE) as netlink:
         netlink.send(
             [encode_address(change, device) for change in changes],

@@ -1,8 +1,7 @@
-"""ipsets and their elements as the attributes of nfnetlink messages (uapi/linux/netfilter/ipset/ip_set.h),
-and back.
+"""ipsets and their elements as attributes of nfnetlink messages (uapi/linux/netfilter/ipset/ip_set.h).
 
-Text is what ``ipset save`` prints. An element is ``ip[/bits][,protocol:port][,ip[/bits]]``: no set of ours
-has another dimension.
+As text they are what ``ipset save`` prints. An element is ``ip[/bits][,protocol:port][,ip[/bits]]``; our sets
+have no other dimensions.
 """
 
 from __future__ import annotations
@@ -33,9 +32,8 @@ __all__ = [
     "supported",
 ]
 
-CREATE, DESTROY, FLUSH, SWAP, LIST, ADD, DEL = (
-    (6 << 8) | command for command in (2, 3, 4, 6, 7, 9, 10)
-)  # NFNL_SUBSYS_IPSET
+# NFNL_SUBSYS_IPSET << 8 | IPSET_CMD_*
+CREATE, DESTROY, FLUSH, SWAP, LIST, ADD, DEL = ((6 << 8) | command for command in (2, 3, 4, 6, 7, 9, 10))
 
 _NESTED, _NET = 0x8000, 0x4000
 _PROTOCOL, _SETNAME, _TYPENAME, _REVISION, _FAMILY, _FLAGS, _DATA, _ADT, _LINENO = range(1, 10)
@@ -64,30 +62,27 @@ _be16, _be32, _u32 = struct.Struct(">H"), struct.Struct(">I"), struct.Struct("=I
 _mark, _prio = struct.Struct(">II"), struct.Struct(">HH")
 _nlattr = struct.Struct("=HH")
 _line = struct.Struct("=HHI")
-_START = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(
-    _PROTOCOL, b"\x06"
-)  # struct nfgenmsg; 6 is understood by all
+# struct nfgenmsg and the protocol version; every kernel and ipset understands 6
+_START = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_PROTOCOL, b"\x06")
 
 
 @lru_cache(maxsize=256)
 def header(name: str, other: str = "") -> bytes:
-    """The start of a message about set `name`, which is all of one that destroys or flushes it; `other`: the
-    set to swap it with.
+    """The start of a message about set `name` (empty: list all names); the whole of DESTROY and FLUSH.
+
+    `other`: the set to SWAP it with.
     """
-    named = _START + (
-        attribute(_SETNAME, name.encode() + b"\0")
-        if name
-        else attribute(_FLAGS | _NET, _be32.pack(_LIST_SETNAME))
-    )
+    if not name:
+        return _START + attribute(_FLAGS | _NET, _be32.pack(_LIST_SETNAME))
+    named = _START + attribute(_SETNAME, name.encode() + b"\0")
     return named + (attribute(_SETNAME2, other.encode() + b"\0") if other else b"")
 
 
 def create(name: str, definition: str, expected: int = 0) -> bytes:
     """The payload that creates a set.
 
-    `definition`: what ``ipset create`` takes after the name; ValueError where that is beyond us.
-
-    `expected`: how many elements it will have: to double the table on the way waits for all readers each time
+    `definition`: as ``ipset create`` takes it after the name; raises ValueError for an unknown word.
+    `expected`: its number of elements, for the table's size: each resize waits for all readers
     (mtype_resize()).
     """
     kind, *words = definition.split()
@@ -99,9 +94,8 @@ def create(name: str, definition: str, expected: int = 0) -> bytes:
         elif word == "family":
             version = 6 if next(given, "") == "inet6" else 4
         elif word in ("maxelem", "timeout"):
-            data += attribute(
-                (_MAXELEM if word == "maxelem" else _TIMEOUT) | _NET, _be32.pack(int(next(given, "")))
-            )
+            kind_of_number = _MAXELEM if word == "maxelem" else _TIMEOUT
+            data += attribute(kind_of_number | _NET, _be32.pack(int(next(given, ""))))
         else:
             raise ValueError(word)
     if kind not in _REVISIONS:
@@ -146,10 +140,9 @@ def element(version: int, entry: str, options: str, line: int) -> bytes:
 @lru_cache(maxsize=1 << 16)
 def _address(kind: int, version: int, text: str) -> bytes:
     ip, _, bits = text.partition("/")
-    made = attribute(
-        kind | _NESTED, attribute((1 if version == 4 else 2) | _NET, socket.inet_pton(_FAMILIES[version], ip))
-    )
-    return made + attribute(kind + 2 if kind == _IP else _CIDR2, bytes((int(bits),))) if bits else made
+    packed = attribute((1 if version == 4 else 2) | _NET, socket.inet_pton(_FAMILIES[version], ip))
+    made = attribute(kind | _NESTED, packed)
+    return made + attribute(_CIDR if kind == _IP else _CIDR2, bytes((int(bits),))) if bits else made
 
 
 @lru_cache(maxsize=1 << 12)
@@ -183,7 +176,7 @@ def _options(text: str) -> bytes:
 
 
 def supported(options: str, definition: str) -> str:
-    """`options` less those that a set of `definition` can't have."""
+    """`options` without those that a set of `definition` can't have."""
     have = {"nomatch", *definition.split()}
     words = iter(_WORDS.findall(options))
     found = [(word, "" if word == "nomatch" else next(words, "")) for word in words]
@@ -203,9 +196,7 @@ def line_of(payload: memoryview) -> int:
 
 
 def decode(data: memoryview, start: int, end: int) -> tuple[str, str, Iterator[tuple[str, str]]]:
-    """One answer to LIST: the set's name, its definition ("" in those that go on with a set), and its
-    elements with their options.
-    """
+    """One answer to LIST: the set's name, definition ("" in its later answers), elements with options."""
     found = {kind: (at, stop) for kind, at, stop in attributes(data, start + 4, end)}
     name = _text(data, *found[_SETNAME])
     definition = ""

@@ -1,8 +1,7 @@
-"""What IPVS holds, by generic netlink dumps: all virtual servers in one, the real servers of each in one
-more.
+"""Reads IPVS by generic netlink: a dump of all virtual servers, and one of each one's real servers.
 
-/proc/net/ip_vs would give everything at once, but not truly: a reader is put back to the wrong place after
-each 4 KB where other network namespaces have virtual servers too (ip_vs_info_seq_next() counts them and
+/proc/net/ip_vs has all in one file, but it is wrong where other network namespaces have virtual servers too:
+after each 4 KB a reader goes on at the wrong entry (ip_vs_info_seq_next() counts the others' and
 ip_vs_info_array() doesn't, Linux 6.1).
 """
 
@@ -26,7 +25,7 @@ def virtual_servers() -> dict[VirtualServerKey, VirtualServer]:
 
 
 def real_servers(servers: Iterable[VirtualServerKey]) -> dict[RealServerKey, RealServer]:
-    """The real servers of the virtual servers with these keys; of one that is gone, none."""
+    """The real servers of the virtual servers with these keys; none for one that was removed meanwhile."""
     with Netlink(NETLINK_GENERIC) as netlink:
         family = generic_family(netlink, "IPVS")
         return dict(_of_each(netlink, family, servers))

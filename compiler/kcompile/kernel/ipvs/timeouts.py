@@ -1,6 +1,4 @@
-"""IPVS's timeouts of the current network namespace, by generic netlink (IPVS_CMD_SET_CONFIG of ip_vs_ctl.c;
-``ipvsadm --set``).
-"""
+"""IPVS's timeouts in the current netns, by generic netlink (IPVS_CMD_SET_CONFIG in ip_vs_ctl.c)."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ _u32 = struct.Struct("=I")
 
 
 def read(name: str) -> str | None:
-    """The seconds of timeout `name` (``tcp``, ``tcpfin`` or ``udp``); None where this kernel has no IPVS, or
-    doesn't yet.
-    """
+    """Timeout `name` (``tcp``, ``tcpfin``, ``udp``) in seconds, as text; None where IPVS isn't loaded."""
     with Netlink(NETLINK_GENERIC) as netlink:
         try:
             answer = netlink.ask(generic_family(netlink, "IPVS"), header(GET_CONFIG))
@@ -33,12 +29,11 @@ def read(name: str) -> str | None:
 
 
 def write(name: str, value: str) -> None:
-    """Set timeout `name` to `value` seconds, the others stay; raises KernelError where that is refused."""
+    """Set timeout `name` to `value` seconds, and no other one; raises KernelError where that is refused."""
     refused: list[int] = []
     with Netlink(NETLINK_GENERIC) as netlink:
         payload = header(SET_CONFIG) + attribute(_KINDS[name], _u32.pack(int(value)))
-        netlink.send(
-            [(generic_family(netlink, "IPVS"), 0, payload)], lambda _, code, __: refused.append(code)
-        )
+        request = generic_family(netlink, "IPVS"), 0, payload
+        netlink.send([request], lambda _, code, __: refused.append(code))
     if refused:
         raise KernelError(f"ipvs timeout {name} = {value}: {os.strerror(refused[0])}")
