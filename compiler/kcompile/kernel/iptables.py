@@ -124,7 +124,7 @@ def observe(
 
 
 def saved(backend: Backend) -> dict[str, str]:
-    """Family -> everything that iptables-save prints, whoever's it is."""
+    """Family -> the whole text of iptables-save."""
     return _saved(backend, None)
 
 

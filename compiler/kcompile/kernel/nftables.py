@@ -87,8 +87,9 @@ class Nft:
         return program
 
     def objects(self, command: str, kind: str) -> list[dict[str, Any]]:
-        """What the listing `command` has of `kind` (``table``, ``chain``, ``rule``), whoever's it is, as
-        libnftables-json(5) objects.
+        """The objects of `kind` (``table``, ``chain``, ``rule``) in the listing `command`, ours or not.
+
+        They are those of libnftables-json(5). Raises KernelError.
         """
         return [body for found, body in self.items(command) if found == kind]
 

@@ -80,9 +80,8 @@ class XdpKernel:
         self._writer, self._leftover = None, False
         if not any(True for _ in pins.pins(self.folder)):
             return {}
-        if (
-            missing := numpy_missing()
-        ):  # not UnsupportedError: its rules are here, and nobody may overlook them
+        # not UnsupportedError, which callers take for a mode that isn't installed
+        if missing := numpy_missing():
             raise KernelError(f"this node has rules of mode xdp, and to read them: {missing}")
         self._leftover = True
         leftovers: dict[Key, Any] = {StrayKey("pins", str(self.folder)): ""}

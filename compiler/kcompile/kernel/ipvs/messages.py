@@ -1,6 +1,4 @@
-"""IPVS resources as the attributes of generic netlink messages (uapi/linux/ip_vs.h, ip_vs_genl_* in
-ip_vs_ctl.c), and back.
-"""
+"""Virtual and real servers as generic netlink messages (uapi/linux/ip_vs.h, ip_vs_genl_* in ip_vs_ctl.c)."""
 
 from __future__ import annotations
 
@@ -34,18 +32,20 @@ _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(number): version for version, number in _FAMILIES.items()}
 _PERSISTENT = 0x1
-_KEPT_FLAGS = (
-    0x1 | 0x4 | 0x8 | 0x10 | 0x20
-)  # IP_VS_SVC_F_PERSISTENT, ONEPACKET and SCHED1 to 3; HASHED is the kernel's own
+# IP_VS_SVC_F_PERSISTENT, ONEPACKET and SCHED1 to 3; HASHED is set by the kernel itself
+_KEPT_FLAGS = 0x1 | 0x4 | 0x8 | 0x10 | 0x20
 _METHODS = {1: "local node", 2: "tunnelled", 3: "routed"}  # IP_VS_CONN_F_*; 0 is masqueraded
 _METHOD_BITS = 0x7
 
-_u16, _u32, _be16, _flags = (
-    struct.Struct("=H"),
-    struct.Struct("=I"),
-    struct.Struct(">H"),
-    struct.Struct("=II"),
-)
+# IPVS_SVC_ATTR_*
+_SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_FWMARK, _SVC_SCHED = range(1, 7)
+_SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK, _SVC_PE = 7, 8, 9, 11
+# IPVS_DEST_ATTR_*
+_DEST_ADDR, _DEST_PORT, _DEST_METHOD, _DEST_WEIGHT, _DEST_U_THRESH, _DEST_L_THRESH = range(1, 7)
+_DEST_ACTIVE, _DEST_INACTIVE, _DEST_AF = 7, 8, 11
+
+_u16, _u32 = struct.Struct("=H"), struct.Struct("=I")
+_be16, _flags = struct.Struct(">H"), struct.Struct("=II")
 _genl = struct.Struct("=BBH")
 
 
@@ -55,12 +55,12 @@ def header(command: int) -> bytes:
 
 
 _HEADERS = {command: header(command) for command in range(1, 9)}
-_AF = {version: attribute(1, _u16.pack(number)) for version, number in _FAMILIES.items()}
-_DEST_TAIL_END = {version: attribute(11, _u16.pack(number)) for version, number in _FAMILIES.items()}
-_THRESHOLDS = attribute(5, _u32.pack(0)) + attribute(6, _u32.pack(0))
-_MASQUERADE = attribute(3, _u32.pack(0))  # IP_VS_CONN_F_MASQ
+_AF = {version: attribute(_SVC_AF, _u16.pack(number)) for version, number in _FAMILIES.items()}
+_DEST_TAIL_END = {version: attribute(_DEST_AF, _u16.pack(number)) for version, number in _FAMILIES.items()}
+_THRESHOLDS = attribute(_DEST_U_THRESH, _u32.pack(0)) + attribute(_DEST_L_THRESH, _u32.pack(0))
+_MASQUERADE = attribute(_DEST_METHOD, _u32.pack(0))  # IP_VS_CONN_F_MASQ
 _HOST_MASKS = {4: b"\xff" * 4, 6: _u32.pack(128)}
-_NETMASK = {version: attribute(9, mask) for version, mask in _HOST_MASKS.items()}
+_NETMASK = {version: attribute(_SVC_NETMASK, mask) for version, mask in _HOST_MASKS.items()}
 
 
 def _address(version: int, address: str) -> bytes:
@@ -71,13 +71,13 @@ def _address(version: int, address: str) -> bytes:
 def _service_key(key: VirtualServerKey) -> bytes:
     """The attributes that name a virtual server."""
     if key.protocol == FWMARK:
-        return _AF[key.version] + attribute(5, _u32.pack(int(key.address, 16)))
+        return _AF[key.version] + attribute(_SVC_FWMARK, _u32.pack(int(key.address, 16)))
     return b"".join(
         (
             _AF[key.version],
-            attribute(2, _u16.pack(_PROTOCOLS[key.protocol])),
-            attribute(3, _address(key.version, key.address)),
-            attribute(4, _be16.pack(key.port)),
+            attribute(_SVC_PROTOCOL, _u16.pack(_PROTOCOLS[key.protocol])),
+            attribute(_SVC_ADDR, _address(key.version, key.address)),
+            attribute(_SVC_PORT, _be16.pack(key.port)),
         )
     )
 
@@ -86,9 +86,9 @@ def _service_key(key: VirtualServerKey) -> bytes:
 def _service_tail(version: int, value: VirtualServer) -> bytes:
     return b"".join(
         (
-            attribute(6, value.scheduler.encode() + b"\0"),
-            attribute(7, _flags.pack(value.flags, 0xFFFFFFFF)),
-            attribute(8, _u32.pack(value.timeout)),
+            attribute(_SVC_SCHED, value.scheduler.encode() + b"\0"),
+            attribute(_SVC_FLAGS, _flags.pack(value.flags, 0xFFFFFFFF)),
+            attribute(_SVC_TIMEOUT, _u32.pack(value.timeout)),
             _NETMASK[version],
         )
     )
@@ -97,9 +97,9 @@ def _service_tail(version: int, value: VirtualServer) -> bytes:
 @lru_cache(maxsize=64)
 def _dest_tail(version: int, port: int, weight: int) -> tuple[bytes, ...]:
     return (
-        attribute(2, _be16.pack(port)),
+        attribute(_DEST_PORT, _be16.pack(port)),
         _MASQUERADE,
-        attribute(4, _u32.pack(weight)),
+        attribute(_DEST_WEIGHT, _u32.pack(weight)),
         _THRESHOLDS,
         _DEST_TAIL_END[version],
     )
@@ -112,7 +112,7 @@ def named(key: VirtualServerKey) -> bytes:
 
 
 def encode(change: Change) -> bytes:
-    """The generic netlink payload that makes `change`, of a virtual or real server, true."""
+    """The generic netlink payload for `change` of a virtual or real server."""
     key, old, new = change.key, change.old, change.new
     if isinstance(key, VirtualServerKey):
         if new is None:
@@ -121,39 +121,41 @@ def encode(change: Change) -> bytes:
         return _HEADERS[command] + attribute(_SERVICE, _service_key(key) + _service_tail(key.version, new))
     assert isinstance(key, RealServerKey)
     weight = 0 if new is None else new.weight
-    command = DEL_DEST if new is None else NEW_DEST if old is None else SET_DEST
-    server = b"".join(
-        (attribute(1, _address(key.version, key.ip)), *_dest_tail(key.version, key.real_port, weight))
-    )
+    command = NEW_DEST if old is None else SET_DEST
+    if new is None:
+        command = DEL_DEST
+    address = attribute(_DEST_ADDR, _address(key.version, key.ip))
+    server = b"".join((address, *_dest_tail(key.version, key.real_port, weight)))
     return b"".join((_HEADERS[command], named(key.virtual_server), attribute(_DEST, server)))
 
 
 def decode_service(data: memoryview, start: int, end: int) -> tuple[VirtualServerKey, VirtualServer] | None:
-    """The virtual server of one answer to GET_SERVICE; None where it isn't one of a kind that we know."""
+    """The virtual server of one answer to GET_SERVICE; None for an unknown family or protocol."""
     found: dict[int, Any] = {}
     for kind, at, stop in attributes(data, start + 4, end):
         if kind == _SERVICE:
             for inner, begin, finish in attributes(data, at, stop):
                 if inner in _READERS:
                     found[inner] = _READERS[inner](bytes(data[begin:finish]))
-    version = _VERSIONS.get(found.get(1, 0))
+    version = _VERSIONS.get(found.get(_SVC_AF, 0))
     if version is None:
         return None
-    flags = found.get(7, 0) & _KEPT_FLAGS
-    unlike = (
-        [f"netmask {_mask(version, found[9])}"]
-        if found.get(9, _HOST_MASKS[version]) != _HOST_MASKS[version]
-        else []
-    )
-    unlike += [f"pe {found[11]}"] if found.get(11) else []
-    value = VirtualServer(found[6], flags, found.get(8, 0) if flags & _PERSISTENT else 0, ", ".join(unlike))
-    if mark := found.get(5):
+    flags = found.get(_SVC_FLAGS, 0) & _KEPT_FLAGS
+    unlike: list[str] = []
+    netmask = found.get(_SVC_NETMASK, _HOST_MASKS[version])
+    if netmask != _HOST_MASKS[version]:
+        unlike.append(f"netmask {_mask(version, netmask)}")
+    if found.get(_SVC_PE):
+        unlike.append(f"pe {found[_SVC_PE]}")
+    timeout = found.get(_SVC_TIMEOUT, 0) if flags & _PERSISTENT else 0
+    value = VirtualServer(found[_SVC_SCHED], flags, timeout, ", ".join(unlike))
+    if mark := found.get(_SVC_FWMARK):
         return VirtualServerKey(version, FWMARK, f"{mark:#x}", 0), value
-    protocol = _NAMES.get(found.get(2, 0))
+    protocol = _NAMES.get(found.get(_SVC_PROTOCOL, 0))
     if protocol is None:
         return None
-    address = socket.inet_ntop(_FAMILIES[version], found[3][: 4 if version == 4 else 16])
-    return VirtualServerKey(version, protocol, address, found[4]), value
+    address = socket.inet_ntop(_FAMILIES[version], found[_SVC_ADDR][: 4 if version == 4 else 16])
+    return VirtualServerKey(version, protocol, address, found[_SVC_PORT]), value
 
 
 def _mask(version: int, mask: bytes) -> str:
@@ -169,20 +171,20 @@ def decode_real_server(
         if kind != _DEST:
             continue
         for inner, begin, _ in attributes(data, at, stop):
-            if inner == 1:
+            if inner == _DEST_ADDR:
                 ip = socket.inet_ntop(_FAMILIES[version], data[begin : begin + (4 if version == 4 else 16)])
-            elif inner == 2:
+            elif inner == _DEST_PORT:
                 (port,) = _be16.unpack_from(data, begin)
-            elif inner == 3:
+            elif inner == _DEST_METHOD:
                 unlike += _METHODS.get(_u32.unpack_from(data, begin)[0] & _METHOD_BITS, "")
-            elif inner == 4:
+            elif inner == _DEST_WEIGHT:
                 (weight,) = _u32.unpack_from(data, begin)
-            elif inner in (5, 6):  # U_THRESH, L_THRESH
+            elif inner in (_DEST_U_THRESH, _DEST_L_THRESH):
                 (limit,) = _u32.unpack_from(data, begin)
                 unlike += f" threshold {limit}" if limit else ""
-            elif inner in (7, 8):  # ACTIVE_CONNS, INACT_CONNS
+            elif inner in (_DEST_ACTIVE, _DEST_INACTIVE):
                 connections += _u32.unpack_from(data, begin)[0]
-                if inner == 8:
+                if inner == _DEST_INACTIVE:
                     break
     return ip, port, weight, connections, unlike.strip()
 
@@ -192,14 +194,14 @@ def _number(layout: struct.Struct) -> Callable[[bytes], Any]:
 
 
 _READERS: dict[int, Callable[[bytes], Any]] = {
-    1: _number(_u16),
-    2: _number(_u16),
-    3: bytes,
-    4: _number(_be16),
-    5: _number(_u32),
-    6: lambda data: data.rstrip(b"\0").decode(),
-    7: _number(_u32),
-    8: _number(_u32),
-    9: bytes,
-    11: lambda data: data.rstrip(b"\0").decode(),
+    _SVC_AF: _number(_u16),
+    _SVC_PROTOCOL: _number(_u16),
+    _SVC_ADDR: bytes,
+    _SVC_PORT: _number(_be16),
+    _SVC_FWMARK: _number(_u32),
+    _SVC_SCHED: lambda data: data.rstrip(b"\0").decode(),
+    _SVC_FLAGS: _number(_u32),
+    _SVC_TIMEOUT: _number(_u32),
+    _SVC_NETMASK: bytes,
+    _SVC_PE: lambda data: data.rstrip(b"\0").decode(),
 }

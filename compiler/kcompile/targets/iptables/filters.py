@@ -165,11 +165,10 @@ class _Blocked:
 
 
 def _cluster_ips(context: Context, below: Chains) -> tuple[str, ...]:
-    """What is left for a ClusterIP has hit no port of its Service; what is left for a ServiceCIDR has hit no
-    Service.
+    """The tree that rejects unknown ports of ClusterIPs, and drops unallocated addresses of ServiceCIDRs.
 
-    kube-proxy's nftables mode answers both (cluster-ips-check in pkg/proxy/nftables/proxier.go), its iptables
-    mode neither.
+    kube-proxy's nftables mode has both (cluster-ips-check in pkg/proxy/nftables/proxier.go), its
+    iptables mode neither.
     """
     compat, spelling = context.compat, context.spelling
     cidrs = tuple(f"-d {cidr} -j DROP" for cidr in context.service_cidrs) if compat.drop_unallocated else ()
