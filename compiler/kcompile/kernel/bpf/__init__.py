@@ -5,7 +5,6 @@ observe.py     maps -> Program, and the numbers of its Services and backends
 writer.py      changes -> map entries, in a safe order
 batches.py     the entries of an apply, and the order of writing them
 tables.py      writes new Maglev tables
-arrays.py      imports numpy, or says that it is missing
 numbers.py     allocates numbers and slots
 entries.py     a resource as a map entry: encode, decode
 flows.py       translated connections: list, remove
