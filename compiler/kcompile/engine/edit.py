@@ -1,8 +1,8 @@
 """An edit of the input that was applied last: only the Services that it touches are read, checked and
 compiled.
 
-For the plain case alone: one JSON List of Services, EndpointSlices and Nodes, from which an apply came without
-any warning, and in which nothing but EndpointSlices has changed, each still for its Service. All else is
+For the plain case alone: one JSON List of Services, EndpointSlices and Nodes, from which an apply came with
+no warning, and in which nothing but EndpointSlices has changed, each still for its Service. All else is
 read and compiled whole, and so is whatever looks odd on the way (docs/adr/0014).
 """
 
