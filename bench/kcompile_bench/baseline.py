@@ -79,9 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     slower = [r for r in found if r.value > options.limit and r.seconds >= LEAST_SECONDS]
     for ratio in slower or found[:3]:
         print(f"{ratio.value:5.2f}  {ratio.name}")
-    print(
-        f"{len(found)} benchmarks against {options.baseline.name}: {len(slower)} more than {options.limit:g} times slower than the others"
-    )
+    compared = f"{len(found)} benchmarks against {options.baseline.name}"
+    print(f"{compared}: {len(slower)} more than {options.limit:g} times slower than the others")
     return 1 if slower else 0
 
 

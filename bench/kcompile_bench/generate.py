@@ -3,7 +3,7 @@
 Deterministic.
 
 Service i        default/svc-00000i   10.96.0.1 + i, port 80 -> 8080
-its endpoints    10.128.0.1 + i * endpoints ...   on node-000 to node-099 in turn, so a node has a hundredth of the pods
+its endpoints    10.128.0.1 + i * endpoints ...   on node-000 to node-099 in turn: 1% of the pods each
 """
 
 from __future__ import annotations
@@ -17,8 +17,20 @@ import msgspec
 from kcompile.ir.model import Dataplane, ResolvedPort, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings
 
-__all__ = ["NODE", "POD_CIDR", "PORT", "TARGET_PORT", "Scale", "facts", "json_text", "manifests", "settings", "without_last_endpoint",
-           "with_port", "yaml_text"]  # fmt: skip
+__all__ = [
+    "NODE",
+    "POD_CIDR",
+    "PORT",
+    "TARGET_PORT",
+    "Scale",
+    "facts",
+    "json_text",
+    "manifests",
+    "settings",
+    "without_last_endpoint",
+    "with_port",
+    "yaml_text",
+]
 
 POD_CIDR = "10.128.0.0/9"
 SERVICE_CIDR = "10.96.0.0/12"

@@ -218,13 +218,15 @@ def node() -> Iterator[None]:
         sysctl(name, {"ipv4/ip_forward": 1})
         batch(
             [
-                f"link add eth0 index {_INTERFACE} type veth peer name peer", f"link set eth0 address {_MACS['node']} up",
-                "link set peer up", "addr add 192.168.1.1/24 dev eth0",
+                f"link add eth0 index {_INTERFACE} type veth peer name peer",
+                f"link set eth0 address {_MACS['node']} up",
+                "link set peer up",
+                "addr add 192.168.1.1/24 dev eth0",
                 "route add 10.128.0.0/9 via 192.168.1.2",
                 f"neigh add 192.168.1.2 lladdr {_MACS['next']} dev eth0 nud permanent",
             ],
             name,
-        )  # fmt: skip
+        )
         with entered(name):
             yield
 

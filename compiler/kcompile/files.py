@@ -2,9 +2,9 @@
 else can write.
 
 private_folder  make a folder, or check the one that is there
-read_private    what a file says, if nobody else can have written it
-write_whole     a file replaced at once
-Staged          the same in two steps: the space is taken before the kernel is touched, the file is in force after
+read_private    the contents of a file that no other user can have written
+write_whole     a file replaced atomically
+Staged          the same in two steps: written before the kernel is touched, renamed after
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ def _check_folder(path: Path, found: os.stat_result) -> None:
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
     if found.st_uid not in (0, os.geteuid()):
+        own = os.geteuid()
         raise UnsafeError(
-            f"{path} belongs to user {found.st_uid}: rm -r {path}, or chown {os.geteuid()} {path} where that was you"
+            f"{path} belongs to user {found.st_uid}: rm -r {path}, or chown {own} {path} where that was you"
         )
 
 
@@ -94,9 +95,8 @@ def read_private(path: Path, *, links: bool = False) -> bytes:
         found = os.fstat(fd)
         _check_owner(path, found)
         if found.st_mode & _OTHERS:
-            raise UnsafeError(
-                f"others can write to {path}: rm {path}, or chmod go-w {path} where its content is known to be yours"
-            )
+            remedy = f"rm {path}, or chmod go-w {path} where its content is known to be yours"
+            raise UnsafeError(f"others can write to {path}: {remedy}")
         return file.read()
 
 

@@ -27,9 +27,17 @@ $KCOMPILE_PROGRAMS, absolute folders with colons between, replaces it.
 
 _START = Path(__file__).resolve().parent / "isolated.py"
 _PACKAGES = {
-    "bridge": "iproute2", "ip": "iproute2", "modprobe": "kmod", "nsenter": "util-linux", "unshare": "util-linux",
-    "iptables": "iptables", "ip6tables": "iptables", "nft": "nftables", "ipset": "ipset", "curl": "curl",
-}  # fmt: skip
+    "bridge": "iproute2",
+    "ip": "iproute2",
+    "modprobe": "kmod",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "iptables": "iptables",
+    "ip6tables": "iptables",
+    "nft": "nftables",
+    "ipset": "ipset",
+    "curl": "curl",
+}
 
 
 def folders() -> tuple[str, ...]:
@@ -71,7 +79,7 @@ def located(command: Sequence[str]) -> list[str]:
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment for a child: no variable of Python's, $PATH of `folders` alone, and `more`."""
+    """The environment of a child: this process's without PYTHON*, $PATH of `folders` alone, and `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**kept, "PATH": ":".join(folders()), **(more or {})}
 

@@ -298,9 +298,8 @@ def run(chosen: Sequence[str]) -> int:
     if not done:
         print("no mode is available here")
     elif not demo.failures:
-        print(
-            f"{GREEN}✓{PLAIN} {demo.asked} requests in {', '.join(done)}: all as they should be. {seconds:.1f} s"
-        )
+        requests = f"{demo.asked} requests in {', '.join(done)}"
+        print(f"{GREEN}✓{PLAIN} {requests}: all as they should be. {seconds:.1f} s")
     return 1 if demo.failures or not done else 0
 
 

@@ -1,4 +1,4 @@
-"""Requests along one way into or through the cluster, and what came of them: the rows of the demo's tables."""
+"""The rows of the demo's tables: requests along one path into or through the cluster, and their answers."""
 
 import collections
 import contextlib

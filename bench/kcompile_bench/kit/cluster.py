@@ -21,8 +21,21 @@ from typing import IO, Any, NamedTuple, Protocol
 from ..generate import POD_CIDR, PORT, TARGET_PORT, Scale
 from .scenario import PATHS, Condition, Group
 
-__all__ = ["ADDRESSES", "DETOUR", "NODES", "OWN", "SHARED", "SITE", "Cluster", "Place", "Site", "Target", "service_of", "target_of",
-           "wiring"]  # fmt: skip
+__all__ = [
+    "ADDRESSES",
+    "DETOUR",
+    "NODES",
+    "OWN",
+    "SHARED",
+    "SITE",
+    "Cluster",
+    "Place",
+    "Site",
+    "Target",
+    "service_of",
+    "target_of",
+    "wiring",
+]
 
 ADDRESSES = {
     "node-a": "192.168.0.1",

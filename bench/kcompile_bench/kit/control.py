@@ -1,8 +1,10 @@
 """The control plane: how long until rules are in, start of the command to its end, and until the first
 connection gets through.
 
-cold     no rules -> all of them, on a fresh node       first    from the same start until a connection succeeds through the last VIP
-change   one endpoint of the last Service gone          again    the same specs once more, nothing to do: what a restart costs
+cold     no rules -> all of them, on a fresh node
+first    from the same start until a connection succeeds through the last VIP
+change   one endpoint of the last Service gone
+again    the same specs once more, nothing to do: the cost of a restart
 
 kube-proxy's list (``linear``) is text made ahead of the clock: its own work to make it comes on top, and its
 restart isn't measured.

@@ -82,7 +82,7 @@ class Histogram:
         raise AssertionError("q is above 1")
 
     def curve(self, points: int = 200) -> list[tuple[float, float]]:
-        """At most about `points` pairs ``(nanoseconds, share of all values at or below)``, the last one at 1."""
+        """About `points` pairs at most: ``(nanoseconds, share of values at or below)``; the last is 1."""
         indexes = sorted(self.counts)
         step = max(1, len(indexes) // points)
         found, seen, total = [], 0, self.total

@@ -13,8 +13,8 @@ have.
 
 A command is added to `run` as one string, for a shell; it is a simple command, so `sudo` or `ip netns exec`
 may end `run`. Roles that are left out take their paths with them. There is one set of machines for all modes,
-so modes take turns within a round: `kcompile apply
---mode`, and `kcompile delete` for the baselines. What is on the nodes of kcompile's beforehand is lost; nothing else is touched.
+so modes take turns within a round: `kcompile apply --mode`, and `kcompile delete` for the baselines. Rules of
+kcompile that the nodes had before are lost; nothing else is touched.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def _paired(*columns: Sequence[float | None]) -> list[Any]:
 
 
 def _medians(values: Any, draws: Any) -> Any:
-    """The median of each row of draws: what np.median says, in a third of its time on rows as short as these."""
+    """The median of each row of draws: equal to np.median, in a third of its time on such short rows."""
     import numpy as np
 
     ordered = np.sort(values[draws], axis=1)

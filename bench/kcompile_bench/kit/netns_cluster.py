@@ -138,10 +138,10 @@ class NetnsCluster:
     def build(self, pods: Sequence[str]) -> None:
         """Wire it up; the server has every address of `pods`."""
         ns = self.namespaces
-        links = [
-            f"link add name {role} netns {ns['wire']} type veth peer name eth0 address {_mac(1, role)} netns {ns[role]}"
-            for role in _WIRED
-        ]
+        links = []
+        for role in _WIRED:
+            peer = f"peer name eth0 address {_mac(1, role)} netns {ns[role]}"
+            links.append(f"link add name {role} netns {ns['wire']} type veth {peer}")
         for pod, node in _PODS.items():
             peer = f"peer name eth0 address {_mac(1, pod)} netns {ns[pod]}"
             links.append(f"link add name {pod} address {_mac(2, pod)} netns {ns[node]} type veth {peer}")

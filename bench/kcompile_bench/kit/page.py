@@ -20,8 +20,9 @@ __all__ = ["html", "picture", "rerun", "summary"]
 
 _STYLE = Path(__file__).with_name("style.css")
 _TIP = (
-    '<svg width="0" height="0" aria-hidden="true"><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" '
-    'markerHeight="5" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="context-stroke"/></marker></defs></svg>'
+    '<svg width="0" height="0" aria-hidden="true"><defs>'
+    '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" markerHeight="5" '
+    'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="context-stroke"/></marker></defs></svg>'
 )
 
 
@@ -40,8 +41,9 @@ def summary(findings: Findings) -> str:
 
 def rerun(findings: Findings) -> list[str]:
     """The commands that make such a result and its report."""
+    command = findings.results.environment["command"]
     return [
-        f"{findings.results.environment['command']}   # as root; the same command goes on after an interruption",
+        f"{command}   # as root; the same command goes on after an interruption",
         "kcompile bench report RESULTS",
         "kcompile bench compare OLD-RESULTS RESULTS",
     ]
@@ -55,8 +57,11 @@ def _table(table: Table, heading: str = "h3") -> str:
     )
     title = f"<{heading}>{escape(table.title)}</{heading}>" if heading else ""
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    rows = f'<div class="scroll"><table>{f"<thead><tr>{head}</tr></thead>" if any(table.header) else ""}<tbody>{body}</tbody></table></div>'
-    return f"{title}{rows if table.rows else ''}{note}"
+    if not table.rows:
+        return f"{title}{note}"
+    header = f"<thead><tr>{head}</tr></thead>" if any(table.header) else ""
+    rows = f'<div class="scroll"><table>{header}<tbody>{body}</tbody></table></div>'
+    return f"{title}{rows}{note}"
 
 
 def _right(table: Table, column: int) -> str:
@@ -119,18 +124,24 @@ def html(findings: Findings) -> str:
     )
     title = f"Ways to a pod: {services_text(findings.largest.services)}, {len(findings.modes)} modes"
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE.read_text()}</style></head>\n<body>"
-        f'<header><h1>NodePort against ClusterIP against the pod\'s own IP</h1><p class="soft">{escape(summary(findings))}</p>{absent}'
+        "<header><h1>NodePort against ClusterIP against the pod's own IP</h1>"
+        f'<p class="soft">{escape(summary(findings))}</p>{absent}'
         f"<nav>{links}</nav></header>\n<main>{body}</main></body></html>\n"
     )
 
 
 _SETTINGS = {
-    OWN: "Every mode has such a cluster of its own, and so have three without rules: a baseline and two copies of it. All stand side by "
-    "side; blocks of each are run in turn, forwards and backwards.",
-    SHARED: "There is one such cluster. Within each round the rules of every mode are put in and taken out, forwards and backwards; "
-    "the baseline and its two copies are the nodes without rules.",
+    OWN: (
+        "Every mode has such a cluster of its own, and so have three without rules: a baseline and two "
+        "copies of it. All stand side by side; blocks of each are run in turn, forwards and backwards."
+    ),
+    SHARED: (
+        "There is one such cluster. Within each round the rules of every mode are put in and taken out, "
+        "forwards and backwards; the baseline and its two copies are the nodes without rules."
+    ),
 }
 
 

@@ -33,11 +33,23 @@ _TOOLS = {
     "bcc": ("/usr/bin/python3", "-I", "-c", "import bcc; print(bcc.__version__)"),
 }
 _SYSCTLS = (
-    "kernel/randomize_va_space", "kernel/sched_autogroup_enabled", "net/core/bpf_jit_enable", "net/core/default_qdisc",
-    "net/core/netdev_max_backlog", "net/core/somaxconn", "net/ipv4/tcp_congestion_control", "net/ipv4/tcp_fastopen",
-    "net/ipv4/tcp_max_syn_backlog", "net/ipv4/tcp_rmem", "net/ipv4/tcp_syncookies", "net/ipv4/tcp_timestamps", "net/ipv4/tcp_tw_reuse",
-    "net/ipv4/tcp_wmem", "net/netfilter/nf_conntrack_buckets", "net/netfilter/nf_conntrack_max",
-)  # fmt: skip
+    "kernel/randomize_va_space",
+    "kernel/sched_autogroup_enabled",
+    "net/core/bpf_jit_enable",
+    "net/core/default_qdisc",
+    "net/core/netdev_max_backlog",
+    "net/core/somaxconn",
+    "net/ipv4/tcp_congestion_control",
+    "net/ipv4/tcp_fastopen",
+    "net/ipv4/tcp_max_syn_backlog",
+    "net/ipv4/tcp_rmem",
+    "net/ipv4/tcp_syncookies",
+    "net/ipv4/tcp_timestamps",
+    "net/ipv4/tcp_tw_reuse",
+    "net/ipv4/tcp_wmem",
+    "net/netfilter/nf_conntrack_buckets",
+    "net/netfilter/nf_conntrack_max",
+)
 _VOLATILE = ("time", "load", "command")
 
 

@@ -98,13 +98,11 @@ class Results:
         if path.exists() and b"\n" in path.read_bytes():
             results = cls.read(path)
             if results.plan != plan:
-                raise InputError(
-                    f"{path}: holds another run (profile {results.plan.profile}, or other options); choose another --output"
-                )
+                held = f"another run (profile {results.plan.profile}, or other options)"
+                raise InputError(f"{path}: holds {held}; choose another --output")
             if results.end is not None:
-                raise InputError(
-                    f"{path}: this run is complete; choose another --output, or see it with: kcompile bench report {folder}"
-                )
+                see = f"see it with: kcompile bench report {folder}"
+                raise InputError(f"{path}: this run is complete; choose another --output, or {see}")
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
             results.path = path
             results.write({"resumed": environment})

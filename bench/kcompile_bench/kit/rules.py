@@ -25,7 +25,10 @@ from .specs import config_text, linear_rules, linear_without, spec_text
 __all__ = ["Rules", "reason_of"]
 
 _LEGACY = "iptables-legacy-restore"
-_NFT_RULE = "table ip other { chain c { type nat hook prerouting priority -100; ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+_NFT_RULE = (
+    "table ip other { chain c { type nat hook prerouting priority -100; "
+    "ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+)
 _IPTABLES_RULE = "*nat\n-A PREROUTING -d 192.0.2.1/32 -j DNAT --to-destination 192.0.2.2\nCOMMIT\n"
 _PATIENCE = 580.0
 _MOST = 200

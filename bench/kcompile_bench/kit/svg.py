@@ -113,21 +113,18 @@ class Chart:
             self._parts.append(f'<path class="line {series.colour} d{number % 3}" d="{path}"/>')
         for x, y, p in places if series.marks else ():
             if p.low is not None and p.high is not None:
-                self._parts.append(
-                    f'<path class="bar {series.colour}" d="M{x:.1f} {self._py(p.low):.1f}V{self._py(p.high):.1f}"/>'
-                )
+                bar = f"M{x:.1f} {self._py(p.low):.1f}V{self._py(p.high):.1f}"
+                self._parts.append(f'<path class="bar {series.colour}" d="{bar}"/>')
             self._parts.append(_mark(number, x, y, series.colour))
 
     def band(self, low: float, high: float, text: str) -> None:
         """A grey band across, between two values of y: what is noise."""
         top, bottom = self._py(high), self._py(low)
-        self._parts.insert(
-            0,
-            f'<rect class="noise" x="{_LEFT}" y="{top:.1f}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - top:.1f}"/>',
-        )
-        self._parts.append(
-            f'<text class="small" x="{WIDTH - _RIGHT - 4}" y="{top - 4:.1f}" text-anchor="end">{escape(text)}</text>'
-        )
+        left, right = _LEFT, WIDTH - _RIGHT
+        size = f'width="{right - left}" height="{bottom - top:.1f}"'
+        self._parts.insert(0, f'<rect class="noise" x="{left}" y="{top:.1f}" {size}/>')
+        at = f'x="{right - 4}" y="{top - 4:.1f}"'
+        self._parts.append(f'<text class="small" {at} text-anchor="end">{escape(text)}</text>')
 
     def svg(self) -> str:
         """The whole drawing with axes and legend."""
@@ -139,9 +136,8 @@ class Chart:
             if x + width > WIDTH and x > _LEFT:
                 x, row = _LEFT, row + 1
             y = height + 8 + 20 * row
-            parts.append(
-                f'<path class="line {colour} d{number % 3}" d="M{x:.0f} {y}h20"/>{_mark(number, x + 10, y, colour)}'
-            )
+            parts.append(f'<path class="line {colour} d{number % 3}" d="M{x:.0f} {y}h20"/>')
+            parts.append(_mark(number, x + 10, y, colour))
             parts.append(f'<text x="{x + 26:.0f}" y="{y + 5}">{escape(name)}</text>')
             x += width
         height += 20 * (row + 1) if self._legend else 0
@@ -159,13 +155,10 @@ class Chart:
             parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom}"/>')
             parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{escape(text)}</text>')
         parts.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>')
-        middle = (_TOP + bottom) / 2
-        parts.append(
-            f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(self.x.label)}</text>'
-        )
-        parts.append(
-            f'<text transform="translate(15 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(self.y.label)}</text>'
-        )
+        below = f'x="{(_LEFT + right) / 2:.0f}" y="{bottom + 40}"'
+        parts.append(f'<text {below} text-anchor="middle">{escape(self.x.label)}</text>')
+        beside = f'transform="translate(15 {(_TOP + bottom) / 2:.0f}) rotate(-90)"'
+        parts.append(f'<text {beside} text-anchor="middle">{escape(self.y.label)}</text>')
         return parts
 
 
@@ -256,11 +249,10 @@ def forest(
             continue
         parts.append(f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(row.label)}</text>')
         parts.append(f'<path class="bar {row.colour}" d="M{px(row.low):.1f} {y:.1f}H{px(row.high):.1f}"/>')
-        parts.append(
-            f'<circle class="mark {row.colour}{"" if row.claimed else " hollow"}" cx="{px(row.value):.1f}" cy="{y:.1f}" r="5"/>'
-        )
+        hollow = "" if row.claimed else " hollow"
+        centre = f'cx="{px(row.value):.1f}" cy="{y:.1f}"'
+        parts.append(f'<circle class="mark {row.colour}{hollow}" {centre} r="5"/>')
         parts.append(f'<text x="{right + 8}" y="{y + 5:.1f}">{escape(row.text)}</text>')
-    parts.append(
-        f'<text x="{(left + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(label)}</text>'
-    )
+    below = f'x="{(left + right) / 2:.0f}" y="{bottom + 40}"'
+    parts.append(f'<text {below} text-anchor="middle">{escape(label)}</text>')
     return _wrapped(title, bottom + 50, parts)

@@ -37,21 +37,33 @@ __all__ = [
 ]
 
 _NAMESPACES = (
-    "Namespaces on one machine: no network card, no cable, no other traffic. A hop costs less than on a network, so that a ratio to the "
-    "direct path is larger than it would be there."
+    "Namespaces on one machine: no network card, no cable, no other traffic. A hop costs less than on a "
+    "network, so that a ratio to the direct path is larger than it would be there."
 )
 _LIMITS = (
     "Microseconds belong to this machine and this hour. Ratios carry further, within one run on one kernel.",
-    "One client at a time on one processor. Contention between processors, hardware offloads and real network cards aren't in it.",
+    (
+        "One client at a time on one processor. "
+        "Contention between processors, hardware offloads and real network cards aren't in it."
+    ),
     "The node runs nothing else: caches are warmer than on a busy node.",
-    "IPv4 and TCP, except where UDP is named. externalTrafficPolicy is Cluster: a NodePort on another node is answered through it.",
-    "Where a ratio is within the noise, the truth may still be a small difference: more rounds on a quieter machine would tell.",
+    (
+        "IPv4 and TCP, except where UDP is named. "
+        "externalTrafficPolicy is Cluster: a NodePort on another node is answered through it."
+    ),
+    (
+        "Where a ratio is within the noise, the truth may still be a small difference: "
+        "more rounds on a quieter machine would tell."
+    ),
     "Each figure is judged by itself: among hundreds that are equal in truth, a few may be said to differ.",
 )
-_LINEAR = "kube-proxy's list is its rules, loaded by iptables-restore; kube-proxy itself, its watches and its own computing weren't run."
+_LINEAR = (
+    "kube-proxy's list is its rules, loaded by iptables-restore; "
+    "kube-proxy itself, its watches and its own computing weren't run."
+)
 _TURNS = (
-    "Modes took turns on the same machines, within each round: the first connections after a change of rules may find caches cold, and "
-    "what one mode leaves in the kernel's tables is there for the next."
+    "Modes took turns on the same machines, within each round: the first connections after a change of rules "
+    "may find caches cold, and what one mode leaves in the kernel's tables is there for the next."
 )
 
 
@@ -167,7 +179,10 @@ def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
     titles = []
     for run, stage in runs:
         titles.append(f"{place_text(run.results.environment)}, {services_text(stage.stage.group.services)}")
-    note = "connect(), median, times the direct path without rules in the same run. * differs by more than that run's noise."
+    note = (
+        "connect(), median, times the direct path without rules in the same run. "
+        "* differs by more than that run's noise."
+    )
     return Table("Beside other kernels", ["rules", "way", *titles], rows, note, numbers=2)
 
 
@@ -193,7 +208,10 @@ def noise(findings: Findings) -> Table:
                         percent(floor.share),
                     ]
                 )
-    note = "Copies of the clusters without rules against the first of them. A difference below the floor is never claimed."
+    note = (
+        "Copies of the clusters without rules against the first of them. "
+        "A difference below the floor is never claimed."
+    )
     return Table(
         "Noise", ["measure", "figure", "A/A pairs", "farthest apart", "floor"], rows, note, numbers=2
     )
@@ -269,7 +287,10 @@ def crosscheck(findings: Findings) -> Table | None:
             rows.append([mode_text(condition.mode), where(condition), *cells, figure_text("p50", outside)])
     if not rows:
         return None
-    note = "The kernel's time runs from SYN_SENT to ESTABLISHED (tracepoint sock:inet_sock_set_state); TCP_INFO's from the SYN to its answer."
+    note = (
+        "The kernel's time runs from SYN_SENT to ESTABLISHED (tracepoint sock:inet_sock_set_state); "
+        "TCP_INFO's from the SYN to its answer."
+    )
     header = ["rules", "way", "connect() by the clock", "in the kernel", "TCP_INFO", "clock less kernel"]
     return Table("Three clocks on the same connections", header, rows, note, numbers=2)
 

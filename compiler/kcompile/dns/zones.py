@@ -26,7 +26,7 @@ class RRset(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What to say: `rcode`, the answers, and for what isn't there the SOA that says how long to believe it."""
+    """A reply: `rcode`, the records, and for a negative answer the SOA whose TTL says how long it holds."""
 
     rcode: int
     answers: tuple[RRset, ...] = ()

@@ -58,6 +58,7 @@ def _free(
         return addresses
     for address in addresses:
         if address in taken:
-            text = f"{kind} {address} is the address of {taken[address]}, which mode ipvs would cut this node off from: left out here"
+            owner = f"{taken[address]}, which mode ipvs would cut this node off from"
+            text = f"{kind} {address} is the address of {owner}: left out here"
             warnings[Notice("ipvs-limit", text, object=f"Service {_service(port)}")] = None
     return tuple([address for address in addresses if address not in taken])

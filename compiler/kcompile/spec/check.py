@@ -25,9 +25,17 @@ from .objects import Object
 from .text import join_path, problem, shown
 
 __all__ = [
-    "FAMILIES", "PROTOCOLS", "check_choice", "check_cidrs", "check_labels", "check_metadata", "check_port_number", "known_label",
-    "known_node", "known_port",
-]  # fmt: skip
+    "FAMILIES",
+    "PROTOCOLS",
+    "check_choice",
+    "check_cidrs",
+    "check_labels",
+    "check_metadata",
+    "check_port_number",
+    "known_label",
+    "known_node",
+    "known_port",
+]
 
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
 FAMILIES = frozenset(("IPv4", "IPv6"))

@@ -120,7 +120,7 @@ def slices_from_pods(
 
 
 def _resolved(service: Service, pod: Pod) -> Iterable[tuple[str, str, int]]:
-    """The Service's ports as this Pod has them; one whose name the Pod doesn't know is left out (FindPort)."""
+    """The Service's ports with this Pod's numbers, without those whose name the Pod lacks (FindPort)."""
     for port in service.spec.ports:
         number = _target(port, pod)
         if number is not None:

@@ -40,7 +40,7 @@ class Findings:
         self.warnings.append(f"{self.source}: {field}: {message}")
 
     def refuse(self) -> None:
-        """Raise ConfigError where there are problems: one line with all of them, or as many as are readable."""
+        """Raise ConfigError if there are problems: one line with all of them, or with the first few."""
         if not self.problems:
             return
         line = self.source

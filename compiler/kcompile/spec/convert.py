@@ -176,7 +176,7 @@ def _rank(endpoint: Endpoint) -> tuple[object, ...]:
 
 
 def _endpoint(endpoint: objects.Endpoint, port: int) -> Endpoint:
-    """Only the first address counts; a condition that isn't given means ready, serving and not terminating."""
+    """Only the first address counts; an absent condition means ready, serving, not terminating."""
     ip = endpoint.addresses[0]
     if ":" in ip:
         ip = canonical_ip(ip)

@@ -241,9 +241,8 @@ class Decoder:
         place, obj.origin = obj.origin, first.origin
         same, obj.origin = obj == first, place
         if not same:
-            where = first.origin
-            message = f"defined twice, and differently: first in {printable(where.source)}, document {where.document}"
-            raise problem(obj, "", message)
+            where = f"{printable(first.origin.source)}, document {first.origin.document}"
+            raise problem(obj, "", f"defined twice, and differently: first in {where}")
 
     def _generated(self, obj: Object) -> str:
         """A name for an object that has the beginning of one: always the same for the first, the second ...
@@ -307,7 +306,7 @@ def _opening(manifest: Raw) -> bytes:
 
 
 def _is_whole_list(head: _Head | _RawHead, items: Raw, manifest: Raw) -> bool:
-    """Whether `head` holds all that is written in the JSON List `manifest`, as `is_whole` does for an object."""
+    """True if `head` holds all of the JSON List `manifest`, as `is_whole` tells for an object."""
     outside = msgspec.json.encode(msgspec.structs.replace(head, items=Raw(b"")))
     return len(outside) + len(memoryview(items)) == len(memoryview(manifest))
 

@@ -25,8 +25,13 @@ from .objects import (
 )
 
 __all__ = [
-    "DEFAULT_AFFINITY_SECONDS", "default_endpoints", "default_pod", "default_service", "default_slice", "default_workload",
-]  # fmt: skip
+    "DEFAULT_AFFINITY_SECONDS",
+    "default_endpoints",
+    "default_pod",
+    "default_service",
+    "default_slice",
+    "default_workload",
+]
 
 DEFAULT_AFFINITY_SECONDS = 10800
 

@@ -24,8 +24,15 @@ from .objects import Object
 from .text import join_path
 
 __all__ = [
-    "Finding", "Pairs", "duplicates", "findings", "has_duplicates", "has_findings", "is_whole", "schema_version",
-]  # fmt: skip
+    "Finding",
+    "Pairs",
+    "duplicates",
+    "findings",
+    "has_duplicates",
+    "has_findings",
+    "is_whole",
+    "schema_version",
+]
 
 _Manifest = Raw | dict[str, Any]
 _HEAD = len('"apiVersion":"","kind":"",')

@@ -20,7 +20,10 @@ __all__ = [
 DNS_LABEL = (
     "must be lower-case letters, digits and '-', start and end with a letter or digit, at most 63 characters"
 )
-DNS_SUBDOMAIN = "must be lower-case letters, digits, '-' and '.', every part start and end with a letter or digit, at most 253 characters"
+DNS_SUBDOMAIN = (
+    "must be lower-case letters, digits, '-' and '.', every part start and end with a letter or digit, "
+    "at most 253 characters"
+)
 LABEL_VALUE = (
     "must be letters, digits, '-', '_' and '.', start and end with a letter or digit, at most 63 characters"
 )

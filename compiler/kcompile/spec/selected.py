@@ -50,12 +50,13 @@ class Labelled:
         here = [one for one in found if one.namespace == namespace]
         pods = [one for one in here if one.kind == "Pod"]
         if pods:
-            return f"{_named(pods)} that it selects {'has' if len(pods) == 1 else 'have'} no address of its IP families, or ended"
+            have = "has" if len(pods) == 1 else "have"
+            return f"{_named(pods)} that it selects {have} no address of its IP families, or ended"
         if here:
             return f"the Pods of {_named(here)} are not in the input"
         if found:
-            other = found[0]
-            return f"it selects {_written(selector)} in namespace {namespace}; {_titled(other)} is in {printable(other.namespace)}"
+            elsewhere = f"{_titled(found[0])} is in {printable(found[0].namespace)}"
+            return f"it selects {_written(selector)} in namespace {namespace}; {elsewhere}"
         near = self._nearest(namespace, selector)
         if near is not None:
             return near

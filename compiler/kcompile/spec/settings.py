@@ -78,9 +78,8 @@ def _detector(config: Config, node: Node | None) -> Detector:
     if mode is DetectMode.NODE_CIDR:
         cidrs = config.detect_cidrs or pod_cidrs(node)
         if not cidrs:
-            raise ConfigError(
-                f"{config.source}: detectLocal: NodeCIDR needs a Node with podCIDRs in the input, or --pod-cidr"
-            )
+            needs = "a Node with podCIDRs in the input, or --pod-cidr"
+            raise ConfigError(f"{config.source}: detectLocal: NodeCIDR needs {needs}")
         return _by_cidr(mode, cidrs)
     return Detector()
 

@@ -35,4 +35,5 @@ def template_in(data: bytes, message: str) -> str | None:
         return None
     line = start + data.count(b"\n", 0, action.start(1)) + 1
     shown = printable(action[1].decode(errors="replace"))
-    return f"looks like an unrendered template ({shown} in line {line}): render it first (helm template ... | kcompile plan -f -)"
+    problem = f"looks like an unrendered template ({shown} in line {line})"
+    return f"{problem}: render it first (helm template ... | kcompile plan -f -)"
