@@ -93,7 +93,8 @@ def python(module: str, *arguments: str, path: Path | None = None) -> list[str]:
     found = [str(path)] if path else []
     if package is not None and package.__file__:
         found.append(str(Path(package.__file__).resolve().parents[1]))
-    more = [word for folder in found if folder != str(_START.parents[1]) for word in ("--path", folder)]
+    others = [folder for folder in found if folder != str(_START.parents[1])]
+    more = [word for folder in others for word in ("--path", folder)]
     return [sys.executable, "-I", str(_START), *more, module, *arguments]
 
 

@@ -122,13 +122,13 @@ class Demo:
             yield Row(
                 "tomcat", "ClusterIP", f"nginx on {node}", inside, tomcat_ip, 80, "/myapp/", tomcat, kept
             )
-            space = f"kclab.{self.name}.node.{node}"
+            netns = f"kclab.{self.name}.node.{node}"
             masked = lambda s, nodes=nodes: "" if s in nodes else f"not a node's address: {s}"  # noqa: E731
             yield Row(
                 "nginx, HTTP",
                 "ClusterIP",
                 node,
-                space,
+                netns,
                 self.services["nginx-service"],
                 80,
                 "/",

@@ -83,10 +83,9 @@ class Row:
 
     def _get(self) -> str:
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = (
-            False,
-            ssl.CERT_NONE,
-        )  # self-signed, and asked for by its address
+        # the certificate is self-signed, and the URL has an address
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
         with entered(self.namespace):  # a socket stays in the namespace that it was made in
             kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
             connection = kind(

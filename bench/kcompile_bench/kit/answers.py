@@ -68,15 +68,11 @@ def _cells(stage: StageFindings | None, path: str, figure: str) -> list[Cell]:
     found = []
     for cell in stage.cells.values() if stage else ():
         condition = cell.condition
-        if (
-            (condition.path, cell.figure) == (path, figure)
-            and condition.position in ("last", "")
-            and condition.mode not in BASELINES
-        ):
+        is_wanted = (condition.path, cell.figure) == (path, figure) and condition.position in ("last", "")
+        if is_wanted and condition.mode not in BASELINES:
             found.append(cell)
-    return sorted(
-        found, key=lambda c: c.ratio.value, reverse=figure not in LOWER
-    )  # as ratios are taken: round by round
+    found.sort(key=lambda c: c.ratio.value, reverse=figure not in LOWER)  # ratios are taken round by round
+    return found
 
 
 def _noise(stage: StageFindings, figure: str) -> str:

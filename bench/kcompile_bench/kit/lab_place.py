@@ -108,9 +108,9 @@ def _inventory(name: str, folder: Path, rooms: dict[str, Room | None]) -> Invent
 
 
 def _inside(
-    space: str, environment: dict[str, str] | None = None, own: Room | None = None, folder: Path | None = None
+    netns: str, environment: dict[str, str] | None = None, own: Room | None = None, folder: Path | None = None
 ) -> list[str]:
-    """What runs the command that follows it in namespace `space`."""
+    """The prefix of a command line that runs in network namespace `netns`."""
     variables = dict(environment or {})
     if own:
         variables |= own.environment
@@ -118,7 +118,7 @@ def _inside(
         variables |= {"KCOMPILE_BPF_DIR": str(folder / "bpf"), "KCOMPILE_CGROUP": str(folder / "cgroup")}
     words: Sequence[str] = (
         "nsenter",
-        f"--net=/run/netns/{space}",
+        f"--net=/run/netns/{netns}",
         "env",
         *(f"{k}={v}" for k, v in variables.items()),
         "sh",

@@ -42,12 +42,10 @@ class Results:
         self.absent_modes: dict[tuple[str, str], str] = {}  # (group, mode) -> why
         self.absent_stages: dict[str, str] = {}
         self.ready: dict[tuple[str, str], dict[str, Any]] = {}
-        self.rounds: dict[str, dict[int, dict[str, dict[str, Any]]]] = defaultdict(
-            dict
-        )  # stage -> round -> condition -> block
-        self.control: dict[int, dict[int, dict[str, dict[str, Any]]]] = defaultdict(
-            dict
-        )  # Services -> round -> mode -> figures
+        # stage -> round -> condition -> block
+        self.rounds: dict[str, dict[int, dict[str, dict[str, Any]]]] = defaultdict(dict)
+        # Services -> round -> mode -> figures
+        self.control: dict[int, dict[int, dict[str, dict[str, Any]]]] = defaultdict(dict)
         self.end: dict[str, Any] | None = None
         self.seconds = 0.0
         self.starts = 1

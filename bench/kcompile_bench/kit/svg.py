@@ -74,12 +74,9 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    wide = high / low > 200
-    values = [
-        m * 10.0**e
-        for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for m in ((1,) if wide else (1, 2, 5))
-    ]
+    factors = (1,) if high / low > 200 else (1, 2, 5)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [factor * 10.0**exponent for exponent in exponents for factor in factors]
     shown = [(v, _number(v)) for v in values if low * 0.999 <= v <= high * 1.001]
     return shown if len(shown) > 2 else _ticks(low, high)
 
@@ -215,14 +212,16 @@ def forest(
     """Values with intervals, one under the other, and a line at `reference`; `noise` shades what lies within
     it around the reference.
     """
-    values = [v for row in rows if row.value is not None for v in (row.low, row.high)]
+    measured = [row for row in rows if row.value is not None]
+    values = [value for row in measured for value in (row.low, row.high)]
     if reference is not None:
         values.append(reference)
     low, high = min(values), max(values)
     room = (high - low) * 0.06 or 0.1
-    axis = (
-        Axis(label, low * 0.9, high * 1.1, log=True) if log else Axis(label, max(0, low - room), high + room)
-    )
+    if log:
+        axis = Axis(label, low * 0.9, high * 1.1, log=True)
+    else:
+        axis = Axis(label, max(0, low - room), high + room)
     left, right, step = 150, WIDTH - 142, 24
     bottom = _TOP + step * len(rows) + 4
 

@@ -164,12 +164,8 @@ def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
     runs = [(f, stage) for f in (findings, *others) if (stage := f.main("connect"))]
     if not others or len(runs) < 2:
         return None
-    wanted = dict.fromkeys(
-        (mode, path)
-        for _, stage in runs
-        for mode, path, position in stage.conditions
-        if mode not in BASELINES
-    )
+    conditions = [condition for _, stage in runs for condition in stage.conditions]
+    wanted = dict.fromkeys((c.mode, c.path) for c in conditions if c.mode not in BASELINES)
     rows = []
     for mode, path in sorted(wanted, key=lambda pair: list(PATHS).index(pair[1])):
         cells = [stage.cell(mode, path, "p50") for _, stage in runs]
@@ -232,16 +228,11 @@ def failures(findings: Findings) -> Table:
                 ]
             )
     for services, rounds in findings.results.control.items():
-        errors = [
-            (m, found["error"])
-            for by_mode in rounds.values()
-            for m, found in by_mode.items()
-            if "error" in found
-        ]
-        rows += [
-            [f"rules for {services_text(services)}", mode_text(mode), "1", "", "", error]
-            for mode, error in errors
-        ]
+        what = f"rules for {services_text(services)}"
+        for by_mode in rounds.values():
+            for mode, found in by_mode.items():
+                if "error" in found:
+                    rows.append([what, mode_text(mode), "1", "", "", found["error"]])
     note = "" if rows else "No connection failed, no SYN was sent again, and no block was without figures."
     header = ["measure", "where", "failed or unanswered", "SYNs sent again", "blocks without figures", "said"]
     return Table("Failures", header, rows, note, numbers=2)

@@ -82,7 +82,7 @@ class Server:
             if (answer := self.answer(message)) is not None:
                 with contextlib.suppress(
                     OSError
-                ):  # a client that went away, or a full buffer: it will ask again
+                ):  # the client is gone, or the buffer full: it will ask again
                     sock.sendto(answer, client)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -42,9 +42,8 @@ class Answerer:
 
     def __init__(self, zones: Zones) -> None:
         self.zones = zones
-        self._kept: dict[
-            tuple[bytes, int], tuple[int, list[bytes]]
-        ] = {}  # -> flags, what follows the counts and the question
+        # -> (flags, [the counts and the rest of the answer after the question])
+        self._kept: dict[tuple[bytes, int], tuple[int, list[bytes]]] = {}
         self._turn = 0
 
     def answer(self, message: bytes, *, tcp: bool = False) -> bytes | None:

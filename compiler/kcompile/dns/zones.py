@@ -77,12 +77,11 @@ class Zones:
     def _targets(self, found: list[RRset]) -> tuple[RRset, ...]:
         """The addresses of the hosts that SRV records name."""
         hosts = dict.fromkeys(data.rpartition(" ")[2] for rrset in found for data in rrset.data)
-        return tuple(
-            RRset(host, kind, data)
-            for host in hosts
-            for kind, data in self._names.get(host, {}).items()
-            if kind in ("A", "AAAA")
-        )
+        targets: list[RRset] = []
+        for host in hosts:
+            sets = self._names.get(host, {})
+            targets += [RRset(host, kind, data) for kind, data in sets.items() if kind in ("A", "AAAA")]
+        return tuple(targets)
 
 
 def _above(records: Records) -> set[str]:

@@ -243,9 +243,8 @@ class _Allocation:
             # The network's own address is out, and so are IPv4's broadcast and the first address, which is
             # kubernetes.default's.
             size = net.size - 1 - (family == 4)
-            reserved = (
-                min(max(16, size // 16), 256) if size >= 16 else 1
-            )  # calculateRangeOffset in ipallocator
+            # calculateRangeOffset in ipallocator
+            reserved = min(max(16, size // 16), 256) if size >= 16 else 1
             for offset in _probe(f"{service.key} IPv{family}", 2, size, reserved):
                 address = net.address(offset)
                 if address not in self.claims.addresses:

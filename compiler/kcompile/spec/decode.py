@@ -83,9 +83,7 @@ class Decoder:
             kind.list: getattr(inventory, kind.list) for kind in KINDS.values()
         }
         self._seen: dict[tuple[type[Object], str, str], Object] = {}
-        self._unnamed: dict[
-            tuple[str, str], Iterator[int]
-        ] = {}  # how many so far, by what they are and their generateName
+        self._unnamed: dict[tuple[str, str], Iterator[int]] = {}  # counters by kind and generateName
 
     def add(
         self,

@@ -124,9 +124,8 @@ def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
         raise SpecError(
             error.message, source=printable(source), document=error.document, field=error.field
         ) from None
-    except (
-        msgspec.DecodeError
-    ) as error:  # what the first pass over a JSON value doesn't look into: escapes, numbers
+    except msgspec.DecodeError as error:
+        # the first pass over a JSON value doesn't look into escapes and numbers
         raise SpecError(f"bad JSON: {error}", source=printable(source), document=number) from None
     except RecursionError:
         raise SpecError("nested too deep", source=printable(source), document=number) from None
