@@ -25,7 +25,7 @@ LEAST_SECONDS = 0.001
 
 
 class Ratio(NamedTuple):
-    """A benchmark: `value` is above 1 where it got slower, compared with all the others."""
+    """A benchmark; `value` is above 1 if it got slower, relative to all the others."""
 
     name: str
     seconds: float
@@ -33,7 +33,7 @@ class Ratio(NamedTuple):
 
 
 def figures(file: Path) -> dict[str, float]:
-    """CPU seconds by ``stage, mode, scale``, of what pytest-benchmark wrote."""
+    """CPU seconds by ``stage, mode, scale``, from a file of pytest-benchmark."""
     found = {}
     for benchmark in json.loads(file.read_text())["benchmarks"]:
         info = benchmark["extra_info"]
@@ -42,7 +42,7 @@ def figures(file: Path) -> dict[str, float]:
 
 
 def ratios(new: dict[str, float], old: dict[str, float]) -> list[Ratio]:
-    """Every benchmark that both have, the one that lost most first. ValueError where there is none."""
+    """Every benchmark in both, the one that slowed most first. Raises ValueError where there is none."""
     both = [name for name in new if old.get(name) and new[name]]
     if not both:
         raise ValueError("the two runs have no benchmark in common")

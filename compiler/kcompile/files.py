@@ -52,9 +52,8 @@ def private_folder(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise UnsafeError where `path` is a link, or somebody else's, or others can write to it.
-
-    One that isn't there is fine.
+    """Raise UnsafeError where `path` is a link, has another owner, or can be written to by others. A missing
+    one passes.
     """
     try:
         found = path.lstat()
@@ -80,10 +79,10 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 
 def read_private(path: Path, *, links: bool = False) -> bytes:
-    """What `path` says. `links`: its folder may be a link, to a folder that passes the same check.
+    """The bytes of `path`.
 
-    Raises UnsafeError where somebody else can have written it or it is no ordinary file; FileNotFoundError,
-    PermissionError.
+    `links`: its folder may be a link, to a folder that passes the same check. Raises UnsafeError where
+    another user can have written it or it is no ordinary file; FileNotFoundError, PermissionError.
     """
     folder = _open_folder(path.parent, links=links)
     try:
@@ -166,7 +165,7 @@ class Staged:
                 os.fsync(fd)
 
     def commit(self) -> None:
-        """Put it in place of what is there. Needs no room any more."""
+        """Rename it to the file's name. Needs no free space."""
         try:
             os.replace(self._temporary, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             if self._sync:
@@ -175,7 +174,7 @@ class Staged:
             raise _unwritten(self.path, e) from None
 
     def close(self) -> None:
-        """Drop it, unless it is in place."""
+        """Remove it, unless it has been committed."""
         if self._folder >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._folder)
@@ -200,7 +199,7 @@ def write_whole(
 
 
 def remove_file(path: Path) -> bool:
-    """Remove `path`; False where a read-only file system keeps it."""
+    """Remove `path`; returns False where a read-only file system keeps it."""
     try:
         path.unlink(missing_ok=True)
     except OSError as e:

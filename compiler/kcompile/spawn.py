@@ -41,7 +41,7 @@ _PACKAGES = {
 
 
 def folders() -> tuple[str, ...]:
-    """Where programs are looked for."""
+    """The folders that programs are looked for in."""
     given = os.environ.get("KCOMPILE_PROGRAMS")
     return _absolute(given) if given else FOLDERS
 
@@ -51,20 +51,20 @@ def _absolute(path: str) -> tuple[str, ...]:
 
 
 def search_path() -> str:
-    """$PATH without its relative and empty entries, for commands that the user names; `folders` where nothing
-    is left of it.
+    """$PATH without relative and empty entries, for commands that the user names; `folders` if nothing is
+    left.
     """
     return ":".join(_absolute(os.environ.get("PATH", "")) or folders())
 
 
 def find(name: str) -> str | None:
-    """The program `name` with its full path; None where there is none."""
+    """The full path of the program `name`; None where it is missing."""
     candidates = [name] if name.startswith("/") else [f"{folder}/{name}" for folder in folders()]
     return next((path for path in candidates if Path(path).is_file() and os.access(path, os.X_OK)), None)
 
 
 def on_path(name: str) -> str | None:
-    """A program of the user's own, found in `search_path`; None where there is none."""
+    """The full path of a program of the user's own, found in `search_path`; None where it is missing."""
     return shutil.which(name, path=search_path())
 
 

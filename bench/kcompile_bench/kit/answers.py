@@ -1,7 +1,7 @@
-"""The questions that someone choosing a mode has, each answered in one sentence, with no more claimed than
-the noise allows.
+"""The questions of someone who chooses a mode, each answered in one sentence that claims no more than the
+noise allows.
 
-`details` are what the sentence rests on, mode by mode.
+`details` are the figures of the sentence, mode by mode.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _CONNECT = (
 
 
 def answers_of(findings: Findings) -> list[Answer]:
-    """Every answer that the result holds."""
+    """Every answer that the result has figures for."""
     found = [_cost(findings, question, path) for question, path in _CONNECT]
     found += [_far_against_near(findings), _bystanders(findings), _growth(findings), _position(findings)]
     found.append(_capacity(findings, "crr", "How many connections a second get through a ClusterIP?"))
@@ -85,9 +85,7 @@ def _doubt(claimed: int) -> str:
 
 
 def _nothing(stage: StageFindings, figure: str) -> str:
-    """What to say where no difference may be claimed: that there is none can't be known, least of all on a
-    noisy machine.
-    """
+    """The words for a difference within the noise: it can't be known that there is none."""
     floor = stage.floors[figure]
     if floor and floor.share > _NOISY:
         return f"the noise of {percent(floor.share)} hides whatever difference there is"
@@ -99,12 +97,12 @@ def _names(cells: list[Cell]) -> str:
 
 
 def _leaders(stage: StageFindings, cells: list[Cell], figure: str) -> list[Cell]:
-    """The best, and those that can't be told from it."""
+    """The best cell, and those that don't differ from it beyond the noise."""
     return [c for c in cells if c is cells[0] or not stage.differs(c.condition, cells[0].condition, figure)]
 
 
 def _said(stage: StageFindings, question: str, text: str, details: list[tuple[str, str]]) -> Answer:
-    """An answer out of `stage`, unless it has too few rounds to rest one on."""
+    """An answer from `stage`, unless it has too few rounds."""
     if stage.rounds < MIN_BLOCKS:
         rounds = f"{stage.rounds} round{'s' * (stage.rounds > 1)} of blocks"
         text = f"{rounds} are too few to say; {MIN_BLOCKS} are needed."
@@ -327,7 +325,7 @@ def _open_loop(findings: Findings) -> Answer | None:
 
 
 def _elsewhere(findings: Findings, mode: str) -> Answer | None:
-    """A mode that this kernel lacks, by the first of the other results that has it."""
+    """The answer for a mode that this kernel lacks, from the first of the other results that has it."""
     for other in findings.others:
         stage = other.main("connect")
         cells = _cells(stage, "pod-clusterip", "p50")

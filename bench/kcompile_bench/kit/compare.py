@@ -42,7 +42,7 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """`environment`: (name, old, new). `missing`: what only one of the two has."""
+    """`environment`: (name, old, new). `missing`: stages and modes that only one of the two has."""
 
     environment: list[tuple[str, str, str]]
     found: list[Difference]
@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
         return [d for d in self.found if d.verdict == "worse"]
 
     def lines(self) -> Iterator[str]:
-        """For people: environments, then what changed, then how much there was to compare."""
+        """Lines for people: environments, changes, then the number of figures compared."""
         if self.environment:
             yield "The machines differ:"
             yield from (

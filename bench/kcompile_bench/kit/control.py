@@ -34,12 +34,12 @@ _PATIENCE = 300.0
 
 
 def group_of(services: int, site: Site) -> Group:
-    """What is put in: two endpoints each, where there are two."""
+    """The group whose rules are applied: two endpoints each, where the plan has that."""
     return Group(services, min(2, len(site.servers) or 2))
 
 
 def measure(place: Place, mode: str, services: int) -> dict[str, Any]:
-    """Seconds by name of FIGURES. UnsupportedError where the mode isn't there."""
+    """Seconds by name of FIGURES. Raises UnsupportedError where the mode is missing."""
     site = place.site
     group = group_of(services, site)
     target = target_of(Condition(mode, "pod-clusterip", "last"), group, site)

@@ -30,7 +30,7 @@ _ASKED_PATHS = ("pod-clusterip", "outside-nodeport", "outside-nodeport-far")
 
 
 class Figure(NamedTuple):
-    """A chart; `text` says what is to be seen in it, and from what."""
+    """A chart; `text` is its caption: the figures shown and their origin."""
 
     title: str
     text: str
@@ -38,7 +38,7 @@ class Figure(NamedTuple):
 
 
 def colour(mode: str) -> str:
-    """The class of `mode`'s colour."""
+    """The CSS class of `mode`'s colour."""
     return "m-none" if mode in BASELINES else f"m-{mode}"
 
 
@@ -49,7 +49,7 @@ def figures_of(findings: Findings) -> list[Figure]:
 
 
 def in_short(findings: Findings) -> Figure | None:
-    """The chart that stands for the whole result: the three ways that most people ask about."""
+    """The chart for the whole result: the three most common paths."""
     return next(_ratios(findings, _ASKED_PATHS), None)
 
 

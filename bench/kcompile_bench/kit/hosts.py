@@ -53,7 +53,7 @@ class Role(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Inventory(msgspec.Struct, forbid_unknown_fields=True):
-    """The file."""
+    """An inventory file."""
 
     name: str
     roles: dict[str, Role]
@@ -62,7 +62,7 @@ class Inventory(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_inventory(file: Path) -> Inventory:
-    """The inventory in `file`. InputError where the file is wrong."""
+    """The inventory in `file`. Raises InputError."""
     import yaml
 
     try:
@@ -81,7 +81,7 @@ def read_inventory(file: Path) -> Inventory:
 
 
 class HostsPlace:
-    """The machines of an inventory. `local`: they are namespaces of this one."""
+    """The machines of an inventory. `local`: they are namespaces of this machine."""
 
     shared = True
 
@@ -166,7 +166,7 @@ class HostsCluster:
                 self.put(role, "drive", Path(program()).read_bytes())
 
     def clean(self) -> None:
-        """Remove what `put` has put."""
+        """Remove the files of `put`."""
         for role in self._roles:
             finish(self.start(role, ["rm", "-rf", f"{self._folder}/{role}"]), _PATIENCE, f"rm on {role}")
             with contextlib.suppress(Exception):

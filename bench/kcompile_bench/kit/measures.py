@@ -44,9 +44,7 @@ _PATIENCE = 20.0
 
 
 class Work(NamedTuple):
-    """What one block has to do with: `first` numbers its connections through, `spin` is an injected slowdown
-    in ns.
-    """
+    """The parameters of one block: `first` numbers its connections, `spin` is an injected slowdown in ns."""
 
     cluster: Cluster
     target: Target
@@ -58,9 +56,9 @@ class Work(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """`primary` is the figure that answers are about.
+    """`primary`: the figure that answers use.
 
-    `prepare` makes what a stage shares; UnsupportedError if it can't be.
+    `prepare` makes what a stage shares; raises UnsupportedError if it can't.
     """
 
     primary: str

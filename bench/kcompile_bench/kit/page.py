@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks for nothing else: no script, no font, no picture from anywhere."""
+"""The report as one self-contained HTML file: no script, no font, no external image."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _TIP = (
 
 
 def picture(findings: Findings) -> str:
-    """The chart that stands for the whole result, as an SVG file; empty where nothing was measured."""
+    """The chart for the whole result, as an SVG file; empty where nothing was measured."""
     figure = in_short(findings)
     return standalone(figure.svg, _STYLE.read_text()) if figure else ""
 
 
 def summary(findings: Findings) -> str:
-    """What was run, in a line."""
+    """The run in one line."""
     plan, record = findings.plan, findings.results.environment
     groups = ", ".join(f"{g.services:,} x {g.endpoints}" for g in plan.each_group())
     return f"Profile {plan.profile}; Services x endpoints: {groups}; {place_text(record)}; {record['time']}."
 
 
 def rerun(findings: Findings) -> list[str]:
-    """The commands that make such a result and its report."""
+    """The commands that repeat the run and its report."""
     command = findings.results.environment["command"]
     return [
         f"{command}   # as root; the same command goes on after an interruption",

@@ -1,4 +1,4 @@
-"""The topology as a picture: who stands where, and which way each path goes."""
+"""The topology as a picture: hosts and pods, and the path of each measured way."""
 
 from __future__ import annotations
 

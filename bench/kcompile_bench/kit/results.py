@@ -34,7 +34,7 @@ FORMAT = 1
 
 
 class Results:
-    """What a run has found so far. `path` is None for results that were only read."""
+    """The results of a run so far. `path` is None for results that were only read."""
 
     def __init__(self, plan: Plan, environment: dict[str, Any]) -> None:
         self.plan, self.environment = plan, environment
@@ -52,10 +52,7 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Results from a file, or from the one in folder `path`; ``.gz`` too.
-
-        InputError where it isn't one.
-        """
+        """Results from a file, or from the one in folder `path`; ``.gz`` too. Raises InputError."""
         file = path
         if path.is_dir():
             file = path / FILE if (path / FILE).exists() else path / f"{FILE}.gz"
@@ -87,9 +84,8 @@ class Results:
 
     @classmethod
     def start(cls, folder: Path, plan: Plan, environment: dict[str, Any]) -> Self:
-        """Results that are written to `folder`, going on with what is there.
-
-        InputError where that is of another plan, or is complete.
+        """Results that are written to `folder`, continuing those in it. Raises InputError where they are of
+        another plan, or complete.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
@@ -143,5 +139,5 @@ class Results:
                 raise ValueError(f"unknown record {sorted(record)}")
 
     def modes(self, group: str) -> list[str]:
-        """The modes that stood in `group`."""
+        """The modes that were measured in `group`."""
         return [mode for mode in self.plan.modes if (group, mode) not in self.absent_modes]

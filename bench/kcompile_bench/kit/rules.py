@@ -38,7 +38,7 @@ _Command = tuple[list[str], Path, dict[str, str]]
 
 
 class Rules:
-    """The rules of `mode` for `group`; `folder` holds what they are made from, and goes with the context."""
+    """The rules of `mode` for `group`; `folder` holds their input, and is removed with the context."""
 
     def __init__(self, mode: str, group: Group, folder: Path) -> None:
         self.mode, self.group, self._folder = mode, group, folder
@@ -51,7 +51,7 @@ class Rules:
             yield cls(mode, group, Path(folder))
 
     def prepare(self, cluster: Cluster, role: str, without: str = "") -> None:
-        """Write what `apply` reads, so that the clock doesn't see it."""
+        """Write the input of `apply`, outside of the measured time."""
         self._command(cluster, role, without)
 
     def apply(self, cluster: Cluster, *roles: str, without: str = "") -> float:
@@ -77,13 +77,11 @@ class Rules:
 
     @property
     def outlive(self) -> bool:
-        """Whether they stay behind when a namespace goes: what is pinned in a BPF file system is the
-        machine's, not the namespace's.
-        """
+        """True if the rules outlive their namespace: pins in a BPF file system belong to the machine."""
         return self.mode == "xdp"
 
     def remove(self, cluster: Cluster) -> None:
-        """Take everything of kcompile's off both nodes: for places that have one cluster for all modes."""
+        """Remove kcompile's rules from both nodes: for places that have one cluster for all modes."""
         commands = {}
         for role in NODES:
             commands[role] = (
@@ -155,9 +153,8 @@ class Rules:
         return path
 
     def digest(self) -> str:
-        """SHA-256 of what the rules were made from: the specs, or the rules themselves.
-
-        Empty before `apply`, and where there are none.
+        """SHA-256 of the manifests or rules that were applied. Empty before `apply`, and where there are
+        none.
         """
         path = self._folder / {CONNTRACK: f"{CONNTRACK}-{self._one_rule}", "linear": "linear-"}.get(
             self.mode, "specs"
@@ -166,7 +163,7 @@ class Rules:
 
 
 def reason_of(error: KcompileError) -> str:
-    """One line for people, out of what a command printed."""
+    """The reason of a failure, in one line, from the output of a command."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any("Traceback" in line for line in lines):
         lines = [f"kcompile crashed: {lines[-1]}"]

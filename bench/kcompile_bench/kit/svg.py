@@ -39,7 +39,7 @@ class Series(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """A scale with its label. `ticks` are values with their texts; none: chosen here."""
+    """A scale with its label. `ticks`: values with their texts; empty: chosen automatically."""
 
     label: str
     low: float
@@ -48,7 +48,7 @@ class Axis(NamedTuple):
     ticks: Sequence[tuple[float, str]] = ()
 
     def place(self, value: float) -> float:
-        """0 to 1; values outside are put on the edge."""
+        """The share of the axis, 0 to 1; values outside are moved to the edge."""
         if self.log:
             share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         else:
@@ -82,7 +82,7 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 class Chart:
-    """One chart. `title` is what a screen reader says."""
+    """One chart. `title` is read by screen readers."""
 
     def __init__(self, title: str, x: Axis, y: Axis, height: int = 340) -> None:
         self.title, self.x, self.y = title, x, y
@@ -115,7 +115,7 @@ class Chart:
             self._parts.append(_mark(number, x, y, series.colour))
 
     def band(self, low: float, high: float, text: str) -> None:
-        """A grey band across, between two values of y: what is noise."""
+        """Shade the values of y from `low` to `high`: the noise."""
         top, bottom = self._py(high), self._py(low)
         left, right = _LEFT, WIDTH - _RIGHT
         size = f'width="{right - left}" height="{bottom - top:.1f}"'
@@ -177,7 +177,7 @@ def _wrapped(title: str, height: float, parts: Sequence[str]) -> str:
 
 
 def standalone(svg: str, style: str) -> str:
-    """A drawing as a file of its own, with the page's `style` in it: for light and dark as the page is."""
+    """A drawing as a file of its own, with the page's `style` in it."""
     head, _, rest = svg.partition(">")
     height = head.split('viewBox="0 0 ')[1].split('"')[0].split()[1]
     size = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'

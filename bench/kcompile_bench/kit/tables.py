@@ -1,4 +1,4 @@
-"""The report's tables, the same for every form of it: headings and rows of text."""
+"""The report's tables, the same in every format: headings and rows of text."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _TURNS = (
 
 
 class Table(NamedTuple):
-    """`numbers`: the columns, from this one on, are aligned right."""
+    """`numbers`: the index of the first right-aligned column."""
 
     title: str
     header: list[str]
@@ -78,7 +78,7 @@ class Table(NamedTuple):
 
 
 def limits(findings: Findings) -> list[str]:
-    """What the result doesn't show."""
+    """The limits of the result."""
     shared, hosts = (
         findings.wiring.get("clusters") == SHARED,
         findings.results.environment["place"].startswith("hosts"),
@@ -92,7 +92,7 @@ def limits(findings: Findings) -> list[str]:
 
 
 def modes(findings: Findings) -> Table:
-    """Which modes were asked for, and whether they were there."""
+    """The modes that were asked for, and whether they were available."""
     absent = findings.absent
     rows = []
     for mode in findings.plan.modes:
@@ -158,9 +158,7 @@ def _stage_title(stage: StageFindings) -> str:
 
 
 def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
-    """Ratios of the same ways and modes in other runs, on other kernels: nothing else of two kernels can be
-    compared.
-    """
+    """Ratios of the same paths and modes in other runs, on other kernels; only ratios can be compared."""
     runs = [(f, stage) for f in (findings, *others) if (stage := f.main("connect"))]
     if not others or len(runs) < 2:
         return None
@@ -189,7 +187,7 @@ def _beside(cell: Cell | None, there: bool) -> str:
 
 
 def noise(findings: Findings) -> Table:
-    """The A/A run: how far two equal things came out apart."""
+    """The A/A run: by how much identical setups differ."""
     rows = []
     for stage in findings.stages.values():
         for figure, floor in stage.floors.items():
@@ -214,7 +212,7 @@ def noise(findings: Findings) -> Table:
 
 
 def failures(findings: Findings) -> Table:
-    """Whatever went wrong in a block."""
+    """Every failure in a block."""
     rows = []
     for stage in findings.stages.values():
         for condition, t in stage.troubles():
@@ -245,7 +243,7 @@ def _time(interval: Interval) -> str:
 
 
 def sync(findings: Findings) -> Iterator[Table]:
-    """Rules put in and changed, a table a number of Services."""
+    """The times to apply and change rules, a table for each number of Services."""
     for services, names in findings.controlled():
         rows = []
         for mode in names:
@@ -287,7 +285,7 @@ def crosscheck(findings: Findings) -> Table | None:
 
 
 def environment(findings: Findings) -> list[Table]:
-    """The record of the machine, and how busy it was."""
+    """The record of the machine, and its load."""
     record = findings.results.environment
     tables = []
     for name, values in record.items():

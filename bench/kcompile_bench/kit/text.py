@@ -105,7 +105,7 @@ def as_csv(findings: Findings) -> str:
 
 
 def as_json(findings: Findings) -> str:
-    """Everything, with the block figures that the intervals rest on."""
+    """Everything, with the block figures behind the intervals."""
     results = findings.results
     stages = []
     for stage in findings.stages.values():

@@ -1,7 +1,4 @@
-"""Looking a name up, as an authoritative server does (RFC 1034 4.3.2, RFC 2308 for what isn't there).
-
-Pure.
-"""
+"""Looks names up as an authoritative server does (RFC 1034 4.3.2; negative answers: RFC 2308). Pure."""
 
 from __future__ import annotations
 
@@ -43,11 +40,11 @@ class Zones:
         self._above = _above(records)
 
     def zone_of(self, name: str) -> str:
-        """The zone that `name` is in; empty where it is none of ours."""
+        """The zone of `name`; empty for a name in none of the server's zones."""
         return next((z for z in self.records.zones if name == z or name.endswith("." + z)), "")
 
     def lookup(self, name: str, kind: str) -> Answer:
-        """The answer to a question of `kind` (``ANY``: all there is) for `name` (absolute, any case)."""
+        """The answer to a question of `kind` (``ANY``: all records) for `name` (absolute, any case)."""
         name = name.lower()
         if not self.zone_of(name):
             return Answer(REFUSED)
@@ -85,7 +82,9 @@ class Zones:
 
 
 def _above(records: Records) -> set[str]:
-    """Names that have none but longer names below them: they exist, and have no records (RFC 4592 2.2.2)."""
+    """Names that only have longer names below them: they exist, without records (empty non-terminals, RFC
+    4592 2.2.2).
+    """
     above: set[str] = set()
     zones = set(records.zones)
     for name in records.names:

@@ -173,7 +173,7 @@ class _Keeper:
 
 
 def main(path: str) -> None:
-    """Run what the file `path` says until it is over."""
+    """Run the container that the file `path` describes until it is over."""
     spec = json.loads(Path(path).read_text())
     os.setsid()
     keeper = _Keeper(spec)

@@ -1,6 +1,5 @@
-"""The lab's own image: answers every HTTP request with what it knows of it, as JSON.
-
-``PORT=80,8080`` says where; HTTP on each.
+"""The lab's own image: answers every HTTP request with the request and the pod as JSON. ``PORT=80,8080`` sets
+the ports.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def _target(port: ServicePort, pod: Pod) -> int | None:
 
 
 def _is_ready(pod: Pod) -> bool:
-    """The Ready condition; a Pod written by hand, without conditions, counts as ready once it may run."""
+    """The Ready condition; without conditions, as in a Pod written by hand: phase Running, or no phase."""
     status = pod.status
     if status is None or not status.conditions:
         return status is not None and status.phase in (None, "Running")

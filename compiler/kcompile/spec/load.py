@@ -39,7 +39,7 @@ class Text(NamedTuple):
 
 
 class _Malformed(Wrong):
-    """A text that begins as JSON does, and isn't."""
+    """A text that begins as JSON but isn't."""
 
 
 def load(
@@ -171,9 +171,8 @@ def _documents(data: bytes, duplicates: list[Duplicate]) -> Iterator[tuple[int, 
 
 
 def _as_yaml(data: bytes, at: int, error: _Malformed) -> list[tuple[int, Any]]:
-    """What isn't JSON from byte `at` on may be YAML: ``{a: b}``, a comma too many.
-
-    Raises what is wrong with it as either.
+    """The documents from byte `at` on, which aren't JSON, as YAML: ``{a: b}``, a trailing comma. Raises
+    Wrong, or _Malformed's error.
     """
     lines = data.count(b"\n", 0, at)
     try:
@@ -189,7 +188,7 @@ def _as_yaml(data: bytes, at: int, error: _Malformed) -> list[tuple[int, Any]]:
 
 
 def _json_end(rest: memoryview, data: bytes, at: int, number: int) -> int:
-    """Where the JSON value that starts `rest` (`data` from `at`) ends, the blanks after it included."""
+    """The offset after the JSON value that starts `rest` (`data` from `at`) and the blanks that follow it."""
     try:
         _json(rest)
     except msgspec.DecodeError as error:

@@ -1,6 +1,5 @@
-"""What was allocated before, so that a Service keeps its addresses and ports from one run to the next.
-
-One small JSON file.
+"""The allocation state, one small JSON file: Services keep their addresses and ports from one run to the
+next.
 """
 
 from __future__ import annotations
