@@ -91,7 +91,8 @@ def html(findings: Findings) -> str:
     if findings.absent or findings.results.absent_stages:
         missing = [*map(mode_text, findings.absent), *findings.results.absent_stages]
         verb = "was" if len(missing) == 1 else "were"
-        absent = f'<p class="warn">{escape(and_list(missing))} {verb} not measured here (see <a href="#measured">What was measured</a>).</p>'
+        see = 'see <a href="#measured">What was measured</a>'
+        absent = f'<p class="warn">{escape(and_list(missing))} {verb} not measured here ({see}).</p>'
     if not findings.complete:
         absent += '<p class="warn">This run is not complete. Run the same command again to continue it.</p>'
     check = tables.crosscheck(findings)
