@@ -25,7 +25,7 @@ LEAST_SECONDS = 0.001
 
 
 class Ratio(NamedTuple):
-    """A benchmark: `value` is above 1 where it got slower, compared with all the others."""
+    """A benchmark; `value` is above 1 if it got slower, relative to all the others."""
 
     name: str
     seconds: float
@@ -33,7 +33,7 @@ class Ratio(NamedTuple):
 
 
 def figures(file: Path) -> dict[str, float]:
-    """CPU seconds by ``stage, mode, scale``, of what pytest-benchmark wrote."""
+    """CPU seconds by ``stage, mode, scale``, from a file of pytest-benchmark."""
     found = {}
     for benchmark in json.loads(file.read_text())["benchmarks"]:
         info = benchmark["extra_info"]
@@ -42,7 +42,7 @@ def figures(file: Path) -> dict[str, float]:
 
 
 def ratios(new: dict[str, float], old: dict[str, float]) -> list[Ratio]:
-    """Every benchmark that both have, the one that lost most first. ValueError where there is none."""
+    """Every benchmark in both, the one that slowed most first. Raises ValueError where there is none."""
     both = [name for name in new if old.get(name) and new[name]]
     if not both:
         raise ValueError("the two runs have no benchmark in common")
@@ -79,9 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     slower = [r for r in found if r.value > options.limit and r.seconds >= LEAST_SECONDS]
     for ratio in slower or found[:3]:
         print(f"{ratio.value:5.2f}  {ratio.name}")
-    print(
-        f"{len(found)} benchmarks against {options.baseline.name}: {len(slower)} more than {options.limit:g} times slower than the others"
-    )
+    compared = f"{len(found)} benchmarks against {options.baseline.name}"
+    print(f"{compared}: {len(slower)} more than {options.limit:g} times slower than the others")
     return 1 if slower else 0
 
 

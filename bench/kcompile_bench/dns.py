@@ -33,7 +33,7 @@ _RECORDS_EACH = 3  # of a Service with one named port: A, PTR, SRV
 
 
 def ask(questions: Sequence[bytes], count: int, window: int) -> tuple[int, float]:
-    """Ask `count` of `questions` in turn, `window` at once; answers that came, seconds it took."""
+    """Ask `count` of `questions` in turn, `window` at once; returns the number of answers and the seconds."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", _PORT))
         sock.settimeout(_LOST)

@@ -1,5 +1,5 @@
-"""What a result depends on beside the code: the machine, its programs, how busy it was; and the clocks that
-results are read from.
+"""The environment of a result: the machine, its programs and its load; and the clocks that results are read
+from.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["cpu_seconds", "environment"]
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process and of the children that it has waited for."""
+    """User and system time in seconds of this process and of the children that it has waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def environment() -> dict[str, str]:
-    """The machine as a few words each."""
+    """The machine, in a few words for each property."""
     cpu = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
         "cpu": f"{os.cpu_count()} x {cpu[1] if cpu else platform.machine()}",

@@ -3,7 +3,7 @@
 Deterministic.
 
 Service i        default/svc-00000i   10.96.0.1 + i, port 80 -> 8080
-its endpoints    10.128.0.1 + i * endpoints ...   on node-000 to node-099 in turn, so a node has a hundredth of the pods
+its endpoints    10.128.0.1 + i * endpoints ...   on node-000 to node-099 in turn: 1% of the pods each
 """
 
 from __future__ import annotations
@@ -17,8 +17,20 @@ import msgspec
 from kcompile.ir.model import Dataplane, ResolvedPort, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings
 
-__all__ = ["NODE", "POD_CIDR", "PORT", "TARGET_PORT", "Scale", "facts", "json_text", "manifests", "settings", "without_last_endpoint",
-           "with_port", "yaml_text"]  # fmt: skip
+__all__ = [
+    "NODE",
+    "POD_CIDR",
+    "PORT",
+    "TARGET_PORT",
+    "Scale",
+    "facts",
+    "json_text",
+    "manifests",
+    "settings",
+    "without_last_endpoint",
+    "with_port",
+    "yaml_text",
+]
 
 POD_CIDR = "10.128.0.0/9"
 SERVICE_CIDR = "10.96.0.0/12"
@@ -29,7 +41,7 @@ _VIPS, _PODS = int(ipaddress.ip_address("10.96.0.1")), int(ipaddress.ip_address(
 
 
 class Scale(NamedTuple):
-    """How many Services, and endpoints for each of them."""
+    """The number of Services, and of endpoints for each."""
 
     services: int
     endpoints: int
@@ -65,12 +77,12 @@ def manifests(scale: Scale) -> Iterator[dict[str, Any]]:
 
 
 def json_text(scale: Scale) -> bytes:
-    """One List, as ``kubectl get -o json`` prints it but for its blanks."""
+    """One List in JSON, without blanks."""
     return msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": list(manifests(scale))})
 
 
 def yaml_text(scale: Scale) -> bytes:
-    """One document an object."""
+    """One YAML document an object."""
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -79,13 +91,13 @@ def yaml_text(scale: Scale) -> bytes:
 
 
 def facts() -> NodeFacts:
-    """The node that is programmed: the first of the hundred."""
+    """The node whose rules are made: the first of the hundred."""
     return NodeFacts(name=NODE, zone="zone-0", addresses=(NODE_IP,), node_ports4=(NODE_IP,))
 
 
 def settings(mode: str) -> Settings:
-    """What kube-proxy's `mode` (``nftables``, ``iptables``) does by default with a cluster CIDR; ``ipvs`` and
-    ``xdp`` follow nftables.
+    """kube-proxy's defaults in `mode` (``nftables``, ``iptables``) with a cluster CIDR; ``ipvs`` and ``xdp``
+    follow nftables.
     """
     return Settings(
         compat=Compat.of("iptables" if mode == "iptables" else "nftables"),
@@ -95,12 +107,12 @@ def settings(mode: str) -> Settings:
 
 
 def without_last_endpoint(port: ServicePort) -> ServicePort:
-    """`port` after a pod of its has gone: the smallest change that a node sees."""
+    """`port` without its last endpoint: the smallest change that a node sees."""
     return msgspec.structs.replace(port, endpoints=port.endpoints[:-1])
 
 
 def with_port(dataplane: Dataplane, index: int, port: ResolvedPort) -> Dataplane:
-    """`dataplane` with `port` in place `index`."""
+    """`dataplane` with `port` at `index`."""
     ports = dataplane.ports
     return msgspec.structs.replace(dataplane, ports=(*ports[:index], port, *ports[index + 1 :]))
 

@@ -101,14 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     _RESULTS.mkdir(exist_ok=True)
     pytest = spawn.python("pytest", *suites, "-p", "no:cacheprovider", *options, *given, path=_ROOT / "bench")
-    inside = [
-        "sh",
-        "-c",
-        'cd "$1" && shift && exec "$@"',
-        "sh",
-        str(_ROOT),
-        *pytest,
-    ]  # pytest looks for its settings there
+    in_root = 'cd "$1" && shift && exec "$@"'  # pytest looks for its settings in the current folder
+    inside = ["sh", "-c", in_root, "sh", str(_ROOT), *pytest]
     if Path("/proc/net/ip_vs").exists():
         return spawn.run(inside).returncode
     machine = (

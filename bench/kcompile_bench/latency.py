@@ -42,8 +42,10 @@ FLOOR = ("no rules", "direct pod")
 AGAIN = ("no rules, again", "direct pod")
 CONNTRACK = ("one NAT rule for another address", "direct pod")
 FROM_NODE = ", from the node"
-_NAT_RULE = """table ip other { chain prerouting { type nat hook prerouting priority -100; ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }
-"""
+_NAT_RULE = (
+    "table ip other { chain prerouting { type nat hook prerouting priority -100; "
+    "ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+)
 
 
 class Condition(NamedTuple):
@@ -233,7 +235,10 @@ def _results(rounds: dict[tuple[str, str], list[list[Sample]]]) -> list[dict[str
 def table(results: Sequence[dict[str, Any]]) -> str:
     """The results as a Markdown table."""
     lines = [
-        "| rules | connect to | p10 us | p50 us | p99 us | over no rules (95% interval) | over one NAT rule |",
+        (
+            "| rules | connect to | p10 us | p50 us | p99 us "
+            "| over no rules (95% interval) | over one NAT rule |"
+        ),
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in results:

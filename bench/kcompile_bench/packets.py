@@ -36,6 +36,7 @@ SERVICES = (1, 1_000, 10_000)
 FLOWS = (1, 65_536)
 HOOKS = ("xdp", "ingress")
 _INTERFACE, _TCP = 10, 6
+_PROG_ARRAY = 3  # BPF_MAP_TYPE_PROG_ARRAY
 _VIPS = struct.unpack("!I", socket.inet_aton("10.96.0.0"))[0]
 _MACS = {"node": "02:00:00:00:00:01", "next": "02:00:00:00:00:02"}
 
@@ -140,9 +141,7 @@ class Node:
             for name, fd in programs.load(programs.compile_file(file), self.maps).items()
         }
         self.wrappers: dict[str, dict[str, library.Fd]] = {}
-        self.under_test = {
-            hook: library.create_map(3, 4, 4, 1, 0, "under_test") for hook in HOOKS
-        }  # BPF_MAP_TYPE_PROG_ARRAY
+        self.under_test = {hook: library.create_map(_PROG_ARRAY, 4, 4, 1, 0, "under_test") for hook in HOOKS}
         for hook in HOOKS:
             defines = ["SENT=XDP_TX"] if hook == "xdp" else ["TC", "SENT=bpf_redirect(10, 0)"]
             kind = programs.KINDS[hook]
@@ -218,13 +217,15 @@ def node() -> Iterator[None]:
         sysctl(name, {"ipv4/ip_forward": 1})
         batch(
             [
-                f"link add eth0 index {_INTERFACE} type veth peer name peer", f"link set eth0 address {_MACS['node']} up",
-                "link set peer up", "addr add 192.168.1.1/24 dev eth0",
+                f"link add eth0 index {_INTERFACE} type veth peer name peer",
+                f"link set eth0 address {_MACS['node']} up",
+                "link set peer up",
+                "addr add 192.168.1.1/24 dev eth0",
                 "route add 10.128.0.0/9 via 192.168.1.2",
                 f"neigh add 192.168.1.2 lladdr {_MACS['next']} dev eth0 nud permanent",
             ],
             name,
-        )  # fmt: skip
+        )
         with entered(name):
             yield
 

@@ -37,7 +37,7 @@ _TCP_INFO = struct.Struct("68xI28xI")  # tcpi_rtt, tcpi_total_retrans (linux/tcp
 
 
 class Sample(NamedTuple):
-    """One connection: microseconds of connect(), the handshake's round trip as TCP saw it, SYNs sent again."""
+    """One connection: microseconds of connect(), TCP's own round trip of the handshake, SYNs sent again."""
 
     connect: float
     rtt: int

@@ -21,11 +21,27 @@ __all__ = ["main"]
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 _PARTS = ("results", "ipvs results", "xdp results")
 _STAGES = (
-    "decode json", "decode yaml", "validate", "allocate", "convert", "passes", "lower", "diff", "diff, no change", "render",
-    "apply", *(f"apply, {chunk:,} elements a statement" for chunk in (200, 2_000, 1_000_000)), "observe",
-    "cold", "change by apply", "change in memory", "change of one port",
-    "kcompile compile", "kcompile apply", "kcompile apply, no change",
-)  # fmt: skip
+    "decode json",
+    "decode yaml",
+    "validate",
+    "allocate",
+    "convert",
+    "passes",
+    "lower",
+    "diff",
+    "diff, no change",
+    "render",
+    "apply",
+    *(f"apply, {chunk:,} elements a statement" for chunk in (200, 2_000, 1_000_000)),
+    "observe",
+    "cold",
+    "change by apply",
+    "change in memory",
+    "change of one port",
+    "kcompile compile",
+    "kcompile apply",
+    "kcompile apply, no change",
+)
 _PEER_STAGES = (
     ("peer cold", "apply", "load everything"),
     ("peer change", "change in memory", "one endpoint, all lowered"),
@@ -198,10 +214,9 @@ def xdp_report(directory: Path) -> str:
 
 
 def _machine(name: str, machine: dict[str, str]) -> str:
-    said = "{cpu}, Linux {kernel}, Python {python}, nft {nft}, iptables {iptables}, load average at start {load}".format(
-        **machine
-    )
-    return f"Machine ({name}): {said}.\n"
+    programs = "Python {python}, nft {nft}, iptables {iptables}".format(**machine)
+    load = f"load average at start {machine['load']}"
+    return f"Machine ({name}): {machine['cpu']}, Linux {machine['kernel']}, {programs}, {load}.\n"
 
 
 def _ipvs_peers(figures: Figures) -> Iterator[str]:
@@ -257,17 +272,16 @@ def _budgets(figures: Figures, latency: dict[str, Any] | None) -> Iterator[str]:
         if figure is None:
             continue
         if budget.clock == "peak_mb":
-            value, limit, measured = (
-                figure.info["peak_mb"],
-                f"{budget.limit:.0f} MB",
-                f"{figure.info['peak_mb']:.0f} MB",
-            )
+            value = figure.info["peak_mb"]
+            limit = f"{budget.limit:.0f} MB"
+            measured = f"{value:.0f} MB"
         else:
             value = figure.cpu if budget.clock == "cpu" else figure.wall
             limit = f"{_ms(budget.limit)} ms {budget.clock.replace('cpu', 'CPU')}"
             measured = f"{_ms(figure.wall)} ms wall, {_ms(figure.cpu)} CPU"
         scale = Scale.parse(budget.key[2]).title
-        yield f"| {budget.what}, {scale} | {limit} | {measured} | {_met(value, budget.limit)} | {budget.kube_proxy} |"
+        met = _met(value, budget.limit)
+        yield f"| {budget.what}, {scale} | {limit} | {measured} | {met} | {budget.kube_proxy} |"
     for result in latency["results"] if latency else ():
         if result["target"] in ("last VIP", "direct pod") and result["rules"] in _MODES:
             value = result["over_no_rules"][0]

@@ -81,7 +81,8 @@ def _nft_endpoint_rules(chain: str, pod: str) -> Iterator[str]:
 def _nft_service_rules(scale: Scale, service: int, pods: Sequence[str]) -> Iterator[str]:
     chain, vip = _nft_service(service), scale.vip(service)
     slots = " , ".join(f"{slot} : goto {_nft_endpoint(service, pod)}" for slot, pod in enumerate(pods))
-    yield f"add rule {_NFT} {chain} ip daddr {vip} tcp dport {PORT} ip saddr != {POD_CIDR} jump mark-for-masquerade"
+    to_vip = f"ip daddr {vip} tcp dport {PORT}"
+    yield f"add rule {_NFT} {chain} {to_vip} ip saddr != {POD_CIDR} jump mark-for-masquerade"
     yield f"add rule {_NFT} {chain} numgen random mod {len(pods)} vmap {{ {slots} }}"
 
 
@@ -139,7 +140,8 @@ def _comment(service: int) -> str:
 
 def _ipt_service_rules(scale: Scale, service: int, pods: Sequence[str]) -> Iterator[str]:
     chain, says = f"KUBE-SVC-{_name(service)}", _comment(service)
-    yield f"-A {chain} {says} -d {scale.vip(service)}/32 -p tcp --dport {PORT} ! -s {POD_CIDR} -j KUBE-MARK-MASQ"
+    to_vip = f"-d {scale.vip(service)}/32 -p tcp --dport {PORT}"
+    yield f"-A {chain} {says} {to_vip} ! -s {POD_CIDR} -j KUBE-MARK-MASQ"
     for slot, pod in enumerate(pods):
         left = len(pods) - slot
         chance = f" -m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
@@ -154,7 +156,8 @@ def _ipt_endpoint_rules(service: int, pod: str) -> Iterator[str]:
 
 def _ipt_list(scale: Scale) -> Iterator[str]:
     for i in range(scale.services):
-        yield f"-A KUBE-SERVICES {_comment(i)} -d {scale.vip(i)}/32 -p tcp --dport {PORT} -j KUBE-SVC-{_name(i)}"
+        to_vip = f"-d {scale.vip(i)}/32 -p tcp --dport {PORT}"
+        yield f"-A KUBE-SERVICES {_comment(i)} {to_vip} -j KUBE-SVC-{_name(i)}"
 
 
 def _ipt_cold(scale: Scale) -> str:

@@ -1,4 +1,4 @@
-"""One scale's specs and everything that compiling them brings forth, each made when first asked for and kept."""
+"""The specs of one scale and every product of compiling them, each computed at its first use and cached."""
 
 from __future__ import annotations
 

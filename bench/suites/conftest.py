@@ -54,12 +54,9 @@ def pytest_configure(config):
 def pytest_generate_tests(metafunc):
     scales = [Scale.parse(text) for text in metafunc.config.getoption("--scale") or SCALES]
     asked = metafunc.config.getoption("--bench-mode")
-    pairs = [
-        (s, m)
-        for s in scales
-        for m in asked or MODES
-        if asked or m != SLOW_MODE or s.services <= SLOW_MODE_SERVICES
-    ]
+    pairs = [(scale, mode) for scale in scales for mode in asked or MODES]
+    if not asked:
+        pairs = [(s, mode) for s, mode in pairs if mode != SLOW_MODE or s.services <= SLOW_MODE_SERVICES]
     if only := metafunc.definition.get_closest_marker("modes"):
         pairs = [(s, m) for s, m in pairs if m in only.args]
     if "peer" in metafunc.fixturenames:

@@ -35,7 +35,7 @@ class KcompileError(Exception):
 
 
 class InputError(KcompileError):
-    """What the user gave is wrong. Raised before anything on the node is touched."""
+    """The user's input is wrong. Raised before anything on the node is touched."""
 
     exit_code = 2
 
@@ -66,7 +66,7 @@ class AllocationError(SpecError):
 
 
 class EmptyInputError(InputError):
-    """There is no Service in the input."""
+    """The input has no Service."""
 
 
 class KernelError(KcompileError):
@@ -74,7 +74,7 @@ class KernelError(KcompileError):
 
 
 class UnsupportedError(KernelError):
-    """The node lacks what was asked for."""
+    """The node lacks a feature or program that was asked for."""
 
 
 class LockedError(KernelError):
@@ -82,6 +82,6 @@ class LockedError(KernelError):
 
 
 class UnsafeError(KernelError):
-    """A file or folder that decides what root does, and that somebody else can have written; the message has
-    the command that mends it.
+    """Another user can have written a file or folder that decides what root does; the message has a command
+    that fixes it.
     """

@@ -2,9 +2,9 @@
 else can write.
 
 private_folder  make a folder, or check the one that is there
-read_private    what a file says, if nobody else can have written it
-write_whole     a file replaced at once
-Staged          the same in two steps: the space is taken before the kernel is touched, the file is in force after
+read_private    the contents of a file that no other user can have written
+write_whole     a file replaced atomically
+Staged          the same in two steps: written before the kernel is touched, renamed after
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ def private_folder(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise UnsafeError where `path` is a link, or somebody else's, or others can write to it.
-
-    One that isn't there is fine.
+    """Raise UnsafeError where `path` is a link, has another owner, or can be written to by others. A missing
+    one passes.
     """
     try:
         found = path.lstat()
@@ -73,16 +72,17 @@ def _check_folder(path: Path, found: os.stat_result) -> None:
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
     if found.st_uid not in (0, os.geteuid()):
+        own = os.geteuid()
         raise UnsafeError(
-            f"{path} belongs to user {found.st_uid}: rm -r {path}, or chown {os.geteuid()} {path} where that was you"
+            f"{path} belongs to user {found.st_uid}: rm -r {path}, or chown {own} {path} where that was you"
         )
 
 
 def read_private(path: Path, *, links: bool = False) -> bytes:
-    """What `path` says. `links`: its folder may be a link, to a folder that passes the same check.
+    """The bytes of `path`.
 
-    Raises UnsafeError where somebody else can have written it or it is no ordinary file; FileNotFoundError,
-    PermissionError.
+    `links`: its folder may be a link, to a folder that passes the same check. Raises UnsafeError where
+    another user can have written it or it is no ordinary file; FileNotFoundError, PermissionError.
     """
     folder = _open_folder(path.parent, links=links)
     try:
@@ -94,9 +94,8 @@ def read_private(path: Path, *, links: bool = False) -> bytes:
         found = os.fstat(fd)
         _check_owner(path, found)
         if found.st_mode & _OTHERS:
-            raise UnsafeError(
-                f"others can write to {path}: rm {path}, or chmod go-w {path} where its content is known to be yours"
-            )
+            remedy = f"rm {path}, or chmod go-w {path} where its content is known to be yours"
+            raise UnsafeError(f"others can write to {path}: {remedy}")
         return file.read()
 
 
@@ -166,7 +165,7 @@ class Staged:
                 os.fsync(fd)
 
     def commit(self) -> None:
-        """Put it in place of what is there. Needs no room any more."""
+        """Rename it to the file's name. Needs no free space."""
         try:
             os.replace(self._temporary, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             if self._sync:
@@ -175,7 +174,7 @@ class Staged:
             raise _unwritten(self.path, e) from None
 
     def close(self) -> None:
-        """Drop it, unless it is in place."""
+        """Remove it, unless it has been committed."""
         if self._folder >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._folder)
@@ -200,7 +199,7 @@ def write_whole(
 
 
 def remove_file(path: Path) -> bool:
-    """Remove `path`; False where a read-only file system keeps it."""
+    """Remove `path`; returns False where a read-only file system keeps it."""
     try:
         path.unlink(missing_ok=True)
     except OSError as e:

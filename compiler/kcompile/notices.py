@@ -1,4 +1,4 @@
-"""Warnings as small records: each kind of warning has an id that stays, to be looked up and to be kept quiet.
+"""Warnings as small records. Each kind of warning has a stable id, to look it up and to suppress it.
 
 Ground floor: every layer may make one. `WARNINGS` and docs/reference/warnings.md list the ids; a test holds
 them together.
@@ -63,7 +63,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def line(self) -> str:
-        """What is printed: the warning and, in brackets, its id."""
+        """The printed line: the warning and, in brackets, its id."""
         return f"{_PREFIX}{self} [{self.id}]"
 
     @classmethod
@@ -73,7 +73,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
         return cls(match[2], match[1]) if match else None
 
     def data(self) -> dict[str, str]:
-        """For ``-o json``: what is set, and the whole line as `message`."""
+        """For ``-o json``: the fields that are set, and the whole line as `message`."""
         set_parts = {
             "id": self.id,
             "source": self.source,

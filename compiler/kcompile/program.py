@@ -19,10 +19,7 @@ __all__ = ["Change", "Key", "Program", "apply_changes", "diff"]
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
-    """Names one resource.
-
-    `kind` is what plans and JSON output call such a resource; two kinds never have equal keys.
-    """
+    """The name of one resource. `kind`: its name in plans and JSON; keys of two kinds are never equal."""
 
     kind: ClassVar[str] = ""
 
@@ -36,7 +33,7 @@ Program = Mapping[Key, Any]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One resource that must change: `old` None creates it, `new` None deletes it, both set updates it."""
+    """One resource to change: `old` None creates it, `new` None deletes it, both set updates it."""
 
     key: Key
     old: Any
@@ -51,7 +48,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 def diff(observed: Program, desired: Program) -> tuple[Change, ...]:
-    """What turns `observed` into `desired`: deletions in observed order, then creations and updates in
+    """The changes from `observed` to `desired`: deletions in observed order, then creations and updates in
     desired order.
     """
     gone = [Change(key, old, None) for key, old in observed.items() if key not in desired]
@@ -61,7 +58,7 @@ def diff(observed: Program, desired: Program) -> tuple[Change, ...]:
 
 
 def apply_changes(program: Program, changes: tuple[Change, ...]) -> dict[Key, Any]:
-    """`program` after `changes`, as a kernel that does as it is told would hold it."""
+    """The program that results from applying `changes` to `program`, in memory."""
     after = dict(program)
     for change in changes:
         if change.new is None:

@@ -27,13 +27,21 @@ $KCOMPILE_PROGRAMS, absolute folders with colons between, replaces it.
 
 _START = Path(__file__).resolve().parent / "isolated.py"
 _PACKAGES = {
-    "bridge": "iproute2", "ip": "iproute2", "modprobe": "kmod", "nsenter": "util-linux", "unshare": "util-linux",
-    "iptables": "iptables", "ip6tables": "iptables", "nft": "nftables", "ipset": "ipset", "curl": "curl",
-}  # fmt: skip
+    "bridge": "iproute2",
+    "ip": "iproute2",
+    "modprobe": "kmod",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "iptables": "iptables",
+    "ip6tables": "iptables",
+    "nft": "nftables",
+    "ipset": "ipset",
+    "curl": "curl",
+}
 
 
 def folders() -> tuple[str, ...]:
-    """Where programs are looked for."""
+    """The folders that programs are looked for in."""
     given = os.environ.get("KCOMPILE_PROGRAMS")
     return _absolute(given) if given else FOLDERS
 
@@ -43,20 +51,20 @@ def _absolute(path: str) -> tuple[str, ...]:
 
 
 def search_path() -> str:
-    """$PATH without its relative and empty entries, for commands that the user names; `folders` where nothing
-    is left of it.
+    """$PATH without relative and empty entries, for commands that the user names; `folders` if nothing is
+    left.
     """
     return ":".join(_absolute(os.environ.get("PATH", "")) or folders())
 
 
 def find(name: str) -> str | None:
-    """The program `name` with its full path; None where there is none."""
+    """The full path of the program `name`; None where it is missing."""
     candidates = [name] if name.startswith("/") else [f"{folder}/{name}" for folder in folders()]
     return next((path for path in candidates if Path(path).is_file() and os.access(path, os.X_OK)), None)
 
 
 def on_path(name: str) -> str | None:
-    """A program of the user's own, found in `search_path`; None where there is none."""
+    """The full path of a program of the user's own, found in `search_path`; None where it is missing."""
     return shutil.which(name, path=search_path())
 
 
@@ -71,7 +79,7 @@ def located(command: Sequence[str]) -> list[str]:
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment for a child: no variable of Python's, $PATH of `folders` alone, and `more`."""
+    """The environment of a child: this process's without PYTHON*, $PATH of `folders` alone, and `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**kept, "PATH": ":".join(folders()), **(more or {})}
 
@@ -85,7 +93,8 @@ def python(module: str, *arguments: str, path: Path | None = None) -> list[str]:
     found = [str(path)] if path else []
     if package is not None and package.__file__:
         found.append(str(Path(package.__file__).resolve().parents[1]))
-    more = [word for folder in found if folder != str(_START.parents[1]) for word in ("--path", folder)]
+    others = [folder for folder in found if folder != str(_START.parents[1])]
+    more = [word for folder in others for word in ("--path", folder)]
     return [sys.executable, "-I", str(_START), *more, module, *arguments]
 
 

@@ -122,13 +122,13 @@ class Demo:
             yield Row(
                 "tomcat", "ClusterIP", f"nginx on {node}", inside, tomcat_ip, 80, "/myapp/", tomcat, kept
             )
-            space = f"kclab.{self.name}.node.{node}"
+            netns = f"kclab.{self.name}.node.{node}"
             masked = lambda s, nodes=nodes: "" if s in nodes else f"not a node's address: {s}"  # noqa: E731
             yield Row(
                 "nginx, HTTP",
                 "ClusterIP",
                 node,
-                space,
+                netns,
                 self.services["nginx-service"],
                 80,
                 "/",
@@ -298,9 +298,8 @@ def run(chosen: Sequence[str]) -> int:
     if not done:
         print("no mode is available here")
     elif not demo.failures:
-        print(
-            f"{GREEN}✓{PLAIN} {demo.asked} requests in {', '.join(done)}: all as they should be. {seconds:.1f} s"
-        )
+        requests = f"{demo.asked} requests in {', '.join(done)}"
+        print(f"{GREEN}✓{PLAIN} {requests}: all as they should be. {seconds:.1f} s")
     return 1 if demo.failures or not done else 0
 
 

@@ -1,4 +1,4 @@
-"""Requests along one way into or through the cluster, and what came of them: the rows of the demo's tables."""
+"""The rows of the demo's tables: requests along one path into or through the cluster, and their answers."""
 
 import collections
 import contextlib
@@ -83,10 +83,9 @@ class Row:
 
     def _get(self) -> str:
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = (
-            False,
-            ssl.CERT_NONE,
-        )  # self-signed, and asked for by its address
+        # the certificate is self-signed, and the URL has an address
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
         with entered(self.namespace):  # a socket stays in the namespace that it was made in
             kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
             connection = kind(

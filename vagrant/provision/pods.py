@@ -66,9 +66,13 @@ class Server(ThreadingHTTPServer):
 
 
 def objects(folder: Path, kind: str) -> list[dict]:
-    found = [o for path in sorted(folder.iterdir()) for o in yaml.safe_load_all(path.read_text()) if o]
-    found += [item for o in found if o["kind"] == "List" for item in o["items"]]
-    return [o for o in found if o["kind"] == kind]
+    found = []
+    for path in sorted(folder.iterdir()):
+        found += [document for document in yaml.safe_load_all(path.read_text()) if document]
+    for each in list(found):
+        if each["kind"] == "List":
+            found += each["items"]
+    return [each for each in found if each["kind"] == kind]
 
 
 def ip(*lines: str, namespace: str = "") -> None:
@@ -96,10 +100,8 @@ def listen(namespace: str, ports: list[int], who: str, tls: ssl.SSLContext) -> N
 def lay(pod: dict, number: int, node_ip: str) -> None:
     """The pod's namespace, in the place of an earlier one."""
     name, address = pod["metadata"]["name"], pod["status"]["podIP"]
-    for earlier in (
-        ["link", "delete", f"pod{number}"],
-        ["netns", "delete", name],
-    ):  # a namespace's own links go later than it does
+    # the link first: the kernel removes a namespace's links later than its name
+    for earlier in (["link", "delete", f"pod{number}"], ["netns", "delete", name]):
         subprocess.run(["ip", *earlier], check=False, stderr=subprocess.DEVNULL)
     ip(
         f"netns add {name}",

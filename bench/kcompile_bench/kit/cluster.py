@@ -21,8 +21,21 @@ from typing import IO, Any, NamedTuple, Protocol
 from ..generate import POD_CIDR, PORT, TARGET_PORT, Scale
 from .scenario import PATHS, Condition, Group
 
-__all__ = ["ADDRESSES", "DETOUR", "NODES", "OWN", "SHARED", "SITE", "Cluster", "Place", "Site", "Target", "service_of", "target_of",
-           "wiring"]  # fmt: skip
+__all__ = [
+    "ADDRESSES",
+    "DETOUR",
+    "NODES",
+    "OWN",
+    "SHARED",
+    "SITE",
+    "Cluster",
+    "Place",
+    "Site",
+    "Target",
+    "service_of",
+    "target_of",
+    "wiring",
+]
 
 ADDRESSES = {
     "node-a": "192.168.0.1",
@@ -41,17 +54,14 @@ _FIRST_NODE_PORT = 30001
 
 
 class Site(NamedTuple):
-    """Who has which address.
-
-    `servers`: those of the server, where they are given; else they are generate.py's.
-    """
+    """The addresses by role. `servers`: the server's; where empty, generate.py's."""
 
     addresses: Mapping[str, str] = ADDRESSES
     servers: tuple[str, ...] = ()
     pod_cidr: str = POD_CIDR
 
     def pods(self, group: Group, service: int) -> list[str]:
-        """The endpoints of a Service that is asked for."""
+        """The endpoints of a measured Service."""
         return list(self.servers[: group.endpoints]) or Scale(*group).pods(service)
 
 
@@ -68,23 +78,23 @@ class Cluster(Protocol):
     def start(
         self, role: str, command: Sequence[str], *, stdin: int | IO[Any] | None = None, **environment: str
     ) -> subprocess.Popen[str]:
-        """Start `command` where `role` is, with pipes for its output."""
+        """Start `command` at `role`, with pipes for its output."""
         ...
 
     def put(self, role: str, name: str, data: bytes) -> str:
-        """Write a file where `role` is, which goes with the cluster; its path there."""
+        """Write a file at `role`, which is removed with the cluster; returns its path there."""
         ...
 
     def driver(self, role: str) -> str:
-        """The path of drive.c's program where `role` is."""
+        """The path of drive.c's program at `role`."""
         ...
 
     def environment(self, role: str) -> dict[str, str]:
-        """What kcompile needs on a node: folders of its own, where it mustn't use the usual ones."""
+        """kcompile's environment on a node: its own folders, where nodes share a machine."""
         ...
 
     def settle(self) -> None:
-        """Called once the rules are in: whatever makes a place steadier with them."""
+        """Called once the rules are applied, to make measurements steadier."""
         ...
 
 
@@ -106,7 +116,7 @@ class Place(Protocol):
     paths: Sequence[str]
 
     def cluster(self, name: str, pods: Sequence[str]) -> AbstractContextManager[Cluster]:
-        """A cluster without rules whose server has the addresses `pods`; gone at the end of the ``with``
+        """A cluster without rules whose server has the addresses `pods`; removed at the end of the ``with``
         block.
         """
         ...
@@ -116,13 +126,13 @@ SITE = Site()
 
 
 def wiring(place: Place) -> dict[str, str]:
-    """Who has which address, and whether modes share their machines: for the record."""
+    """The addresses by role, and whether modes share their machines: for the record."""
     servers = {"server": ", ".join(place.site.servers)} if place.site.servers else {}
     return {**place.site.addresses, **servers, "clusters": SHARED if place.shared else OWN}
 
 
 class Target(NamedTuple):
-    """Who connects, from which address, to where."""
+    """A connection's client role, source address and destination."""
 
     role: str
     source: str
@@ -141,10 +151,7 @@ def node_port(position: str) -> int:
 
 
 def target_of(condition: Condition, group: Group, site: Site = SITE) -> Target:
-    """Where `condition` connects to.
-
-    Positions that are one Service (in small groups) are asked for as ``last``.
-    """
+    """The destination of `condition`. Positions that are one Service (in small groups) are named ``last``."""
     path, scale = PATHS[condition.path], Scale(*group)
     service = service_of(condition.position or "last", group)
     pod = site.pods(group, service)[0]

@@ -42,7 +42,7 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """`environment`: (name, old, new). `missing`: what only one of the two has."""
+    """`environment`: (name, old, new). `missing`: stages and modes that only one of the two has."""
 
     environment: list[tuple[str, str, str]]
     found: list[Difference]
@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
         return [d for d in self.found if d.verdict == "worse"]
 
     def lines(self) -> Iterator[str]:
-        """For people: environments, then what changed, then how much there was to compare."""
+        """Lines for people: environments, changes, then the number of figures compared."""
         if self.environment:
             yield "The machines differ:"
             yield from (
@@ -74,20 +74,18 @@ def compare(old: Results, new: Results) -> Comparison:
     before, after = findings_of(old), findings_of(new)
     pairs = [(before.stages[name], stage) for name, stage in after.stages.items() if name in before.stages]
     comparisons = sum(len(_conditions(*pair)) for pair in pairs)
-    floors = {
-        title: _floor(title, pairs, comparisons) for title in dict.fromkeys(_title(new) for _, new in pairs)
-    }
-    found = [
-        d for old_stage, new_stage in pairs for d in _stage(old_stage, new_stage, floors[_title(new_stage)])
-    ]
-    missing = sorted(set(before.stages) ^ set(after.stages)) + [
-        f"mode {mode}" for mode in sorted(set(before.modes) ^ set(after.modes))
-    ]
+    titles = dict.fromkeys(_title(stage) for _, stage in pairs)
+    floors = {title: _floor(title, pairs, comparisons) for title in titles}
+    found: list[Difference] = []
+    for old_stage, new_stage in pairs:
+        found += _stage(old_stage, new_stage, floors[_title(new_stage)])
+    missing = sorted(set(before.stages) ^ set(after.stages))
+    missing += [f"mode {mode}" for mode in sorted(set(before.modes) ^ set(after.modes))]
     return Comparison(differences(old.environment, new.environment), found, missing)
 
 
 def _conditions(old: StageFindings, new: StageFindings) -> list[Condition]:
-    """What is compared."""
+    """The conditions that both stages have, without the baselines."""
     return [c for c in new.conditions if c.mode not in BASELINES and c in old.conditions]
 
 
@@ -98,14 +96,16 @@ def _title(stage: StageFindings) -> str:
 def _floor(
     title: str, pairs: Sequence[tuple[StageFindings, StageFindings]], comparisons: int
 ) -> Floor | None:
-    """The noise of the measure `title`: the A/A ratios of all its groups together, since many figures need to
-    know it well.
-    """
-    runs = zip(*(pair for pair in pairs if _title(pair[1]) == title), strict=True)
-    return floor_of(
-        *([ratio for stage in run for _, ratio in stage.again(stage.kind.primary)] for run in runs),
-        comparisons=comparisons,
-    )
+    """Noise floor of the measure `title`, pooled over all group sizes: more A/A samples."""
+    of_title = [pair for pair in pairs if _title(pair[1]) == title]
+    old = [ratio for stage, _ in of_title for ratio in _same_again(stage)]
+    new = [ratio for _, stage in of_title for ratio in _same_again(stage)]
+    return floor_of(old, new, comparisons=comparisons)
+
+
+def _same_again(stage: StageFindings) -> list[Interval]:
+    """The A/A ratios: of copies of the baseline to the baseline."""
+    return [ratio for _, ratio in stage.again(stage.kind.primary)]
 
 
 def _stage(old: StageFindings, new: StageFindings, floor: Floor | None) -> Iterator[Difference]:

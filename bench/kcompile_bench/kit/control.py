@@ -1,8 +1,10 @@
 """The control plane: how long until rules are in, start of the command to its end, and until the first
 connection gets through.
 
-cold     no rules -> all of them, on a fresh node       first    from the same start until a connection succeeds through the last VIP
-change   one endpoint of the last Service gone          again    the same specs once more, nothing to do: what a restart costs
+cold     no rules -> all of them, on a fresh node
+first    from the same start until a connection succeeds through the last VIP
+change   one endpoint of the last Service gone
+again    the same specs once more, nothing to do: the cost of a restart
 
 kube-proxy's list (``linear``) is text made ahead of the clock: its own work to make it comes on top, and its
 restart isn't measured.
@@ -32,12 +34,12 @@ _PATIENCE = 300.0
 
 
 def group_of(services: int, site: Site) -> Group:
-    """What is put in: two endpoints each, where there are two."""
+    """The group whose rules are applied: two endpoints each, where the plan has that."""
     return Group(services, min(2, len(site.servers) or 2))
 
 
 def measure(place: Place, mode: str, services: int) -> dict[str, Any]:
-    """Seconds by name of FIGURES. UnsupportedError where the mode isn't there."""
+    """Seconds by name of FIGURES. Raises UnsupportedError where the mode is missing."""
     site = place.site
     group = group_of(services, site)
     target = target_of(Condition(mode, "pod-clusterip", "last"), group, site)

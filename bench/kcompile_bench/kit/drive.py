@@ -1,4 +1,4 @@
-"""drive.c as an object: built with cc when it is first needed, kept in a cache, started where a role is."""
+"""drive.c: compiled with cc at its first use, cached, started at a role."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNTIL_END = ("sh", "-c", '"$@" >/dev/null 2>&1 & read -r _; kill $!', "sh")
 
 @cache
 def program() -> str:
-    """The path of the compiled driver. UnsupportedError without a C compiler, or where it fails."""
+    """The path of the compiled driver. Raises UnsupportedError without a C compiler, or where it fails."""
     compiler = os.environ.get("CC") or "cc"
     if not spawn.find(compiler):
         raise UnsupportedError(
@@ -58,15 +58,14 @@ def program() -> str:
 
 @cache
 def cpus() -> tuple[int, int]:
-    """The processors of client and server: two where this process may use two, else one for both."""
+    """The processors of client and server: two if this process may use two, else the same one."""
     mine = sorted(os.sched_getaffinity(0))
     return mine[-1], mine[-2] if len(mine) > 1 else mine[-1]
 
 
 def finish(process: subprocess.Popen[str], timeout: float, what: str) -> str:
-    """What `process` printed.
-
-    KcompileError where it failed, or took longer than `timeout` seconds, after which it is ended.
+    """The output of `process`. Raises KcompileError where it failed, or took longer than `timeout` seconds
+    and was killed.
     """
     try:
         out, err = process.communicate(timeout=timeout)
@@ -82,7 +81,7 @@ def finish(process: subprocess.Popen[str], timeout: float, what: str) -> str:
 def run(
     cluster: Cluster, verb: str, target: Target, *arguments: object, timeout: float = 60
 ) -> dict[str, Any]:
-    """Run the driver towards `target`; what it prints, as drive.c describes it."""
+    """Run the driver towards `target`; returns its output, as drive.c describes it."""
     command = [
         cluster.driver(target.role),
         verb,
@@ -98,9 +97,7 @@ def run(
 
 
 class Server(AbstractContextManager["Server"]):
-    """Something that answers on the pods' port for as long as the ``with`` block lasts: the driver, unless
-    `command` says otherwise.
-    """
+    """A server on the pods' port while the ``with`` block lasts: the driver, or `command`."""
 
     def __init__(self, cluster: Cluster, *, lazy: bool = False, command: tuple[str, ...] = ()) -> None:
         self._own = not command

@@ -42,7 +42,9 @@ def _cgroup_root() -> Path:
 
 @contextlib.contextmanager
 def room(folder: Path) -> Iterator[Room]:
-    """One node's. `folder` is where the file system is mounted. UnsupportedError where it can't be had."""
+    """The Room of one node; `folder` is where the file system is mounted. Raises UnsupportedError where it
+    can't be made.
+    """
     with contextlib.ExitStack() as stack:
         place = folder / "bpf"
         place.mkdir(parents=True)
@@ -57,7 +59,7 @@ def room(folder: Path) -> Iterator[Room]:
 
 
 def sweep_cgroups() -> None:
-    """Remove the cgroups of runs that were killed."""
+    """Remove the cgroups of killed runs."""
     with contextlib.suppress(UnsupportedError):
         for path in _cgroup_root().glob("kcbench-*"):
             if (found := _OURS.match(path.name)) and not Path("/proc", found[1]).exists():

@@ -30,7 +30,7 @@ _ASKED_PATHS = ("pod-clusterip", "outside-nodeport", "outside-nodeport-far")
 
 
 class Figure(NamedTuple):
-    """A chart; `text` says what is to be seen in it, and from what."""
+    """A chart; `text` is its caption: the figures shown and their origin."""
 
     title: str
     text: str
@@ -38,7 +38,7 @@ class Figure(NamedTuple):
 
 
 def colour(mode: str) -> str:
-    """The class of `mode`'s colour."""
+    """The CSS class of `mode`'s colour."""
     return "m-none" if mode in BASELINES else f"m-{mode}"
 
 
@@ -49,7 +49,7 @@ def figures_of(findings: Findings) -> list[Figure]:
 
 
 def in_short(findings: Findings) -> Figure | None:
-    """The chart that stands for the whole result: the three ways that most people ask about."""
+    """The chart for the whole result: the three most common paths."""
     return next(_ratios(findings, _ASKED_PATHS), None)
 
 
@@ -77,18 +77,17 @@ def _ratios(findings: Findings, paths: Sequence[str] = _MAIN_PATHS) -> Iterator[
     noise = f" ({percent(floor.share)}, shaded)" if floor else ""
     values = [row.value for row in rows if row.value]
     if values:
-        wide = (
-            max(values) / min(values) > _WIDE
-        )  # then differences between the small ones would be lost on a plain scale
+        # where values lie far apart, a linear scale would hide differences between the small ones
+        wide = max(values) / min(values) > _WIDE
         label = f"connect(), times the direct path without rules{' (logarithmic)' * wide}"
-        yield Figure(
-            "Time to connect, times the direct path without rules",
-            f"Medians of {stage.rounds} blocks with 95% intervals, {services_text(stage.stage.group.services)}. 1 is the same client "
-            f"straight to the pod's IP on nodes without rules. Hollow: within the noise{noise}.",
-            forest(
-                "Time to connect by path and mode", label, rows, 1.0, floor.share if floor else None, log=wide
-            ),
+        services = services_text(stage.stage.group.services)
+        text = (
+            f"Medians of {stage.rounds} blocks with 95% intervals, {services}. 1 is the same client "
+            f"straight to the pod's IP on nodes without rules. Hollow: within the noise{noise}."
         )
+        shaded = floor.share if floor else None
+        drawing = forest("Time to connect by path and mode", label, rows, 1.0, shaded, log=wide)
+        yield Figure("Time to connect, times the direct path without rules", text, drawing)
 
 
 def _short(mode: str) -> str:
@@ -109,14 +108,17 @@ def _growth(findings: Findings) -> Iterator[Figure]:
         Axis("Services (logarithmic)", low * 0.8, high * 1.25, log=True, ticks=ticks),
         Axis("connect(), median, \u00b5s", 0, top * 1.08),
     )
-    told = []
+    fitted = []
     for number, slope in enumerate(slopes):
         line = [Point(n, i.value / 1000, i.low / 1000, i.high / 1000) for n, i in slope.points]
         chart.add(Series(_short(slope.mode), colour(slope.mode), line), offset=(number - len(slopes) / 2) * 3)
         if slope.mode != NONE and slope.path == "pod-clusterip":
             per = slope.per_service
-            told.append(f"{_short(slope.mode)} {per.value:.2f} ({per.low:.2f} to {per.high:.2f})")
-    text = f"Pod to ClusterIP of the last Service (no rules: to the pod's IP). Fitted line, ns for each Service more: {'; '.join(told)}."
+            fitted.append(f"{_short(slope.mode)} {per.value:.2f} ({per.low:.2f} to {per.high:.2f})")
+    text = (
+        "Pod to ClusterIP of the last Service (no rules: to the pod's IP). "
+        f"Fitted line, ns for each Service more: {'; '.join(fitted)}."
+    )
     yield Figure("Time to connect against the number of Services", text, chart.svg())
 
 
@@ -144,7 +146,8 @@ def _ecdf(findings: Findings) -> Iterator[Figure]:
         chart.add(Series(_short(mode), colour(mode), curve, marks=False))
     count = min(h.total for _, h in found)
     services = services_text(stage.stage.group.services)
-    text = f"Pod to ClusterIP of the last of {services}, at least {count:,} connections each: how many took no longer."
+    each = f"at least {count:,} connections each"
+    text = f"Pod to ClusterIP of the last of {services}, {each}: how many took no longer."
     yield Figure("Distribution", text, chart.svg())
 
 
@@ -213,7 +216,10 @@ def _rates(findings: Findings) -> Iterator[Figure]:
             chart.add(Series(_short(mode), colour(mode), line), offset=(number - len(lines) / 2) * 3)
         floor = max((s.floors["p99"].share for s in stages if s.floors["p99"]), default=None)
         noise = f" Noise up to {percent(floor)}." if floor is not None else ""
-        text = f"Open loop, {what}, pod to ClusterIP (no rules: to the pod's IP): a request's time counts from when it was due.{noise}"
+        text = (
+            f"Open loop, {what}, pod to ClusterIP (no rules: to the pod's IP): "
+            f"a request's time counts from when it was due.{noise}"
+        )
         yield Figure(f"Latency against rate: {what}", text, chart.svg())
 
 
@@ -236,28 +242,28 @@ def _capacity(findings: Findings) -> Iterator[Figure]:
                 r = cell.ratio
                 rows.append(Row(_short(mode), colour(mode), *r[:3], ratio_text(r), bool(cell.claimed)))
     if any(row.value is not None for row in rows):
-        text = "As fast as it goes, pod to ClusterIP, times the direct path without rules: more is better. Hollow: within the noise."
-        yield Figure(
-            "How much gets through", text, forest("How much gets through", "times the direct path", rows, 1.0)
+        text = (
+            "As fast as it goes, pod to ClusterIP, times the direct path without rules: more is better. "
+            "Hollow: within the noise."
         )
+        title = "How much gets through"
+        yield Figure(title, text, forest(title, "times the direct path", rows, 1.0))
 
 
 def _sync(findings: Findings) -> Iterator[Figure]:
     for services, modes in findings.controlled()[-1:]:
         rows: list[Row] = []
         for figure, title in control.FIGURES.items():
-            found = [
-                (mode, interval) for mode in modes if (interval := findings.control(services, mode, figure))
-            ]
+            measured = [(mode, findings.control(services, mode, figure)) for mode in modes]
+            found = [(mode, interval) for mode, interval in measured if interval]
             if found:
                 rows.append(Row(title))
-            rows += [
-                Row(_short(mode), colour(mode), i.value, i.low, i.high, seconds(i.value)) for mode, i in found
-            ]
+            for mode, i in found:
+                rows.append(Row(_short(mode), colour(mode), i.value, i.low, i.high, seconds(i.value)))
         if rows:
-            text = f"The whole command, with {services_text(services)}. kube-proxy's list is text made beforehand, only loaded here."
-            yield Figure(
-                "Rules put in and changed",
-                text,
-                forest("Sync times", "seconds (logarithmic)", rows, None, log=True),
+            text = (
+                f"The whole command, with {services_text(services)}. "
+                "kube-proxy's list is text made beforehand, only loaded here."
             )
+            drawing = forest("Sync times", "seconds (logarithmic)", rows, None, log=True)
+            yield Figure("Rules put in and changed", text, drawing)

@@ -24,7 +24,7 @@ _UNMEASURED = ("rtt", "lost")
 class Cell(NamedTuple):
     """One figure of one condition.
 
-    `ratio` is to the direct path without rules; `claimed` is 1 or -1 where it may be said to differ.
+    `ratio` is to the direct path without rules; `claimed` is 1 or -1 if it differs beyond the noise, else 0.
     """
 
     condition: Condition
@@ -35,8 +35,8 @@ class Cell(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """What each Service more costs a connection, in ns, by a line through `points`: (Services, median ns with
-    its interval).
+    """The cost of each further Service to a connection, in ns: a line through `points` (Services, median ns
+    with interval).
     """
 
     mode: str
@@ -46,7 +46,7 @@ class Slope(NamedTuple):
 
 
 class StageFindings:
-    """One stage: its columns of block figures, and everything that is worked out of them."""
+    """One stage: its columns of block figures, and everything computed from them."""
 
     def __init__(self, stage: Stage, rounds: dict[int, dict[str, dict[str, Any]]]) -> None:
         self.stage, self.kind = stage, KINDS[stage.measure.kind]
@@ -66,13 +66,13 @@ class StageFindings:
         return [blocks[str(condition)] for blocks in self._rounds if str(condition) in blocks]
 
     def column(self, condition: Condition, figure: str) -> list[float | None]:
-        """A figure a round, None where the block has none."""
+        """The figure of each round, None where the block has none."""
         key = str(condition)
         return [blocks.get(key, {}).get("figures", {}).get(figure) for blocks in self._rounds]
 
     def more(self, condition: Condition) -> list[float]:
-        """How much longer than its baseline's the median connect() of `condition` was, in ns, for each round
-        that has both.
+        """By how much the median connect() of `condition` exceeds its baseline's, in ns, for each round with
+        both.
         """
         columns = self.column(condition, "p50"), self.column(condition.base, "p50")
         return [a - b for a, b in zip(*columns, strict=True) if a and b]
@@ -98,7 +98,7 @@ class StageFindings:
         }
 
     def again(self, figure: str) -> list[tuple[Condition, Interval]]:
-        """The A/A ratios."""
+        """The A/A ratios: copies of the baseline to the baseline."""
         copies = (c for c in self.conditions if c.mode in AGAIN)
         return [(c, ratio) for c in copies if (ratio := self.versus(c, c._replace(mode=NONE), figure))]
 
@@ -110,7 +110,7 @@ class StageFindings:
             return None
 
     def differs(self, condition: Condition, base: Condition, figure: str) -> int:
-        """`claim` on two conditions."""
+        """`claim` on two conditions: 1, -1 or 0."""
         ratio = self.versus(condition, base, figure)
         return claim(ratio, self.floors[figure]) if ratio else 0
 
@@ -129,7 +129,7 @@ class StageFindings:
         return found
 
     def cell(self, mode: str, path: str, figure: str = "", position: str = "last") -> Cell | None:
-        """A cell by words; `position` counts only where the path has one."""
+        """The cell of a mode and path; `position` counts only where the path has one."""
         condition = Condition(mode, path, "" if PATHS[path].direct else position)
         return self.cells.get((condition, figure or self.kind.primary))
 
@@ -149,7 +149,7 @@ class StageFindings:
 
 
 class Findings:
-    """A whole result. `others` are results of other kernels, to be shown beside it."""
+    """A whole result. `others`: results of other kernels to show beside it."""
 
     def __init__(self, results: Results, others: Sequence[Findings] = ()) -> None:
         self.results, self.plan, self.others = results, results.plan, list(others)
@@ -182,7 +182,7 @@ class Findings:
 
     @property
     def modes(self) -> list[str]:
-        """The modes that were measured anywhere."""
+        """The modes that were measured in any group."""
         groups = [str(group) for group in self.plan.each_group()]
         return [
             mode
@@ -192,7 +192,7 @@ class Findings:
 
     @property
     def absent(self) -> dict[str, str]:
-        """Modes that were asked for and aren't here, and why."""
+        """The modes that were asked for and couldn't be measured, with the reasons."""
         found: dict[str, str] = {}
         for (group, mode), why in self.results.absent_modes.items():
             found.setdefault(mode, why if mode not in self.modes else f"with {group}: {why}")
@@ -200,7 +200,7 @@ class Findings:
 
     @property
     def wiring(self) -> dict[str, str]:
-        """Who has which address (cluster.wiring)."""
+        """The addresses by role (cluster.wiring)."""
         wiring: dict[str, str] = self.results.environment.get("wiring", {**ADDRESSES, "clusters": OWN})
         return wiring
 
@@ -253,5 +253,5 @@ class Findings:
 
 
 def findings_of(results: Results, *others: Results) -> Findings:
-    """Work out `results`, and what is to be shown beside them."""
+    """The findings of `results` and of the results to show beside it."""
     return Findings(results, [Findings(other) for other in others])

@@ -31,7 +31,7 @@ _SYSTEM_PYTHON = "/usr/bin/python3"
 
 @cache
 def _python() -> str:
-    """A Python that has bcc: this one, or the system's."""
+    """The path of a Python that has bcc: this one, or the system's."""
     if importlib.util.find_spec("bcc"):
         return sys.executable
     if (
@@ -45,10 +45,10 @@ def _python() -> str:
 
 
 class Handshakes(AbstractContextManager["Handshakes"]):
-    """Counts the handshakes of the driver's connections, on the whole machine, for as long as the ``with``
-    block lasts.
+    """Counts the handshakes of the driver's connections, on the whole machine, while the ``with`` block
+    lasts.
 
-    UnsupportedError where it can't.
+    Raises UnsupportedError where the kernel or bcc can't.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Handshakes(AbstractContextManager["Handshakes"]):
             raise UnsupportedError(f"the tracepoint program doesn't load: {said[-1]}")
 
     def read(self) -> Histogram:
-        """What has been counted since the last call, which is then forgotten."""
+        """The counts since the last call."""
         self._counter.stdin.write("\n")  # type: ignore[union-attr]
         self._counter.stdin.flush()  # type: ignore[union-attr]
         return Histogram(json.loads(self._counter.stdout.readline()))  # type: ignore[union-attr]

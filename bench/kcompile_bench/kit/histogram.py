@@ -23,7 +23,7 @@ def bucket(value: int) -> int:
 
 
 def bounds(index: int) -> tuple[int, int]:
-    """The smallest value of bucket `index`, and the smallest that is above it."""
+    """The smallest value of bucket `index`, and of the next one."""
     if index < 2 * HALF:
         return index, index + 1
     shift = index // HALF - 1
@@ -47,7 +47,7 @@ class Histogram:
         return [[index, self.counts[index]] for index in sorted(self.counts)]
 
     def packed(self) -> list[int]:
-        """For a file: each bucket as its distance from the last one, and its count, in one flat list."""
+        """A flat list for a file: for each bucket the distance from the last one, and its count."""
         flat, last = [], 0
         for index in sorted(self.counts):
             flat += [index - last, self.counts[index]]
@@ -55,7 +55,7 @@ class Histogram:
         return flat
 
     def add_packed(self, flat: Sequence[int]) -> None:
-        """Add what `packed` gave."""
+        """Add the counts of a `packed` list."""
         index = 0
         for step, count in zip(flat[::2], flat[1::2], strict=True):
             index += step
@@ -66,9 +66,8 @@ class Histogram:
         return self.counts.total()
 
     def quantile(self, q: float) -> float:
-        """Nanoseconds below which `q` of all values lie, interpolated within its bucket.
-
-        ValueError for an empty histogram.
+        """The value in ns below which `q` of all values lie, interpolated within its bucket. Raises
+        ValueError if empty.
         """
         if not self.counts:
             raise ValueError("an empty histogram has no quantiles")
@@ -82,7 +81,7 @@ class Histogram:
         raise AssertionError("q is above 1")
 
     def curve(self, points: int = 200) -> list[tuple[float, float]]:
-        """At most about `points` pairs ``(nanoseconds, share of all values at or below)``, the last one at 1."""
+        """About `points` pairs at most: ``(nanoseconds, share of values at or below)``; the last is 1."""
         indexes = sorted(self.counts)
         step = max(1, len(indexes) // points)
         found, seen, total = [], 0, self.total

@@ -13,8 +13,8 @@ have.
 
 A command is added to `run` as one string, for a shell; it is a simple command, so `sudo` or `ip netns exec`
 may end `run`. Roles that are left out take their paths with them. There is one set of machines for all modes,
-so modes take turns within a round: `kcompile apply
---mode`, and `kcompile delete` for the baselines. What is on the nodes of kcompile's beforehand is lost; nothing else is touched.
+so modes take turns within a round: `kcompile apply --mode`, and `kcompile delete` for the baselines. Rules of
+kcompile that the nodes had before are lost; nothing else is touched.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Role(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Inventory(msgspec.Struct, forbid_unknown_fields=True):
-    """The file."""
+    """An inventory file."""
 
     name: str
     roles: dict[str, Role]
@@ -62,7 +62,7 @@ class Inventory(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_inventory(file: Path) -> Inventory:
-    """The inventory in `file`. InputError where the file is wrong."""
+    """The inventory in `file`. Raises InputError."""
     import yaml
 
     try:
@@ -81,7 +81,7 @@ def read_inventory(file: Path) -> Inventory:
 
 
 class HostsPlace:
-    """The machines of an inventory. `local`: they are namespaces of this one."""
+    """The machines of an inventory. `local`: they are namespaces of this machine."""
 
     shared = True
 
@@ -166,7 +166,7 @@ class HostsCluster:
                 self.put(role, "drive", Path(program()).read_bytes())
 
     def clean(self) -> None:
-        """Remove what `put` has put."""
+        """Remove the files of `put`."""
         for role in self._roles:
             finish(self.start(role, ["rm", "-rf", f"{self._folder}/{role}"]), _PATIENCE, f"rm on {role}")
             with contextlib.suppress(Exception):

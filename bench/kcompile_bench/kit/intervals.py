@@ -42,7 +42,7 @@ _STEPS = 1_000_000
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its 95% interval; `blocks` is how many it rests on."""
+    """An estimate and the ends of its 95% interval; `blocks`: the number of figures behind it."""
 
     value: float
     low: float
@@ -65,7 +65,7 @@ def _drawn(resamples: int, count: int, seed: int) -> Any:
 
 
 def _draws(count: int, seed: int) -> Any:
-    """RESAMPLES x `count` indexes of rounds."""
+    """RESAMPLES x `count` random indexes of rounds."""
     return _drawn(RESAMPLES, count, seed)
 
 
@@ -77,9 +77,8 @@ def _interval(value: float, drawn: Any, blocks: int) -> Interval:
 
 
 def _paired(*columns: Sequence[float | None]) -> list[Any]:
-    """The columns as arrays, less the rounds in which one of them has no figure.
-
-    ValueError where none is left.
+    """The columns as arrays, without rounds in which one lacks the figure. Raises ValueError where none is
+    left.
     """
     import numpy as np
 
@@ -90,7 +89,7 @@ def _paired(*columns: Sequence[float | None]) -> list[Any]:
 
 
 def _medians(values: Any, draws: Any) -> Any:
-    """The median of each row of draws: what np.median says, in a third of its time on rows as short as these."""
+    """The median of each row of draws: equal to np.median, in a third of its time on such short rows."""
     import numpy as np
 
     ordered = np.sort(values[draws], axis=1)
@@ -191,14 +190,14 @@ def _student(share: float, freedom: float) -> float:
 
 @cache
 def _cosines() -> Any:
-    """Of the middles of _STEPS equal parts of a right angle."""
+    """The cosines at the middles of _STEPS equal parts of a right angle."""
     import numpy as np
 
     return np.cos((np.arange(_STEPS) + 0.5) * (math.pi / 2 / _STEPS))
 
 
 def claim(interval: Interval, floor: Floor | None) -> int:
-    """1 where it may be said that the ratio is above 1, -1 for below, 0 where nothing may be said."""
+    """1 if the ratio is above 1 beyond the noise, -1 if below, else 0."""
     if floor is None or interval.blocks < MIN_BLOCKS:
         return 0
     if interval.low > 1 + floor.share:

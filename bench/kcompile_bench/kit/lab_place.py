@@ -52,7 +52,7 @@ def _pods() -> str:
 
 
 def sweep_labs() -> None:
-    """Take down the labs of runs that were killed."""
+    """Remove the labs of killed runs."""
     from kcompile.lab.netns import names_of_labs
 
     for name in names_of_labs():
@@ -62,7 +62,7 @@ def sweep_labs() -> None:
 
 @contextlib.contextmanager
 def lab_place() -> Iterator[HostsPlace]:
-    """A lab that is up for as long as the ``with`` block lasts. UnsupportedError where it doesn't come up."""
+    """A lab that is up while the ``with`` block lasts. Raises UnsupportedError where it doesn't come up."""
     name = f"kcbench-{os.getpid()}"
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
@@ -83,7 +83,7 @@ def _room(folder: Path) -> Iterator[Room | None]:
 
 
 def _inventory(name: str, folder: Path, rooms: dict[str, Room | None]) -> Inventory:
-    """The lab `name` in the words of an inventory."""
+    """The lab `name` as an inventory."""
     from kcompile.lab import netns, network
     from kcompile.lab.pods import Kubelet
     from kcompile.lab.state import LabState, lab_directory
@@ -108,9 +108,9 @@ def _inventory(name: str, folder: Path, rooms: dict[str, Room | None]) -> Invent
 
 
 def _inside(
-    space: str, environment: dict[str, str] | None = None, own: Room | None = None, folder: Path | None = None
+    netns: str, environment: dict[str, str] | None = None, own: Room | None = None, folder: Path | None = None
 ) -> list[str]:
-    """What runs the command that follows it in namespace `space`."""
+    """The prefix of a command line that runs in network namespace `netns`."""
     variables = dict(environment or {})
     if own:
         variables |= own.environment
@@ -118,7 +118,7 @@ def _inside(
         variables |= {"KCOMPILE_BPF_DIR": str(folder / "bpf"), "KCOMPILE_CGROUP": str(folder / "cgroup")}
     words: Sequence[str] = (
         "nsenter",
-        f"--net=/run/netns/{space}",
+        f"--net=/run/netns/{netns}",
         "env",
         *(f"{k}={v}" for k, v in variables.items()),
         "sh",

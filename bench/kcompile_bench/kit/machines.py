@@ -26,9 +26,8 @@ _SECONDS = 24 * 3600
 
 
 def run_in_machine(kind: str, folder: Path) -> int:
-    """Run this very command in a machine of `kind`, one of MACHINES; its exit status.
-
-    `folder` is written to from inside.
+    """Run this command in a machine of `kind`, one of MACHINES; returns its exit status. `folder` is written
+    to from inside.
     """
     if not (_TESTS / "uml").is_dir():
         raise UnsupportedError(f"--place {kind} needs a checkout of kcompile: tests/uml isn't here")
@@ -50,7 +49,7 @@ def run_in_machine(kind: str, folder: Path) -> int:
 
 
 def _inside(arguments: list[str]) -> list[str]:
-    """`arguments` less --place."""
+    """`arguments` without --place."""
     kept, skip = [], False
     for argument in arguments:
         if skip or argument.startswith("--place="):

@@ -2,12 +2,14 @@
 
 connect     blocking connect(), one after the other: p10, p50, p99 (ns by the wall clock), rtt (TCP_INFO, ns)
 handshake   the same, with the kernel's own time from SYN_SENT to ESTABLISHED beside it (handshake.py)
-crr         connect, request, answer, close, in a closed loop: rate (1/s), cpu (ns of client and server a connection)
-rr          requests over connections that stay: rate, cpu (ns a request)
-rate        requests at a fixed rate, from the instant that each was due: p50, p99 (ns), answered (share of those due)
-stream      iperf3 over TCP: mbps, retransmits        udp   iperf3 over UDP as fast as it goes: mbps, lost (percent)
-            (UDP with single endpoints only: iperf3's two connections have to reach the same one)
-wrk         HTTP over connections that stay: rate, p50, p99 (ns)        sockperf   TCP ping-pong: p50, p99 (ns, one way)
+crr         connect, request, answer, close, in a closed loop: rate (1/s), cpu (ns a connection, both ends)
+rr          requests over persistent connections: rate, cpu (ns a request)
+rate        requests at a fixed rate, timed from when each was due: p50, p99 (ns), answered (share of due)
+stream      iperf3 over TCP: mbps, retransmits
+udp         iperf3 over UDP as fast as it goes: mbps, lost (percent); with single endpoints only, since
+            iperf3's two connections have to reach the same one
+wrk         HTTP over persistent connections: rate, p50, p99 (ns)
+sockperf    TCP ping-pong: p50, p99 (ns, one way)
 """
 
 from __future__ import annotations
@@ -42,9 +44,7 @@ _PATIENCE = 20.0
 
 
 class Work(NamedTuple):
-    """What one block has to do with: `first` numbers its connections through, `spin` is an injected slowdown
-    in ns.
-    """
+    """The parameters of one block: `first` numbers its connections, `spin` is an injected slowdown in ns."""
 
     cluster: Cluster
     target: Target
@@ -56,9 +56,9 @@ class Work(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """`primary` is the figure that answers are about.
+    """`primary`: the figure that answers use.
 
-    `prepare` makes what a stage shares; UnsupportedError if it can't be.
+    `prepare` makes what a stage shares; raises UnsupportedError if it can't.
     """
 
     primary: str

@@ -39,8 +39,8 @@ def _mac(side: int, role: str) -> str:
 
 
 def sweep() -> list[str]:
-    """Remove what runs that were killed have left: namespaces, whose names are returned, cgroups, and folders
-    with their mounts.
+    """Remove what killed runs have left: namespaces (returns their names), cgroups, and folders with their
+    mounts.
     """
     sweep_cgroups()
     for folder in _dead(Path(tempfile.gettempdir())):
@@ -54,7 +54,7 @@ def sweep() -> list[str]:
 
 
 def _dead(folder: Path) -> list[Path]:
-    """What in `folder` carries the id of a process that is no more."""
+    """The entries of `folder` with the id of a process that has ended."""
     found = folder.glob("kcbench-*") if folder.exists() else ()
     return [
         path for path in found if (ours := _OURS.match(path.name)) and not Path("/proc", ours[1]).exists()
@@ -119,7 +119,7 @@ class NetnsCluster:
         return program()
 
     def environment(self, role: str) -> dict[str, str]:
-        """Nodes share this machine's files, and mustn't share kcompile's."""
+        """Nodes share this machine's files, so each gets folders of its own for kcompile."""
         own = self.rooms[role].environment if role in self.rooms else {}
         cache = str(Path(program()).parent)
         folders = {name: str(self._folder / role / name.lower()) for name in ("RUN", "STATE")}
@@ -130,18 +130,20 @@ class NetnsCluster:
         }
 
     def settle(self) -> None:
-        """Entries of closed connections go after a second, not ten: a run makes hundreds of thousands."""
+        """Let entries of closed connections expire after a second, not ten: a run makes hundreds of
+        thousands.
+        """
         for role in ("node-a", "node-b"):
             with contextlib.suppress(FileNotFoundError):
                 sysctl(self.namespaces[role], {"netfilter/nf_conntrack_tcp_timeout_close": 1})
 
     def build(self, pods: Sequence[str]) -> None:
-        """Wire it up; the server has every address of `pods`."""
+        """Make the links, addresses and routes; the server has every address of `pods`."""
         ns = self.namespaces
-        links = [
-            f"link add name {role} netns {ns['wire']} type veth peer name eth0 address {_mac(1, role)} netns {ns[role]}"
-            for role in _WIRED
-        ]
+        links = []
+        for role in _WIRED:
+            peer = f"peer name eth0 address {_mac(1, role)} netns {ns[role]}"
+            links.append(f"link add name {role} netns {ns['wire']} type veth {peer}")
         for pod, node in _PODS.items():
             peer = f"peer name eth0 address {_mac(1, pod)} netns {ns[pod]}"
             links.append(f"link add name {pod} address {_mac(2, pod)} netns {ns[node]} type veth {peer}")
@@ -176,7 +178,7 @@ class NetnsCluster:
             sysctl(ns["wire"], {"bridge/bridge-nf-call-iptables": 0})
 
     def _wired(self, role: str, pods: Sequence[str]) -> Iterator[str]:
-        """A node or the outside client: on the wire, with ways to the pods of either node."""
+        """The setup of a node or the outside client: on the wire, with routes to the pods of both nodes."""
         yield f"addr add {ADDRESSES[role]}/24 dev eth0"
         if role == "outside":
             yield f"addr add {DETOUR}/24 dev eth0"

@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks for nothing else: no script, no font, no picture from anywhere."""
+"""The report as one self-contained HTML file: no script, no font, no external image."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ __all__ = ["html", "picture", "rerun", "summary"]
 
 _STYLE = Path(__file__).with_name("style.css")
 _TIP = (
-    '<svg width="0" height="0" aria-hidden="true"><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" '
-    'markerHeight="5" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="context-stroke"/></marker></defs></svg>'
+    '<svg width="0" height="0" aria-hidden="true"><defs>'
+    '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="5" markerHeight="5" '
+    'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="context-stroke"/></marker></defs></svg>'
 )
 
 
 def picture(findings: Findings) -> str:
-    """The chart that stands for the whole result, as an SVG file; empty where nothing was measured."""
+    """The chart for the whole result, as an SVG file; empty where nothing was measured."""
     figure = in_short(findings)
     return standalone(figure.svg, _STYLE.read_text()) if figure else ""
 
 
 def summary(findings: Findings) -> str:
-    """What was run, in a line."""
+    """The run in one line."""
     plan, record = findings.plan, findings.results.environment
     groups = ", ".join(f"{g.services:,} x {g.endpoints}" for g in plan.each_group())
     return f"Profile {plan.profile}; Services x endpoints: {groups}; {place_text(record)}; {record['time']}."
 
 
 def rerun(findings: Findings) -> list[str]:
-    """The commands that make such a result and its report."""
+    """The commands that repeat the run and its report."""
+    command = findings.results.environment["command"]
     return [
-        f"{findings.results.environment['command']}   # as root; the same command goes on after an interruption",
+        f"{command}   # as root; the same command goes on after an interruption",
         "kcompile bench report RESULTS",
         "kcompile bench compare OLD-RESULTS RESULTS",
     ]
@@ -55,8 +57,11 @@ def _table(table: Table, heading: str = "h3") -> str:
     )
     title = f"<{heading}>{escape(table.title)}</{heading}>" if heading else ""
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    rows = f'<div class="scroll"><table>{f"<thead><tr>{head}</tr></thead>" if any(table.header) else ""}<tbody>{body}</tbody></table></div>'
-    return f"{title}{rows if table.rows else ''}{note}"
+    if not table.rows:
+        return f"{title}{note}"
+    header = f"<thead><tr>{head}</tr></thead>" if any(table.header) else ""
+    rows = f'<div class="scroll"><table>{header}<tbody>{body}</tbody></table></div>'
+    return f"{title}{rows}{note}"
 
 
 def _right(table: Table, column: int) -> str:
@@ -86,7 +91,8 @@ def html(findings: Findings) -> str:
     if findings.absent or findings.results.absent_stages:
         missing = [*map(mode_text, findings.absent), *findings.results.absent_stages]
         verb = "was" if len(missing) == 1 else "were"
-        absent = f'<p class="warn">{escape(and_list(missing))} {verb} not measured here (see <a href="#measured">What was measured</a>).</p>'
+        see = 'see <a href="#measured">What was measured</a>'
+        absent = f'<p class="warn">{escape(and_list(missing))} {verb} not measured here ({see}).</p>'
     if not findings.complete:
         absent += '<p class="warn">This run is not complete. Run the same command again to continue it.</p>'
     check = tables.crosscheck(findings)
@@ -119,18 +125,24 @@ def html(findings: Findings) -> str:
     )
     title = f"Ways to a pod: {services_text(findings.largest.services)}, {len(findings.modes)} modes"
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE.read_text()}</style></head>\n<body>"
-        f'<header><h1>NodePort against ClusterIP against the pod\'s own IP</h1><p class="soft">{escape(summary(findings))}</p>{absent}'
+        "<header><h1>NodePort against ClusterIP against the pod's own IP</h1>"
+        f'<p class="soft">{escape(summary(findings))}</p>{absent}'
         f"<nav>{links}</nav></header>\n<main>{body}</main></body></html>\n"
     )
 
 
 _SETTINGS = {
-    OWN: "Every mode has such a cluster of its own, and so have three without rules: a baseline and two copies of it. All stand side by "
-    "side; blocks of each are run in turn, forwards and backwards.",
-    SHARED: "There is one such cluster. Within each round the rules of every mode are put in and taken out, forwards and backwards; "
-    "the baseline and its two copies are the nodes without rules.",
+    OWN: (
+        "Every mode has such a cluster of its own, and so have three without rules: a baseline and two "
+        "copies of it. All stand side by side; blocks of each are run in turn, forwards and backwards."
+    ),
+    SHARED: (
+        "There is one such cluster. Within each round the rules of every mode are put in and taken out, "
+        "forwards and backwards; the baseline and its two copies are the nodes without rules."
+    ),
 }
 
 

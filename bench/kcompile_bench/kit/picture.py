@@ -1,4 +1,4 @@
-"""The topology as a picture: who stands where, and which way each path goes."""
+"""The topology as a picture: hosts and pods, and the path of each measured way."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ def topology(paths: Iterable[str], addresses: Mapping[str, str]) -> str:
     marks = []
     for number, (_, arrow, (x, y)) in enumerate(ways, 1):
         parts.append(f'<path class="way w{number}" d="{arrow}"/>')
-        marks.append(
-            f'<circle class="number w{number}" cx="{x}" cy="{y}" r="9"/><text class="in" x="{x}" y="{y + 4.5}">{number}</text>'
-        )
+        marks.append(f'<circle class="number w{number}" cx="{x}" cy="{y}" r="9"/>')
+        marks.append(f'<text class="in" x="{x}" y="{y + 4.5}">{number}</text>')
     parts += marks
     height = 376
     for number, (name, _, _) in enumerate(ways, 1):
@@ -63,4 +62,5 @@ def topology(paths: Iterable[str], addresses: Mapping[str, str]) -> str:
         )
     height += 20 * len(ways)
     title = "Topology: an outside client and two nodes on one wire, pods behind each node"
-    return f'<svg viewBox="0 0 560 {height}" role="img" aria-label="{title}"><title>{title}</title>{"".join(parts)}</svg>'
+    start = f'<svg viewBox="0 0 560 {height}" role="img" aria-label="{title}"><title>{title}</title>'
+    return f"{start}{''.join(parts)}</svg>"

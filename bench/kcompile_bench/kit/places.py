@@ -1,4 +1,4 @@
-"""Places by the name that ``--place`` gives them."""
+"""Places by their name in ``--place``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILES = (".yaml", ".yml")
 
 
 def check(name: str) -> None:
-    """InputError where there is no place called `name`."""
+    """Raise InputError where no place is called `name`."""
     if name not in (*_HERE, *MACHINES) and not name.endswith(_FILES):
         raise InputError(
             f"--place {name!r} is not one of {', '.join((*_HERE, *MACHINES))} or a file of hosts, FILE.yaml"
@@ -30,10 +30,7 @@ def check(name: str) -> None:
 
 @contextmanager
 def place_of(name: str) -> Iterator[Place]:
-    """The place called `name`, which is here or reached from here: not one of MACHINES.
-
-    InputError where its file is wrong.
-    """
+    """The place called `name`, but not one of MACHINES. Raises InputError where its file is wrong."""
     if name.endswith(_FILES):
         inventory = read_inventory(Path(name))
         yield HostsPlace(inventory, f"hosts: {inventory.name}")
@@ -45,6 +42,6 @@ def place_of(name: str) -> Iterator[Place]:
 
 
 def sweep_places() -> None:
-    """Remove what runs that were killed have left on this machine."""
+    """Remove what killed runs have left on this machine."""
     sweep_labs()
     sweep()

@@ -1,5 +1,5 @@
-"""What a result depends on beside the code: enough to tell two machines apart, and to judge whether one was
-fit to measure on.
+"""The environment of a result: enough to tell two machines apart, and to judge whether one was fit to measure
+on.
 """
 
 from __future__ import annotations
@@ -33,11 +33,23 @@ _TOOLS = {
     "bcc": ("/usr/bin/python3", "-I", "-c", "import bcc; print(bcc.__version__)"),
 }
 _SYSCTLS = (
-    "kernel/randomize_va_space", "kernel/sched_autogroup_enabled", "net/core/bpf_jit_enable", "net/core/default_qdisc",
-    "net/core/netdev_max_backlog", "net/core/somaxconn", "net/ipv4/tcp_congestion_control", "net/ipv4/tcp_fastopen",
-    "net/ipv4/tcp_max_syn_backlog", "net/ipv4/tcp_rmem", "net/ipv4/tcp_syncookies", "net/ipv4/tcp_timestamps", "net/ipv4/tcp_tw_reuse",
-    "net/ipv4/tcp_wmem", "net/netfilter/nf_conntrack_buckets", "net/netfilter/nf_conntrack_max",
-)  # fmt: skip
+    "kernel/randomize_va_space",
+    "kernel/sched_autogroup_enabled",
+    "net/core/bpf_jit_enable",
+    "net/core/default_qdisc",
+    "net/core/netdev_max_backlog",
+    "net/core/somaxconn",
+    "net/ipv4/tcp_congestion_control",
+    "net/ipv4/tcp_fastopen",
+    "net/ipv4/tcp_max_syn_backlog",
+    "net/ipv4/tcp_rmem",
+    "net/ipv4/tcp_syncookies",
+    "net/ipv4/tcp_timestamps",
+    "net/ipv4/tcp_tw_reuse",
+    "net/ipv4/tcp_wmem",
+    "net/netfilter/nf_conntrack_buckets",
+    "net/netfilter/nf_conntrack_max",
+)
 _VOLATILE = ("time", "load", "command")
 
 
@@ -57,9 +69,7 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 def _commit() -> str:
-    """The commit that kcompile is at, where it runs from a checkout; with a plus where files have been
-    changed.
-    """
+    """The commit of kcompile's checkout, with a plus if files are changed; empty outside a checkout."""
     here = str(Path(__file__).parent)
     if not spawn.find("git"):
         return ""
@@ -87,7 +97,7 @@ def _cpu() -> dict[str, str]:
 
 
 def environment(place: str, command: list[str] | None = None) -> dict[str, Any]:
-    """The record of this machine now: flat groups of words. `place` says what clusters are made of."""
+    """The record of this machine now: flat groups of words. `place`: what the clusters are made of."""
     vulnerabilities = Path("/sys/devices/system/cpu/vulnerabilities")
     return {
         "place": place,
@@ -117,9 +127,7 @@ def environment(place: str, command: list[str] | None = None) -> dict[str, Any]:
 
 
 def moment() -> dict[str, Any]:
-    """How busy the machine is, and the ticks that it has spent on others since it booted (steal time,
-    /proc/stat).
-    """
+    """The load of the machine, and its steal time in ticks since boot (/proc/stat)."""
     fields = _read("/proc/stat").split("\n", 1)[0].split()[1:]
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -138,7 +146,7 @@ def _system() -> str:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What two records disagree on: (name, in `a`, in `b`). Times, loads and commands aside."""
+    """The entries in which two records differ: (name, in `a`, in `b`), without times, loads and commands."""
     one, two = _flat(a), _flat(b)
     return [
         (name, one.get(name, ""), two.get(name, ""))

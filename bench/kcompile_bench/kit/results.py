@@ -34,7 +34,7 @@ FORMAT = 1
 
 
 class Results:
-    """What a run has found so far. `path` is None for results that were only read."""
+    """The results of a run so far. `path` is None for results that were only read."""
 
     def __init__(self, plan: Plan, environment: dict[str, Any]) -> None:
         self.plan, self.environment = plan, environment
@@ -42,22 +42,17 @@ class Results:
         self.absent_modes: dict[tuple[str, str], str] = {}  # (group, mode) -> why
         self.absent_stages: dict[str, str] = {}
         self.ready: dict[tuple[str, str], dict[str, Any]] = {}
-        self.rounds: dict[str, dict[int, dict[str, dict[str, Any]]]] = defaultdict(
-            dict
-        )  # stage -> round -> condition -> block
-        self.control: dict[int, dict[int, dict[str, dict[str, Any]]]] = defaultdict(
-            dict
-        )  # Services -> round -> mode -> figures
+        # stage -> round -> condition -> block
+        self.rounds: dict[str, dict[int, dict[str, dict[str, Any]]]] = defaultdict(dict)
+        # Services -> round -> mode -> figures
+        self.control: dict[int, dict[int, dict[str, dict[str, Any]]]] = defaultdict(dict)
         self.end: dict[str, Any] | None = None
         self.seconds = 0.0
         self.starts = 1
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Results from a file, or from the one in folder `path`; ``.gz`` too.
-
-        InputError where it isn't one.
-        """
+        """Results from a file, or from the one in folder `path`; ``.gz`` too. Raises InputError."""
         file = path
         if path.is_dir():
             file = path / FILE if (path / FILE).exists() else path / f"{FILE}.gz"
@@ -89,22 +84,19 @@ class Results:
 
     @classmethod
     def start(cls, folder: Path, plan: Plan, environment: dict[str, Any]) -> Self:
-        """Results that are written to `folder`, going on with what is there.
-
-        InputError where that is of another plan, or is complete.
+        """Results that are written to `folder`, continuing those in it. Raises InputError where they are of
+        another plan, or complete.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
         if path.exists() and b"\n" in path.read_bytes():
             results = cls.read(path)
             if results.plan != plan:
-                raise InputError(
-                    f"{path}: holds another run (profile {results.plan.profile}, or other options); choose another --output"
-                )
+                held = f"another run (profile {results.plan.profile}, or other options)"
+                raise InputError(f"{path}: holds {held}; choose another --output")
             if results.end is not None:
-                raise InputError(
-                    f"{path}: this run is complete; choose another --output, or see it with: kcompile bench report {folder}"
-                )
+                see = f"see it with: kcompile bench report {folder}"
+                raise InputError(f"{path}: this run is complete; choose another --output, or {see}")
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
             results.path = path
             results.write({"resumed": environment})
@@ -147,5 +139,5 @@ class Results:
                 raise ValueError(f"unknown record {sorted(record)}")
 
     def modes(self, group: str) -> list[str]:
-        """The modes that stood in `group`."""
+        """The modes that were measured in `group`."""
         return [mode for mode in self.plan.modes if (group, mode) not in self.absent_modes]

@@ -25,7 +25,10 @@ from .specs import config_text, linear_rules, linear_without, spec_text
 __all__ = ["Rules", "reason_of"]
 
 _LEGACY = "iptables-legacy-restore"
-_NFT_RULE = "table ip other { chain c { type nat hook prerouting priority -100; ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+_NFT_RULE = (
+    "table ip other { chain c { type nat hook prerouting priority -100; "
+    "ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+)
 _IPTABLES_RULE = "*nat\n-A PREROUTING -d 192.0.2.1/32 -j DNAT --to-destination 192.0.2.2\nCOMMIT\n"
 _PATIENCE = 580.0
 _MOST = 200
@@ -35,7 +38,7 @@ _Command = tuple[list[str], Path, dict[str, str]]
 
 
 class Rules:
-    """The rules of `mode` for `group`; `folder` holds what they are made from, and goes with the context."""
+    """The rules of `mode` for `group`; `folder` holds their input, and is removed with the context."""
 
     def __init__(self, mode: str, group: Group, folder: Path) -> None:
         self.mode, self.group, self._folder = mode, group, folder
@@ -48,7 +51,7 @@ class Rules:
             yield cls(mode, group, Path(folder))
 
     def prepare(self, cluster: Cluster, role: str, without: str = "") -> None:
-        """Write what `apply` reads, so that the clock doesn't see it."""
+        """Write the input of `apply`, outside of the measured time."""
         self._command(cluster, role, without)
 
     def apply(self, cluster: Cluster, *roles: str, without: str = "") -> float:
@@ -74,13 +77,11 @@ class Rules:
 
     @property
     def outlive(self) -> bool:
-        """Whether they stay behind when a namespace goes: what is pinned in a BPF file system is the
-        machine's, not the namespace's.
-        """
+        """True if the rules outlive their namespace: pins in a BPF file system belong to the machine."""
         return self.mode == "xdp"
 
     def remove(self, cluster: Cluster) -> None:
-        """Take everything of kcompile's off both nodes: for places that have one cluster for all modes."""
+        """Remove kcompile's rules from both nodes: for places that have one cluster for all modes."""
         commands = {}
         for role in NODES:
             commands[role] = (
@@ -152,9 +153,8 @@ class Rules:
         return path
 
     def digest(self) -> str:
-        """SHA-256 of what the rules were made from: the specs, or the rules themselves.
-
-        Empty before `apply`, and where there are none.
+        """SHA-256 of the manifests or rules that were applied. Empty before `apply`, and where there are
+        none.
         """
         path = self._folder / {CONNTRACK: f"{CONNTRACK}-{self._one_rule}", "linear": "linear-"}.get(
             self.mode, "specs"
@@ -163,7 +163,7 @@ class Rules:
 
 
 def reason_of(error: KcompileError) -> str:
-    """One line for people, out of what a command printed."""
+    """The reason of a failure, in one line, from the output of a command."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any("Traceback" in line for line in lines):
         lines = [f"kcompile crashed: {lines[-1]}"]

@@ -32,7 +32,7 @@ _GIVE_UP = 2  # failed blocks, after which a condition is left alone for the res
 
 
 class Runner:
-    """`progress` is told what is being done and the seconds left.
+    """`progress` is called with the step and the seconds left.
 
     `inject` slows modes down: mode -> factor of the baseline's connect().
     """
@@ -53,7 +53,7 @@ class Runner:
         self._present = ""  # a shared place: the mode that is on the nodes
 
     def run(self) -> None:
-        """Everything that isn't on disk yet."""
+        """Run everything that isn't on disk yet."""
         program()  # no compiler: say so now
         plan, results = self.results.plan, self.results
         self._expect()
@@ -75,7 +75,7 @@ class Runner:
             self._enter(NONE, clusters)
 
     def _enter(self, mode: str, clusters: Mapping[str, Cluster]) -> None:
-        """Where there is one cluster for all: put the rules of `mode` on its nodes, unless they are there."""
+        """With one cluster for all modes: apply the rules of `mode` on its nodes, unless they are applied."""
         if not self.place.shared or mode == self._present or {mode, self._present} <= set(BASELINES):
             return
         if mode in BASELINES:
@@ -85,7 +85,7 @@ class Runner:
         self._present = mode
 
     def _clusters(self, stack: contextlib.ExitStack, group: Group) -> Iterator[tuple[str, Cluster]]:
-        """A cluster for each baseline and each mode that is here, with its rules in."""
+        """A cluster for each baseline and each available mode, with its rules applied."""
         pods = pods_of(group, self.place.site)
         for mode in (*BASELINES, *self.results.modes(str(group))):
             self._say(f"{group}: rules of {mode}")
@@ -184,7 +184,7 @@ class Runner:
     def _spins(
         self, stage: Stage, clusters: Mapping[str, Cluster], servers: Mapping[str, Server]
     ) -> dict[str, int]:
-        """Nanoseconds to burn in every timed connect of a mode that is to be slowed down: a share of the
+        """Nanoseconds to burn in each timed connect of a mode with an injected slowdown: a share of the
         baseline's median.
         """
         if not self._inject or stage.measure.kind != "connect":
@@ -243,7 +243,7 @@ class Runner:
             self._expected[f"control {services}"] = left * len(plan.modes) * 3 * _APPLY_SECONDS
 
     def _done(self, stage: str, seconds: float, rounds: int) -> None:
-        """A round of `stage` took `seconds`: what is left of it will go as fast."""
+        """Note that a round of `stage` took `seconds`, to estimate the time left."""
         left = max(0, rounds - len(self.results.rounds.get(stage, ())))
         if stage.startswith("control "):
             left = max(0, rounds - len(self.results.control[int(stage.split()[1])]))

@@ -49,9 +49,9 @@ POSITIONS = ("first", "middle", "last")
 
 
 class Path(NamedTuple):
-    """A way to a server pod on node A.
+    """A path to a server pod on node A.
 
-    `source`: who connects; `entry`: the node that is asked first; `base`: the path to compare with.
+    `source`: the client's role; `entry`: the first node; `base`: the path to compare with.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Path(NamedTuple):
 
     @property
     def direct(self) -> bool:
-        """Straight to a pod's address: works without any rules."""
+        """True for a path straight to a pod's address, which needs no rules."""
         return self.target == "pod"
 
 
@@ -109,7 +109,7 @@ PATHS = {
 
 
 class Group(NamedTuple):
-    """So many Services, with so many endpoints each."""
+    """A number of Services, and of endpoints each."""
 
     services: int
     endpoints: int
@@ -139,14 +139,14 @@ class Condition(NamedTuple):
 
     @property
     def base(self) -> Condition:
-        """What it is compared with: the direct path from the same source, without rules."""
+        """The condition to compare with: the direct path from the same source, without rules."""
         return Condition(NONE, PATHS[self.path].base, "")
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a block does.
+    """The work of a block.
 
-    `kind` is a name of measures.KINDS; fields that a kind doesn't use are left at their defaults.
+    `kind` is a name of measures.KINDS; fields that a kind doesn't use keep their defaults.
     """
 
     kind: str
@@ -195,9 +195,8 @@ class Stage(NamedTuple):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a run does; what a resumed run must agree on.
-
-    `control_rounds` is how often rules are put in and changed.
+    """Everything that a run does, which a resumed run must share. `control_rounds`: how often rules are
+    applied and changed.
     """
 
     profile: str
@@ -211,7 +210,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return [Group(*group) for group in self.groups]
 
     def stages(self, group: Group, present: Sequence[str] | None = None) -> Iterator[Stage]:
-        """The stages of `group` with the modes that are `present` (default: all that are wanted)."""
+        """The stages of `group` with the modes that are `present` (default: all of the plan)."""
         largest = max(self.each_group(), key=lambda g: (g.services, -g.endpoints))
         modes = [m for m in self.modes if present is None or m in present]
         for measure in self.measures:

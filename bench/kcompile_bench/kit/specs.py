@@ -29,7 +29,7 @@ _FIRST_OTHER = 30100
 
 
 def _asked(group: Group) -> dict[int, int]:
-    """The Services that are asked for, with their NodePorts."""
+    """The measured Services, with their NodePorts."""
     return {service_of(position, group): node_port(position) for position in POSITIONS}
 
 
@@ -44,7 +44,7 @@ def config_text(site: Site = SITE) -> bytes:
 
 
 def pods_of(group: Group, site: Site = SITE) -> list[str]:
-    """The endpoints of the Services that are asked for: the server has these addresses."""
+    """The endpoints of the measured Services: the server has these addresses."""
     return list(dict.fromkeys(pod for service in _asked(group) for pod in site.pods(group, service)))
 
 
@@ -87,7 +87,7 @@ def _objects(group: Group, without: str, site: Site) -> Iterator[dict[str, Any]]
 
 
 def spec_text(group: Group, without: str = "", site: Site = SITE) -> bytes:
-    """One List in JSON; less the endpoint with address `without`, where one is given."""
+    """One List in JSON; without the endpoint that has address `without`, if given."""
     return msgspec.json.encode(
         {"apiVersion": "v1", "kind": "List", "items": list(_objects(group, without, site))}
     )
@@ -100,7 +100,7 @@ def linear_rules(group: Group) -> str:
 
 
 def linear_without(group: Group, pod: str) -> str:
-    """What kube-proxy writes when `pod`, an endpoint of one Service, has gone."""
+    """kube-proxy's update once `pod`, an endpoint of one Service, is gone."""
     scale = Scale(*group)
     service = next(i for i in range(group.services) if pod in scale.pods(i))
     pods = scale.pods(service)

@@ -39,7 +39,7 @@ class Series(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """A scale with its label. `ticks` are values with their texts; none: chosen here."""
+    """A scale with its label. `ticks`: values with their texts; empty: chosen automatically."""
 
     label: str
     low: float
@@ -48,7 +48,7 @@ class Axis(NamedTuple):
     ticks: Sequence[tuple[float, str]] = ()
 
     def place(self, value: float) -> float:
-        """0 to 1; values outside are put on the edge."""
+        """The share of the axis, 0 to 1; values outside are moved to the edge."""
         if self.log:
             share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         else:
@@ -74,18 +74,15 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    wide = high / low > 200
-    values = [
-        m * 10.0**e
-        for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for m in ((1,) if wide else (1, 2, 5))
-    ]
+    factors = (1,) if high / low > 200 else (1, 2, 5)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [factor * 10.0**exponent for exponent in exponents for factor in factors]
     shown = [(v, _number(v)) for v in values if low * 0.999 <= v <= high * 1.001]
     return shown if len(shown) > 2 else _ticks(low, high)
 
 
 class Chart:
-    """One chart. `title` is what a screen reader says."""
+    """One chart. `title` is read by screen readers."""
 
     def __init__(self, title: str, x: Axis, y: Axis, height: int = 340) -> None:
         self.title, self.x, self.y = title, x, y
@@ -113,21 +110,18 @@ class Chart:
             self._parts.append(f'<path class="line {series.colour} d{number % 3}" d="{path}"/>')
         for x, y, p in places if series.marks else ():
             if p.low is not None and p.high is not None:
-                self._parts.append(
-                    f'<path class="bar {series.colour}" d="M{x:.1f} {self._py(p.low):.1f}V{self._py(p.high):.1f}"/>'
-                )
+                bar = f"M{x:.1f} {self._py(p.low):.1f}V{self._py(p.high):.1f}"
+                self._parts.append(f'<path class="bar {series.colour}" d="{bar}"/>')
             self._parts.append(_mark(number, x, y, series.colour))
 
     def band(self, low: float, high: float, text: str) -> None:
-        """A grey band across, between two values of y: what is noise."""
+        """Shade the values of y from `low` to `high`: the noise."""
         top, bottom = self._py(high), self._py(low)
-        self._parts.insert(
-            0,
-            f'<rect class="noise" x="{_LEFT}" y="{top:.1f}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - top:.1f}"/>',
-        )
-        self._parts.append(
-            f'<text class="small" x="{WIDTH - _RIGHT - 4}" y="{top - 4:.1f}" text-anchor="end">{escape(text)}</text>'
-        )
+        left, right = _LEFT, WIDTH - _RIGHT
+        size = f'width="{right - left}" height="{bottom - top:.1f}"'
+        self._parts.insert(0, f'<rect class="noise" x="{left}" y="{top:.1f}" {size}/>')
+        at = f'x="{right - 4}" y="{top - 4:.1f}"'
+        self._parts.append(f'<text class="small" {at} text-anchor="end">{escape(text)}</text>')
 
     def svg(self) -> str:
         """The whole drawing with axes and legend."""
@@ -139,9 +133,8 @@ class Chart:
             if x + width > WIDTH and x > _LEFT:
                 x, row = _LEFT, row + 1
             y = height + 8 + 20 * row
-            parts.append(
-                f'<path class="line {colour} d{number % 3}" d="M{x:.0f} {y}h20"/>{_mark(number, x + 10, y, colour)}'
-            )
+            parts.append(f'<path class="line {colour} d{number % 3}" d="M{x:.0f} {y}h20"/>')
+            parts.append(_mark(number, x + 10, y, colour))
             parts.append(f'<text x="{x + 26:.0f}" y="{y + 5}">{escape(name)}</text>')
             x += width
         height += 20 * (row + 1) if self._legend else 0
@@ -159,13 +152,10 @@ class Chart:
             parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom}"/>')
             parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{escape(text)}</text>')
         parts.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>')
-        middle = (_TOP + bottom) / 2
-        parts.append(
-            f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(self.x.label)}</text>'
-        )
-        parts.append(
-            f'<text transform="translate(15 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(self.y.label)}</text>'
-        )
+        below = f'x="{(_LEFT + right) / 2:.0f}" y="{bottom + 40}"'
+        parts.append(f'<text {below} text-anchor="middle">{escape(self.x.label)}</text>')
+        beside = f'transform="translate(15 {(_TOP + bottom) / 2:.0f}) rotate(-90)"'
+        parts.append(f'<text {beside} text-anchor="middle">{escape(self.y.label)}</text>')
         return parts
 
 
@@ -187,7 +177,7 @@ def _wrapped(title: str, height: float, parts: Sequence[str]) -> str:
 
 
 def standalone(svg: str, style: str) -> str:
-    """A drawing as a file of its own, with the page's `style` in it: for light and dark as the page is."""
+    """A drawing as a file of its own, with the page's `style` in it."""
     head, _, rest = svg.partition(">")
     height = head.split('viewBox="0 0 ')[1].split('"')[0].split()[1]
     size = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'
@@ -222,14 +212,16 @@ def forest(
     """Values with intervals, one under the other, and a line at `reference`; `noise` shades what lies within
     it around the reference.
     """
-    values = [v for row in rows if row.value is not None for v in (row.low, row.high)]
+    measured = [row for row in rows if row.value is not None]
+    values = [value for row in measured for value in (row.low, row.high)]
     if reference is not None:
         values.append(reference)
     low, high = min(values), max(values)
     room = (high - low) * 0.06 or 0.1
-    axis = (
-        Axis(label, low * 0.9, high * 1.1, log=True) if log else Axis(label, max(0, low - room), high + room)
-    )
+    if log:
+        axis = Axis(label, low * 0.9, high * 1.1, log=True)
+    else:
+        axis = Axis(label, max(0, low - room), high + room)
     left, right, step = 150, WIDTH - 142, 24
     bottom = _TOP + step * len(rows) + 4
 
@@ -256,11 +248,10 @@ def forest(
             continue
         parts.append(f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{escape(row.label)}</text>')
         parts.append(f'<path class="bar {row.colour}" d="M{px(row.low):.1f} {y:.1f}H{px(row.high):.1f}"/>')
-        parts.append(
-            f'<circle class="mark {row.colour}{"" if row.claimed else " hollow"}" cx="{px(row.value):.1f}" cy="{y:.1f}" r="5"/>'
-        )
+        hollow = "" if row.claimed else " hollow"
+        centre = f'cx="{px(row.value):.1f}" cy="{y:.1f}"'
+        parts.append(f'<circle class="mark {row.colour}{hollow}" {centre} r="5"/>')
         parts.append(f'<text x="{right + 8}" y="{y + 5:.1f}">{escape(row.text)}</text>')
-    parts.append(
-        f'<text x="{(left + right) / 2:.0f}" y="{bottom + 40}" text-anchor="middle">{escape(label)}</text>'
-    )
+    below = f'x="{(left + right) / 2:.0f}" y="{bottom + 40}"'
+    parts.append(f'<text {below} text-anchor="middle">{escape(label)}</text>')
     return _wrapped(title, bottom + 50, parts)

@@ -1,4 +1,4 @@
-"""The report's tables, the same for every form of it: headings and rows of text."""
+"""The report's tables, the same in every format: headings and rows of text."""
 
 from __future__ import annotations
 
@@ -37,26 +37,38 @@ __all__ = [
 ]
 
 _NAMESPACES = (
-    "Namespaces on one machine: no network card, no cable, no other traffic. A hop costs less than on a network, so that a ratio to the "
-    "direct path is larger than it would be there."
+    "Namespaces on one machine: no network card, no cable, no other traffic. A hop costs less than on a "
+    "network, so that a ratio to the direct path is larger than it would be there."
 )
 _LIMITS = (
     "Microseconds belong to this machine and this hour. Ratios carry further, within one run on one kernel.",
-    "One client at a time on one processor. Contention between processors, hardware offloads and real network cards aren't in it.",
+    (
+        "One client at a time on one processor. "
+        "Contention between processors, hardware offloads and real network cards aren't in it."
+    ),
     "The node runs nothing else: caches are warmer than on a busy node.",
-    "IPv4 and TCP, except where UDP is named. externalTrafficPolicy is Cluster: a NodePort on another node is answered through it.",
-    "Where a ratio is within the noise, the truth may still be a small difference: more rounds on a quieter machine would tell.",
+    (
+        "IPv4 and TCP, except where UDP is named. "
+        "externalTrafficPolicy is Cluster: a NodePort on another node is answered through it."
+    ),
+    (
+        "Where a ratio is within the noise, the truth may still be a small difference: "
+        "more rounds on a quieter machine would tell."
+    ),
     "Each figure is judged by itself: among hundreds that are equal in truth, a few may be said to differ.",
 )
-_LINEAR = "kube-proxy's list is its rules, loaded by iptables-restore; kube-proxy itself, its watches and its own computing weren't run."
+_LINEAR = (
+    "kube-proxy's list is its rules, loaded by iptables-restore; "
+    "kube-proxy itself, its watches and its own computing weren't run."
+)
 _TURNS = (
-    "Modes took turns on the same machines, within each round: the first connections after a change of rules may find caches cold, and "
-    "what one mode leaves in the kernel's tables is there for the next."
+    "Modes took turns on the same machines, within each round: the first connections after a change of rules "
+    "may find caches cold, and what one mode leaves in the kernel's tables is there for the next."
 )
 
 
 class Table(NamedTuple):
-    """`numbers`: the columns, from this one on, are aligned right."""
+    """`numbers`: the index of the first right-aligned column."""
 
     title: str
     header: list[str]
@@ -66,7 +78,7 @@ class Table(NamedTuple):
 
 
 def limits(findings: Findings) -> list[str]:
-    """What the result doesn't show."""
+    """The limits of the result."""
     shared, hosts = (
         findings.wiring.get("clusters") == SHARED,
         findings.results.environment["place"].startswith("hosts"),
@@ -80,7 +92,7 @@ def limits(findings: Findings) -> list[str]:
 
 
 def modes(findings: Findings) -> Table:
-    """Which modes were asked for, and whether they were there."""
+    """The modes that were asked for, and whether they were available."""
     absent = findings.absent
     rows = []
     for mode in findings.plan.modes:
@@ -146,18 +158,12 @@ def _stage_title(stage: StageFindings) -> str:
 
 
 def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
-    """Ratios of the same ways and modes in other runs, on other kernels: nothing else of two kernels can be
-    compared.
-    """
+    """Ratios of the same paths and modes in other runs, on other kernels; only ratios can be compared."""
     runs = [(f, stage) for f in (findings, *others) if (stage := f.main("connect"))]
     if not others or len(runs) < 2:
         return None
-    wanted = dict.fromkeys(
-        (mode, path)
-        for _, stage in runs
-        for mode, path, position in stage.conditions
-        if mode not in BASELINES
-    )
+    conditions = [condition for _, stage in runs for condition in stage.conditions]
+    wanted = dict.fromkeys((c.mode, c.path) for c in conditions if c.mode not in BASELINES)
     rows = []
     for mode, path in sorted(wanted, key=lambda pair: list(PATHS).index(pair[1])):
         cells = [stage.cell(mode, path, "p50") for _, stage in runs]
@@ -167,7 +173,10 @@ def beside(findings: Findings, others: Sequence[Findings]) -> Table | None:
     titles = []
     for run, stage in runs:
         titles.append(f"{place_text(run.results.environment)}, {services_text(stage.stage.group.services)}")
-    note = "connect(), median, times the direct path without rules in the same run. * differs by more than that run's noise."
+    note = (
+        "connect(), median, times the direct path without rules in the same run. "
+        "* differs by more than that run's noise."
+    )
     return Table("Beside other kernels", ["rules", "way", *titles], rows, note, numbers=2)
 
 
@@ -178,7 +187,7 @@ def _beside(cell: Cell | None, there: bool) -> str:
 
 
 def noise(findings: Findings) -> Table:
-    """The A/A run: how far two equal things came out apart."""
+    """The A/A run: by how much identical setups differ."""
     rows = []
     for stage in findings.stages.values():
         for figure, floor in stage.floors.items():
@@ -193,14 +202,17 @@ def noise(findings: Findings) -> Table:
                         percent(floor.share),
                     ]
                 )
-    note = "Copies of the clusters without rules against the first of them. A difference below the floor is never claimed."
+    note = (
+        "Copies of the clusters without rules against the first of them. "
+        "A difference below the floor is never claimed."
+    )
     return Table(
         "Noise", ["measure", "figure", "A/A pairs", "farthest apart", "floor"], rows, note, numbers=2
     )
 
 
 def failures(findings: Findings) -> Table:
-    """Whatever went wrong in a block."""
+    """Every failure in a block."""
     rows = []
     for stage in findings.stages.values():
         for condition, t in stage.troubles():
@@ -214,16 +226,11 @@ def failures(findings: Findings) -> Table:
                 ]
             )
     for services, rounds in findings.results.control.items():
-        errors = [
-            (m, found["error"])
-            for by_mode in rounds.values()
-            for m, found in by_mode.items()
-            if "error" in found
-        ]
-        rows += [
-            [f"rules for {services_text(services)}", mode_text(mode), "1", "", "", error]
-            for mode, error in errors
-        ]
+        what = f"rules for {services_text(services)}"
+        for by_mode in rounds.values():
+            for mode, found in by_mode.items():
+                if "error" in found:
+                    rows.append([what, mode_text(mode), "1", "", "", found["error"]])
     note = "" if rows else "No connection failed, no SYN was sent again, and no block was without figures."
     header = ["measure", "where", "failed or unanswered", "SYNs sent again", "blocks without figures", "said"]
     return Table("Failures", header, rows, note, numbers=2)
@@ -236,7 +243,7 @@ def _time(interval: Interval) -> str:
 
 
 def sync(findings: Findings) -> Iterator[Table]:
-    """Rules put in and changed, a table a number of Services."""
+    """The times to apply and change rules, a table for each number of Services."""
     for services, names in findings.controlled():
         rows = []
         for mode in names:
@@ -269,13 +276,16 @@ def crosscheck(findings: Findings) -> Table | None:
             rows.append([mode_text(condition.mode), where(condition), *cells, figure_text("p50", outside)])
     if not rows:
         return None
-    note = "The kernel's time runs from SYN_SENT to ESTABLISHED (tracepoint sock:inet_sock_set_state); TCP_INFO's from the SYN to its answer."
+    note = (
+        "The kernel's time runs from SYN_SENT to ESTABLISHED (tracepoint sock:inet_sock_set_state); "
+        "TCP_INFO's from the SYN to its answer."
+    )
     header = ["rules", "way", "connect() by the clock", "in the kernel", "TCP_INFO", "clock less kernel"]
     return Table("Three clocks on the same connections", header, rows, note, numbers=2)
 
 
 def environment(findings: Findings) -> list[Table]:
-    """The record of the machine, and how busy it was."""
+    """The record of the machine, and its load."""
     record = findings.results.environment
     tables = []
     for name, values in record.items():

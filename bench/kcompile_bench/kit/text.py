@@ -59,8 +59,24 @@ def markdown(findings: Findings) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_COLUMNS = ("services", "endpoints", "measure", "mode", "path", "position", "figure", "median", "median low", "median high",
-            "ratio", "ratio low", "ratio high", "blocks", "noise floor", "claimed")  # fmt: skip
+_COLUMNS = (
+    "services",
+    "endpoints",
+    "measure",
+    "mode",
+    "path",
+    "position",
+    "figure",
+    "median",
+    "median low",
+    "median high",
+    "ratio",
+    "ratio low",
+    "ratio high",
+    "blocks",
+    "noise floor",
+    "claimed",
+)
 
 
 def as_csv(findings: Findings) -> str:
@@ -89,7 +105,7 @@ def as_csv(findings: Findings) -> str:
 
 
 def as_json(findings: Findings) -> str:
-    """Everything, with the block figures that the intervals rest on."""
+    """Everything, with the block figures behind the intervals."""
     results = findings.results
     stages = []
     for stage in findings.stages.values():

@@ -1,4 +1,4 @@
-"""How figures are written: one place for units, intervals, and the names of things."""
+"""How figures are written: units, intervals, and names in one place."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def services_text(services: int) -> str:
 
 
 def place_text(environment: Mapping[str, Any]) -> str:
-    """Where a run was made: ``network namespaces, Linux 6.1.0``."""
+    """The place of a run: ``network namespaces, Linux 6.1.0``."""
     return f"{environment['place']}, Linux {environment['machine']['kernel'].split()[0]}"
 
 
@@ -115,5 +115,5 @@ def where(condition: Condition, positions: bool = True) -> str:
 
 
 def worse(figure: str, direction: int) -> bool:
-    """Whether a difference in `direction` (1: more) is for the worse."""
+    """True if a change in `direction` (1: more) is for the worse."""
     return direction == (1 if figure in LOWER else -1)

@@ -50,11 +50,7 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
     from ..modes import mode_of
 
     request = Request(files=files, **shared)
-    wanted = None
-    if files:
-        from ..spec.load import load
-
-        wanted = {service.key for service in load(files).services}
+    wanted = _services_of(files) if files else None
     with netns.entered(request.netns):
         directory = run_directory()
         if request.mode:
@@ -63,11 +59,7 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
         else:
             found = installed("", directory)
         if what == "rules":
-            listings = {driver.name: driver.listing() for driver, _ in found}
-            if output in ("json", "yaml"):
-                print_data(listings, output)
-            else:
-                echo(text.rstrip("\n") for text in listings.values() if text)
+            _rules([driver for driver, _ in found], output)
             return
         if what == "connections":
             _connections([driver for driver, _ in found], wanted, output)
@@ -75,19 +67,50 @@ def command(what: str, output: str, files: tuple[str, ...], **shared: Any) -> No
         views = [(driver.name, view) for driver, held in found for view in driver.target.frontends(held)]
     if wanted is not None:
         views = [(mode, v) for mode, v in views if v.service.partition(":")[0] in wanted]
+    if what == "services":
+        _services(views, output)
+    else:
+        _print_endpoints(views, output)
+
+
+def _services_of(files: Sequence[str]) -> set[str]:
+    """The Services of the manifests, as ``namespace/name``."""
+    from ..spec.load import load
+
+    return {service.key for service in load(files).services}
+
+
+def _rules(drivers: Sequence[Driver], output: str) -> None:
+    listings = {driver.name: driver.listing() for driver in drivers}
     if output in ("json", "yaml"):
-        items = [{"mode": mode, **msgspec.to_builtins(v)} for mode, v in views]
-        print_data(items if what == "services" else _endpoints(views), output)
+        print_data(listings, output)
+    else:
+        echo(text.rstrip("\n") for text in listings.values() if text)
+
+
+def _services(views: list[tuple[str, FrontendView]], output: str) -> None:
+    if output in ("json", "yaml"):
+        print_data([{"mode": mode, **msgspec.to_builtins(v)} for mode, v in views], output)
     elif not views:
         click.echo("No resources found.", err=True)
     else:
-        echo(_service_table(views, output == "wide") if what == "services" else _endpoint_table(views))
+        echo(_service_table(views, output == "wide"))
+
+
+def _print_endpoints(views: list[tuple[str, FrontendView]], output: str) -> None:
+    if output in ("json", "yaml"):
+        print_data(_endpoints(views), output)
+    elif not views:
+        click.echo("No resources found.", err=True)
+    else:
+        echo(_endpoint_table(views))
 
 
 def _connections(drivers: Sequence[Driver], wanted: set[str] | None, output: str) -> None:
     from ..kernel.drivers import XdpDriver
 
-    found = [c for d in drivers if isinstance(d, XdpDriver) for c in d.connections()]
+    tracking = [driver for driver in drivers if isinstance(driver, XdpDriver)]
+    found = [c for driver in tracking for c in driver.connections()]
     if wanted is not None:
         found = [c for c in found if c.service.partition(":")[0] in wanted]
     if output in ("json", "yaml"):
@@ -96,18 +119,12 @@ def _connections(drivers: Sequence[Driver], wanted: set[str] | None, output: str
         click.echo("No resources found.", err=True)
     else:
         header = ("SERVICE", "PROTOCOL", "CLIENT", "FRONTEND", "ENDPOINT", "MASQUERADED", "IDLE")
-        rows = [
-            (
-                c.service,
-                c.protocol,
-                c.client,
-                c.frontend,
-                c.endpoint,
-                "yes" if c.masqueraded else "no",
-                f"{c.age:.0f}s",
+        rows: list[tuple[str, ...]] = []
+        for c in found:
+            masqueraded = "yes" if c.masqueraded else "no"
+            rows.append(
+                (c.service, c.protocol, c.client, c.frontend, c.endpoint, masqueraded, f"{c.age:.0f}s")
             )
-            for c in found
-        ]
         echo(table(header, rows))
 
 
@@ -118,11 +135,9 @@ def _service_table(views: list[tuple[str, FrontendView]], wide: bool) -> list[st
         count = str(len(v.backends)) if v.verdict == "dnat" else v.verdict
         row: tuple[str, ...] = (v.service, v.kind, v.address, f"{v.port}/{v.protocol}", count, mode)
         if wide:
-            row = (
-                *row,
-                f"{v.affinity_seconds}s" if v.affinity_seconds else "<none>",
-                ",".join((*v.backends, *(f"{d} (draining)" for d in v.draining))) or "<none>",
-            )
+            affinity = f"{v.affinity_seconds}s" if v.affinity_seconds else "<none>"
+            draining = [f"{backend} (draining)" for backend in v.draining]
+            row = (*row, affinity, ",".join((*v.backends, *draining)) or "<none>")
         rows.append(row)
     return table((*header, "AFFINITY", "ENDPOINTS") if wide else header, rows)
 

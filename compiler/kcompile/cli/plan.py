@@ -1,4 +1,4 @@
-"""``kcompile plan`` and ``kcompile diff``: what apply would change."""
+"""``kcompile plan`` and ``kcompile diff``: the changes that apply would make."""
 
 from __future__ import annotations
 

@@ -121,11 +121,10 @@ def _cluster_ip(made: Records, name: str, service: Service) -> None:
 
 
 def _headless(made: Records, name: str, slices: list[EndpointSlice]) -> None:
-    """Every ready endpoint's address at the Service's name, and a name of its own for each."""
+    """Add each ready endpoint's address at the Service's name, and at a name of its own."""
     made.names.setdefault(name, {})
-    targets: dict[tuple[str, str], dict[tuple[int, str], None]] = defaultdict(
-        dict
-    )  # port name, protocol -> port, host; in order
+    # (port name, protocol) -> (port, host), in order
+    targets: dict[tuple[str, str], dict[tuple[int, str], None]] = defaultdict(dict)
     for piece in slices:
         for endpoint in piece.endpoints or ():
             if not _is_ready(endpoint):

@@ -36,12 +36,12 @@ def hosts(records: Records) -> Iterator[str]:
 
 
 def zone_file_name(name: str) -> str:
-    """What the Corefile calls the file of zone `name`."""
+    """The name of the file of zone `name` in the Corefile."""
     return f"db.{name.rstrip('.')}"
 
 
 def corefile(records: Records, directory: str) -> Iterator[str]:
-    """A Corefile by which CoreDNS serves the zone files in `directory`, one server block a zone."""
+    """A Corefile with which CoreDNS serves the zone files in `directory`, one server block a zone."""
     for name in records.zones:
         yield f"{name.rstrip('.')}:53 {{"
         yield f"    file {directory.rstrip('/')}/{zone_file_name(name)} {{"
@@ -53,7 +53,7 @@ def corefile(records: Records, directory: str) -> Iterator[str]:
 
 
 def json_data(records: Records) -> list[dict[str, Any]]:
-    """One mapping a name and type."""
+    """A mapping for each name and type."""
     return [
         {"name": owner, "type": kind, "ttl": records.ttl, "data": list(data)}
         for owner, kinds in records.names.items()

@@ -1,6 +1,6 @@
-"""A name server for the records: UDP and TCP on every address asked for, until told to stop.
+"""A name server for the records: UDP and TCP on every address of `listen`, until SIGTERM.
 
-The source is looked at when a question comes, at most twenty times a second: an idle server does nothing, no
+It checks the source when a question comes, at most twenty times a second: an idle server does nothing, and no
 answer is older than that.
 """
 
@@ -28,18 +28,18 @@ _CONNECTIONS = 256
 
 
 class Source(Protocol):
-    """Where records come from."""
+    """The origin of the records."""
 
     def signature(self) -> object:
-        """Something cheap that differs once `load` would give something else."""
+        """A cheap value that changes when `load` would return something else."""
 
     def load(self) -> Records:
-        """The records; raises InputError or OSError where they can't be had."""
+        """The records. Raises InputError or OSError."""
 
 
 class Server:
-    """Answers from `source`, and from its last good state where it is broken: `complain` is then told why,
-    once.
+    """Answers from `source`; while that is broken, from its last good state, after one call of `complain`
+    with the reason.
     """
 
     def __init__(self, source: Source, complain: Callable[[str], None]) -> None:
@@ -51,11 +51,11 @@ class Server:
 
     @property
     def records(self) -> Records:
-        """What is served now."""
+        """The records served now."""
         return self._answerer.zones.records
 
     def answer(self, message: bytes, *, tcp: bool = False) -> bytes | None:
-        """The answer to one message; None: none."""
+        """The reply to one message; None where it gets none."""
         now = time.monotonic()
         if now - self._looked > _LOOK_AGAIN:
             self._looked = now
@@ -73,7 +73,7 @@ class Server:
             self._complain(f"still serving what was there before: {error}")
 
     def datagrams(self, sock: socket.socket) -> None:
-        """Answer what waits on `sock`."""
+        """Answer the datagrams that wait on `sock`."""
         for _ in range(_BURST):
             try:
                 message, client = sock.recvfrom(4096)
@@ -82,7 +82,7 @@ class Server:
             if (answer := self.answer(message)) is not None:
                 with contextlib.suppress(
                     OSError
-                ):  # a client that went away, or a full buffer: it will ask again
+                ):  # the client is gone, or the buffer full: it will ask again
                     sock.sendto(answer, client)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,9 +104,8 @@ class Server:
 
 
 async def serve(server: Server, listen: Sequence[tuple[str, int]], ready: Callable[[], None]) -> None:
-    """Serve on every (address, port) of `listen`, until SIGTERM or SIGINT.
-
-    Raises KernelError where one can't be had.
+    """Serve on every (address, port) of `listen`, until SIGTERM or SIGINT. Raises KernelError where one can't
+    be bound.
     """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()

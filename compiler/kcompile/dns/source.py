@@ -1,6 +1,4 @@
-"""Manifests to records: read, checked and completed as for the rules, so that the names lead where the rules
-do.
-"""
+"""Reads manifests, checks and completes them as for the rules, and makes DNS records from them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Questions to answers, as bytes (RFC 1035; EDNS: RFC 6891).
+"""Questions to answers, as bytes (RFC 1035; EDNS: RFC 6891). dnspython makes each answer once; then its bytes
+are cached.
 
-dnspython makes each answer once; after that it is bytes that are kept.
-
-What is kept is all that comes behind the question: the question itself goes back byte by byte, in the case
-that it was asked in.
+The cache holds everything after the question: the question itself is echoed byte by byte, in the case it was
+asked in.
 """
 
 from __future__ import annotations
@@ -42,15 +41,12 @@ class Answerer:
 
     def __init__(self, zones: Zones) -> None:
         self.zones = zones
-        self._kept: dict[
-            tuple[bytes, int], tuple[int, list[bytes]]
-        ] = {}  # -> flags, what follows the counts and the question
+        # -> (flags, [the counts and the rest of the answer after the question])
+        self._kept: dict[tuple[bytes, int], tuple[int, list[bytes]]] = {}
         self._turn = 0
 
     def answer(self, message: bytes, *, tcp: bool = False) -> bytes | None:
-        """The bytes to send back for `message`; None for what deserves no answer (too short, or itself an
-        answer).
-        """
+        """The reply to `message`; None for a message that gets none (too short, or itself a reply)."""
         if len(message) < 12:
             return None
         number, flags, questions, answers, authority, additional = _HEADER.unpack_from(message)
@@ -84,7 +80,7 @@ class Answerer:
         return b"%b%b%b%b" % (message[:2], (back | result).to_bytes(2), tail[:8], message[12:end] + tail[8:])
 
     def _made(self, question: bytes, edns: _Edns | None, limit: int) -> tuple[int, list[bytes]]:
-        """Flags to add, and for each turn the four counts and what follows the question."""
+        """The flags to add, and for each rotation the four counts and the bytes after the question."""
         import dns.message
         import dns.rcode
 
@@ -142,7 +138,7 @@ def _fitting(response: Any, limit: int) -> bytes:
 
 
 def _end_of_name(message: bytes, at: int) -> int:
-    """Where the name that starts at `at` ends; a question's name is never compressed."""
+    """The offset after the name that starts at `at`; a question's name is never compressed."""
     start = at
     while at < len(message):
         length = message[at]
@@ -156,9 +152,8 @@ def _end_of_name(message: bytes, at: int) -> int:
 
 
 def _edns(message: bytes, at: int, additional: int) -> _Edns | None:
-    """The OPT record among `additional` records that start at `at`.
-
-    A signature (TSIG) isn't understood, and isn't looked at.
+    """The OPT record among `additional` records that start at `at`, None without one. A signature (TSIG) is
+    ignored.
     """
     for _ in range(additional):
         name = _end_of_name(message, at)

@@ -1,7 +1,4 @@
-"""Looking a name up, as an authoritative server does (RFC 1034 4.3.2, RFC 2308 for what isn't there).
-
-Pure.
-"""
+"""Looks names up as an authoritative server does (RFC 1034 4.3.2; negative answers: RFC 2308). Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ class RRset(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What to say: `rcode`, the answers, and for what isn't there the SOA that says how long to believe it."""
+    """A reply: `rcode`, the records, and for a negative answer the SOA whose TTL says how long it holds."""
 
     rcode: int
     answers: tuple[RRset, ...] = ()
@@ -43,11 +40,11 @@ class Zones:
         self._above = _above(records)
 
     def zone_of(self, name: str) -> str:
-        """The zone that `name` is in; empty where it is none of ours."""
+        """The zone of `name`; empty for a name in none of the server's zones."""
         return next((z for z in self.records.zones if name == z or name.endswith("." + z)), "")
 
     def lookup(self, name: str, kind: str) -> Answer:
-        """The answer to a question of `kind` (``ANY``: all there is) for `name` (absolute, any case)."""
+        """The answer to a question of `kind` (``ANY``: all records) for `name` (absolute, any case)."""
         name = name.lower()
         if not self.zone_of(name):
             return Answer(REFUSED)
@@ -77,16 +74,17 @@ class Zones:
     def _targets(self, found: list[RRset]) -> tuple[RRset, ...]:
         """The addresses of the hosts that SRV records name."""
         hosts = dict.fromkeys(data.rpartition(" ")[2] for rrset in found for data in rrset.data)
-        return tuple(
-            RRset(host, kind, data)
-            for host in hosts
-            for kind, data in self._names.get(host, {}).items()
-            if kind in ("A", "AAAA")
-        )
+        targets: list[RRset] = []
+        for host in hosts:
+            sets = self._names.get(host, {})
+            targets += [RRset(host, kind, data) for kind, data in sets.items() if kind in ("A", "AAAA")]
+        return tuple(targets)
 
 
 def _above(records: Records) -> set[str]:
-    """Names that have none but longer names below them: they exist, and have no records (RFC 4592 2.2.2)."""
+    """Names that only have longer names below them: they exist, without records (empty non-terminals, RFC
+    4592 2.2.2).
+    """
     above: set[str] = set()
     zones = set(records.zones)
     for name in records.names:

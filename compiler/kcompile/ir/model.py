@@ -18,9 +18,21 @@ from ..notices import Notice
 from .node import NodeFacts, Settings
 
 __all__ = [
-    "Backend", "Dataplane", "Disposition", "Endpoint", "Family", "Frontend", "FrontendKind", "HealthCheck", "Policy", "PoolKind",
-    "Protocol", "ResolvedPort", "ServicePort", "Verdict",
-]  # fmt: skip
+    "Backend",
+    "Dataplane",
+    "Disposition",
+    "Endpoint",
+    "Family",
+    "Frontend",
+    "FrontendKind",
+    "HealthCheck",
+    "Policy",
+    "PoolKind",
+    "Protocol",
+    "ResolvedPort",
+    "ServicePort",
+    "Verdict",
+]
 
 
 class Family(enum.Enum):

@@ -1,4 +1,4 @@
-"""What the node is (facts) and how the user wants it run (settings); no Kubernetes and no kernel in here."""
+"""The node (facts) and the user's settings for it; free of Kubernetes and of any kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Compat", "DetectMode", "Detector", "Ipvs", "Link", "NodeFacts", "Set
 
 
 class DetectMode(enum.Enum):
-    """How local pod traffic is told (KubeProxyConfiguration detectLocalMode;
+    """How to detect local pod traffic (KubeProxyConfiguration detectLocalMode;
     pkg/proxy/util/localdetector.go).
     """
 
@@ -39,7 +39,7 @@ class Detector(msgspec.Struct, frozen=True, gc=False):
 
 
 class Compat(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Where kube-proxy's own modes differ, one field a difference (docs/reference/modes.md)."""
+    """The differences between kube-proxy's own modes, one field each (docs/reference/modes.md)."""
 
     reject_unknown_ports: bool  # a live ClusterIP, a port that no Service has: REJECT, or leave alone
     drop_unallocated: bool  # an address of a ServiceCIDR that no Service owns: DROP, or leave alone

@@ -1,5 +1,5 @@
-"""The bpffs in which a lab's nodes pin what mode xdp makes: one of the lab's own, so that the machine's has
-nothing of it.
+"""The bpffs of a lab, in which the nodes pin the maps and programs of mode xdp; the machine's own stays
+empty.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["folder", "mount", "unmount"]
 
 
 def folder(lab: Path) -> Path:
-    """Where it is, for the lab with the folder `lab`: what KCOMPILE_BPF_DIR has to say."""
+    """The folder for KCOMPILE_BPF_DIR, for the lab with the folder `lab`."""
     return lab / "bpf"
 
 

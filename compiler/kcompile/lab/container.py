@@ -117,9 +117,8 @@ def _start(spec: dict[str, Any]) -> int:
     """Fork the container as the first process of a PID namespace; its PID out here."""
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     try:
-        _checked(
-            _libc.setns(own, _NEWPID), "setns"
-        )  # otherwise the namespace before is unshared from, and that has ended
+        # back from the namespace of the container before, which has ended: unshare() would begin there
+        _checked(_libc.setns(own, _NEWPID), "setns")
     finally:
         os.close(own)
     _checked(_libc.unshare(_NEWPID), "unshare")
@@ -174,7 +173,7 @@ class _Keeper:
 
 
 def main(path: str) -> None:
-    """Run what the file `path` says until it is over."""
+    """Run the container that the file `path` describes until it is over."""
     spec = json.loads(Path(path).read_text())
     os.setsid()
     keeper = _Keeper(spec)

@@ -1,6 +1,5 @@
-"""The lab's own image: answers every HTTP request with what it knows of it, as JSON.
-
-``PORT=80,8080`` says where; HTTP on each.
+"""The lab's own image: answers every HTTP request with the request and the pod as JSON. ``PORT=80,8080`` sets
+the ports.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        told = {
+        fields = {
             "pod": os.environ.get("HOSTNAME", socket.gethostname()),
             "node": os.environ.get("NODE_NAME", ""),
             "client": self.client_address[0].removeprefix("::ffff:"),
@@ -33,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
             "headers": dict(self.headers.items()),
             "body": body.decode(errors="replace"),
         }
-        text = json.dumps(told).encode() + b"\n"
+        text = json.dumps(fields).encode() + b"\n"
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -62,9 +61,8 @@ class _DualStack(_Server):
 
 def main() -> None:
     """Serve until SIGTERM."""
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGTERM}
-    )  # as the first process of its PID namespace it has no default to rely on
+    # PID 1 of a namespace gets no signal by default: wait for it explicitly
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     kind = _DualStack if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6") else _Server  # noqa: PTH110
     for port in os.environ.get("PORT", "80").split(","):
         server = kind(("::" if kind is _DualStack else "", int(port)), _Handler)

@@ -58,7 +58,7 @@ def node_manifest(node: NodeState) -> dict[str, Any]:
 def cluster(
     state: LabState, pods: Iterable[PodState], allocations: AllocationState
 ) -> tuple[Inventory, AllocationState]:
-    """The objects of the lab, checked and complete, with `pods`; and what is allocated then.
+    """The objects of the lab, checked and complete, with `pods`; and the new allocations.
 
     Raises SpecError.
     """

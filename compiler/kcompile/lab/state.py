@@ -106,13 +106,13 @@ class LabState(msgspec.Struct, kw_only=True):
 
     @property
     def cluster(self) -> ClusterSettings:
-        """What belongs to the cluster as a whole, as every verb takes it."""
+        """The settings of the whole cluster, for every verb."""
         return ClusterSettings(
             service_cidrs=tuple(self.service_cidrs), node_port_range=self.node_port_range, domain=self.domain
         )
 
     def node(self, name: str) -> NodeState:
-        """The node called `name`, which there is."""
+        """The node called `name`, which must exist."""
         return next(node for node in self.nodes if node.name == name)
 
     @classmethod
@@ -147,12 +147,12 @@ def check_name(name: str) -> str:
 
 
 def lab_directory(name: str) -> Path:
-    """Where lab `name` keeps everything."""
+    """The folder of lab `name`. Raises ConfigError for a bad name."""
     return run_base() / f"lab-{check_name(name)}"
 
 
 def labs() -> list[str]:
-    """The labs that there are, by name."""
+    """The names of the existing labs."""
     return sorted(
         path.parent.name.removeprefix("lab-") for path in lab_directory("x").parent.glob("lab-*/state.json")
     )

@@ -33,7 +33,8 @@ def system_objects(
 ) -> Iterator[dict[str, Any]]:
     """The manifests of kube-system. `folder`: the one with cluster.json; `addresses`: the Service's."""
     families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
-    listen = [word for family in families for word in ("--listen", "::" if family == "IPv6" else "0.0.0.0")]
+    wildcards = ["::" if family == "IPv6" else "0.0.0.0" for family in families]
+    listen = [word for wildcard in wildcards for word in ("--listen", wildcard)]
     container = {
         "name": "dns",
         "image": "kcompile/dns",

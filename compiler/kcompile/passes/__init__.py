@@ -3,8 +3,8 @@
 endpoints.py   which endpoints may serve at all: ready, or else serving and terminating   (topology.go)
 topology.py    node and zone hints narrow the Cluster set                                  (topology.go)
 policy.py      what each class of source gets at each kind of frontend                     (*/proxier.go)
-guard.py       loadBalancerSourceRanges                                                    (serviceport.go, */proxier.go)
-health.py      healthCheckNodePort                                                         (healthcheck/service_health.go)
+guard.py       loadBalancerSourceRanges                                      (serviceport.go, */proxier.go)
+health.py      healthCheckNodePort                                           (healthcheck/service_health.go)
 conflicts.py   one owner for a frontend that two Services claim
 occupied.py    external addresses that are another host's, before all others in mode ipvs
 resolve.py     runs them in order: ServicePorts in, a Dataplane out

@@ -18,7 +18,7 @@ __all__ = ["without_conflicts"]
 
 
 def without_conflicts(ports: Sequence[ResolvedPort]) -> tuple[Sequence[ResolvedPort], list[Notice]]:
-    """`ports` with every frontend left to one owner, and a warning for each one taken away."""
+    """`ports` with each frontend in one port only, and a warning for each that was removed."""
     keys = [(f.address, f.port, p.protocol, p.family) for p in ports for f in p.frontends]
     if len(set(keys)) == len(keys):
         return ports, []

@@ -1,6 +1,4 @@
-"""loadBalancerSourceRanges: who may use a load-balancer VIP at all (LB VIPs only; NodePort and ClusterIP stay
-open).
-"""
+"""loadBalancerSourceRanges: the sources that may use a load-balancer VIP (not NodePort or ClusterIP)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""healthCheckNodePort: how many local ready endpoints a load balancer is told of
+"""healthCheckNodePort: the number of local ready endpoints that a load balancer is answered
 (healthcheck/service_health.go).
 """
 

@@ -1,8 +1,7 @@
-"""External addresses that are another host's: a mode that makes them local to the node would cut it off from
+"""External addresses that belong to another host: a mode that binds them locally would cut the node off from
 that host.
 
-Only for such a mode (ipvs). The others translate one port of the address and leave the rest of its host
-alone.
+Only for such a mode (ipvs). The others translate one port of the address and leave its other ports alone.
 """
 
 from __future__ import annotations
@@ -53,11 +52,12 @@ def _free(
     taken: Mapping[str, str],
     warnings: dict[Notice, None],
 ) -> tuple[str, ...]:
-    """Those of `addresses` that are nobody's; `warnings` gains a line for each of the others."""
+    """The `addresses` that no host has; adds a warning to `warnings` for each of the others."""
     if taken.keys().isdisjoint(addresses):
         return addresses
     for address in addresses:
         if address in taken:
-            text = f"{kind} {address} is the address of {taken[address]}, which mode ipvs would cut this node off from: left out here"
+            owner = f"{taken[address]}, which mode ipvs would cut this node off from"
+            text = f"{kind} {address} is the address of {owner}: left out here"
             warnings[Notice("ipvs-limit", text, object=f"Service {_service(port)}")] = None
     return tuple([address for address in addresses if address not in taken])

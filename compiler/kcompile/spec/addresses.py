@@ -49,7 +49,7 @@ class Network:
         self.last = self.first | (1 << rest) - 1
 
     def __contains__(self, address: object) -> bool:
-        """Whether the IP `address` (text) is inside."""
+        """True if the network has the IP `address` (text)."""
         packed = unpack(str(address))
         return (
             len(packed) == (4 if self.version == 4 else 16)
@@ -88,7 +88,7 @@ def unpack(text: str) -> bytes:
 
 
 def is_ip(text: str) -> bool:
-    """Whether `text` is an IP address in strict spelling, of whatever sort."""
+    """True if `text` is an IP address in strict spelling, of any sort."""
     try:
         unpack(text)
     except BadAddress:
@@ -108,8 +108,8 @@ def canonical_ip(text: str) -> str:
 
 
 def special(packed: bytes) -> str:
-    """What sort of address no service or endpoint may have (ValidateEndpointIP in pkg/apis/core/validation),
-    empty for the rest.
+    """The sort of address that no service or endpoint may have (ValidateEndpointIP in
+    pkg/apis/core/validation): ``loopback``, ``multicast`` and so on; empty for usable ones.
 
     All of multicast is refused, where Kubernetes names only the link-local part: a DNAT to or from it can't
     work.

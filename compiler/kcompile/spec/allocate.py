@@ -62,7 +62,7 @@ def allocate(
 
 
 def _lacks(service: Service) -> bool:
-    """Whether anything is to be allocated: nothing in what an API server hands out."""
+    """True if the Service lacks an address or port that an API server would allocate."""
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip == "None":
         return False
@@ -77,7 +77,7 @@ def _lacks(service: Service) -> bool:
 
 
 def _families(service: Service, networks: Sequence[Network]) -> list[int]:
-    """The families that the Service is to have, the primary one first (initIPFamilyFields in alloc.go)."""
+    """The IP families of the Service, the primary one first (initIPFamilyFields in alloc.go)."""
     spec = service.spec
     given = _addresses(service)
     families = [family_of(address) for address in given]
@@ -101,7 +101,7 @@ def _port_key(service: Service, port: ServicePort) -> str:
 
 
 class _Allocation:
-    """One run: what is taken, what was before, what will be saved."""
+    """One run of the allocator: values in use, values of the earlier state, the new state."""
 
     def __init__(
         self,
@@ -115,9 +115,7 @@ class _Allocation:
         self.claims = Claims()
 
     def name(self, services: Sequence[Service]) -> None:
-        """Give Services without a name of their own the names that they had before, the first the first one,
-        and so on.
-        """
+        """Give Services without a name the generated names of the earlier state, in the input's order."""
         unnamed = [service for service in services if service.metadata.generate_name]
         if not unnamed:
             return
@@ -243,9 +241,8 @@ class _Allocation:
             # The network's own address is out, and so are IPv4's broadcast and the first address, which is
             # kubernetes.default's.
             size = net.size - 1 - (family == 4)
-            reserved = (
-                min(max(16, size // 16), 256) if size >= 16 else 1
-            )  # calculateRangeOffset in ipallocator
+            # calculateRangeOffset in ipallocator
+            reserved = min(max(16, size // 16), 256) if size >= 16 else 1
             for offset in _probe(f"{service.key} IPv{family}", 2, size, reserved):
                 address = net.address(offset)
                 if address not in self.claims.addresses:
@@ -318,8 +315,8 @@ def _wants_health_port(service: Service) -> bool:
 
 
 def _probe(key: str, first: int, last: int, reserved: int) -> Iterator[int]:
-    """Every number of `first` to `last`, those above `reserved` first (the lower part is left to explicit
-    values), from a hash of `key`.
+    """Every number of `first` to `last` in an order that a hash of `key` starts; those above `reserved` come
+    first (the lower part is left to explicit values).
     """
     seed = int.from_bytes(blake2b(key.encode(), digest_size=8).digest())
     middle = min(max(first, reserved + 1), last + 1)

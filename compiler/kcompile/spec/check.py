@@ -25,9 +25,17 @@ from .objects import Object
 from .text import join_path, problem, shown
 
 __all__ = [
-    "FAMILIES", "PROTOCOLS", "check_choice", "check_cidrs", "check_labels", "check_metadata", "check_port_number", "known_label",
-    "known_node", "known_port",
-]  # fmt: skip
+    "FAMILIES",
+    "PROTOCOLS",
+    "check_choice",
+    "check_cidrs",
+    "check_labels",
+    "check_metadata",
+    "check_port_number",
+    "known_label",
+    "known_node",
+    "known_port",
+]
 
 PROTOCOLS = frozenset(("TCP", "UDP", "SCTP"))
 FAMILIES = frozenset(("IPv4", "IPv6"))
@@ -43,7 +51,7 @@ _known_namespace = lru_cache(maxsize=_MANY)(lambda text: is_dns_label(text) is n
 
 @lru_cache(maxsize=_MANY)
 def known_port(name: str | None, protocol: str | None, port: int | None) -> bool:
-    """Whether an EndpointSlice may have this port; nil and 0 are legal there, and left out by proxies."""
+    """True if an EndpointSlice may have this port; nil and 0 are legal there, and proxies skip them."""
     return (
         (not name or is_dns_label(name) is not None)
         and (protocol is None or protocol in PROTOCOLS)

@@ -81,7 +81,7 @@ def _check_endpoint(obj: EndpointSlice, index: int, endpoint: Endpoint, size: in
 
 
 def _check_hints(obj: EndpointSlice, field: str, hints: EndpointHints) -> None:
-    """An empty zone is no zone's, but the API takes it."""
+    """Check the zones of hints; the API accepts an empty one."""
     for kind, entries in (("forZones", hints.for_zones or ()), ("forNodes", hints.for_nodes or ())):
         if len(entries) > _MAX_HINTS:
             raise problem(obj, f"{field}.{kind}", f"has {len(entries)} entries; {_MAX_HINTS} at most")
@@ -94,15 +94,17 @@ def _check_hints(obj: EndpointSlice, field: str, hints: EndpointHints) -> None:
 
 
 def _unfit_name(text: str) -> str:
-    """Why `text` can't be the address of an FQDN endpoint: nothing proxies to it, but the API looks at it."""
+    """Why `text` can't be the address of an FQDN endpoint, empty if it can: proxies skip these, but the API
+    checks them.
+    """
     name = text.removesuffix(".")
     return "" if "." in name and is_dns_subdomain(name) else "not a full domain name"
 
 
 def _check_ports(obj: EndpointSlice | Endpoints, field: str, ports: list[EndpointPort]) -> None:
-    """Names are unique; in Endpoints every one of several ports has one.
+    """Check that names are unique, and in Endpoints that each of several ports has one.
 
-    In a slice a port may be nil or 0: proxies leave it out.
+    In a slice a port may be nil or 0; proxies skip it.
     """
     strict = isinstance(obj, Endpoints)
     for index, port in enumerate(ports):

@@ -1,5 +1,5 @@
-"""The API server's rules for Pods, what makes them, Nodes, Namespaces and ServiceCIDRs, as far as anything
-here reads them.
+"""The API server's rules for Pods, workloads, Nodes, Namespaces and ServiceCIDRs: those for the fields that
+kcompile reads.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def check_node(node: Node) -> None:
 
 
 def check_workload(obj: Workload | CronJob) -> None:
-    """What has a template for Pods, as far as Pods come of it."""
+    """Check a workload: the parts of its Pod template that kcompile reads."""
     check_metadata(obj, is_dns_subdomain, DNS_SUBDOMAIN)
     field, spec = (
         ("spec", obj.spec)

@@ -1,5 +1,5 @@
-"""The API server's rules for a Service (ValidateService in pkg/apis/core/validation), those that a node's
-dataplane rests on.
+"""The API server's rules for a Service (ValidateService in pkg/apis/core/validation): those for the fields
+that make rules.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def externally_reachable(service: Service) -> bool:
 
 
 def check_service(service: Service) -> None:
-    """Raise the first problem of one Service, looked at alone, once it has the API's defaults."""
+    """Raise the first problem of one Service, which has the API's defaults; no other object is looked at."""
     check_metadata(service, is_dns_label, DNS_LABEL)
     spec = service.spec
     check_choice(service, "spec.type", spec.type, _TYPES)
@@ -224,7 +224,7 @@ def _check_fit(service: Service, ips: list[str]) -> None:
 
 
 def _is_plain(ip: str, ips: list[str], families: list[str], spec: ServiceSpec) -> bool:
-    """Whether there is one address and it is fit: what most Services of a cluster have, in a few steps."""
+    """True if the Service has one valid address: the common case, checked in a few steps."""
     return (
         spec.ip_family_policy == "SingleStack"
         and spec.type != "ExternalName"
@@ -259,7 +259,7 @@ def _check_ip_list(service: Service, ip: str, ips: list[str]) -> None:
 
 
 def _check_affinity(service: Service) -> None:
-    """Of ClientIP; one that is None has lost its configuration to the defaults."""
+    """Check a sessionAffinity of ClientIP; for None the defaults have removed its configuration."""
     spec = service.spec
     check_choice(service, "spec.sessionAffinity", spec.session_affinity or "", _AFFINITIES)
     config = spec.session_affinity_config

@@ -1,7 +1,7 @@
-"""Who holds which clusterIP and which port of the nodes; nobody may hold what another Service does.
+"""Which Service holds which clusterIP and node port; no two may hold the same.
 
 The API server's allocators (pkg/registry/core/service) refuse such a Service when it is created; here all
-come at once.
+Services come at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class Claims:
         self.port_numbers: set[int] = set()
 
     def take_all(self, service: Service) -> None:
-        """Everything that `service` names itself. Raises AllocationError for what another Service holds."""
+        """Claim every address and port that `service` names. Raises AllocationError for one that another
+        holds.
+        """
         spec = service.spec
         if spec.cluster_ip and spec.cluster_ip != "None":
             for index, address in enumerate(spec.cluster_ips or (spec.cluster_ip,)):

@@ -1,7 +1,5 @@
-"""What belongs to a cluster as a whole: the addresses of its Services and pods, the ports of NodePorts, its
-domain.
-
-Every verb takes them from here, so that what `compile` accepts no other verb refuses.
+"""The cluster's settings: ranges of Services, pods and NodePorts, and its domain. All verbs take them from
+here, so that what one accepts no other refuses.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ DEFAULT_DOMAIN = "cluster.local"
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command line says of the cluster, as text; None where it says nothing."""
+    """The command line's options about the cluster, as text; None where not given."""
 
     service_cidrs: str | None = None
     node_port_range: str | None = None
@@ -37,8 +35,10 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`service_cidrs` and `pod_cidrs` are empty where nothing says them; the default is then `allocate`'s,
-    and no pod CIDR.
+    """Settings of the whole cluster.
+
+    `service_cidrs` and `pod_cidrs` are empty where neither options, file nor objects set them; the default is
+    then `allocate`'s, and no pod CIDR.
     """
 
     service_cidrs: tuple[str, ...] = ()
@@ -67,10 +67,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configured(path: str | None, given: Given = Given()) -> Config:  # noqa: B008 -- immutable
-    """The configuration in the file `path`, or the default one, with what is `given` above it.
-
-    Raises ConfigError.
-    """
+    """The configuration of the file `path`, or the default one, overridden by `given`. Raises ConfigError."""
     pod_cidrs = tuple(_parsed("--pod-cidr", CidrPair, given.pod_cidrs) or ())
     if path:
         config = load_config(path, pod_cidrs)
@@ -101,7 +98,7 @@ def settings_of(config: Config, objects: Iterable[ServiceCIDR] = ()) -> ClusterS
 
 
 def _parsed(option: str, kind: type, text: str | None) -> Any:
-    """The value of an option, None where it isn't given. `Any`: what `kind` holds."""
+    """The value of an option, None where it isn't given. The type is that of `kind`."""
     if text is None:
         return None
     try:

@@ -120,7 +120,7 @@ def slices_from_pods(
 
 
 def _resolved(service: Service, pod: Pod) -> Iterable[tuple[str, str, int]]:
-    """The Service's ports as this Pod has them; one whose name the Pod doesn't know is left out (FindPort)."""
+    """The Service's ports with this Pod's numbers, without those whose name the Pod lacks (FindPort)."""
     for port in service.spec.ports:
         number = _target(port, pod)
         if number is not None:
@@ -139,7 +139,7 @@ def _target(port: ServicePort, pod: Pod) -> int | None:
 
 
 def _is_ready(pod: Pod) -> bool:
-    """The Ready condition; a Pod written by hand, without conditions, counts as ready once it may run."""
+    """The Ready condition; without conditions, as in a Pod written by hand: phase Running, or no phase."""
     status = pod.status
     if status is None or not status.conditions:
         return status is not None and status.phase in (None, "Running")

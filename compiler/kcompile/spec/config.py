@@ -101,8 +101,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
     def section(self, mode: str) -> IptablesSection | NftablesSection:
-        """The section that counts in `mode`: nftables has its own, the other modes share the one of iptables,
-        as in kube-proxy.
+        """The section for `mode`: nftables has its own, the other modes share that of iptables, as in
+        kube-proxy.
         """
         return {"nftables": self.nftables}.get(mode, self.iptables)
 
@@ -134,7 +134,7 @@ def load_config(path: str, pod_cidrs: Sequence[str] = ()) -> Config:
 
 
 class _Found(msgspec.Struct):
-    """A document that was read: `value` has the defaults where something in it is wrong."""
+    """A document that was read; `value` has the defaults for fields that are wrong."""
 
     where: str
     value: Any
@@ -164,9 +164,7 @@ def _default(form: type[Any]) -> Any:
 
 
 def _unused(document: Any, prefix: str = "") -> Iterator[str]:
-    """The unused fields that say more than kube-proxy's own default: kubeadm writes out every field, mostly
-    with an empty value.
-    """
+    """The unused fields whose value isn't kube-proxy's default: kubeadm writes out every field."""
     for key, value in document.items():
         field = prefix + key
         if field in _UNUSED:
@@ -200,7 +198,7 @@ def _merged(found: dict[type[Any], _Found], findings: Findings, pod_cidrs: tuple
 
 
 class _Kubeadm(msgspec.Struct):
-    """What a ClusterConfiguration says: empty or None where it says nothing."""
+    """The settings of a ClusterConfiguration: empty or None where it has none."""
 
     services: tuple[str, ...]
     pods: tuple[str, ...]
@@ -273,7 +271,7 @@ def _layered(
 def _pod_cidrs(
     short: CompilerConfiguration, proxy: KubeProxyConfiguration, kubeadm: _Kubeadm
 ) -> tuple[str, ...]:
-    """The addresses of all pods of the cluster, whether local ones are told by them or not."""
+    """The pod CIDRs of the cluster, whether or not the detector uses them."""
     local = short.detect_local
     own = tuple(local.cidrs) if local is not UNSET else ()
     return own or proxy.cluster_cidr or kubeadm.pods
@@ -285,7 +283,7 @@ def _first(short: Any, proxy: _T) -> _T:
 
 
 def _check(form: KubeProxyConfiguration | CompilerConfiguration, where: str, findings: Findings) -> None:
-    """What one field's type doesn't say."""
+    """Check what the type of a field can't express."""
     modes = _MODES[:-1] if isinstance(form, KubeProxyConfiguration) else _MODES
     if form.mode is not UNSET and form.mode not in modes:
         findings.wrong(where, "mode", f"{shown(form.mode)} is not one of {', '.join(modes[1:])}")
@@ -330,7 +328,7 @@ def _detector(
     pod_cidrs: tuple[str, ...],
     findings: Findings,
 ) -> _Detect:
-    """Who is a local pod: `pod_cidrs` of the command line where there are any, else as the file has it.
+    """The detector of local pods: from the command line's `pod_cidrs` where given, else from the file.
 
     After SetDefaults_KubeProxyConfiguration: a clusterCIDR without a mode is mode ClusterCIDR. kubeadm puts
     its podSubnet there.

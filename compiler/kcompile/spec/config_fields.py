@@ -1,6 +1,4 @@
-"""One document of a configuration file to a struct, field by field, so that everything that is wrong is told
-at once.
-"""
+"""Decodes one document of a configuration file into a struct, field by field, to report all problems."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ _S = TypeVar("_S", bound=msgspec.Struct)
 
 
 class Findings:
-    """What is found in the file `source`: problems, with the place that each is in, and warnings."""
+    """Problems and warnings in the file `source`, each with its place."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -40,7 +38,7 @@ class Findings:
         self.warnings.append(f"{self.source}: {field}: {message}")
 
     def refuse(self) -> None:
-        """Raise ConfigError where there are problems: one line with all of them, or as many as are readable."""
+        """Raise ConfigError if there are problems: one line with all of them, or with the first few."""
         if not self.problems:
             return
         line = self.source
@@ -58,11 +56,9 @@ class Findings:
 def read_struct(
     form: type[_S], value: Any, findings: Findings, where: str, path: str = "", *, strict: bool = False
 ) -> _S | None:
-    """`value` as `form`; None where it can't be one.
+    """`value` as `form`; None where it isn't a mapping.
 
-    A field that is wrong is told to `findings` and left at its default.
-
-    `strict`: a field that `form` doesn't have is wrong too.
+    A wrong field is reported in `findings` and keeps its default. `strict`: an unknown field is wrong too.
     """
     if not isinstance(value, dict):
         findings.wrong(where, path, f"must be a mapping, got {shown(value)}")
@@ -112,7 +108,7 @@ def _read(kind: Any, value: Any, findings: Findings, where: str, path: str, stri
 
 
 def _plain(kind: Any) -> Any:
-    """`kind` without UNSET: a value that is there has the other type."""
+    """`kind` without UNSET, for a value that is set."""
     if typing.get_origin(kind) not in (typing.Union, types.UnionType):
         return kind
     others = tuple(each for each in typing.get_args(kind) if each is not UnsetType)
@@ -143,7 +139,7 @@ def _unknown_fields(
 
 
 def _known_names(form: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every field of `form` and of what is in it: name, path."""
+    """Every field of `form` and of the structs inside it: name, path."""
     for field in fields(form):
         path = join_path(prefix, field.encode_name)
         yield field.encode_name, path
@@ -155,9 +151,7 @@ def _known_names(form: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple
 def warn_unknown(
     form: type[msgspec.Struct], value: Any, findings: Findings, retired: Iterable[str] = ()
 ) -> None:
-    """Name the fields of `value` that `form` doesn't have, each with where it belongs or what was meant, if
-    that can be told.
-    """
+    """Warn of each field of `value` that `form` doesn't have, with the field that was probably meant."""
     found = list(_unknown_fields(form, value))
     for path in found[:_WARNINGS_LIMIT]:
         field = ""

@@ -1,8 +1,7 @@
-"""What a configuration file holds: its documents, those inside a ConfigMap, and the struct that each is read
-as.
+"""The documents of a configuration file, those inside a ConfigMap too, and the struct that decodes each.
 
 A file is one that kube-proxy or kubeadm takes, kcompile's own, or what ``kubectl -n kube-system get configmap
-kube-proxy -o yaml`` prints, as an object or inside a List.
+kube-proxy -o yaml`` prints, as an object or in a List.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def documents(data: bytes) -> Iterator[Document]:
 
 
 def _classified(piece: _Piece) -> Document | None:
-    """What `piece` is; None for what is skipped."""
+    """How to read `piece`; None for a document that is skipped."""
     where, value, duplicates = piece
     kind, version = value.get("kind", "CompilerConfiguration"), value.get("apiVersion")
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -100,7 +99,7 @@ def _classified(piece: _Piece) -> Document | None:
 
 
 def _unpacked(data: bytes) -> Iterator[_Piece]:
-    """Each document; in the place of ConfigMaps, what they hold."""
+    """Each document; a ConfigMap is replaced by the documents in it."""
     duplicates: list[Duplicate] = []
     for number, document in yaml_documents(data, duplicates):
         where = f"document {number}"
@@ -121,7 +120,7 @@ def _unpacked(data: bytes) -> Iterator[_Piece]:
 
 
 def _from_list(document: dict[str, Any], where: str) -> Iterator[_Piece]:
-    """What the ConfigMaps of a List hold; other objects are passed over."""
+    """The documents in the ConfigMaps of a List; other objects are skipped."""
     items = document.get("items")
     implied = "ConfigMap" if document["kind"] == "ConfigMapList" else None
     found = False

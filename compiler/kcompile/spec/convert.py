@@ -46,8 +46,8 @@ def service_ports(inventory: Inventory) -> list[ServicePort]:
 
 
 def _is_proxied(service: objects.Service) -> bool:
-    """ShouldSkipService of util/utils.go, and the label selector of the informers
-    (cmd/kube-proxy/app/server.go).
+    """True unless ShouldSkipService of util/utils.go or the informers' label selector
+    (cmd/kube-proxy/app/server.go) skips the Service.
     """
     spec, labels = service.spec, service.metadata.labels
     return (
@@ -59,7 +59,7 @@ def _is_proxied(service: objects.Service) -> bool:
 
 
 def _bound_slices(slices: Iterable[objects.EndpointSlice]) -> dict[tuple[str, str], _Slices]:
-    """The slices that a proxy sees, by the Service that their label names."""
+    """The slices that a proxy handles, by the Service that their label names."""
     bound: dict[tuple[str, str], _Slices] = defaultdict(list)
     for item in slices:
         labels = item.metadata.labels
@@ -124,13 +124,11 @@ def _of_family(addresses: Iterable[str], family: Family) -> tuple[str, ...]:
 
 
 def _ranges(ranges: Iterable[str], family: Family) -> tuple[str, ...]:
-    """The family's ranges; none of them, or one that is everything, is no limit."""
+    """The family's source ranges; empty (no limit) where none is given or one covers everything."""
     own = [cidr.strip() for cidr in ranges if family_of(cidr) == family.value]
-    return (
-        ()
-        if any(network(cidr).length == 0 for cidr in own)
-        else tuple(dict.fromkeys(map(canonical_cidr, own)))
-    )
+    if any(network(cidr).length == 0 for cidr in own):
+        return ()
+    return tuple(dict.fromkeys(map(canonical_cidr, own)))
 
 
 def _affinity(spec: objects.ServiceSpec) -> int:
@@ -140,9 +138,7 @@ def _affinity(spec: objects.ServiceSpec) -> int:
 
 
 def _endpoints(slices: _Slices, family: Family, name: str, protocol: str) -> tuple[Endpoint, ...]:
-    """The endpoints of the slice ports of this name and protocol, which need not have one number in all
-    slices.
-    """
+    """The endpoints of the slice ports with this name and protocol; numbers may differ between slices."""
     found: list[Endpoint] = []
     for item in slices:
         if _FAMILIES.get(item.address_type) is family and item.endpoints:
@@ -162,8 +158,8 @@ def _endpoints(slices: _Slices, family: Family, name: str, protocol: str) -> tup
 
 
 def _rank(endpoint: Endpoint) -> tuple[object, ...]:
-    """Which of two entries for one address counts: one that isn't terminating, then any rule that doesn't
-    look at their order.
+    """The rank among entries for one address, of which the highest counts: those that aren't terminating,
+    then an order that doesn't depend on the input's.
     """
     return (
         not endpoint.terminating,
@@ -176,7 +172,7 @@ def _rank(endpoint: Endpoint) -> tuple[object, ...]:
 
 
 def _endpoint(endpoint: objects.Endpoint, port: int) -> Endpoint:
-    """Only the first address counts; a condition that isn't given means ready, serving and not terminating."""
+    """Only the first address counts; an absent condition means ready, serving, not terminating."""
     ip = endpoint.addresses[0]
     if ":" in ip:
         ip = canonical_ip(ip)

@@ -37,7 +37,7 @@ _CLUSTER_SCOPED = (Node, Namespace, ServiceCIDR)
 
 
 class _Head(msgspec.Struct, rename="camel"):
-    """What says how to read the rest. `items` stays undecoded."""
+    """The fields that decide how to decode the rest; `items` stays undecoded."""
 
     kind: str | None = None
     api_version: str | None = None
@@ -83,9 +83,7 @@ class Decoder:
             kind.list: getattr(inventory, kind.list) for kind in KINDS.values()
         }
         self._seen: dict[tuple[type[Object], str, str], Object] = {}
-        self._unnamed: dict[
-            tuple[str, str], Iterator[int]
-        ] = {}  # how many so far, by what they are and their generateName
+        self._unnamed: dict[tuple[str, str], Iterator[int]] = {}  # counters by kind and generateName
 
     def add(
         self,
@@ -145,7 +143,7 @@ class Decoder:
         self._keep(kind, obj)
 
     def _inspect(self, manifest: _Manifest, origin: Origin, kind: Kind) -> None:
-        """Refuse a key that came twice, and warn of fields that the API doesn't have."""
+        """Refuse a duplicate key, and warn of fields that the API doesn't have."""
         for found in findings(kind.schema, manifest):
             if found.duplicate:
                 raise self._error(manifest, origin, kind.name, Wrong("duplicate key", field=found.field))
@@ -210,14 +208,14 @@ class Decoder:
     def _forgiven(
         self, manifest: _Manifest, cls: type[Object], origin: Origin, kind: str, error: ValidationError
     ) -> Object:
-        """Decode again with what the API server reads otherwise; where that fails too, say why.
+        """Decode again with leniency where the API server has it: a null is an absent field, 80.0 is 80.
 
-        A null is a field that isn't there, and 80.0 is 80.
+        Raises SpecError where that fails too.
         """
         value = _plain(manifest)
-        for sign, mend in (("got `null`", without_nulls), ("Expected `int`, got `float`", _with_integers)):
+        for sign, fix in (("got `null`", without_nulls), ("Expected `int`, got `float`", _with_integers)):
             if sign in str(error):
-                value = mend(value)
+                value = fix(value)
                 try:
                     return msgspec.convert(value, cls)
                 except ValidationError as next_error:
@@ -241,14 +239,12 @@ class Decoder:
         place, obj.origin = obj.origin, first.origin
         same, obj.origin = obj == first, place
         if not same:
-            where = first.origin
-            message = f"defined twice, and differently: first in {printable(where.source)}, document {where.document}"
-            raise problem(obj, "", message)
+            where = f"{printable(first.origin.source)}, document {first.origin.document}"
+            raise problem(obj, "", f"defined twice, and differently: first in {where}")
 
     def _generated(self, obj: Object) -> str:
-        """A name for an object that has the beginning of one: always the same for the first, the second ...
-
-        of the input.
+        """A name for an object with a generateName: the same in each run for the first, the second ... of the
+        input.
         """
         meta, cls = obj.metadata, type(obj)
         base = meta.generate_name or ""
@@ -260,14 +256,13 @@ class Decoder:
     def _skip(
         self, manifest: _Manifest, origin: Origin, kind: str, version: str, duplicates: Sequence[Duplicate]
     ) -> None:
-        """Note an object that isn't read; one of a kind that is, in a version that isn't, is an error."""
+        """Note an object that isn't read. Raises SpecError for a known kind in an unknown version."""
         if versions := own_versions(version, kind):
             message = f"{shown(version)} is not a version of {kind} that is read here ({', '.join(versions)})"
             raise self._error(manifest, origin, kind, Wrong(message, field="apiVersion"))
         if meant := meant_kind(kind, version):
-            raise self._error(
-                manifest, origin, "", Wrong(f"kind {shown(kind)} of {version}: did you mean {meant}?")
-            )
+            message = f"kind {shown(kind)} of {version}: did you mean {meant}?"
+            raise self._error(manifest, origin, "", Wrong(message))
         self.inventory.skipped.append(Skipped(origin, printable(f"{version}/{kind}"), _name_of(manifest)))
         twice = [Wrong(each.message, field=each.field) for each in duplicates]
         if isinstance(manifest, Raw) and has_duplicates(manifest):
@@ -276,7 +271,7 @@ class Decoder:
             self._twice(self._error(manifest, origin, kind, wrong), read=False)
 
     def _twice(self, error: SpecError, *, read: bool) -> None:
-        """A key came twice: an `error` in what is `read`, else a warning."""
+        """Report a duplicate key: an `error` in a part that is read, else a warning."""
         if read:
             raise error
         notice = Notice(
@@ -301,19 +296,19 @@ def _wrong(found: Iterable[Finding]) -> list[Wrong]:
 
 
 def _opening(manifest: Raw) -> bytes:
-    """The first two fields of a JSON object, as they are written."""
+    """The first two fields of a JSON object, as written."""
     text = bytes(memoryview(manifest)[:_LONGEST_OPENING])
     return text[: text.find(b',"', text.find(b',"') + 1)]
 
 
 def _is_whole_list(head: _Head | _RawHead, items: Raw, manifest: Raw) -> bool:
-    """Whether `head` holds all that is written in the JSON List `manifest`, as `is_whole` does for an object."""
+    """True if `head` holds all of the JSON List `manifest`, as `is_whole` tells for an object."""
     outside = msgspec.json.encode(msgspec.structs.replace(head, items=Raw(b"")))
     return len(outside) + len(memoryview(items)) == len(memoryview(manifest))
 
 
 def _around(manifest: Raw, items: Raw) -> bytes:
-    """The JSON List `manifest` with a 0 in the place of its `items`, the last ones if it has several."""
+    """The JSON List `manifest` with its (last) `items` replaced by 0."""
     text, inner = bytes(manifest), bytes(items)
     for match in _ITEMS_KEY.finditer(text):
         if text.startswith(inner, match.end()):
@@ -322,7 +317,7 @@ def _around(manifest: Raw, items: Raw) -> bytes:
 
 
 def _plain(manifest: _Manifest) -> Any:
-    """The manifest as plain values, for a message; None where it can't be had (a number of thousands of
+    """The manifest as plain values, for a message; None where it can't be decoded (a number of thousands of
     digits).
     """
     try:
@@ -348,7 +343,7 @@ def _with_integers(value: Any) -> Any:
 
 
 def _name_of(manifest: _Manifest) -> str:
-    """``namespace/name`` as far as it is there, for messages."""
+    """``namespace/name``, or the parts of it that are set, for messages."""
     try:
         named = (
             msgspec.json.decode(manifest, type=_Named)

@@ -1,8 +1,7 @@
-"""The values that an API server fills in when an object is made, before it checks it
-(pkg/apis/core/v1/defaults.go, discovery/v1).
+"""Defaults that an API server sets in a new object before it checks it (pkg/apis/core/v1/defaults.go,
+discovery/v1).
 
-In place, and once or twice makes no difference. What depends on the cluster (addresses, ports, families) is
-`allocate`'s.
+In place and idempotent. Addresses, ports and families depend on the cluster: `allocate` sets them.
 """
 
 from __future__ import annotations
@@ -25,8 +24,13 @@ from .objects import (
 )
 
 __all__ = [
-    "DEFAULT_AFFINITY_SECONDS", "default_endpoints", "default_pod", "default_service", "default_slice", "default_workload",
-]  # fmt: skip
+    "DEFAULT_AFFINITY_SECONDS",
+    "default_endpoints",
+    "default_pod",
+    "default_service",
+    "default_slice",
+    "default_workload",
+]
 
 DEFAULT_AFFINITY_SECONDS = 10800
 

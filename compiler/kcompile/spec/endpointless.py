@@ -1,7 +1,4 @@
-"""Services that select Pods and got no endpoint, with the reason as far as the input tells.
-
-Runs after `complete`.
-"""
+"""Warns of Services that select Pods and have no endpoint, with the likely reason. Runs after `complete`."""
 
 from __future__ import annotations
 

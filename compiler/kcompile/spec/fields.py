@@ -24,8 +24,15 @@ from .objects import Object
 from .text import join_path
 
 __all__ = [
-    "Finding", "Pairs", "duplicates", "findings", "has_duplicates", "has_findings", "is_whole", "schema_version",
-]  # fmt: skip
+    "Finding",
+    "Pairs",
+    "duplicates",
+    "findings",
+    "has_duplicates",
+    "has_findings",
+    "is_whole",
+    "schema_version",
+]
 
 _Manifest = Raw | dict[str, Any]
 _HEAD = len('"apiVersion":"","kind":"",')
@@ -50,8 +57,8 @@ RETIRED = {
 
 
 class Finding(NamedTuple):
-    """A key that occurs twice, or else one that the API doesn't know; `meant` is the one that it was probably
-    meant to be, or "".
+    """A duplicate key, or a field that the API doesn't have; `meant` is the field that was probably meant, or
+    empty.
     """
 
     field: str
@@ -60,7 +67,7 @@ class Finding(NamedTuple):
 
 
 class Pairs(list[tuple[str, Any]]):
-    """A mapping with every key that was written, also one that came before."""
+    """A mapping that keeps every key as written, repeated ones too."""
 
 
 class _Schema(msgspec.Struct):
@@ -83,15 +90,12 @@ def schema_version() -> str:
 
 
 def is_whole(obj: Object, version: str, kind: str, manifest: Raw) -> bool:
-    """Whether `obj`, decoded from the JSON `manifest` without blanks, holds all that is written there."""
+    """True if `obj`, decoded from the JSON `manifest` without blanks, holds every field of it."""
     return len(_encode(obj)) + _HEAD + len(version) + len(kind) == len(memoryview(manifest))
 
 
 def has_findings(kind: str, manifest: _Manifest) -> bool:
-    """Whether `findings` could find anything in a manifest of `kind` (``apps/v1/Deployment``).
-
-    Fast where it can't.
-    """
+    """False if `findings` can find nothing in a manifest of `kind` (``apps/v1/Deployment``); fast then."""
     if not isinstance(manifest, Raw):
         try:
             msgspec.convert(manifest, _value_shape(kind))
@@ -106,7 +110,7 @@ def has_findings(kind: str, manifest: _Manifest) -> bool:
 
 
 def has_duplicates(manifest: Raw) -> bool:
-    """Whether a key may occur twice anywhere in the JSON `manifest`, whatever its kind."""
+    """True if a key may occur twice in the JSON `manifest`, whatever its kind."""
     try:
         again = msgspec.json.encode(msgspec.json.decode(manifest))
     except DecodeError:
@@ -234,7 +238,7 @@ def _unknown(value: Any, name: str, path: str) -> Iterator[Finding]:
 
 @lru_cache(maxsize=1024)
 def _meant(key: str, name: str) -> str:
-    """The field of the type `name` that `key` is spelt most like; "" where none is near."""
+    """The field of the type `name` whose spelling is nearest to `key`; empty where none is near."""
     from difflib import get_close_matches
 
     known = {field.lower(): field for field in _schema().types[name]}

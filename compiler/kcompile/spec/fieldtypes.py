@@ -13,9 +13,21 @@ from .names import is_cluster_domain, is_dns_subdomain, is_interface
 from .text import shown
 
 __all__ = [
-    "BindAddress", "Cidr", "CidrPair", "Domain", "HealthzAddress", "Interface", "IpText", "MetricsAddress", "NodeName",
-    "NodePortAddress", "PortRange", "PortRangeText", "Seconds", "decode_field",
-]  # fmt: skip
+    "BindAddress",
+    "Cidr",
+    "CidrPair",
+    "Domain",
+    "HealthzAddress",
+    "Interface",
+    "IpText",
+    "MetricsAddress",
+    "NodeName",
+    "NodePortAddress",
+    "PortRange",
+    "PortRangeText",
+    "Seconds",
+    "decode_field",
+]
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _HEALTHZ_PORT = 10256

@@ -1,6 +1,4 @@
-"""Garbage collection held off while objects by the hundred thousand come into being; none of them is part of
-a cycle.
-"""
+"""Pauses garbage collection while hundreds of thousands of objects are made, none of them part of a cycle."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ __all__ = ["gc_paused"]
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Collections during a load cost as much as the load. Also a decorator."""
+    """A context manager and decorator; collections would double the time of a load."""
     enabled = gc.isenabled()
     gc.disable()
     try:

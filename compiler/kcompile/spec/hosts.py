@@ -1,4 +1,4 @@
-"""Which addresses are known to be somebody's: of Nodes, and of Pods."""
+"""Addresses in use by Nodes and Pods."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ _OVER = ("Succeeded", "Failed")  # phases in which a Pod has given its address b
 
 
 def known_hosts(inventory: Inventory) -> dict[str, str]:
-    """Address, as the kernel writes it -> whose it is, for people: ``Node NAME`` before ``Pod
-    NAMESPACE/NAME``.
-    """
+    """Canonical address -> its owner, as ``Node NAME`` or ``Pod NAMESPACE/NAME`` (a Node wins)."""
     found: dict[str, str] = {}
     for node in inventory.nodes:
         for address in _node_addresses(node):

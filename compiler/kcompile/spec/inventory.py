@@ -25,7 +25,7 @@ __all__ = ["Inventory", "Skipped"]
 
 
 class Skipped(NamedTuple):
-    """An object of a kind that has no part in a service dataplane; `kind` is ``apiVersion/kind``."""
+    """An object of a kind that makes no rules; `kind` is ``apiVersion/kind``."""
 
     origin: Origin
     kind: str
@@ -33,7 +33,7 @@ class Skipped(NamedTuple):
 
 
 class Inventory(msgspec.Struct):
-    """The objects of one input; `workloads` are what makes Pods besides Deployments.
+    """The objects of one input by kind; `workloads` are the kinds other than Deployment that make Pods.
 
     `skipped` notes objects of other kinds, `sources` the files that were read, `warnings` those of reading
     and checking.

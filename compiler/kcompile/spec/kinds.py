@@ -1,6 +1,4 @@
-"""Kinds of Kubernetes' own API groups that are nearly spelt as one that is read: the API server would know
-none of them.
-"""
+"""Misspelt kinds of Kubernetes' own API groups: the API server would refuse them too."""
 
 from __future__ import annotations
 
@@ -31,11 +29,10 @@ _LONGEST = 40
 
 
 def meant_kind(kind: str, version: str) -> str:
-    """The kind (with its apiVersion where that is another) that `kind` of `version` must have been meant for;
-    else "".
+    """The kind (with its apiVersion where that differs) that `kind` of `version` is a misspelling of; else
+    empty.
 
-    By case, by number, or by a letter. Only of Kubernetes' own groups: what others call their kinds is their
-    business.
+    A wrong case or number, or one letter. Only in Kubernetes' own groups.
     """
     group = _group(version)
     if group not in _GROUPS or kind in _NAMES.values() or len(kind) > _LONGEST:

@@ -28,9 +28,14 @@ from .fieldtypes import (
 )
 
 __all__ = [
-    "ClusterConfiguration", "CompilerConfiguration", "ConntrackSection", "IptablesSection", "IpvsSection", "KubeProxyConfiguration",
+    "ClusterConfiguration",
+    "CompilerConfiguration",
+    "ConntrackSection",
+    "IptablesSection",
+    "IpvsSection",
+    "KubeProxyConfiguration",
     "NftablesSection",
-]  # fmt: skip
+]
 
 Bit = Annotated[int, Meta(ge=0, le=31)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def leave_out_legacy(inventory: Inventory) -> list[Notice]:
-    """Take such addresses out of `inventory`; a warning for each."""
+    """Remove such addresses from `inventory`; returns a warning for each."""
     notices: list[Notice] = []
     services = inventory.services
     services[:] = [
@@ -54,7 +54,7 @@ def _without(
     notices: list[Notice],
     step: str = "",
 ) -> list[T]:
-    """`entries` less those whose address is such a one. `step`: where in an entry it is."""
+    """`entries` without those that have such an address. `step`: the path to the address in an entry."""
     kept: list[T] = []
     for index, entry in enumerate(entries):
         text = address(entry)
@@ -70,7 +70,7 @@ def _itself(text: str) -> str:
 
 
 def _keep_service(service: Service, notices: list[Notice]) -> bool:
-    """Whether the Service can be served without such addresses: not where its own is one."""
+    """False if the Service can't be served without such an address: its clusterIP is one."""
     spec, status = service.spec, service.status
     if spec.external_ips:
         spec.external_ips = _without(service, "spec.externalIPs", spec.external_ips, _itself, notices)
@@ -79,9 +79,8 @@ def _keep_service(service: Service, notices: list[Notice]) -> bool:
         balancer.ingress = _without(
             service, field, status.load_balancer.ingress, lambda e: e.ip, notices, ".ip"
         )
-    own = next(
-        (ip for ip in (spec.cluster_ip, *(spec.cluster_ips or ())) if ip and _LEGACY.fullmatch(ip)), None
-    )
+    cluster_ips = (spec.cluster_ip, *(spec.cluster_ips or ()))
+    own = next((ip for ip in cluster_ips if ip and _LEGACY.fullmatch(ip)), None)
     if own is not None:
         text = f"{shown(own)} has leading zeros, which to some mean octal numbers: the Service is left out"
         notices.append(about(service, "bad-address", "spec.clusterIP", text))

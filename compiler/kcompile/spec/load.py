@@ -39,7 +39,7 @@ class Text(NamedTuple):
 
 
 class _Malformed(Wrong):
-    """A text that begins as JSON does, and isn't."""
+    """A text that begins as JSON but isn't."""
 
 
 def load(
@@ -124,9 +124,8 @@ def _load_file(decoder: Decoder, source: str, data: bytes) -> None:
         raise SpecError(
             error.message, source=printable(source), document=error.document, field=error.field
         ) from None
-    except (
-        msgspec.DecodeError
-    ) as error:  # what the first pass over a JSON value doesn't look into: escapes, numbers
+    except msgspec.DecodeError as error:
+        # the first pass over a JSON value doesn't look into escapes and numbers
         raise SpecError(f"bad JSON: {error}", source=printable(source), document=number) from None
     except RecursionError:
         raise SpecError("nested too deep", source=printable(source), document=number) from None
@@ -172,9 +171,8 @@ def _documents(data: bytes, duplicates: list[Duplicate]) -> Iterator[tuple[int, 
 
 
 def _as_yaml(data: bytes, at: int, error: _Malformed) -> list[tuple[int, Any]]:
-    """What isn't JSON from byte `at` on may be YAML: ``{a: b}``, a comma too many.
-
-    Raises what is wrong with it as either.
+    """The documents from byte `at` on, which aren't JSON, as YAML: ``{a: b}``, a trailing comma. Raises
+    Wrong, or _Malformed's error.
     """
     lines = data.count(b"\n", 0, at)
     try:
@@ -190,7 +188,7 @@ def _as_yaml(data: bytes, at: int, error: _Malformed) -> list[tuple[int, Any]]:
 
 
 def _json_end(rest: memoryview, data: bytes, at: int, number: int) -> int:
-    """Where the JSON value that starts `rest` (`data` from `at`) ends, the blanks after it included."""
+    """The offset after the JSON value that starts `rest` (`data` from `at`) and the blanks that follow it."""
     try:
         _json(rest)
     except msgspec.DecodeError as error:

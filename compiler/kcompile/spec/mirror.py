@@ -18,11 +18,10 @@ __all__ = ["mirror"]
 
 
 def mirror(endpoints: Endpoints, service: Service) -> list[EndpointSlice]:
-    """One slice for each subset and family; none where the object asks not to be mirrored and `service` has
-    no selector.
+    """One slice for each subset and family of an Endpoints object.
 
-    Endpoints of a Service with a selector come from a cluster's endpoints controller; they stand in for its
-    Pods.
+    None where the object opts out of mirroring and `service` has no selector. With a selector the object
+    comes from a cluster's endpoints controller and replaces the Service's Pods.
     """
     meta = endpoints.metadata
     if LEADER_ANNOTATION in (meta.annotations or {}):

@@ -20,7 +20,10 @@ __all__ = [
 DNS_LABEL = (
     "must be lower-case letters, digits and '-', start and end with a letter or digit, at most 63 characters"
 )
-DNS_SUBDOMAIN = "must be lower-case letters, digits, '-' and '.', every part start and end with a letter or digit, at most 253 characters"
+DNS_SUBDOMAIN = (
+    "must be lower-case letters, digits, '-' and '.', every part start and end with a letter or digit, "
+    "at most 253 characters"
+)
 LABEL_VALUE = (
     "must be letters, digits, '-', '_' and '.', start and end with a letter or digit, at most 63 characters"
 )
@@ -31,9 +34,8 @@ _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN = r"[a-z0-9]++(?:(?:-++|\.)[a-z0-9]++)*+"  # possessive: nothing to try again, however long
 _VALUE = "[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
-is_cluster_domain = re.compile(
-    rf"(?=.{{1,200}}\Z){_LABEL}(?:\.{_LABEL})*"
-).fullmatch  # names of Services go before it
+# at most 200 characters: names of Services go before it
+is_cluster_domain = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(?:\.{_LABEL})*").fullmatch
 is_dns_label = re.compile(_LABEL).fullmatch
 is_dns_subdomain = re.compile(rf"(?=.{{1,253}}\Z){_SUBDOMAIN}").fullmatch
 is_label_value = re.compile(f"(?:{_VALUE})?").fullmatch

@@ -1,8 +1,6 @@
-"""An input without any Service: taken as the whole truth it would empty a node.
+"""Refuses an input without any Service: applying it would empty the node, and it is nearly always a mistake.
 
-It is nearly always a mistake.
-
-Whoever puts an inventory into a kernel asks here first, unless its user has said that empty is what is meant.
+Every apply calls this first, unless the user allows an empty input.
 """
 
 from __future__ import annotations
@@ -32,6 +30,6 @@ def require_services(inventory: Inventory) -> None:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first few of `names`, and how many more there are."""
+    """The first few of `names`, and the number of the others."""
     shown = ", ".join(names[:_NAMED]) or "nothing"
     return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED:,} more"

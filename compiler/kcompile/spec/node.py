@@ -1,4 +1,4 @@
-"""Which Node of the input this is, and what it says of itself, as the IR's NodeFacts."""
+"""Picks this node's Node of the input, and makes the IR's NodeFacts from it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LOOPBACK = network("127.0.0.0/8")
 
 
 def pick_node(inventory: Inventory, name: str | None = None) -> Node | None:
-    """The Node called `name`; without a name the only one there is.
+    """The Node called `name`, or the only one where `name` is None.
 
-    None where the input has no Nodes: the caller detects the facts.
+    None where the input has no Nodes: the caller detects the facts. Raises SpecError.
     """
     nodes = {node.metadata.name: node for node in inventory.nodes}
     if not nodes:
@@ -40,10 +40,10 @@ def pick_node(inventory: Inventory, name: str | None = None) -> Node | None:
 def node_facts(
     node: Node | None, config: Config, compat: Compat, interface_addresses: Sequence[str] = ()
 ) -> NodeFacts:
-    """What is known of this node.
+    """The facts of this node, from `node`, `config` and the addresses of its interfaces.
 
-    `interface_addresses`: those of its interfaces, for nodePortAddresses; without a Node's own addresses they
-    stand in for them, in the order given.
+    `interface_addresses` are candidates for nodePortAddresses; where `node` has no addresses they replace
+    those, in the order given.
     """
     interfaces = tuple(dict.fromkeys(map(canonical_ip, interface_addresses)))
     addresses = _status_addresses(node) or tuple(ip for ip in interfaces if not special(unpack(ip)))
@@ -63,48 +63,38 @@ def node_facts(
 
 
 def _status_addresses(node: Node | None) -> tuple[str, ...]:
-    """InternalIPs, then ExternalIPs (GetNodeHostIPs of pkg/util/node): the first of a family is the primary
-    one.
-    """
+    """InternalIPs, then ExternalIPs (GetNodeHostIPs of pkg/util/node); the first of a family is primary."""
     entries = (node.status.addresses if node and node.status else None) or ()
-    return tuple(
-        dict.fromkeys(
-            canonical_ip(e.address)
-            for kind in ("InternalIP", "ExternalIP")
-            for e in entries
-            if e.type == kind
-        )
-    )
+    internal = [canonical_ip(entry.address) for entry in entries if entry.type == "InternalIP"]
+    external = [canonical_ip(entry.address) for entry in entries if entry.type == "ExternalIP"]
+    return tuple(dict.fromkeys(internal + external))
 
 
 def _node_ports(
     family: int, config: Config, compat: Compat, addresses: Iterable[str], candidates: Iterable[str]
 ) -> tuple[str, ...] | None:
-    """NodePortAddresses of pkg/proxy/util: None is every local address, which a family without a CIDR of its
-    own means too.
+    """NodePortAddresses of pkg/proxy/util: the addresses of `family` that NodePorts answer on.
+
+    None means every local address: where a CIDR has length 0, and where the family has no CIDR.
     """
     wanted = config.node_port_addresses
     if wanted == ("primary",) or (not wanted and compat.primary_node_ports):
-        primary = next((address for address in addresses if family_of(address) == family), None)
-        return None if primary is None else (primary,)
+        of_family = [address for address in addresses if family_of(address) == family]
+        return (of_family[0],) if of_family else None
     own = [network(cidr) for cidr in wanted if family_of(cidr) == family]
-    if any(net.length == 0 for net in own) or not own:
+    if not own or any(net.length == 0 for net in own):
         return None
-    inside = (
-        address
-        for address in candidates
-        if family_of(address) == family and any(address in net for net in own)
-    )
-    # IPv6 NodePorts never answer on ::1, IPv4's on 127.0.0.0/8 only where the mode has it so.
-    return tuple(
-        address
-        for address in inside
-        if address != "::1" and (compat.localhost_node_ports or address not in _LOOPBACK)
-    )
+    usable = [ip for ip in candidates if family_of(ip) == family and _may_answer(ip, compat)]
+    return tuple(ip for ip in usable if any(ip in net for net in own))
+
+
+def _may_answer(ip: str, compat: Compat) -> bool:
+    """NodePorts never answer on ::1, and on 127.0.0.0/8 only where the kube-proxy mode does."""
+    return ip != "::1" and (compat.localhost_node_ports or ip not in _LOOPBACK)
 
 
 def _covers_loopback(config: Config, node_ports4: tuple[str, ...] | None) -> bool:
-    """ContainsIPv4Loopback: IPv4 NodePorts are to answer somewhere in 127.0.0.0/8."""
+    """ContainsIPv4Loopback: True if IPv4 NodePorts answer somewhere in 127.0.0.0/8."""
     if node_ports4 is None:
         return True
     own = [network(cidr) for cidr in config.node_port_addresses if cidr != "primary" and family_of(cidr) == 4]

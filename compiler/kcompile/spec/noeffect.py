@@ -1,5 +1,5 @@
-"""Fields that a control plane or a cloud acts on, and nothing here does: one warning a field, however many
-Services set it.
+"""Warns of fields that only a control plane or a cloud acts on: one warning a field, whatever the number of
+Services.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def without_effect(inventory: Inventory) -> list[Notice]:
 
 
 def _with_slices(inventory: Inventory) -> set[tuple[str, str]]:
-    """Namespace and name of the Services whose slices were in the input, with whatever hints a controller
-    gave them.
+    """Namespace and name of the Services that had slices in the input, which a controller may have given
+    hints.
     """
     found = set()
     for item in inventory.endpoint_slices:

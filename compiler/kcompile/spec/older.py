@@ -21,8 +21,8 @@ class EndpointSliceV1Beta1(EndpointSlice, kw_only=True):
 
 
 def slice_of_v1(old: Any) -> EndpointSlice:
-    """The same slice as of v1 (pkg/apis/discovery/v1beta1/conversion.go); the host name is the node, as
-    proxies took it to be.
+    """The slice converted to v1 (pkg/apis/discovery/v1beta1/conversion.go); the host name becomes the node,
+    as in proxies.
     """
     return EndpointSlice(
         metadata=old.metadata,

@@ -1,5 +1,5 @@
-"""Reading a file that somebody else named: what it is comes first, opening never waits, and no more than a
-limit is read.
+"""Opens a file whose name comes from someone else: checks its type first, never blocks in open(), reads up to
+a limit.
 
 A FIFO, a socket or a device that is opened as if it were a file can wait for ever, never end, or act (a
 watchdog starts when it is opened).
@@ -28,7 +28,7 @@ _TERMINALS = (4, 5, *range(136, 144))  # majors: devices.txt of Linux
 
 
 class Refused(OSError):  # noqa: N818 -- as spec.text.Wrong: a reader turns it into one of our errors
-    """What a path names is not to be read; `strerror` says why."""
+    """A file of a type that isn't read; `strerror` says why."""
 
     def __init__(self, message: str) -> None:
         super().__init__(0, message)
@@ -82,7 +82,7 @@ def _check(found: os.stat_result, only_files: bool) -> None:
 
 
 def _in_proc(found: os.stat_result) -> bool:
-    """Whether a file is procfs's: some there wait, and what they give is gone then (kmsg)."""
+    """True for a file of procfs: some block, and reading others consumes their content (kmsg)."""
     try:
         return found.st_dev == Path("/proc/self").stat().st_dev
     except OSError:
@@ -90,13 +90,13 @@ def _in_proc(found: os.stat_result) -> bool:
 
 
 def _harmless(device: int) -> bool:
-    """Whether a character device is a terminal, or null."""
+    """True for a terminal or null device."""
     return device == _NULL or os.major(device) in _TERMINALS
 
 
 def _anonymous(pipe: os.stat_result) -> bool:
-    """Whether a pipe has no name in any folder (``/dev/fd/N``): whoever writes to it has been there since it
-    was made.
+    """True for a pipe without a name in any folder (``/dev/fd/N``): its writer has been there since it was
+    made.
     """
     ends = os.pipe()
     try:

@@ -57,11 +57,10 @@ def files(paths: Sequence[str], *, recursive: bool = False) -> Iterator[str]:
 
 
 def _is_manifest(entry: os.DirEntry[str]) -> bool:
-    """By its name.
+    """True by its name. An unreadable file counts, and is an error later: a dangling link must not drop
+    Services.
 
-    What can't be read counts, and is an error then: a link to nothing must not leave Services out.
-
-    Emacs' locks are such links.
+    Locks of Emacs are such links, and don't count.
     """
     return entry.name.endswith(_SUFFIXES) and not entry.name.startswith(".#") and not entry.is_dir()
 
@@ -88,7 +87,7 @@ def _below(directory: str) -> list[str]:
 
 
 def _has_below(directory: str) -> bool:
-    """Whether there are any, as far as folders can be read."""
+    """True if a folder below has manifests, as far as folders can be read."""
     try:
         return bool(_below(directory))
     except OSError:
@@ -124,7 +123,7 @@ def _read_stdin(stdin: BinaryIO | None, max_bytes: int) -> bytes:
 
 
 def check_text(data: bytes) -> bytes:
-    """`data` without byte order marks, once it is known to be UTF-8 text without NULs."""
+    """`data` without byte order marks. Raises Wrong unless it is UTF-8 text without NULs."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Wrong("not UTF-8 text but UTF-16")
     if (at := data.find(b"\0")) >= 0:

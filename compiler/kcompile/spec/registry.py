@@ -80,9 +80,7 @@ _GROUPS = {version.rpartition("/")[0] for version, _ in KINDS}
 
 
 def own_versions(version: str, kind: str) -> list[str]:
-    """The versions in which `kind` is read, where `version` is of one of these groups too: it can't be what
-    was meant. Else none.
-    """
+    """The versions in which `kind` is read, if the group of `version` is one that is read; else none."""
     if version.rpartition("/")[0] not in _GROUPS:
         return []
     return [known for known, name in KINDS if name == kind]

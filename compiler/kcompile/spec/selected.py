@@ -1,6 +1,6 @@
-"""What a selector finds among the Pods and workloads of an input, or nearly finds.
+"""Finds the Pods and workloads of an input that a selector matches, or nearly matches.
 
-An index answers what has all labels; only what is nearly right takes comparing, and that is bounded.
+An index finds exact matches; only near ones are compared, up to a limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Selector = Mapping[str, str]
 
 
 class Lender(NamedTuple):
-    """A Pod, or what makes Pods from a template, with the `labels` that these have."""
+    """A Pod or a workload, with the `labels` of its Pods."""
 
     kind: str
     namespace: str
@@ -50,24 +50,25 @@ class Labelled:
         here = [one for one in found if one.namespace == namespace]
         pods = [one for one in here if one.kind == "Pod"]
         if pods:
-            return f"{_named(pods)} that it selects {'has' if len(pods) == 1 else 'have'} no address of its IP families, or ended"
+            have = "has" if len(pods) == 1 else "have"
+            return f"{_named(pods)} that it selects {have} no address of its IP families, or ended"
         if here:
             return f"the Pods of {_named(here)} are not in the input"
         if found:
-            other = found[0]
-            return f"it selects {_written(selector)} in namespace {namespace}; {_titled(other)} is in {printable(other.namespace)}"
+            elsewhere = f"{_titled(found[0])} is in {printable(found[0].namespace)}"
+            return f"it selects {_written(selector)} in namespace {namespace}; {elsewhere}"
         near = self._nearest(namespace, selector)
         if near is not None:
             return near
         return f"nothing in the input has the labels {_written(selector)}"
 
     def _matching(self, selector: _Selector) -> list[Lender]:
-        """What has all labels of `selector`, in any namespace: looked up by the rarest of them."""
+        """The objects with all labels of `selector`, in any namespace, by the index of its rarest label."""
         rarest = min((self._by_label.get(label, []) for label in selector.items()), key=len)
         return [one for one in rarest if selector.items() <= one.labels.items()]
 
     def _nearest(self, namespace: str, selector: _Selector) -> str | None:
-        """What differs least, in words; None where nothing comes near."""
+        """The difference to the nearest object, in words; None where nothing is near."""
         best: tuple[float, Lender] | None = None
         for one in self._by_namespace.get(namespace, ()):
             if self._left <= 0:
@@ -98,7 +99,7 @@ def _lender(obj: Object, labels: Mapping[str, str] | None) -> Lender:
 
 
 def _likeness(selector: _Selector, labels: Mapping[str, str]) -> float:
-    """0 where `labels` are too far off, else more the more of `selector` is equal or alike."""
+    """How near `labels` are to `selector`: 0 for too far, higher for more equal or similar labels."""
     equal, missing = 0, 0
     alike: list[float] = []
     for key, value in selector.items():

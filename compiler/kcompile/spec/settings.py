@@ -23,8 +23,8 @@ _DEFAULT_BIT = 14  # KUBE-MARK-MASQ's 0x4000
 
 
 def compat_of(config: Config, mode: str = "", compat: str = "") -> Compat:
-    """The record of kube-proxy's mode that is followed: as asked for, else that of `mode` itself, nftables'
-    for modes of kcompile's own.
+    """The Compat of the kube-proxy mode to follow: `--compat`, else that of `mode`; kcompile's own modes
+    follow nftables.
     """
     name = compat or config.compat or _FOLLOWED.get(mode or config.mode, "nftables")
     if name not in ("iptables", "nftables"):
@@ -44,9 +44,8 @@ def settings(
     compat: str = "",
     cpus: int | None = None,
 ) -> Settings:
-    """How to run `mode` (empty: the config's).
-
-    `cpus`: what conntrack.maxPerCore multiplies; this machine's where not given.
+    """The Settings for `mode` (empty: the config's). `cpus`: the factor of conntrack.maxPerCore, by default
+    this machine's.
     """
     mode = mode or config.mode
     section = config.section(mode)
@@ -78,9 +77,8 @@ def _detector(config: Config, node: Node | None) -> Detector:
     if mode is DetectMode.NODE_CIDR:
         cidrs = config.detect_cidrs or pod_cidrs(node)
         if not cidrs:
-            raise ConfigError(
-                f"{config.source}: detectLocal: NodeCIDR needs a Node with podCIDRs in the input, or --pod-cidr"
-            )
+            needs = "a Node with podCIDRs in the input, or --pod-cidr"
+            raise ConfigError(f"{config.source}: detectLocal: NodeCIDR needs {needs}")
         return _by_cidr(mode, cidrs)
     return Detector()
 
@@ -107,8 +105,8 @@ def _timeouts(ipvs: IpvsSection) -> tuple[tuple[str, int], ...]:
 
 
 def _sysctls(conntrack: ConntrackSection, cpus: int) -> tuple[tuple[str, str], ...]:
-    """What the file sets outright, as pkg/proxy/conntrack/sysctls.go would write it; kube-proxy's own
-    defaults aren't imposed.
+    """The sysctls that the file sets explicitly, as pkg/proxy/conntrack/sysctls.go writes them; kube-proxy's
+    defaults aren't set.
     """
     found: list[tuple[str, int]] = []
     if conntrack.max_per_core:

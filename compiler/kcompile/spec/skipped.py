@@ -1,5 +1,5 @@
-"""What the input held that kcompile has no use for: a line a file, with counts by kind; a line a directory of
-many files.
+"""Warns of objects that kcompile doesn't read: a line a file with counts by kind, a line a directory of many
+files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""What was allocated before, so that a Service keeps its addresses and ports from one run to the next.
-
-One small JSON file.
+"""The allocation state, one small JSON file: Services keep their addresses and ports from one run to the
+next.
 """
 
 from __future__ import annotations
@@ -49,9 +48,7 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
         except OSError as error:
             raise ConfigError(f"{where}: can't read the allocation state: {error.strerror}") from None
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ConfigError(
-                f"{where}: the allocation state is damaged ({' '.join(str(error).split())}); remove it to allocate anew"
-            ) from None
+            raise _damaged(where, " ".join(str(error).split())) from None
         if state.version != _VERSION:
             raise ConfigError(
                 f"{where}: the allocation state has version {state.version}, this kcompile writes {_VERSION}"
@@ -64,9 +61,7 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
                 f"{where}: the allocation state is damaged (not a name); remove it to allocate anew"
             )
         if any(unfit(address) for address in addresses) or not all(0 < number < 65536 for number in numbers):
-            raise ConfigError(
-                f"{where}: the allocation state is damaged (not an address, or not a port); remove it to allocate anew"
-            )
+            raise _damaged(where, "not an address, or not a port")
         return state
 
     def save(self, path: str) -> None:
@@ -80,3 +75,7 @@ class AllocationState(msgspec.Struct, rename="camel", kw_only=True, forbid_unkno
             raise ConfigError(
                 f"{printable(path)}: can't write the allocation state: {error.strerror}"
             ) from None
+
+
+def _damaged(where: str, why: str) -> ConfigError:
+    return ConfigError(f"{where}: the allocation state is damaged ({why}); remove it to allocate anew")

@@ -1,6 +1,4 @@
-"""Templates that were given as they are, where what they render to was meant: Helm charts, Go and Jinja
-templates.
-"""
+"""Recognises unrendered templates: Helm charts, Go and Jinja templates."""
 
 from __future__ import annotations
 
@@ -20,9 +18,9 @@ _NEAR = 3  # lines before the one of an error
 
 
 def template_in(data: bytes, message: str) -> str | None:
-    """What to say instead of the error `message` where `data` looks like a template; None where it doesn't.
+    """The message that replaces the error `message` if `data` looks like a template; None if it doesn't.
 
-    An error that names a line is a template's only if there is one near.
+    An error that names a line is replaced only if a template action is near that line.
     """
     found = _LINE.search(message)
     start = 0
@@ -35,4 +33,5 @@ def template_in(data: bytes, message: str) -> str | None:
         return None
     line = start + data.count(b"\n", 0, action.start(1)) + 1
     shown = printable(action[1].decode(errors="replace"))
-    return f"looks like an unrendered template ({shown} in line {line}): render it first (helm template ... | kcompile plan -f -)"
+    problem = f"looks like an unrendered template ({shown} in line {line})"
+    return f"{problem}: render it first (helm template ... | kcompile plan -f -)"

@@ -1,7 +1,6 @@
-"""How problems in the input are put into words: one line, no raw control characters, a path into the object.
+"""Puts problems in the input into words: one line, no raw control characters, a path into the object.
 
-What a manifest says ends up in terminals and logs through these messages, so nothing from the input is
-repeated raw.
+Messages with text of a manifest end up in terminals and logs, so nothing from the input is repeated raw.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
 class Wrong(Exception):  # noqa: N818 -- never leaves this package: a reader turns it into a SpecError or a ConfigError
-    """A text or a value is malformed: what is wrong, in which document of its file, at which field."""
+    """A malformed text or value: the problem, the document of its file, the field."""
 
     def __init__(self, message: str, *, document: int = 0, field: str = "") -> None:
         super().__init__(message)
@@ -87,7 +86,7 @@ def problem(obj: Object, field: str, message: str) -> SpecError:
 
 
 def conflict(obj: Object, field: str, message: str) -> AllocationError:
-    """As `problem`, for an address or a port that can't be given to `obj`."""
+    """As `problem`, for an address or a port that `obj` can't have."""
     where = obj.origin
     return AllocationError(
         message, source=printable(where.source), document=where.document, obj=_described(obj), field=field

@@ -1,6 +1,4 @@
-"""Everything about the input that can be judged before anything is allocated: each object alone, then
-conflicts between Services.
-"""
+"""Checks everything that needs no allocation: each object alone, then conflicts between Services."""
 
 from __future__ import annotations
 

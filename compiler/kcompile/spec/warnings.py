@@ -1,4 +1,4 @@
-"""Warnings about manifests: a `Notice` that says where its object was read, as `problem` does for an error."""
+"""Warnings about manifests: a `Notice` with the file and document of its object."""
 
 from __future__ import annotations
 

@@ -5,9 +5,15 @@ well_known_labels.go).
 from __future__ import annotations
 
 __all__ = [
-    "HEADLESS_LABEL", "LEADER_ANNOTATION", "MANAGED_BY_LABEL", "PROXY_NAME_LABEL", "SERVICE_LABEL", "SKIP_MIRROR_LABEL",
-    "HOSTNAME_LABEL", "ZONE_LABEL",
-]  # fmt: skip
+    "HEADLESS_LABEL",
+    "LEADER_ANNOTATION",
+    "MANAGED_BY_LABEL",
+    "PROXY_NAME_LABEL",
+    "SERVICE_LABEL",
+    "SKIP_MIRROR_LABEL",
+    "HOSTNAME_LABEL",
+    "ZONE_LABEL",
+]
 
 SERVICE_LABEL = "kubernetes.io/service-name"  # binds a slice to its Service
 HEADLESS_LABEL = "service.kubernetes.io/headless"  # a headless Service's slice: for DNS, not for proxies

@@ -46,7 +46,7 @@ _known: dict[str, _Line] = {}
 
 
 class NotPlain(Exception):  # noqa: N818 -- an answer more than an error
-    """There is more to this text than is known here."""
+    """The text has YAML that this module doesn't read."""
 
 
 def block_document(text: str) -> Any:
@@ -128,7 +128,7 @@ def _chunks(text: str) -> Iterator[list[str]]:
 
 
 def _line(line: str) -> _Line:
-    """What `line` holds."""
+    """The meaning of `line`, from the cache if it is there. Raises NotPlain."""
     found = _meaning(line)
     if len(_known) >= _KNOWN:
         _known.clear()
@@ -187,14 +187,14 @@ class _Block:
         return None
 
     def text(self, strip: bool) -> str:
-        """What it stands for: without the last line's end where `strip`. Raises NotPlain for a blank one."""
+        """The value: without the final line break where `strip`. Raises NotPlain for a blank one."""
         if not self.indent:
             raise NotPlain
         text = "\n".join(self.lines).rstrip("\n")
         return text if strip else f"{text}\n"
 
     def _takes(self, line: str) -> bool:
-        """Whether `line` belongs to it."""
+        """True if `line` belongs to it."""
         column = len(line) - len(line.lstrip(" "))
         if column == len(line):
             if column > self.indent:  # may be content; before the first line: not known yet

@@ -65,6 +65,10 @@ class Duplicate(NamedTuple):
             field = join_path(field, step) if isinstance(step, str) else f"{field}[{step}]"
         return field
 
+    def moved(self, lines: int) -> Duplicate:
+        """The same, `lines` further down in the file."""
+        return self._replace(message=_moved(self.message, lines))
+
     def inside(self, depth: int) -> Duplicate:
         """The same, seen from the value that is `depth` steps down its path."""
         return self._replace(path=self.path[depth:])
@@ -148,10 +152,7 @@ def event_documents(
                     if number > done:
                         done = number
                         if duplicates is not None:
-                            moved = (
-                                each._replace(message=_moved(each.message, line)) for each in found or ()
-                            )
-                            duplicates.extend(moved)
+                            duplicates.extend(each.moved(line) for each in found or ())
                         yield value
                     if found:
                         found.clear()
