@@ -188,7 +188,7 @@ def test_an_interrupted_run_goes_on_and_its_report_has_the_form_of_a_whole_one(
     again = bench(tmp_path / "cut", "--rounds", "30")
     said = again.communicate()[0]
     assert again.returncode == 0, said
-    assert "Going on with" in said
+    assert "Continuing" in said
     # what the killed one left has been swept away
     assert not list(Path(tempfile.gettempdir()).glob(f"kcbench-{process.pid}-*"))
     results = Results.read(tmp_path / "cut")

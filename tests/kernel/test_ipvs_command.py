@@ -98,11 +98,12 @@ def test_the_notice_is_given_once_and_its_command_moves_the_node(node):
     )
     for again in (node.apply("--mode", "ipvs", "--ipvs-scheduler", "rr"), node.apply("--mode", "ipvs")):
         assert (again.exit_code, "retiring" in again.stderr) == (0, False)
-    told = shlex.split(notice.partition("this node: kcompile ")[2])
-    assert told[:3] == ["apply", "--mode", "nftables"]
+    advice = notice.partition("this node: kcompile ")[2].removesuffix(" [ipvs-retiring]")
+    command = shlex.split(advice)
+    assert command[:3] == ["apply", "--mode", "nftables"]
     # what says the mode must be all that is different; nftables itself isn't in every kernel that has IPVS
-    told[2] = "iptables-legacy"
-    moved = CliRunner().invoke(main, told, env=node.env)
+    command[2] = "iptables-legacy"
+    moved = CliRunner().invoke(main, command, env=node.env)
     assert moved.exit_code == 0, moved.output
     assert node.ipvsadm("--save", "--numeric") == ""
     assert "retiring" in node.apply("--mode", "ipvs").stderr, "who comes back hears it again"

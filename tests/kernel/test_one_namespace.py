@@ -140,7 +140,7 @@ def test_what_an_earlier_namespace_of_the_name_had_is_not_used(mode: str, consol
     assert "Nothing to delete" in console.run("delete", "-f", one)
     assert json.loads(console.run("delete", "-f", one, "-o", "json"))["changes"] == []
     assert console.sysctl("net.ipv4.ip_forward") == "0"
-    assert "mode nftables" in console.run("plan", *specs), "the mode of another life is no default"
+    assert "Plan (nftables)" in console.run("plan", *specs), "the mode of another life is no default"
     assert "Nothing to delete" in console.run("delete")
 
 

@@ -19,7 +19,7 @@ from ..modes import Mode
 from ..notices import Notice
 from ..plans import Plan, Removal
 from .basis import allocated, node_basis
-from .cluster import Cluster, Memory, complete_input
+from .cluster import Cluster, Memory, complete_input, make_own_folder
 from .compile import Seen, chosen_mode, compile_cluster, look
 from .edit import spliced
 from .progress import Progress, silent
@@ -40,9 +40,12 @@ class _Unchanged(NamedTuple):
 
     path: Path
     digest: bytes
+    in_own_folder: bool
 
     def keep(self) -> None:
-        """Nothing to write."""
+        """Nothing to write; a folder that others can write to is refused all the same."""
+        if self.in_own_folder:
+            make_own_folder(self.path)
 
     def has_changed(self) -> bool:
         """Whether the file says something else than when it was read."""
@@ -105,10 +108,10 @@ class Prepared(NamedTuple):
 
         :raises KernelError: where the kernel refuses something, or what must be remembered has no room
         """
+        self.goal.memory.keep()
         if self.goal.remembered and self.plan.empty and self.applied is not None:
             self._confirm(directory, self.applied.digest)
             return ()
-        self.goal.memory.keep()
         applied = self._remembered()
         with remember(directory, applied) as staged:
 
@@ -179,7 +182,8 @@ def _remembered_goal(request: Request, config: Config, given: bytes, applied: Ap
     """That of the last apply; None where it was made of something else."""
     mode = chosen_mode(config, applied.mode)
     seen = look(mode, request)
-    memory = _Unchanged(allocations_path(request), allocated(allocations_path(request)))
+    path = allocations_path(request)
+    memory = _Unchanged(path, allocated(path), in_own_folder=not request.state)
     if not applied.basis or node_basis(given, mode.name, seen, memory.digest) != applied.basis:
         return None
     return Goal(mode, applied.dataplane, applied.warnings, memory, given, seen, remembered=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .read import Input
     from .request import Request
 
-__all__ = ["Cluster", "Memory", "complete_input"]
+__all__ = ["Cluster", "Memory", "complete_input", "make_own_folder"]
 
 
 class Memory(msgspec.Struct, kw_only=True):
@@ -46,17 +46,25 @@ class Memory(msgspec.Struct, kw_only=True):
         Raises KernelError where that fails.
         """
         if self.in_own_folder:
-            try:
-                private_folder(self.path.parent.parent)
-                private_folder(self.path.parent)
-            except OSError as error:
-                raise KernelError(f"{self.path.parent}: can't be made: {error.strerror}") from None
+            make_own_folder(self.path)
         self.after.save(str(self.path))
         self.before = self.after
 
     def has_changed(self) -> bool:
         """Whether the file says something else than when it was read."""
         return AllocationState.load(str(self.path)) != self.before
+
+
+def make_own_folder(path: Path) -> None:
+    """The folder of `path`, and the one above it.
+
+    Raises UnsafeError where others can write to one, KernelError where one can't be made.
+    """
+    try:
+        private_folder(path.parent.parent)
+        private_folder(path.parent)
+    except OSError as error:
+        raise KernelError(f"{path.parent}: can't be made: {error.strerror}") from None
 
 
 class Cluster(msgspec.Struct, kw_only=True):
