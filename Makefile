@@ -50,7 +50,7 @@ lint: setup-test ## ruff: rules and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-format: setup-test ## let ruff mend what it can
+format: setup-test ## let ruff format, and fix what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 

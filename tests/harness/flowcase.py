@@ -205,23 +205,7 @@ def load(path: Path) -> FlowCase:
 
 
 def _flows(item: Mapping[str, Any], where: str) -> Iterator[Flow]:
-    plain = {
-        "src",
-        "dst",
-        "dport",
-        "proto",
-        "protocol",
-        "sport",
-        "iif",
-        "http",
-        "repeat",
-        "sticky",
-        "expect",
-        "expect_by_mode",
-        "why",
-        "name",
-    }
-    _known(item, plain | _INFORMATION, where)
+    _known(item, _FLOW | _INFORMATION, where)
     http = item.get("http") or {}
     _known(http, {"path", "status"}, f"{where}: http")
     expects = {}

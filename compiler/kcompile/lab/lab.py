@@ -184,8 +184,8 @@ class Lab:
     def _start(self) -> None:
         """Make the network, then DNS, then the Pods.
 
-        Where Pods don't become ready the lab stays, to be looked at and mended; after any other error it is
-        removed.
+        If Pods don't become ready, the lab stays: the user can look at it and fix it. After any other error
+        it is removed.
         """
         state = self.state
         try:
@@ -195,8 +195,8 @@ class Lab:
             state.wired = True
             self._reconciler.reconcile()
         except BaseException as error:
-            can_be_mended = state.wired and isinstance(error, KernelError)
-            if not can_be_mended:
+            repairable = state.wired and isinstance(error, KernelError)
+            if not repairable:
                 remove(state.name, self.directory)
             raise
 

@@ -81,7 +81,7 @@ class LabState(msgspec.Struct, kw_only=True):
     """One lab.
 
     `objects`: ``Kind/namespace/name`` to manifest; `retired`: clusterIPs of removed Services, not allocated
-    again; `wired`: its nodes and its name server have come up, so the rest can be mended.
+    again; `wired`: its nodes and its name server have come up, so `apply` can repair the rest.
     """
 
     name: str

@@ -14,7 +14,7 @@ _ACTION = re.compile(
     re.MULTILINE,
 )
 _LINE = re.compile(r"\bline (\d+), column")
-_NEAR = 3  # lines before the one of an error
+_NEAR = 3  # how many lines before the line of the error still count as near
 
 
 def template_in(data: bytes, message: str) -> str | None:

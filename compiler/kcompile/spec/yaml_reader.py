@@ -158,10 +158,10 @@ def event_documents(
                         found.clear()
             return
         except yaml.YAMLError as error:
-            mended = _mended(text, error)
-            if mended is None:
+            quoted = _quoted(text, error)
+            if quoted is None:
                 raise Wrong(_moved(_syntax(error), line), document=before + max(number, 1)) from None
-            text = mended
+            text = quoted
         except Wrong as error:
             error.message = _moved(error.message, line)
             error.document = before + number
@@ -171,7 +171,7 @@ def event_documents(
     )
 
 
-def _mended(text: str, error: yaml.YAMLError) -> str | None:
+def _quoted(text: str, error: yaml.YAMLError) -> str | None:
     """`text` with quotes around the plain scalar in a flow collection that ends in a colon, as in
     ``[2001:db8::]``.
 

@@ -25,8 +25,8 @@ _Led = dict[tuple[int, str, str, int], list[VirtualServerKey]]  # IP version, ad
 def frontends(program: Program) -> list[FrontendView]:
     """Every frontend, sorted by service; backends that outsiders reach come first, draining ones apart.
 
-    Backends are in order of their addresses: IPVS lists them in the order in which they came, which no diff
-    can see or mend.
+    Backends are in order of their addresses: IPVS lists them in the order in which they came, which a diff
+    neither shows nor changes.
     """
     pools: dict[VirtualServerKey, list[tuple[str, bool]]] = {}
     for server in sorted((key for key in program if isinstance(key, RealServerKey)), key=_by_address):
