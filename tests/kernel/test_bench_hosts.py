@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from harness import modes
+from harness.benchrun import BENCH_RUN
 from kcompile.errors import InputError
 from kcompile_bench.kit.cluster import ADDRESSES
 from kcompile_bench.kit.findings import findings_of
@@ -51,11 +52,7 @@ def test_modes_take_turns_on_the_machines_of_an_inventory(inventory, tmp_path: P
     chosen = [option for mode in [*present, "linear"] for option in ("--mode", mode)]
     kinds = ("--measure", "connect", "--measure", "handshake", "--measure", "crr")
     command = [
-        sys.executable,
-        "-m",
-        "kcompile",
-        "bench",
-        "run",
+        *BENCH_RUN,
         "--place",
         str(file),
         "--output",

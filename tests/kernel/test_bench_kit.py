@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import modes
+from harness.benchrun import BENCH_RUN
 from kcompile_bench.kit.findings import findings_of
 from kcompile_bench.kit.measures import KINDS
 from kcompile_bench.kit.netns_cluster import NetnsPlace
@@ -133,11 +134,7 @@ def test_an_injected_slowdown_is_burnt_in_every_connect(tmp_path: Path):
 
 def bench(folder: Path, *arguments: str) -> subprocess.Popen:
     command = [
-        sys.executable,
-        "-m",
-        "kcompile",
-        "bench",
-        "run",
+        *BENCH_RUN,
         "--output",
         str(folder),
         "--services",
@@ -220,11 +217,7 @@ def test_an_interrupted_run_goes_on_and_its_report_has_the_form_of_a_whole_one(
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str):
     command = [
-        sys.executable,
-        "-m",
-        "kcompile",
-        "bench",
-        "run",
+        *BENCH_RUN,
         "--output",
         str(tmp_path / "out"),
         *arguments,

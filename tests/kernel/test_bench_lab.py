@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import modes
+from harness.benchrun import BENCH_RUN
 from kcompile_bench.kit.findings import findings_of
 from kcompile_bench.kit.page import html
 from kcompile_bench.kit.places import sweep_places
@@ -31,11 +31,7 @@ def left() -> set[str]:
 
 def bench(folder: Path, *arguments: str) -> subprocess.Popen:
     command = [
-        sys.executable,
-        "-m",
-        "kcompile",
-        "bench",
-        "run",
+        *BENCH_RUN,
         "--place",
         "lab",
         "--output",
