@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .ir.model import Dataplane
     from .kernel.drivers import Driver
     from .notices import Notice
-    from .targets.base import Target
+    from .targets.base import Incremental, Target
 
 __all__ = ["DEFAULT_MODE", "MODES", "SCHEDULERS", "Mode", "mode_of"]
 
@@ -52,6 +52,12 @@ def _xdp() -> Target:
     return XdpTarget()
 
 
+def _incremental_nftables(dataplane: Dataplane) -> Incremental:
+    from .targets.nftables import IncrementalProgram
+
+    return IncrementalProgram(dataplane)
+
+
 def _no_limits(_: Dataplane) -> list[Notice]:
     return []
 
@@ -73,6 +79,7 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
 
     `family`: the mode of a KubeProxyConfiguration that it is a case of. `target` makes what lowers for it.
     `limits`: a warning for each thing that it leaves out of a dataplane, or does otherwise.
+    `incremental`: makes the Program that an agent keeps up to date; None: all is lowered again.
     `binds_addresses`: VIPs become the node's own addresses, so that an address of another host can't be one.
     `sees_interfaces`: it needs the node's interfaces, and its sockets' cgroup. `retiring`: Kubernetes is
     about to drop it.
@@ -82,9 +89,18 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
     family: str
     target: Callable[[], Target]
     limits: Callable[[Dataplane], list[Notice]] = _no_limits
+    incremental: Callable[[Dataplane], Incremental] | None = None
     binds_addresses: bool = False
     sees_interfaces: bool = False
     retiring: bool = False
+
+    def follow(self, dataplane: Dataplane) -> Incremental:
+        """The Program of `dataplane`, to be kept up to date port by port."""
+        from .targets.base import Relowered
+
+        if self.incremental is None:
+            return Relowered(self.target(), dataplane)
+        return self.incremental(dataplane)
 
     def driver(
         self, directory: Path, backend: str | None = None, capacities: Mapping[str, int] | None = None
@@ -102,7 +118,7 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ALL = (
-    Mode(name="nftables", family="nftables", target=_nftables),
+    Mode(name="nftables", family="nftables", target=_nftables, incremental=_incremental_nftables),
     Mode(name="iptables", family="iptables", target=_iptables),
     Mode(name="iptables-legacy", family="iptables", target=_iptables),
     Mode(name="iptables-nft", family="iptables", target=_iptables),

@@ -12,7 +12,20 @@ from harness.imports import ROOT, imports, module_name
 
 PACKAGE = ROOT / "compiler" / "kcompile"
 TARGETS = ("iptables", "nftables", "ipvs", "xdp")
-SLOW = ("pyroute2", "iptc", "bcc", "matplotlib", "scipy", "numpy", "dns")
+SLOW = (
+    "pyroute2",
+    "iptc",
+    "bcc",
+    "matplotlib",
+    "scipy",
+    "numpy",
+    "dns",
+    "lightkube",
+    "httpx",
+    "aiohttp",
+    "prometheus_client",
+    "watchfiles",
+)
 
 
 MODULES = {module_name(path, PACKAGE.parent): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -67,6 +80,7 @@ FLOORS = (
     ("modes",),
     ("engine",),
     ("library",),
+    ("agent", "apiserver"),
     ("dns", "lab"),
     ("cli",),
     ("__main__",),

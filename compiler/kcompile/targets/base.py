@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..ir.model import Dataplane
+from ..ir.model import Dataplane, ResolvedPort
 from ..program import Change, Key, Program
 
-__all__ = ["FrontendView", "Target"]
+__all__ = ["FrontendView", "Incremental", "Relowered", "Target"]
 
 
 class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -64,3 +64,46 @@ class Target(Protocol):
 
     def frontends(self, program: Program) -> list[FrontendView]:
         """The frontends of `program`, in a stable order."""
+
+
+class Incremental(Protocol):
+    """A Program that is kept up to date port by port, at the cost of the ports that change.
+
+    The node and the settings are those of the dataplane that it was made of.
+    """
+
+    @property
+    def program(self) -> Program:
+        """What `Target.lower` makes of the ports as they are now."""
+
+    def replace(self, old: Iterable[ResolvedPort], new: Iterable[ResolvedPort]) -> tuple[Change, ...]:
+        """Put the ports `new` in the place of `old`.
+
+        No frontend of the result is in two ports (passes/conflicts.py).
+
+        :return: the changes of `program`, in an order in which the kernel can make them
+        """
+
+
+class Relowered:
+    """An Incremental for any target: it lowers everything again."""
+
+    def __init__(self, target: Target, dataplane: Dataplane) -> None:
+        self._target, self._dataplane = target, dataplane
+        self._ports = {_place(port): port for port in dataplane.ports}
+        self.program: Program = target.lower(dataplane)
+
+    def replace(self, old: Iterable[ResolvedPort], new: Iterable[ResolvedPort]) -> tuple[Change, ...]:
+        """See `Incremental`."""
+        for port in old:
+            del self._ports[_place(port)]
+        self._ports.update({_place(port): port for port in new})
+        ports = tuple([self._ports[place] for place in sorted(self._ports)])
+        after = self._target.lower(msgspec.structs.replace(self._dataplane, ports=ports))
+        changes = self._target.diff(self.program, after)
+        self.program = after
+        return changes
+
+
+def _place(port: ResolvedPort) -> tuple[str, str, int]:
+    return port.name, port.protocol.value, port.family.value

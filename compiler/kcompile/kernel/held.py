@@ -1,0 +1,62 @@
+"""A driver held open for many small changes: sockets and libraries stay, and nothing is read again that
+nobody else has touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..notices import Notice
+from ..program import Change, Program
+from .drivers import Driver
+
+__all__ = ["Held", "hold"]
+
+
+class Held(Protocol):
+    """What an agent writes through. Every call is made in the thread, and so the namespace, of `hold`."""
+
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
+        """Make `changes`, those of an Incremental; returns warnings.
+
+        :raises KernelError: where the kernel refuses something; read it all again then
+        """
+
+    def touched(self) -> bool:
+        """Whether somebody else has written to rules like ours since `hold` or the last look, as far as the
+        kernel tells cheaply (nf_tables' generation). False where it doesn't: `differs` then has to look.
+        """
+
+    def differs(self, expected: Program) -> bool:
+        """Whether the kernel holds something else of ours than `expected`, at a cost that an agent can pay
+        every sync period.
+        """
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class _Plain:
+    """Any driver, opened for each change."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
+        self._driver.keep(changes)
+        return self._driver.apply(changes)
+
+    def touched(self) -> bool:
+        return False
+
+    def differs(self, expected: Program) -> bool:
+        return bool(self._driver.target.diff(self._driver.observe(), expected))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def hold(driver: Driver) -> Held:
+    """`driver` held open in the current network namespace, which has its whole Program already."""
+    return _Plain(driver)
