@@ -6,7 +6,7 @@ iptables.py       iptables-save and iptables-restore, legacy and nft
 iptables_nft.py   removes the empty built-in chains that iptables-nft leaves
 ipvs/             mode ipvs: virtual servers, dummy device, ipsets
 bpf/              mode xdp: maps, programs, attachments
-held.py           a driver that an agent holds open
+held/             drivers that an agent holds open
 node.py           resources that every mode has: sysctls, IPVS timeouts, health check ports
 sysctl.py         reads and writes /proc/sys
 health.py         starts and stops the health check responder

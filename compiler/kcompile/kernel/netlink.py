@@ -19,6 +19,7 @@ __all__ = [
     "NETLINK_GENERIC",
     "NETLINK_NETFILTER",
     "NETLINK_ROUTE",
+    "OVERRUN",
     "REQUEST",
     "Failed",
     "Netlink",
@@ -31,7 +32,7 @@ __all__ = [
 
 NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
 REQUEST, _ACK, DUMP = 0x1, 0x4, 0x300
-_ERROR, _DONE = 2, 3
+_ERROR, _DONE, OVERRUN = 2, 3, 4
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _BUFFER = 8 << 20
@@ -71,9 +72,12 @@ def message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
 
 
 class Netlink:
-    """A socket in the current network namespace; a context manager."""
+    """A socket in the current network namespace; a context manager.
 
-    def __init__(self, protocol: int) -> None:
+    `groups`: a bit for each multicast group whose notifications it gets, for `notifications`.
+    """
+
+    def __init__(self, protocol: int, groups: int = 0) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         for name, forced in ((socket.SO_SNDBUF, _SO_SNDBUFFORCE), (socket.SO_RCVBUF, _SO_RCVBUFFORCE)):
             try:
@@ -81,7 +85,7 @@ class Netlink:
             except PermissionError:
                 self._socket.setsockopt(socket.SOL_SOCKET, name, _BUFFER)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
-        self._socket.bind((0, 0))
+        self._socket.bind((0, groups))
         self._buffer = bytearray(1 << 18)
         self._sequence = 0
 
@@ -89,7 +93,15 @@ class Netlink:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
+
+    def fileno(self) -> int:
+        """The descriptor, to wait for."""
+        return self._socket.fileno()
 
     def send(self, requests: Sequence[Request], failed: Failed) -> None:
         """Send `requests` in batches. `failed` is called for each that the kernel refused."""
@@ -154,6 +166,25 @@ class Netlink:
                     (code,) = _ERRNO.unpack_from(view, at + 16)
                     raise OSError(-code, os.strerror(-code))
                 return bytes(view[at + 16 : at + length])
+
+    def notifications(self) -> Iterator[tuple[memoryview, int, int, int]]:
+        """What has come, without waiting: a buffer, a message's type, and where its payload starts and ends.
+
+        Read each before the next. An OVERRUN is where the kernel had no room for some.
+        """
+        while True:
+            try:
+                size = self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as e:
+                if e.errno != errno.ENOBUFS:
+                    raise KernelError(f"netlink: {e.strerror}") from None
+                yield memoryview(b""), OVERRUN, 0, 0
+                continue
+            view = memoryview(self._buffer)[:size]
+            for at, kind, _, length in _messages(view):
+                yield view, kind, at + 16, at + length
 
     def _receive(self) -> memoryview:
         try:

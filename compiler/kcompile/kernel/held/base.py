@@ -1,17 +1,15 @@
-"""A driver held open for many small changes: sockets and libraries stay, and nothing is read again that
-nobody else has touched.
-"""
+"""What an agent writes through, and the form of it that serves any driver."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from ..notices import Notice
-from ..program import Change, Program
-from .drivers import Driver
+from ...notices import Notice
+from ...program import Change, Program
+from ..drivers import Driver
 
-__all__ = ["Held", "hold"]
+__all__ = ["Held", "Plain"]
 
 
 class Held(Protocol):
@@ -28,6 +26,9 @@ class Held(Protocol):
         kernel tells cheaply (nf_tables' generation). False where it doesn't: `differs` then has to look.
         """
 
+    def others(self, generations: Collection[int]) -> bool:
+        """Whether somebody else has made one of these transactions of nf_tables (kernel/watch.py)."""
+
     def differs(self, expected: Program) -> bool:
         """Whether the kernel holds something else of ours than `expected`, at a cost that an agent can pay
         every sync period.
@@ -37,7 +38,7 @@ class Held(Protocol):
         """Let go of everything."""
 
 
-class _Plain:
+class Plain:
     """Any driver, opened for each change."""
 
     def __init__(self, driver: Driver) -> None:
@@ -50,13 +51,11 @@ class _Plain:
     def touched(self) -> bool:
         return False
 
+    def others(self, generations: Collection[int]) -> bool:
+        return bool(generations)
+
     def differs(self, expected: Program) -> bool:
         return bool(self._driver.target.diff(self._driver.observe(), expected))
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def hold(driver: Driver) -> Held:
-    """`driver` held open in the current network namespace, which has its whole Program already."""
-    return _Plain(driver)

@@ -1,0 +1,33 @@
+"""A driver held open for many small changes: sockets and libraries stay, and nothing is read again that
+nobody else has touched.
+
+base.py        Held, and any driver opened for each change
+nftables.py    mode nftables: a libnftables context
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..drivers import Driver, NftablesDriver
+from .base import Held, Plain
+
+__all__ = ["Held", "hold"]
+
+
+def _nftables(driver: NftablesDriver) -> Held:
+    from .nftables import HeldNftables
+
+    return HeldNftables(driver)
+
+
+_HOLDERS: Mapping[type[Driver], Callable[[Any], Held]] = {
+    NftablesDriver: _nftables,
+}
+"""What holds the driver of a mode; `Plain` the others."""
+
+
+def hold(driver: Driver) -> Held:
+    """`driver` held open in the current network namespace, which has its whole Program already."""
+    return _HOLDERS.get(type(driver), Plain)(driver)
