@@ -17,6 +17,7 @@ departure.py      removes the mode that another one replaced
 conntrack.py      stale UDP flows and unanswered connections
 ctnetlink.py      conntrack entries by netlink: list, create, delete
 netlink.py        netlink in batches
+watch.py          notifications of links, addresses and rules
 netns.py          network namespaces: enter by name, identity, cookie
 facts.py          addresses, interfaces and name of the node
 
