@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+
+import msgspec
 
 from kcompile.ir.model import Dataplane, Endpoint, Family, Protocol, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings
 from kcompile.passes import resolve
 
-__all__ = ["random_dataplane", "random_node", "random_ports", "random_settings"]
+__all__ = ["random_dataplane", "random_history", "random_node", "random_ports", "random_settings"]
 
 
 def random_ports(rng: random.Random, services: int = 12) -> list[ServicePort]:
@@ -103,3 +106,27 @@ def random_node(rng: random.Random) -> NodeFacts:
 def random_dataplane(rng: random.Random, services: int = 12) -> Dataplane:
     """A resolved dataplane with all of the above."""
     return resolve(random_ports(rng, services), random_node(rng), random_settings(rng))
+
+
+def random_history(rng: random.Random, services: int = 12, steps: int = 8) -> Iterator[Dataplane]:
+    """A node over time: Services come, go and change; mostly one, and now and then all of them."""
+    node, settings = random_node(rng), random_settings(rng)
+    held: dict[int, list[ServicePort]] = {}
+    for step in range(steps):
+        some = rng.sample(range(2 * services), services if step == 0 else rng.choice((1, 1, 1, 4, services)))
+        for i in some:
+            before = held.pop(i, None)
+            if before is None or rng.random() < 0.3:
+                held[i] = _service(rng, i)
+            elif rng.random() < 0.6:
+                held[i] = [_with_other_endpoints(rng, port) for port in before]
+        if step and rng.random() < 0.1:
+            held.clear()
+        yield resolve([port for i in sorted(held) for port in held[i]], node, settings)
+
+
+def _with_other_endpoints(rng: random.Random, port: ServicePort) -> ServicePort:
+    six = port.family is Family.IPV6
+    kept = [endpoint for endpoint in port.endpoints if rng.random() < 0.8]
+    more = [_endpoint(rng, six, e) for e in rng.sample(range(40, 60), rng.choice((0, 1, 2)))]
+    return msgspec.structs.replace(port, endpoints=(*kept, *more))

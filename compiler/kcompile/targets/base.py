@@ -69,7 +69,8 @@ class Target(Protocol):
 class Incremental(Protocol):
     """A Program that is kept up to date port by port, at the cost of the ports that change.
 
-    The node and the settings are those of the dataplane that it was made of.
+    The node, the settings and the health checks are those of the dataplane that it was made of. What open
+    connections need stays when the last port of their IP version goes (Dataplane.standing).
     """
 
     @property
@@ -99,6 +100,8 @@ class Relowered:
             del self._ports[_place(port)]
         self._ports.update({_place(port): port for port in new})
         ports = tuple([self._ports[place] for place in sorted(self._ports)])
+        standing = {*self._dataplane.standing, *self._target.standing(self.program)}
+        self._dataplane = msgspec.structs.replace(self._dataplane, standing=tuple(sorted(standing)))
         after = self._target.lower(msgspec.structs.replace(self._dataplane, ports=ports))
         changes = self._target.diff(self.program, after)
         self.program = after

@@ -3,6 +3,8 @@
 Ports share chains of their shape, hairpin pairs and ClusterIPs. So each resource has a count of its ports,
 and is removed with the last one. Resources that belong to no port are lowered again only when the set of maps
 in use changes.
+
+Changes may come in any order: render.py makes one transaction of them that the kernel can take.
 """
 
 from __future__ import annotations
@@ -11,22 +13,19 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from ...ir.model import Dataplane, ResolvedPort
 from ...program import Change, Key, diff
 from .lower import FAMILIES, lower_shared
 from .ports import PortLowering
+from .resources import ChainKey
 
 __all__ = ["IncrementalProgram"]
 
 
 class IncrementalProgram:
-    """The Program of `dataplane`, kept up to date port by port.
-
-    `program` equals ``lower`` of the ports as they are now.
-
-    The node and the settings stay what they were; frontends that two ports claim are for passes/conflicts.py
-    to settle first.
-    """
+    """The Program of `dataplane`, kept up to date port by port: see Incremental in targets/base.py."""
 
     def __init__(self, dataplane: Dataplane) -> None:
         self._dataplane = dataplane
@@ -85,4 +84,7 @@ class IncrementalProgram:
             else:
                 self.program[change.key] = change.new
         self._shared = shared
+        translating = {f.value for f, name in FAMILIES.items() if ChainKey(name, "postrouting") in shared}
+        standing = translating.union(self._dataplane.standing)
+        self._dataplane = msgspec.structs.replace(self._dataplane, standing=tuple(sorted(standing)))
         return changes

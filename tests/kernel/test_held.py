@@ -1,0 +1,82 @@
+"""A driver held open: a node's history ends in the same rules as one apply, and what others write is seen."""
+
+import random
+
+import pytest
+
+from harness import netns
+from harness.random_dataplanes import random_dataplane, random_history
+from kcompile.engine.session import differing
+from kcompile.errors import KernelError
+from kcompile.kernel.drivers import driver_for
+from kcompile.kernel.generation import generation
+from kcompile.kernel.held import hold
+from kcompile.modes import MODES
+from kcompile.program import Change
+from kcompile.targets.nftables.resources import ChainKey
+
+pytestmark = pytest.mark.kernel
+
+WATCHED = ("nftables",)
+
+
+@pytest.fixture
+def node():
+    with netns.group(["held"]) as names, netns.enter(names["held"]):
+        yield names["held"]
+
+
+def start(mode, dataplane):
+    """What an agent holds after its first sync of `dataplane`."""
+    driver, kept = driver_for(mode), MODES[mode].follow(dataplane)
+    driver.apply(driver.target.diff({}, kept.program))
+    return driver, kept, hold(driver)
+
+
+@pytest.mark.parametrize(
+    ("mode", "seed"),
+    [*(("nftables", seed) for seed in range(12)), ("iptables-legacy", 1), ("iptables-nft", 2)],
+)
+def test_each_step_of_a_history_is_taken(node, mode, seed):
+    assert node
+    history = random_history(random.Random(seed))
+    now = next(history)
+    driver, kept, held = start(mode, now)
+    for later in history:
+        gone, come = differing(now, later)
+        assert held.apply(kept.replace(gone.ports, come.ports)) == []
+        assert driver.observe() == kept.program
+        assert not held.touched()
+        assert not held.differs(kept.program)
+        now = later
+    held.close()
+
+
+@pytest.mark.parametrize("mode", WATCHED)
+def test_transactions_of_others_are_told_from_our_own(node, mode):
+    plane = random_dataplane(random.Random(3))
+    _, kept, held = start(mode, plane)
+    held.apply(kept.replace(plane.ports[:1], ()))
+    assert not held.others([generation()])
+    netns.run(node, ["nft", "add table ip other"])
+    assert held.others([generation()])
+    held.apply(kept.replace((), plane.ports[:1]))
+    assert held.touched(), "before our own, somebody else has written"
+    assert not held.touched()
+    assert not held.differs(kept.program)
+    netns.run(node, ["nft", "flush ruleset"])
+    assert held.touched()
+    assert held.differs(kept.program)
+    assert held.differs(kept.program), "until it is repaired"
+    held.close()
+
+
+def test_a_refused_transaction_changes_nothing(node):
+    assert node
+    driver, kept, held = start("nftables", random_dataplane(random.Random(3)))
+    chain = next(value for key, value in kept.program.items() if key.kind == "chain")
+    with pytest.raises(KernelError):
+        held.apply([Change(ChainKey("ip", "not-there"), chain, None)])
+    assert driver.observe() == kept.program
+    assert not held.touched()
+    held.close()
