@@ -53,9 +53,10 @@ class Commit:
         """Returns warnings. Raises KernelError."""
         step = "programming the kernel"
         progress(step)
-        return detached(self._work, partial(progress, step))
+        return detached(self.work, partial(progress, step))
 
-    def _work(self) -> list[Notice]:
+    def work(self) -> list[Notice]:
+        """The same in this process."""
         session, plan = self._session, self._plan
         # a sysctl that the old mode needs is put back when that has gone
         after = [c for c in plan.node if isinstance(c.key, SysctlKey) and c.key not in session.node_desired]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,9 +19,10 @@ from .request import Request, xdp_settings
 if TYPE_CHECKING:
     from ..plans import Plan
     from ..spec.config import Config
+    from ..spec.objects import Node, ServiceCIDR
     from ..targets.base import Target
 
-__all__ = ["Compiled", "Seen", "chosen_mode", "compile_cluster", "look"]
+__all__ = ["Compiled", "Seen", "chosen_mode", "compile_cluster", "look", "node_and_settings"]
 
 
 class Seen(NamedTuple):
@@ -79,7 +81,7 @@ def compile_cluster(
     mode = chosen_mode(config, default_mode)
     if seen is None:
         seen = look(mode, request) if on_node else Seen()
-    facts, settings = _node(cluster, request, mode, seen)
+    facts, settings = node_and_settings(config, cluster.node, inventory.service_cidrs, request, mode, seen)
     ports = service_ports(inventory)
     occupied: list[Notice] = []
     if mode.binds_addresses:
@@ -109,13 +111,23 @@ def look(mode: Mode, request: Request) -> Seen:
     return Seen(addresses, _links(xdp_settings(request)) if mode.sees_interfaces else ())
 
 
-def _node(cluster: Cluster, request: Request, mode: Mode, seen: Seen) -> tuple[NodeFacts, Settings]:
-    """What is known of the node, and how it is to run `mode`."""
+def node_and_settings(
+    config: Config,
+    node: Node | None,
+    service_cidrs: Iterable[ServiceCIDR],
+    request: Request,
+    mode: Mode,
+    seen: Seen,
+) -> tuple[NodeFacts, Settings]:
+    """What is known of the node, and how it is to run `mode`.
+
+    :raises ConfigError: for settings that can't be
+    """
     from ..spec.node import node_facts
     from ..spec.settings import settings
 
-    own = settings(cluster.config, cluster.node, cluster.inventory.service_cidrs, mode=mode.family)
-    facts = node_facts(cluster.node, cluster.config, own.compat, seen.addresses)
+    own = settings(config, node, service_cidrs, mode=mode.family)
+    facts = node_facts(node, config, own.compat, seen.addresses)
     if mode.sees_interfaces:
         own = msgspec.structs.replace(own, xdp=xdp_settings(request))
         facts = msgspec.structs.replace(facts, links=seen.links)

@@ -9,7 +9,7 @@ leaves no trace.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from ..ir.model import Endpoint, Family, Protocol, ServicePort
@@ -21,13 +21,13 @@ from .gcpause import gc_paused
 from .inventory import Inventory
 from .wellknown import HEADLESS_LABEL, PROXY_NAME_LABEL, SERVICE_LABEL
 
-__all__ = ["service_ports"]
+__all__ = ["bound_service", "is_proxied", "ports_of", "service_ports"]
 
 _FAMILIES = {"IPv4": Family.IPV4, "IPv6": Family.IPV6}
 _PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 _by_place = attrgetter("ip", "port")
 
-_Slices = list[objects.EndpointSlice]
+_Slices = Sequence[objects.EndpointSlice]
 
 
 @gc_paused()
@@ -38,14 +38,21 @@ def service_ports(inventory: Inventory) -> list[ServicePort]:
     slices = _bound_slices(inventory.endpoint_slices)
     result: list[ServicePort] = []
     for service in inventory.services:
-        if _is_proxied(service):
-            meta = service.metadata
-            result += _convert(service, slices.get((meta.namespace, meta.name), []))
+        meta = service.metadata
+        result += ports_of(service, slices.get((meta.namespace, meta.name), []))
     result.sort(key=attrgetter("name"))  # stable: the families of a port stay in order
     return result
 
 
-def _is_proxied(service: objects.Service) -> bool:
+def ports_of(service: objects.Service, slices: Sequence[objects.EndpointSlice]) -> list[ServicePort]:
+    """The ports of one Service, once for each family, with the endpoints in `slices`, which are its own.
+
+    None where no proxy serves it.
+    """
+    return list(_convert(service, slices)) if is_proxied(service) else []
+
+
+def is_proxied(service: objects.Service) -> bool:
     """True unless ShouldSkipService of util/utils.go or the informers' label selector
     (cmd/kube-proxy/app/server.go) skips the Service.
     """
@@ -58,19 +65,24 @@ def _is_proxied(service: objects.Service) -> bool:
     )
 
 
-def _bound_slices(slices: Iterable[objects.EndpointSlice]) -> dict[tuple[str, str], _Slices]:
+def _bound_slices(
+    slices: Iterable[objects.EndpointSlice],
+) -> dict[tuple[str, str], list[objects.EndpointSlice]]:
     """The slices that a proxy handles, by the Service that their label names."""
-    bound: dict[tuple[str, str], _Slices] = defaultdict(list)
+    bound: dict[tuple[str, str], list[objects.EndpointSlice]] = defaultdict(list)
     for item in slices:
-        labels = item.metadata.labels
-        if (
-            labels
-            and SERVICE_LABEL in labels
-            and PROXY_NAME_LABEL not in labels
-            and HEADLESS_LABEL not in labels
-        ):
-            bound[item.metadata.namespace, labels[SERVICE_LABEL]].append(item)
+        name = bound_service(item)
+        if name is not None:
+            bound[item.metadata.namespace, name].append(item)
     return bound
+
+
+def bound_service(item: objects.EndpointSlice) -> str | None:
+    """The name of the Service that `item` belongs to; None for a slice that no proxy handles."""
+    labels = item.metadata.labels
+    if not labels or PROXY_NAME_LABEL in labels or HEADLESS_LABEL in labels:
+        return None
+    return labels.get(SERVICE_LABEL)
 
 
 def _convert(service: objects.Service, slices: _Slices) -> Iterable[ServicePort]:
