@@ -27,7 +27,7 @@ def prepared(request: Request, progress: Progress) -> tuple[Session, Plan]:
     from .reading import read_unless_known
 
     given = read_unless_known(request, progress)
-    with at_node(request) as directory:
+    with at_node(request, only_reads=True) as directory:
         ready = prepare(request, given, directory, progress)
         return ready.session, ready.plan
 

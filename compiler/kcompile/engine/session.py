@@ -5,6 +5,7 @@ Plan, then commit.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,14 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import InputError, KcompileError
+from ..errors import InputError, KcompileError, LockedError
 from ..ir.model import Dataplane
 from ..kernel import netns
 from ..kernel.confirmed import Confirmed, confirmed
 from ..kernel.departure import plan_removal
 from ..kernel.drivers import Driver, Installed, installed, stray_rules
 from ..kernel.itemized import itemized
-from ..kernel.lock import locked
+from ..kernel.lock import holder, locked
 from ..kernel.node import NodeResources
 from ..kernel.places import run_directory
 from ..kernel.remember import Applied, given_before
@@ -38,15 +39,22 @@ __all__ = ["Session", "at_node", "last_input"]
 
 
 @contextmanager
-def at_node(request: Request) -> Iterator[Path]:
+def at_node(request: Request, *, only_reads: bool = False, command: str = "") -> Iterator[Path]:
     """Enter the network namespace of `request` and hold its lock; yields the run directory.
 
-    :raises LockedError: where another kcompile holds it for half a minute
+    :param only_reads: the lock isn't needed while an agent has it
+    :param command: the lock is held for long, by this command
+    :raises LockedError: where another kcompile holds it for half a minute, or an agent does
     """
     with netns.entered(request.netns):
         directory = run_directory()
         try:
-            with locked(directory):
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(locked(directory, command=command))
+                except LockedError:
+                    if not only_reads or holder(directory) is None:
+                        raise
                 yield directory
         except PermissionError as error:
             raise InputError(
@@ -102,17 +110,21 @@ class Session:
         *,
         keep_connections: bool = True,
         applied: Applied | None = None,
+        held: Program | None = None,
+        lower: Callable[[Dataplane], Program] | None = None,
     ) -> Plan:
         """What makes this node run `dataplane`.
 
         :param keep_connections: what open connections need stays when the last Service of their IP version
             goes
         :param applied: what was applied last; where the kernel confirms that it is in force, nothing is read
+        :param held: what the kernel is known to hold; nothing is read then
+        :param lower: in the place of the target's
         """
         dataplane, unsupported = self._supported(dataplane)
         warnings += self.request.heard(unsupported)
         progress("reading the kernel")
-        self.observed = self._observe(applied)
+        self.observed = self._observe(applied) if held is None else held
         if keep_connections:
             dataplane = msgspec.structs.replace(dataplane, standing=self._standing())
         progress("lowering")
@@ -120,7 +132,7 @@ class Session:
         if self._held is not None and _with_effective(dataplane) == _with_effective(self._held):
             self.desired = self.observed
         else:
-            self.desired = self.driver.target.lower(dataplane)
+            self.desired = (lower or self.driver.target.lower)(dataplane)
         self.node_desired = self._node_resources(dataplane)
         goal = self.resources.goal(self.node_desired)
         progress("comparing")
@@ -134,6 +146,12 @@ class Session:
             tuple(other.driver.name for other in self.others),
             warnings,
         )
+
+    @property
+    def lowered(self) -> Dataplane:
+        """The dataplane that `desired` was lowered from. After `plan`."""
+        assert self._lowered is not None
+        return self._lowered
 
     def is_confirmed(self, digest: bytes) -> bool:
         """Whether the evidence for the remembered dataplane with `digest` is written down already, and says
@@ -181,19 +199,23 @@ class Session:
         *,
         keep_connections: bool = True,
         then: Callable[[], None] | None = None,
+        forks: bool = True,
     ) -> tuple[Notice, ...]:
         """Make `plan` true and return warnings.
 
-        From here on a kill of this process changes nothing (kernel/commit.py).
+        From here on a kill of this process changes nothing (kernel/commit.py), unless it is to do the work
+        itself.
 
         :param keep_connections: what open connections through another mode's IPVS need stays until they
             have ended
         :param then: called when all of it has succeeded
+        :param forks: a process of its own does the work. Not where other threads run: they may hold locks
+            that the fork copies
         :raises KernelError: where the kernel refuses something; what was is put back, or the next apply
             repairs it
         """
         work = Commit(self, plan, dataplane, keep_connections=keep_connections, then=then)
-        return self.request.heard(work.run(progress))
+        return self.request.heard(work.run(progress) if forks else work.work())
 
     @cached_property
     def held(self) -> list[FrontendView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -9,21 +10,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import KernelError, LockedError, UnsafeError
-from ..files import NO_ROOM, open_unlinked
-from .kept import make_folder
+import msgspec
 
-__all__ = ["locked"]
+from ..errors import KernelError, LockedError, UnsafeError
+from ..files import NO_ROOM, open_unlinked, remove_file
+from .kept import keep, kept, make_folder
+
+__all__ = ["Holder", "holder", "locked"]
+
+_HOLDER = "holder.json"
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds the lock for long: its command, and its process id (in its own PID namespace)."""
+
+    command: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.command} (pid {self.pid})"
 
 
 @contextmanager
-def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
+def locked(directory: Path, wait: float = 30.0, command: str = "") -> Iterator[int]:
     """Hold the lock file in `directory` (made where missing), waiting at most `wait` seconds; yields its
     descriptor.
 
     A forked child that inherits the descriptor holds the lock too: it is free when the last of them has gone.
     Where there is no room for the file it is the nearest folder that is locked: nobody else can make the file
-    then. Raises UnsafeError where others can write to `directory` or its base.
+    then. Raises UnsafeError where others can write to `directory` or its base, LockedError where somebody
+    else holds the lock; at once where that one has said that it is for long.
+
+    :param command: the lock is held for long, by this command. Waits for others that do the same
     """
     fd = _open(directory)
     try:
@@ -33,13 +51,40 @@ def locked(directory: Path, wait: float = 30.0) -> Iterator[int]:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holder = f"another kcompile is writing to this node ({directory / 'lock'})"
-                    raise LockedError(f"{holder}; waited {wait:.0f} s") from None
+                _refuse(directory, deadline, wait, patient=bool(command))
                 time.sleep(0.02)
-        yield fd
+        _name_holder(directory, command)
+        try:
+            yield fd
+        finally:
+            if command:
+                _name_holder(directory, "")
     finally:
         os.close(fd)
+
+
+def holder(directory: Path) -> Holder | None:
+    """Who holds the lock of `directory` for long; None where nobody has said so."""
+    return kept(directory / _HOLDER, Holder)
+
+
+def _refuse(directory: Path, deadline: float, wait: float, *, patient: bool) -> None:
+    """Raise LockedError where there is nothing to wait for any more."""
+    lasting = holder(directory)
+    if lasting is not None and not patient:
+        raise LockedError(f"{lasting} holds this node ({directory / 'lock'}): end it first")
+    if time.monotonic() >= deadline:
+        who = f"{lasting} holds" if lasting is not None else "another kcompile is writing to"
+        raise LockedError(f"{who} this node ({directory / 'lock'}); waited {wait:.0f} s")
+
+
+def _name_holder(directory: Path, command: str) -> None:
+    """Write down who holds the lock for long; empty: nobody. Without room it has no name."""
+    with contextlib.suppress(OSError, KernelError):
+        if command:
+            keep(directory / _HOLDER, Holder(command, os.getpid()))
+        else:
+            remove_file(directory / _HOLDER)
 
 
 def _open(directory: Path) -> int:
