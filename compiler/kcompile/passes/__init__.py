@@ -10,7 +10,9 @@ occupied.py    external addresses that are another host's, before all others in 
 resolve.py     runs them in order: ServicePorts in, a Dataplane out
 """
 
-from .occupied import without_occupied
+from .conflicts import Claims
+from .health import health_checks
+from .occupied import Occupied, without_occupied
 from .resolve import resolve, resolve_port
 
-__all__ = ["resolve", "resolve_port", "without_occupied"]
+__all__ = ["Claims", "Occupied", "health_checks", "resolve", "resolve_port", "without_occupied"]
