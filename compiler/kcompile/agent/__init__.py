@@ -1,7 +1,17 @@
 """The node agent: ``kcompile run``. It follows an API server or a directory, and keeps one node's rules true.
 
-record.py    what the agent has done: written by its threads, read by the servers
-source.py    what a source of objects does, and where it puts what it reads
+agent.py       one agent: a source, its state, and the kernel thread
+options.py     what it is asked for
+source.py      what a source of objects does, and where it puts what it reads
+standin.py     manifests that are read again and again
+state.py       the objects of the cluster, and which Services have changed
+slim.py        objects reduced to what makes rules
+kernel.py      the kernel thread: when to sync, to check, to try again
+programmer.py  one sync: compiles and writes what changed, or everything
+ports.py       the ports of every Service, kept up to date Service by Service
+upkeep.py      conntrack entries that changed ports leave behind
+ledger.py      when each Service was written
+record.py      what the agent has done: written by its threads, read by the servers
 
 Two threads share the work. The event loop's thread runs everything that waits: sources, HTTP servers, timers.
 The kernel thread has entered the node's network namespace, compiles and writes; it alone touches the kernel.

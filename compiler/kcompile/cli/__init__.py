@@ -18,6 +18,7 @@ _VERBS = {
     "compile": "Print the rules that the manifests compile to. Changes nothing.",
     "plan": "Show what apply would change on this node.",
     "apply": "Make this node's rules match the manifests.",
+    "run": "Follow an API server or manifests, and keep this node's rules up to date.",
     "diff": "Compare this node with the manifests; exit status 1 if they differ.",
     "delete": "Remove kcompile's rules from this node.",
     "get": "Show the Services, endpoints, rules or connections in the kernel.",

@@ -1,0 +1,23 @@
+"""What ``kcompile run`` is asked for, beside the request that every command has."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..engine.request import Request
+
+__all__ = ["Options"]
+
+
+class Options(msgspec.Struct, kw_only=True):
+    """Each field is the option of that name (docs/reference/cli.md).
+
+    `min_sync_period`: seconds between the beginnings of two syncs, at least. `sync_period`: seconds between
+    two looks at what the kernel holds.
+    """
+
+    request: Request
+    kubeconfig: str | None = None
+    context: str | None = None
+    min_sync_period: float = 0.0
+    sync_period: float = 30.0

@@ -1,0 +1,336 @@
+"""Writes one node's rules: all of them at first and in doubt, else those of the Services that changed.
+
+Runs in the kernel thread, in the node's network namespace, under its lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from ..engine.compile import Seen, chosen_mode, look, node_and_settings
+from ..engine.request import Request, configuration
+from ..engine.session import Session
+from ..errors import ConfigError
+from ..kernel.drivers import Driver
+from ..kernel.held import Held, hold
+from ..kernel.node import NodeResources
+from ..kernel.remember import Applied, forget, recall, remember
+from ..modes import Mode
+from ..program import Key, Program, diff
+from ..targets.base import Incremental
+from ..targets.node import HealthKey
+from .ledger import Ledger
+from .ports import Changed, Ports, Surroundings
+from .record import ProgrammedService, Record, Sync
+from .state import Batch, State
+from .upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from ..ir.model import Dataplane
+    from ..spec.objects import Node
+
+__all__ = ["Programmer"]
+
+_EXAMPLES = 5
+
+
+class _Moment(NamedTuple):
+    """The beginning of a sync, by both clocks."""
+
+    epoch: float
+    monotonic: float
+
+
+class Programmer:
+    """Keeps the node that `request` names true to `state`.
+
+    :param directory: the namespace's run directory
+    :raises ConfigError: for a configuration that can't be
+    """
+
+    def __init__(
+        self, request: Request, state: State, record: Record, log: logging.Logger, directory: Path
+    ) -> None:
+        self._request, self._state, self._record, self._log = request, state, record, log
+        self._directory = directory
+        self._config = configuration(request)
+        remembered = recall(directory)
+        self.mode: Mode = chosen_mode(self._config, remembered.mode if remembered else None)
+        self._applied: Applied | None = remembered
+        self._driver: Driver | None = None
+        self._held: Held | None = None
+        self._following: Incremental | None = None
+        self._upkeep: Upkeep | None = None
+        self._node_desired: Program = {}
+        self._ledger = Ledger()
+        self._doubt = True  # of what the kernel holds
+        self._moved = False  # the ports have other surroundings than the rules
+        self._versions: frozenset[int] = frozenset()
+        self._waiting: list[Batch] = []  # taken, and not in the kernel yet
+        self.ports: Ports | None = None
+
+    # ---- what the kernel thread calls
+
+    @property
+    def synced(self) -> bool:
+        """Whether the kernel holds the rules of everything that was taken."""
+        return not self._doubt and not self._waiting
+
+    @property
+    def upkeep_due(self) -> bool:
+        """Whether conntrack is to be looked at."""
+        return self._upkeep is not None and self._upkeep.due
+
+    def sync(self) -> None:
+        """Bring the kernel up to date with the state.
+
+        :raises KcompileError: where that fails. The next call then reads the kernel, and does all of it
+        """
+        began = _Moment(time.time(), time.monotonic())
+        self._record.syncing()
+        if self.ports is None:
+            self.ports = Ports(self._surroundings())
+        batch = self._state.take()
+        self._waiting.append(batch)
+        changed = self._compile(self.ports, batch)
+        if self._doubt or batch.whole or self._moved:
+            self._move()
+        if self._doubt or self._moved or self._crosses_families(changed):
+            self._write_all(began)
+        else:
+            self._write_part(changed, began)
+        self._waiting.clear()
+
+    def reload(self) -> None:
+        """Read the configuration again. Raises ConfigError; the old one then stays."""
+        config = configuration(self._request)
+        if chosen_mode(config, self.mode.name) is not self.mode:
+            raise ConfigError(f"{config.source}: another mode needs a restart: {config.mode}")
+        self._config = config
+
+    def check(self) -> bool:
+        """Whether the kernel or the node differs from what was written; the next `sync` then puts it
+        right.
+        """
+        if self._held is None or self._following is None:
+            return True
+        if self._held.differs(self._following.program) or self._resources_differ():
+            self._doubt = True
+        return self._doubt or self._move()
+
+    def touched(self) -> bool:
+        """Whether somebody else has written rules since the last look, as far as the kernel tells."""
+        return self._held is not None and self._held.touched()
+
+    def tidy(self) -> None:
+        """Delete conntrack entries that the changed ports left. Raises KernelError."""
+        if self._upkeep is not None and self.ports is not None:
+            self._upkeep.run(self.ports.udp(), self.ports.surroundings.node.interfaces)
+
+    def programmed(self) -> list[ProgrammedService]:
+        """See `record.Programmed`. From any thread."""
+        if self.ports is None:
+            return []
+        pending = self._record.pending_seconds or 0.0
+        return self._ledger.rows(self.ports, self._record.errors, self._state.dirty(), pending)
+
+    def resources(self) -> int:
+        """How many resources the mode's Program has."""
+        return 0 if self._following is None else len(self._following.program)
+
+    def close(self) -> None:
+        """Let go of the kernel; the rules stay, and are remembered for the next command."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        if self.ports is not None and self.synced:
+            with remember(self._directory, Applied(self.mode.name, self.ports.dataplane())) as staged:
+                staged.commit()
+
+    # ---- compiling
+
+    def _compile(self, ports: Ports, batch: Batch) -> Changed:
+        """Take in the objects that changed."""
+        changed = ports.update(batch.services)
+        known = self._record.errors
+        for name, error in changed.bad.items():
+            if known.get(name, ("",))[0] != error:
+                self._log.warning("Service %s keeps its last good rules: %s", name, error)
+            self._record.bad(name, error)
+        for name in changed.good:
+            self._record.good(name)
+        for notice in self._request.heard(changed.notices):
+            self._log.warning("%s [%s]", notice, notice.id)
+        return changed
+
+    def _move(self) -> bool:
+        """Resolve everything again where what it depends on has changed; whether that is to be written."""
+        assert self.ports is not None
+        waiting, self._moved = self._moved, True  # a failure leaves it open
+        surroundings = self._surroundings()
+        if surroundings == self.ports.surroundings:
+            self._moved = waiting
+        else:
+            self.ports = self.ports.moved(surroundings)
+        return self._moved
+
+    def _surroundings(self) -> Surroundings:
+        from ..spec.hosts import known_hosts
+        from ..spec.inventory import Inventory
+
+        if self._driver is None:
+            self._driver = self._new_driver()
+        nodes = self._state.nodes()
+        name = self._name()
+        own = _own(nodes, name)
+        config = msgspec.structs.replace(self._config, hostname=name or _hostname())
+        seen: Seen = look(self.mode, self._request)
+        cidrs = self._state.service_cidrs()
+        facts, settings = node_and_settings(config, own, cidrs, self._request, self.mode, seen)
+        hosts = known_hosts(Inventory(nodes=nodes)) if self.mode.binds_addresses else None
+        return Surroundings(facts, settings, frozenset(self._driver.families()), hosts)
+
+    def _name(self) -> str:
+        """The node's name, as far as somebody has given one."""
+        return self._request.node.strip().lower() if self._request.node else self._config.hostname
+
+    def _crosses_families(self, changed: Changed) -> bool:
+        """Whether an IP version comes into use, or goes out of it: then the node's sysctls change too."""
+        assert self.ports is not None
+        came = {port.family.value for port in changed.new}
+        gone = {port.family.value for port in changed.old}
+        return bool(gone - self.ports.versions) or bool(came - self._versions)
+
+    # ---- writing
+
+    def _write_all(self, began: _Moment) -> None:
+        """Write what differs, from what the kernel is known to hold, or read where that is in doubt."""
+        assert self.ports is not None
+        dataplane = self.ports.dataplane()
+        before = None if self._following is None else self._following.program
+        session = self._session()
+        try:
+            plan = session.plan(
+                dataplane,
+                applied=self._applied if before is None else None,
+                held=None if self._doubt else before,
+                lower=self._follow,
+            )
+            if self._doubt and before is not None:
+                self._tell_drift(session, before)
+            if not plan.empty:
+                for notice in session.commit(plan, dataplane, forks=False):
+                    self._log.warning("%s [%s]", notice, notice.id)
+        finally:
+            self._doubt = True
+        self._adopt(session)
+        self._ledger.wrote_all(time.time())
+        self._done(began, full=True, services=len(self.ports.services), changes=len(plan.changes))
+
+    def _session(self) -> Session:
+        """A look at everything in doubt; else at this mode alone, in which nobody else writes."""
+        if self._doubt or self._driver is None:
+            return Session.open(self._request, self.mode, self._directory)
+        return Session(self._request, self._driver, [], NodeResources(self._directory))
+
+    def _follow(self, dataplane: Dataplane) -> Program:
+        self._following = self.mode.follow(dataplane)
+        return self._following.program
+
+    def _adopt(self, session: Session) -> None:
+        """The kernel holds what `session` wanted."""
+        assert self.ports is not None
+        if self._held is not None:
+            self._held.close()
+        if self._following is None:
+            self._follow(session.lowered)
+        self._driver, self._held = session.driver, hold(session.driver)
+        self._node_desired = session.node_desired
+        self._upkeep = Upkeep(session.driver.target)
+        self._versions = self.ports.versions
+        self._doubt = self._moved = False
+        if self._applied is not None:
+            forget(self._directory)  # what it says grows old with the first change
+            self._applied = None
+
+    def _write_part(self, changed: Changed, began: _Moment) -> None:
+        """Write the ports that changed."""
+        assert self._following is not None
+        assert self._held is not None
+        assert self._upkeep is not None
+        self._doubt = True
+        changes = self._following.replace(changed.old, changed.new)
+        if changes:
+            for notice in self._held.apply(changes):
+                self._log.warning("%s [%s]", notice, notice.id)
+        self._answer_checks()
+        self._doubt = False
+        self._upkeep.note(changed.old, changed.new)
+        waited = self._done(began, full=False, services=len(changed.services), changes=len(changes))
+        self._ledger.wrote(changed.services, time.time(), waited)
+
+    def _answer_checks(self) -> None:
+        """Answer the health check ports as they are now."""
+        assert self.ports is not None
+        old: dict[Key, object] = {
+            key: value for key, value in self._node_desired.items() if isinstance(key, HealthKey)
+        }
+        new: dict[Key, object] = {HealthKey(check.port): check for check in self.ports.health_checks}
+        if old == new:
+            return
+        rest = {key: value for key, value in self._node_desired.items() if key not in old}
+        self._node_desired = rest | new
+        NodeResources(self._directory).apply(diff(old, new), self._node_desired)
+
+    def _resources_differ(self) -> bool:
+        resources = NodeResources(self._directory)
+        goal = resources.goal(self._node_desired)
+        return bool(diff(resources.observe(goal), goal))
+
+    def _tell_drift(self, session: Session, expected: Program) -> None:
+        """Say what somebody else has changed in the kernel."""
+        target = session.driver.target
+        changes = diff(expected, session.observed)
+        if not changes:
+            return
+        named = [target.describe(c.key, c.old if c.new is None else c.new) for c in changes[:_EXAMPLES]]
+        self._record.drift(len(changes), named)
+        self._log.warning("%d resources were changed by somebody else, such as %s", len(changes), named[0])
+
+    def _new_driver(self) -> Driver:
+        return self.mode.driver(self._directory, self._request.iptables_backend)
+
+    def _done(self, began: _Moment, *, full: bool, services: int, changes: int) -> float:
+        """Tell of a sync; returns the seconds from the oldest event to its end."""
+        now = time.monotonic()
+        oldest = [batch.oldest for batch in self._waiting if batch.oldest is not None]
+        triggers = tuple([moment for batch in self._waiting for moment in batch.triggers])
+        waited = now - min(oldest) if oldest else 0.0
+        self._record.synced(
+            Sync(began.epoch, now - began.monotonic, full, services, changes, triggers, waited)
+        )
+        text = "synced %d Services%s, %d changes in %.1f ms"
+        milliseconds = 1000 * (now - began.monotonic)
+        self._log.info(text, services, ", all" if full else "", changes, milliseconds)
+        return waited
+
+
+def _own(nodes: list[Node], name: str) -> Node | None:
+    """The Node with `name`, or the only one where nobody has given a name."""
+    if name:
+        return next((node for node in nodes if node.metadata.name == name), None)
+    if len(nodes) == 1:
+        return nodes[0]
+    host = _hostname()
+    return next((node for node in nodes if node.metadata.name == host), None)
+
+
+def _hostname() -> str:
+    from ..kernel.facts import hostname
+
+    return hostname()
