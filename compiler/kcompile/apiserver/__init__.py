@@ -1,1 +1,28 @@
-"""A small Kubernetes API server over a store in memory: for tests of the agent, and for the lab."""
+"""A small Kubernetes API server over a store in memory: for tests of the agent, and for the lab.
+
+serving.py      a server from its socket to its end
+rest.py         what each verb does
+bodies.py       what a request brings, and what an answer looks like over HTTP
+paths.py        what a path means
+options.py      the options of a list or watch
+listing.py      lists: versions and pages
+watch.py        watches
+store.py        the objects, and what clients may do to them
+collection.py   the objects of one kind, and their newest changes
+records.py      an object at one version, and a change
+admission.py    defaults, checks and allocation, by the rules of spec
+metadata.py     the metadata that the server sets
+selectors.py    label and field selectors
+resources.py    the kinds that are served
+status.py       refusals
+
+What it doesn't know it refuses, with a Status: it never makes an answer up. It has no faults of its own; a
+proxy of the tests puts them between it and a client.
+"""
+
+from .serving import Serving, serve
+from .status import StatusError
+from .store import Store
+from .watch import Pace
+
+__all__ = ["Pace", "Serving", "StatusError", "Store", "serve"]

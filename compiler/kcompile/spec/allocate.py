@@ -33,19 +33,22 @@ def allocate(
     service_cidrs: Sequence[str] = (),
     node_port_range: tuple[int, int] = DEFAULT_NODE_PORT_RANGE,
     avoid: Collection[str] = (),
+    claims: Claims | None = None,
 ) -> AllocationState:
     """Fill in the (validated) `services` in place; return the state to save, which knows these Services only.
 
     `avoid`: addresses that are not given out anew while there are others, so that a Service made again
-    doesn't get its old one back. `service_cidrs` empty means kubeadm's default. An explicit clusterIP may lie
-    outside of them; an explicit nodePort outside of `node_port_range` (both ends included) is an
-    AllocationError, as are conflicts and a range that is used up.
+    doesn't get its old one back. `claims`: what other Services hold; what these get is added.
+    `service_cidrs` empty means kubeadm's default. An explicit clusterIP may lie outside of them; an explicit
+    nodePort outside of `node_port_range` (both ends included) is an AllocationError, as are conflicts and a
+    range that is used up.
     """
     work = _Allocation(
         state or AllocationState(),
         [network(cidr) for cidr in service_cidrs or DEFAULT_SERVICE_CIDRS],
         node_port_range,
         avoid,
+        claims or Claims(),
     )
     work.name(services)
     for service in services:
@@ -109,10 +112,11 @@ class _Allocation:
         networks: list[Network],
         node_ports: tuple[int, int],
         avoid: Collection[str],
+        claims: Claims,
     ) -> None:
         self.before, self.networks, self.node_ports, self.avoid = before, networks, node_ports, avoid
         self.after = AllocationState()
-        self.claims = Claims()
+        self.claims = claims
 
     def name(self, services: Sequence[Service]) -> None:
         """Give Services without a name the generated names of the earlier state, in the input's order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from socket import AF_INET6, inet_ntop, inet_pton
 
+from .check import PROTOCOLS
 from .objects import Service
 from .text import conflict
 
@@ -40,7 +41,7 @@ class Claims:
                 self.take_port(service, spec.health_check_node_port, "TCP", "spec.healthCheckNodePort")
 
     def take_address(self, service: Service, address: str, field: str) -> None:
-        key = inet_ntop(AF_INET6, inet_pton(AF_INET6, address)) if ":" in address else address
+        key = _address_key(address)
         holder = self.addresses.setdefault(key, service)
         if holder is not service:
             raise conflict(service, field, f"{address} is the clusterIP of {holder.describe()} too")
@@ -52,3 +53,27 @@ class Claims:
         if holder is not service:
             raise conflict(service, field, f"{port}/{protocol} is taken by {holder.describe()}")
         self.port_numbers.add(port)
+
+    def release(self, service: Service) -> None:
+        """Give up whatever `service` itself holds."""
+        for address in [key for key in _addresses(service) if self.addresses.get(key) is service]:
+            del self.addresses[address]
+        numbers = {port.node_port for port in service.spec.ports} | {service.spec.health_check_node_port}
+        for number in numbers:
+            keys = [(number, protocol) for protocol in PROTOCOLS]
+            for key in keys:
+                if self.node_ports.get(key) is service:
+                    del self.node_ports[key]
+            if not any(key in self.node_ports for key in keys):
+                self.port_numbers.discard(number)
+
+
+def _addresses(service: Service) -> list[str]:
+    """The addresses of `service` as the keys of `Claims.addresses`."""
+    spec = service.spec
+    given = spec.cluster_ips or [spec.cluster_ip or "None"]
+    return [_address_key(address) for address in given if address != "None"]
+
+
+def _address_key(address: str) -> str:
+    return inet_ntop(AF_INET6, inet_pton(AF_INET6, address)) if ":" in address else address

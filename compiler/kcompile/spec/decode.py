@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType, ValidationError
@@ -26,13 +26,14 @@ from .registry import KINDS, Kind, own_versions
 from .text import Wrong, explain, printable, problem, shown
 from .yaml_reader import Duplicate
 
-__all__ = ["VALIDATE", "Decoder", "without_nulls"]
+__all__ = ["VALIDATE", "Decoder", "typed", "without_nulls"]
 
 _MAX_LISTS = 8  # Lists inside Lists
 VALIDATE = ("strict", "warn", "ignore")
 """What an unknown field is: an error, a warning or nothing (kubectl's --validate)."""
 
 _Manifest = Raw | dict[str, Any]
+T = TypeVar("T")
 _CLUSTER_SCOPED = (Node, Namespace, ServiceCIDR)
 
 
@@ -212,15 +213,10 @@ class Decoder:
 
         Raises SpecError where that fails too.
         """
-        value = _plain(manifest)
-        for sign, fix in (("got `null`", without_nulls), ("Expected `int`, got `float`", _with_integers)):
-            if sign in str(error):
-                value = fix(value)
-                try:
-                    return msgspec.convert(value, cls)
-                except ValidationError as next_error:
-                    error = next_error
-        raise self._error(manifest, origin, kind, explain(error, value)) from None
+        try:
+            return typed(_plain(manifest), cls, error)
+        except Wrong as wrong:
+            raise self._error(manifest, origin, kind, wrong) from None
 
     def _keep(self, kind: Kind, obj: Object) -> None:
         meta, cls = obj.metadata, type(obj)
@@ -331,6 +327,27 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
     return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def typed(value: Any, cls: type[T], error: ValidationError | None = None) -> T:
+    """`value`, plain values, as a `cls`, with leniency where the API server has it: a null is an absent
+    field, 80.0 is 80.
+
+    `error`: why it failed without. Raises Wrong where it fails with it too.
+    """
+    if error is None:
+        try:
+            return msgspec.convert(value, cls)
+        except ValidationError as first:
+            error = first
+    for sign, fix in (("got `null`", without_nulls), ("Expected `int`, got `float`", _with_integers)):
+        if sign in str(error):
+            value = fix(value)
+            try:
+                return msgspec.convert(value, cls)
+            except ValidationError as next_error:
+                error = next_error
+    raise explain(error, value)
 
 
 def _with_integers(value: Any) -> Any:

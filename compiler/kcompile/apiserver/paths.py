@@ -1,0 +1,45 @@
+"""The path of a request: which resource, namespace and name it means."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .resources import Resource, by_plural, is_group
+from .status import not_served
+
+__all__ = ["Target", "target"]
+
+
+class Target(NamedTuple):
+    """`name` is empty for a collection; `namespace` for all of them, and for cluster-scoped kinds."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+
+
+def target(path: str) -> Target | None:
+    """What `path` means; None where it isn't a path of a served group.
+
+    :raises StatusError: 404, where the group doesn't have such a resource
+    """
+    parts = path.strip("/").split("/")
+    if parts[0] == "api":
+        group, parts = "", parts[1:]
+    elif parts[0] == "apis" and len(parts) > 1:
+        group, parts = parts[1], parts[2:]
+    else:
+        return None
+    if len(parts) < 2 or not is_group(group, parts[0]):
+        return None
+    version, rest = parts[0], parts[1:]
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2:
+        namespace, rest = rest[1], rest[2:]
+    resource = by_plural.get((group, version, rest[0]))
+    if resource is None or len(rest) > 2 or (namespace and not resource.namespaced):
+        raise not_served()
+    name = rest[1] if len(rest) == 2 else ""
+    if name and resource.namespaced and not namespace:
+        raise not_served()
+    return Target(resource, namespace, name)

@@ -1,0 +1,228 @@
+"""The objects, in memory, with one counter of versions for all, and the newest changes of each kind.
+
+A store may be used from any thread: the server reads it in its own, a test writes from another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .admission import Admission
+from .collection import Collection
+from .metadata import beginning, check_preconditions, succeeding
+from .records import Event, Stored, stored
+from .resources import RESOURCES, Resource, by_kind
+from .selectors import EVERYTHING, field_matcher, label_matcher
+from .status import already_exists, bad_request, not_found, not_served
+
+__all__ = ["Store"]
+
+_HISTORY = 10_000
+
+
+class Store:
+    """Kubernetes objects as plain dicts.
+
+    `history`: how many changes of a kind are kept for watches and for lists at older versions, at least; a
+    watch from before them is told 410. `objects`: what another server had, each with its uid and
+    resourceVersion; the counter goes on from `version`, or from the highest of them. Without any, the store
+    begins with the namespaces default and kube-system.
+
+    `create`, `update` and `delete` do what the server does for a client: defaults, checks, allocation. `put`
+    takes an object as a server would have it already.
+
+    Methods that take a kind want it as ``"Service"``. What they return is the caller's own.
+    """
+
+    def __init__(
+        self, objects: Iterable[Mapping[str, Any]] = (), *, version: int = 0, history: int = _HISTORY
+    ) -> None:
+        self.lock = threading.RLock()
+        self.version = 0
+        self._collections = {resource: Collection(resource, history) for resource in RESOURCES}
+        self._listeners: list[Callable[[Resource], None]] = []
+        self._admission = Admission(self._collections)
+        for obj in sorted(objects, key=_version_of):
+            resource, self.version = _resource(obj), _version_of(obj)
+            item = stored(resource, obj, self.version)
+            self._collections[resource].write(Event(self.version, None, item))
+        if not self.version:
+            for name in ("default", "kube-system"):
+                self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        self.version = max(self.version, version)
+
+    # --- what clients ask ---
+
+    def create(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Add an object; returns it as the server keeps it.
+
+        :raises StatusError: 409 if it exists, 404 if its namespace doesn't, 400 or 422 for a wrong object
+        """
+        resource = _resource(obj)
+        with self.lock:
+            admitted = self._admission.created(resource, obj)
+            meta = admitted["metadata"]
+            if _key(resource, meta) in self._collections[resource].objects:
+                raise already_exists(resource, meta["name"])
+            if resource.namespaced:
+                self._existing(_NAMESPACES, meta["namespace"])
+            return self._written(resource, None, beginning(resource, admitted)).object()
+
+    def update(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace an object. Its resourceVersion, where it has one, must be the stored one's. Status is kept.
+
+        :raises StatusError: 404, 409 Conflict, 400 or 422
+        """
+        resource = _resource(obj)
+        with self.lock:
+            before = self._existing(resource, _key(resource, obj.get("metadata") or {}))
+            check_preconditions(before, obj.get("metadata") or {})
+            old = before.object()
+            admitted = self._admission.updated(resource, obj, old)
+            new = succeeding(resource, old, admitted)
+            if new == old:
+                return old
+            return self._written(resource, before, new).object()
+
+    def delete(
+        self, kind: str, namespace: str, name: str, preconditions: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Remove an object at once, with what is in it if it is a Namespace; returns what it was.
+
+        `preconditions`: a resourceVersion or a uid that it must have.
+
+        :raises StatusError: 404, or 409 where `preconditions` don't hold
+        """
+        resource = _kind(kind)
+        with self.lock:
+            before = self._existing(resource, _key(resource, {"namespace": namespace, "name": name}))
+            check_preconditions(before, preconditions or {})
+            if resource.kind == "Namespace":
+                self._empty(name)
+            self._remove(before)
+            return before.at(self.version).object()
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        """One object; `namespace` is empty for a cluster-scoped kind.
+
+        :raises StatusError: 404
+        """
+        resource = _kind(kind)
+        with self.lock:
+            return self._existing(resource, _key(resource, {"namespace": namespace, "name": name})).object()
+
+    def list(
+        self, kind: str, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> list[dict[str, Any]]:
+        """The objects of a kind, of one namespace or all, that both selectors match, ordered by name."""
+        resource = _kind(kind)
+        by_label = label_matcher(labels) if labels else EVERYTHING
+        by_field = field_matcher(fields, resource) if fields else EVERYTHING
+        with self.lock:
+            items = self._collections[resource].sorted_now()
+        return [
+            item.object()
+            for item in items
+            if (not namespace or item.namespace == namespace)
+            and by_label.matches(item.labels)
+            and by_field.matches(item.fields)
+        ]
+
+    # --- what tests and loaders do ---
+
+    def put(self, obj: Mapping[str, Any]) -> int:
+        """Add or replace an object as it is, status and all, unchecked; returns its version."""
+        resource = _resource(obj)
+        with self.lock:
+            meta = obj["metadata"]
+            before = self._collections[resource].objects.get(_key(resource, meta))
+            new = beginning(resource, obj)
+            if before is not None:
+                new = succeeding(resource, before.object(), new)
+            return self._written(resource, before, new).version
+
+    def compact(self, version: int | None = None) -> None:
+        """Forget the changes up to `version` (default: all): watches and lists from before are told 410."""
+        with self.lock:
+            for collection in self._collections.values():
+                collection.forget(self.version if version is None else version)
+
+    # --- what the server reads ---
+
+    def collection(self, resource: Resource) -> Collection:
+        """The kind's collection; read it under `lock`."""
+        return self._collections[resource]
+
+    def listen(self, listener: Callable[[Resource], None]) -> None:
+        """Call `listener` after each write, in the writer's thread."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Callable[[Resource], None]) -> None:
+        self._listeners.remove(listener)
+
+    # --- inside, under the lock ---
+
+    def _existing(self, resource: Resource, key: str) -> Stored:
+        item = self._collections[resource].objects.get(key)
+        if item is None:
+            raise not_found(resource, key.rpartition("/")[2])
+        return item
+
+    def _written(self, resource: Resource, before: Stored | None, obj: dict[str, Any]) -> Stored:
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        item = stored(resource, obj, self.version)
+        self._add(resource, Event(self.version, before, item))
+        return item
+
+    def _remove(self, item: Stored) -> None:
+        self.version += 1
+        self._add(item.resource, Event(self.version, item, None))
+
+    def _add(self, resource: Resource, event: Event) -> None:
+        self._collections[resource].write(event)
+        for listener in self._listeners:
+            listener(resource)
+
+    def _empty(self, namespace: str) -> None:
+        for collection in self._collections.values():
+            if collection.resource.namespaced:
+                for item in collection.sorted_now():
+                    if item.namespace == namespace:
+                        self._remove(item)
+
+
+def _kind(kind: str) -> Resource:
+    """The resource of a kind.
+
+    :raises StatusError: 404, where it isn't served
+    """
+    for resource in RESOURCES:
+        if resource.kind == kind:
+            return resource
+    raise not_served()
+
+
+_NAMESPACES = _kind("Namespace")
+
+
+def _resource(obj: Mapping[str, Any]) -> Resource:
+    """The resource of an object.
+
+    :raises StatusError: 400, where its kind and apiVersion aren't served
+    """
+    version, kind = obj.get("apiVersion"), obj.get("kind")
+    if (resource := by_kind.get((str(version), str(kind)))) is None:
+        raise bad_request(f'no kind "{kind}" is registered for version "{version}"')
+    return resource
+
+
+def _key(resource: Resource, meta: Mapping[str, Any]) -> str:
+    name = meta.get("name") or ""
+    return f"{meta.get('namespace') or 'default'}/{name}" if resource.namespaced else name
+
+
+def _version_of(obj: Mapping[str, Any]) -> int:
+    return int(obj["metadata"]["resourceVersion"])

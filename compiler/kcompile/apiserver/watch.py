@@ -1,0 +1,170 @@
+"""Watches: the changes after a version, as lines of JSON, to any number of watchers.
+
+No watcher has a queue. Each reads the store's history from its own place, and ends when the changes that it
+hasn't read yet are dropped; the client then watches again and is told 410.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from .collection import Collection
+from .options import Options, Selection
+from .records import Event, event_line
+from .resources import Resource
+from .status import StatusError, expired, too_large_version
+from .store import Store
+
+__all__ = ["Bell", "Pace", "watch_lines"]
+
+_CHUNK = 64 * 1024  # bytes: initial events go together up to this size
+_LAST_BOOKMARK = 2.0  # seconds before the end, as a real server's
+
+
+class Pace(NamedTuple):
+    """`bookmarks`: seconds between bookmarks. `least`: seconds that a watch without timeoutSeconds lasts at
+    least; at most twice that.
+    """
+
+    bookmarks: float = 60.0
+    least: float = 1800.0
+
+
+class Bell:
+    """Wakes the watchers of a kind, in their event loop, after a write in any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._loop = store, asyncio.get_running_loop()
+        self._events: dict[Resource, asyncio.Event] = {}
+        self._rung: set[Resource] = set()
+        self.closed = asyncio.Event()
+        store.listen(self._written)
+
+    def event(self, resource: Resource) -> asyncio.Event:
+        """Set at the next write. Ask for it before reading the history, so that no write is missed."""
+        return self._events.setdefault(resource, asyncio.Event())
+
+    def close(self) -> None:
+        """End all watches."""
+        self._store.unlisten(self._written)
+        self.closed.set()
+        for event in self._events.values():
+            event.set()
+
+    def _written(self, resource: Resource) -> None:
+        if resource not in self._rung:
+            self._rung.add(resource)
+            self._loop.call_soon_threadsafe(self._ring, resource)
+
+    def _ring(self, resource: Resource) -> None:
+        self._rung.discard(resource)
+        if (event := self._events.pop(resource, None)) is not None:
+            event.set()
+
+
+async def watch_lines(
+    store: Store, collection: Collection, options: Options, bell: Bell, pace: Pace
+) -> AsyncIterator[bytes]:
+    """The watch's body, piece by piece; each is one or more whole lines."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + (options.timeout or pace.least * (1 + random.random()))
+    bookmark = clock() + pace.bookmarks
+    last_bookmark = end - _LAST_BOOKMARK
+    try:
+        with store.lock:
+            first, place = _beginning(store, collection, options)
+    except StatusError as error:
+        yield b'{"type":"ERROR","object":%b}\n' % error.body()
+        return
+    for chunk in _chunks(first):
+        yield chunk
+    while not bell.closed.is_set():
+        written = bell.event(collection.resource)
+        with store.lock:
+            events, reached = collection.since(place), store.version
+        if events is None:
+            return
+        place += len(events)
+        for chunk in _chunks(_lines(events, options)):
+            yield chunk
+        now = clock()
+        if now >= end:
+            return
+        if options.bookmarks and now >= min(bookmark, last_bookmark):
+            if reached >= (options.version or 0):
+                yield _bookmark(collection.resource, reached)
+            last_bookmark = end if now >= last_bookmark else last_bookmark
+            bookmark = now + pace.bookmarks
+        wake = min(end, bookmark, last_bookmark) if options.bookmarks else end
+        try:
+            async with asyncio.timeout(max(0.0, wake - clock())):
+                await written.wait()
+        except TimeoutError:
+            continue
+
+
+def _beginning(store: Store, collection: Collection, options: Options) -> tuple[list[bytes], int]:
+    """The lines that come first, and the place in the history to go on from. Under the store's lock.
+
+    :raises StatusError: 410 or 504, which a watch has in an event
+    """
+    version, initial = options.version, options.initial_events
+    if initial or (initial is None and not version):
+        if version and version > store.version:
+            raise too_large_version(version, store.version)
+        selection = options.selection
+        lines = [event_line("ADDED", item) for item in collection.sorted_now() if selection.matches(item)]
+        if initial and options.bookmarks:
+            lines.append(_bookmark(collection.resource, store.version, initial=True))
+        return lines, collection.place(store.version)
+    if not version:
+        return [], collection.place(store.version)
+    if version < collection.oldest:
+        raise expired(f"too old resource version: {version} ({collection.oldest})")
+    return [], collection.place(version)
+
+
+def _lines(events: Iterable[Event], options: Options) -> list[bytes]:
+    """What a watcher sees of `events`."""
+    first, selection = options.version or 0, options.selection
+    return [
+        event.line(kind)
+        for event in events
+        if event.version > first and (kind := _seen(event, selection)) is not None
+    ]
+
+
+def _seen(event: Event, selection: Selection) -> str | None:
+    """What a change is to who sees only the selection: entering it is ADDED, leaving it is DELETED."""
+    before, now = selection.matches(event.before), selection.matches(event.now)
+    if now:
+        return "MODIFIED" if before else "ADDED"
+    return "DELETED" if before else None
+
+
+def _bookmark(resource: Resource, version: int, *, initial: bool = False) -> bytes:
+    meta: dict[str, object] = {"resourceVersion": str(version)}
+    if initial:
+        meta["annotations"] = {"k8s.io/initial-events-end": "true"}
+    rest = f",{resource.empty}" if resource.empty else ""
+    text = b'%b"metadata":%b%b}' % (resource.head, msgspec.json.encode(meta), rest.encode())
+    return b'{"type":"BOOKMARK","object":%b}\n' % text
+
+
+def _chunks(lines: list[bytes]) -> Iterable[bytes]:
+    """`lines` joined up to the size of a chunk."""
+    joined: list[bytes] = []
+    size = 0
+    for line in lines:
+        joined.append(line)
+        size += len(line)
+        if size >= _CHUNK:
+            yield b"".join(joined)
+            joined, size = [], 0
+    if joined:
+        yield b"".join(joined)
