@@ -6,6 +6,7 @@ KcompileError            1   something failed; the node is as it was, or the nex
 │   ├── ConfigError      2   a KubeProxyConfiguration or a setting: names file and field
 │   ├── AllocationError  2   a clusterIP or nodePort can't be given out, or conflicts
 │   └── EmptyInputError  2   the input has no Service: to apply it would remove every one
+├── ApiError             1   the API server can't be reached, or refuses; what is held stays in force
 └── KernelError          1   the kernel, or a tool that speaks to it, refused
     ├── UnsupportedError 1   this node can't do it (module, tool or namespace missing)
     ├── LockedError      1   another kcompile holds this node's lock
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 __all__ = [
     "AllocationError",
+    "ApiError",
     "ConfigError",
     "EmptyInputError",
     "InputError",
@@ -67,6 +69,10 @@ class AllocationError(SpecError):
 
 class EmptyInputError(InputError):
     """The input has no Service."""
+
+
+class ApiError(KcompileError):
+    """A request to the API server failed, or its answer can't be read."""
 
 
 class KernelError(KcompileError):

@@ -22,6 +22,7 @@ SLOW = (
     "dns",
     "lightkube",
     "httpx",
+    "httpx2",
     "aiohttp",
     "prometheus_client",
     "watchfiles",

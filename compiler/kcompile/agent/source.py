@@ -28,6 +28,9 @@ class Sink(Protocol):
     def gone(self, kind: Kind, namespace: str, name: str) -> None:
         """The object is deleted, or has left the selector. `namespace` is empty for a cluster-scoped kind."""
 
+    def bad(self, kind: Kind, namespace: str, name: str, error: KcompileError) -> None:
+        """The object can't be read: what was put of it before stays in force. A later `put` ends this."""
+
     def failed(self, kind: Kind, error: KcompileError) -> None:
         """`kind` can't be followed at the moment. What is held stays in force."""
 

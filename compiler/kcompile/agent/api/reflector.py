@@ -1,0 +1,233 @@
+"""One kind followed for good: listed, watched from there, and begun again after each kind of failure.
+
+Where the server offers it, the list comes as the first events of the watch (sendInitialEvents): the server
+then makes no list in memory. Otherwise it comes in pages. Events count by the resourceVersion of their
+object: one that is older than what is held, or than its deletion, changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from ...errors import ApiError
+from ...spec.objects import Object
+from ..source import Sink
+from .backoff import Backoff, Timing
+from .connection import Connection
+from .decode import Decoder, Event, Item
+from .failures import CutError, ExpiredError, RefusedError, SilentError
+from .lists import list_all
+from .resources import Resource
+from .watches import watch
+
+__all__ = ["Reflector"]
+
+_Key = tuple[str, str]
+_BRIEF = 1.0
+"""Seconds: a watch that ends sooner, with nothing in it, is a failure."""
+
+
+class Reflector:
+    """Keeps `sink` true for one kind."""
+
+    def __init__(
+        self, resource: Resource, connection: Connection, sink: Sink, timing: Timing, rng: random.Random
+    ) -> None:
+        self._resource, self._connection, self._sink = resource, connection, sink
+        self._timing, self._rng = timing, rng
+        self._decoder = Decoder(resource)
+        self._backoff = Backoff(timing, rng)
+        self._version = ""  # to watch from; empty: list first
+        self._held: dict[_Key, Object] = {}
+        self._versions: dict[_Key, int] = {}  # of what is held, and of what was deleted since the watch began
+        self._bad: set[_Key] = set()
+        self._initial: list[Item] | None = None  # of a streamed list, until it is whole
+        self._streams = True  # the server offers streamed lists, as far as is known
+        self._pages_next = False  # the last streamed list broke off
+        self._listed = self._failing = False
+        self._events = 0  # of this attempt
+        self._opened_at: float | None = None  # when the watch of this attempt began
+        self._useless = 0  # watches in a row that expired, or went silent, without an event
+
+    async def run(self) -> None:
+        """Follow the kind until cancelled. Raises nothing: failures go to the sink, and are retried."""
+        while True:
+            self._events, self._opened_at = 0, None
+            try:
+                await self._follow()
+                self._check_end()
+            except ApiError as error:
+                if pause := self._pause(error):
+                    await asyncio.sleep(pause)
+
+    async def _follow(self) -> None:
+        """List where nothing is held yet, and watch until the server ends it."""
+        if not self._version and (self._pages_next or not self._streams):
+            self._pages_next = False
+            items, version = await list_all(self._connection, self._resource, self._decoder, self._timing)
+            self._replace(items, version)
+        low, high = self._timing.watch
+        params = {"timeoutSeconds": str(max(int(self._rng.uniform(low, high)), 1))}
+        if self._version:
+            self._initial = None
+            self._versions = {key: self._versions[key] for key in self._held}
+            params["resourceVersion"] = self._version
+        else:
+            self._initial = []
+            params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        await watch(
+            self._connection,
+            self._resource,
+            self._decoder,
+            self._timing,
+            params,
+            self._opened,
+            self._handle,
+        )
+
+    # --- what comes in ---
+
+    def _worked(self) -> float:
+        """Seconds since the watch of this attempt began; 0 where none did."""
+        return 0.0 if self._opened_at is None else time.monotonic() - self._opened_at
+
+    def _check_end(self) -> None:
+        """Raise CutError where a watch that the server ended in order was of no use."""
+        what = f"watch of {self._resource.plural}"
+        if self._initial is not None:
+            raise CutError(f"{what}: ended before the list was whole")
+        if not self._events and self._worked() < _BRIEF:
+            raise CutError(f"{what}: ended at once")
+
+    def _opened(self) -> None:
+        self._opened_at = time.monotonic()
+        if self._initial is None:
+            self._recovered()
+
+    def _recovered(self) -> None:
+        if self._failing:
+            self._failing = False
+            self._sink.recovered(self._resource.kind)
+
+    def _handle(self, event: Event) -> None:
+        self._events += 1
+        self._useless = 0
+        item = event.item
+        if self._initial is not None:
+            if event.initial_end:
+                initial, self._initial = self._initial, None
+                self._replace(initial, item.version)
+            elif event.type != "BOOKMARK":
+                self._initial.append(item)
+            return
+        self._version = _later(self._version, item.version)
+        if event.type == "DELETED":
+            self._delete(item)
+        elif event.type != "BOOKMARK":
+            self._put(item)
+
+    def _put(self, item: Item) -> None:
+        key = (item.namespace, item.name)
+        version = _number(item.version)
+        if version and version <= self._versions.get(key, 0):
+            return
+        self._versions[key] = version
+        if item.object is None:
+            self._report(key, item)
+            return
+        if key in self._bad or self._held.get(key) != item.object:
+            self._bad.discard(key)
+            self._held[key] = item.object
+            self._sink.put(self._resource.kind, item.object)
+
+    def _delete(self, item: Item) -> None:
+        key = (item.namespace, item.name)
+        version = _number(item.version)
+        if version and version < self._versions.get(key, 0):
+            return
+        self._versions[key] = version
+        self._bad.discard(key)
+        if self._held.pop(key, None) is not None:
+            self._sink.gone(self._resource.kind, *key)
+
+    def _replace(self, items: list[Item], version: str) -> None:
+        """Hold what a list says. What it holds unchanged stays the same object; what can't be read stays."""
+        before, self._held, self._versions, self._bad = self._held, {}, {}, set()
+        for item in items:
+            key = (item.namespace, item.name)
+            old = before.get(key)
+            if item.object is None:
+                self._report(key, item)
+            found = old if item.object is None or item.object == old else item.object
+            if found is not None:
+                self._held[key] = found
+                self._versions[key] = _number(item.version)
+        self._version, self._listed = version, True
+        self._sink.listed(self._resource.kind, list(self._held.values()))
+        self._recovered()
+
+    def _report(self, key: _Key, item: Item) -> None:
+        assert item.error is not None
+        self._bad.add(key)
+        self._sink.bad(self._resource.kind, *key, item.error)
+
+    # --- what goes wrong ---
+
+    def _pause(self, error: ApiError) -> float:
+        """Seconds to wait before the next attempt, after what `error` asks for has been noted."""
+        broke_off, self._initial = self._initial is not None, None
+        if isinstance(error, RefusedError) and self._does_without(error, streaming=broke_off):
+            return 0.0
+        if isinstance(error, RefusedError) and error.status == 404 and self._is_lacking():
+            return self._timing.absent
+        self._pages_next = broke_off and not isinstance(error, RefusedError)
+        expired = isinstance(error, ExpiredError)
+        if expired or isinstance(error, SilentError):
+            self._useless += 1
+            if expired or self._useless > 1:
+                self._version = ""
+            if self._useless == 1:
+                return 0.0
+        if not (isinstance(error, CutError) and self._events):
+            self._failing = True
+            self._sink.failed(self._resource.kind, error)
+        retry_after = error.retry_after if isinstance(error, RefusedError) else None
+        return self._backoff.pause(self._worked(), retry_after)
+
+    def _does_without(self, error: RefusedError, *, streaming: bool) -> bool:
+        """True if the server refused a part of the question that an older one doesn't know, which is left out
+        from now on.
+        """
+        if error.status == 400 and self._resource.field_optional and "field" in str(error):
+            self._resource = _without_field(self._resource)
+            return True
+        if error.status in (400, 422) and streaming:
+            self._streams = False
+            return True
+        return False
+
+    def _is_lacking(self) -> bool:
+        """True if the server is one that doesn't have the kind, which then has no objects."""
+        if not self._resource.may_lack or (self._listed and self._held):
+            return False
+        if not self._listed:
+            self._replace([], "")
+        return True
+
+
+def _without_field(resource: Resource) -> Resource:
+    from msgspec.structs import replace
+
+    return replace(resource, field="", field_optional=False)
+
+
+def _number(version: str) -> int:
+    """A resourceVersion as a number; 0 for one that isn't."""
+    return int(version) if version.isascii() and version.isdigit() else 0
+
+
+def _later(one: str, other: str) -> str:
+    """The later of two resourceVersions; `other` where they can't be compared."""
+    return one if not other or _number(one) > _number(other) > 0 else other

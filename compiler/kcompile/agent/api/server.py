@@ -1,0 +1,44 @@
+"""ApiSource: Services, EndpointSlices, the own Node, ServiceCIDRs and Namespaces of an API server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from ..source import Kind, Sink
+from .backoff import Timing
+from .connection import Connection
+from .reflector import Reflector
+from .resources import resources
+
+__all__ = ["ApiSource"]
+
+
+class ApiSource:
+    """A Source that lists and watches by `connection` what an agent on `node` needs.
+
+    `namespaces`: Namespaces too. `seed` of the jitter, for tests; None for a random one.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        node: str,
+        *,
+        namespaces: bool = False,
+        timing: Timing = Timing(),  # noqa: B008 -- immutable
+        seed: int | None = None,
+    ) -> None:
+        self._connection, self._timing, self._rng = connection, timing, random.Random(seed)
+        self._resources = tuple(resources(node, namespaces=namespaces))
+        self.kinds: tuple[Kind, ...] = tuple(each.kind for each in self._resources)
+
+    async def run(self, sink: Sink) -> None:
+        """Feed `sink` until cancelled, in the event loop's thread; then close the connection."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in self._resources:
+                    reflector = Reflector(each, self._connection, sink, self._timing, self._rng)
+                    group.create_task(reflector.run(), name=f"watch {each.plural}")
+        finally:
+            await self._connection.close()

@@ -1,0 +1,100 @@
+"""The TLS context of a Login: whom to trust, and the certificate to show. No temporary files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import ConfigError
+from ...spec.text import printable
+from .credentials import Credential
+from .kubeconfig import Cluster, Login, User
+
+__all__ = ["tls_context"]
+
+
+def tls_context(login: Login, credential: Credential | None) -> ssl.SSLContext:
+    """For connections of `login`; the certificate of `credential` comes before the user's.
+
+    :raises ConfigError: for files and data that can't be used
+    """
+    context = _trusting(login.cluster)
+    if credential is not None and credential.client_certificate_data:
+        pem, secret = credential.client_certificate_data.encode(), credential.client_key_data.encode()
+        with _readable(pem) as certificate, _readable(secret) as key:
+            _show(context, certificate, key, "exec: status.clientCertificateData")
+    elif login.user.client_certificate or login.user.client_certificate_data:
+        _show_own(context, login.user)
+    return context
+
+
+def _trusting(cluster: Cluster) -> ssl.SSLContext:
+    path, data = cluster.certificate_authority, cluster.certificate_authority_data
+    field = "certificate-authority-data" if data else f"certificate-authority: {printable(path)}"
+    try:
+        if data:
+            text = _decoded(data, "certificate-authority-data").decode("ascii", errors="replace")
+            context = ssl.create_default_context(cadata=text)
+        else:
+            context = ssl.create_default_context(cafile=path or None)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise ConfigError(f"{field}: {_reason(error)}") from None
+    if cluster.insecure_skip_tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _show_own(context: ssl.SSLContext, user: User) -> None:
+    path = user.client_certificate
+    with (
+        _source(path, user.client_certificate_data, "client-certificate-data") as certificate,
+        _source(user.client_key, user.client_key_data, "client-key-data") as key,
+    ):
+        _show(context, certificate, key, f"client-certificate: {printable(path or 'data')}")
+
+
+@contextmanager
+def _source(path: str, data: str, field: str) -> Iterator[str]:
+    if not data:
+        yield path
+        return
+    with _readable(_decoded(data, field)) as name:
+        yield name
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str, field: str) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(f"{field}: {_reason(error)}") from None
+
+
+@contextmanager
+def _readable(data: bytes) -> Iterator[str]:
+    """A name under which `data` can be read: OpenSSL takes keys from files alone. Nothing reaches a disk."""
+    descriptor = os.memfd_create("kcompile", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _decoded(data: str, field: str) -> bytes:
+    try:
+        return base64.b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError(f"{field}: not base64") from None
+
+
+def _reason(error: Exception) -> str:
+    """Why a certificate can't be used, in a few words."""
+    if isinstance(error, ssl.SSLError):
+        return f"not usable ({(error.reason or 'no PEM').replace('_', ' ').lower()})"
+    return error.strerror or "can't be read" if isinstance(error, OSError) else "not a certificate"
