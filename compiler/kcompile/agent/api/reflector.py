@@ -182,7 +182,7 @@ class Reflector:
             return 0.0
         if isinstance(error, RefusedError) and error.status == 404 and self._is_lacking():
             return self._timing.absent
-        self._pages_next = broke_off and not isinstance(error, RefusedError)
+        self._pages_next = broke_off and self._opened_at is not None
         expired = isinstance(error, ExpiredError)
         if expired or isinstance(error, SilentError):
             self._useless += 1
