@@ -7,9 +7,11 @@ this process when there are such ports, signals changes to it, and `delete` ends
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -56,8 +58,7 @@ def serve(directory: Path, checks: Sequence[HealthCheck]) -> list[Notice]:
     pid = _pid(directory)
     if not checks:
         if pid is not None:
-            os.kill(pid, signal.SIGTERM)
-            _wait(lambda: _pid(directory) is None)
+            _end(pid)
         for name in (_CHECKS, _PID, _ERRORS):
             remove_file(directory / name)
         return []
@@ -87,6 +88,17 @@ def _pid(directory: Path) -> int | None:
     except (FileNotFoundError, PermissionError):
         pass
     return None
+
+
+def _end(pid: int) -> None:
+    """End the responder, and wait until it has: its ports are free then."""
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(fd, signal.SIGTERM)
+            select.select([fd], [], [], _START_SECONDS)
+        finally:
+            os.close(fd)
 
 
 def _unlinked(path: str, flags: int) -> int:

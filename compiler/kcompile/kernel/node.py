@@ -23,10 +23,13 @@ _WRITE = {SysctlKey: sysctl.write, TimeoutKey: timeouts.write}
 
 
 class NodeResources:
-    """The node resources of the current namespace; `directory` is its run directory."""
+    """The node resources of the current namespace; `directory` is its run directory.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    `answers`: the responder process (kernel/health.py) answers health checks. An agent answers them itself.
+    """
+
+    def __init__(self, directory: Path, *, answers: bool = True) -> None:
+        self.directory, self._answers = directory, answers
         self.state = NodeState.load(directory)
         self._before: dict[type[ValueKey], dict[str, str]] = {
             SysctlKey: self.state.sysctls,
@@ -35,7 +38,9 @@ class NodeResources:
 
     def goal(self, desired: Program) -> dict[Key, Any]:
         """`desired`, plus the old value of each sysctl and timeout that we set and `desired` doesn't name."""
-        goal = dict(desired)
+        goal = {
+            key: value for key, value in desired.items() if self._answers or not isinstance(key, HealthKey)
+        }
         for kind, before in self._before.items():
             for name, old in before.items():
                 goal.setdefault(kind(name), old)
@@ -51,7 +56,7 @@ class NodeResources:
         for key in goal:
             if isinstance(key, ValueKey) and (value := _READ[type(key)](key.name)) is not None:
                 found[key] = value
-        for check in health.running(self.directory):
+        for check in health.running(self.directory) if self._answers else ():
             found[HealthKey(check.port)] = check
         return found
 
