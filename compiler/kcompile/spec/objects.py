@@ -20,7 +20,7 @@ __all__ = [
     "Metadata", "Namespace", "Node", "NodeAddress", "NodeSpec", "NodeStatus", "Object", "ObjectReference",
     "Origin", "OwnerReference", "Pod", "PodCondition", "PodIP", "PodSpec", "PodStatus", "PodTemplate",
     "ReplicaSet", "Requirement", "Selector", "Service", "ServiceCIDR", "ServiceCIDRSpec", "ServicePort",
-    "ServiceSpec", "ServiceStatus", "StatefulSet", "Workload", "WorkloadSpec",
+    "ServiceSpec", "ServiceStatus", "StatefulSet", "Taint", "Workload", "WorkloadSpec",
 ]  # fmt: skip
 
 
@@ -346,9 +346,14 @@ class NodeAddress(_K8s):
     address: str
 
 
+class Taint(_K8s):
+    key: str = ""
+
+
 class NodeSpec(_K8s):
     pod_cidr: str | None = msgspec.field(default=None, name="podCIDR")
     pod_cidrs: list[str] | None = msgspec.field(default=None, name="podCIDRs")
+    taints: list[Taint] | None = None
 
 
 class NodeStatus(_K8s):
