@@ -58,6 +58,18 @@ def _incremental_nftables(dataplane: Dataplane) -> Incremental:
     return IncrementalProgram(dataplane)
 
 
+def _incremental_ipvs(dataplane: Dataplane) -> Incremental:
+    from .targets.ipvs import IncrementalProgram
+
+    return IncrementalProgram(dataplane)
+
+
+def _incremental_xdp(dataplane: Dataplane) -> Incremental:
+    from .targets.xdp import IncrementalProgram
+
+    return IncrementalProgram(dataplane)
+
+
 def _no_limits(_: Dataplane) -> list[Notice]:
     return []
 
@@ -122,8 +134,23 @@ _ALL = (
     Mode(name="iptables", family="iptables", target=_iptables),
     Mode(name="iptables-legacy", family="iptables", target=_iptables),
     Mode(name="iptables-nft", family="iptables", target=_iptables),
-    Mode(name="ipvs", family="ipvs", target=_ipvs, limits=_ipvs_limits, binds_addresses=True, retiring=True),
-    Mode(name="xdp", family="xdp", target=_xdp, limits=_xdp_limits, sees_interfaces=True),
+    Mode(
+        name="ipvs",
+        family="ipvs",
+        target=_ipvs,
+        limits=_ipvs_limits,
+        incremental=_incremental_ipvs,
+        binds_addresses=True,
+        retiring=True,
+    ),
+    Mode(
+        name="xdp",
+        family="xdp",
+        target=_xdp,
+        limits=_xdp_limits,
+        incremental=_incremental_xdp,
+        sees_interfaces=True,
+    ),
 )
 MODES = {mode.name: mode for mode in _ALL}
 """What --mode takes, by name; the iptables variants name their back end."""

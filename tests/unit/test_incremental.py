@@ -12,10 +12,12 @@ from kcompile.program import apply_changes
 from kcompile.targets.base import Relowered
 
 replace = msgspec.structs.replace
-nftables, iptables = MODES["nftables"], MODES["iptables"]
+nftables, iptables, ipvs, xdp = (MODES[name] for name in ("nftables", "iptables", "ipvs", "xdp"))
 FOLLOWED = {
     "nftables": (nftables.target(), nftables.follow),
     "iptables": (iptables.target(), iptables.follow),
+    "ipvs": (ipvs.target(), ipvs.follow),
+    "xdp": (xdp.target(), xdp.follow),
     "any": (nftables.target(), lambda dataplane: Relowered(nftables.target(), dataplane)),
 }
 followed = pytest.mark.parametrize(("target", "follow"), FOLLOWED.values(), ids=FOLLOWED)

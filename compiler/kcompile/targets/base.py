@@ -9,6 +9,7 @@ import msgspec
 
 from ..ir.model import Dataplane, ResolvedPort
 from ..program import Change, Key, Program
+from .counted import port_id
 
 __all__ = ["FrontendView", "Incremental", "Relowered", "Target"]
 
@@ -91,22 +92,18 @@ class Relowered:
 
     def __init__(self, target: Target, dataplane: Dataplane) -> None:
         self._target, self._dataplane = target, dataplane
-        self._ports = {_place(port): port for port in dataplane.ports}
+        self._ports = {port_id(port): port for port in dataplane.ports}
         self.program: Program = target.lower(dataplane)
 
     def replace(self, old: Iterable[ResolvedPort], new: Iterable[ResolvedPort]) -> tuple[Change, ...]:
         """See `Incremental`."""
         for port in old:
-            del self._ports[_place(port)]
-        self._ports.update({_place(port): port for port in new})
-        ports = tuple([self._ports[place] for place in sorted(self._ports)])
+            del self._ports[port_id(port)]
+        self._ports.update({port_id(port): port for port in new})
+        ports = tuple([self._ports[port] for port in sorted(self._ports)])
         standing = {*self._dataplane.standing, *self._target.standing(self.program)}
         self._dataplane = msgspec.structs.replace(self._dataplane, standing=tuple(sorted(standing)))
         after = self._target.lower(msgspec.structs.replace(self._dataplane, ports=ports))
         changes = self._target.diff(self.program, after)
         self.program = after
         return changes
-
-
-def _place(port: ResolvedPort) -> tuple[str, str, int]:
-    return port.name, port.protocol.value, port.family.value

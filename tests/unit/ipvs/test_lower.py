@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.random_dataplanes import random_dataplane
+from harness.random_dataplanes import random_dataplane, random_history
+from kcompile.engine.session import differing
 from kcompile.ir.model import Endpoint, Family, Protocol, ServicePort
 from kcompile.ir.node import Compat, DetectMode, Detector, Ipvs, NodeFacts, Settings
+from kcompile.modes import MODES
 from kcompile.passes import resolve
 from kcompile.program import diff
-from kcompile.targets.ipvs import IpvsTarget
+from kcompile.targets.ipvs import IpvsTarget, marks
 from kcompile.targets.ipvs.marks import Marks, is_ours, node_port_mark, protocol_of
 from kcompile.targets.ipvs.resources import (
     SETS,
@@ -138,8 +140,11 @@ def test_schedulers(named, default, expected):
 
 
 def test_marks_keep_clear_of_others_bits():
-    marks = Marks(4)
-    found = {marks.of(f"ns/svc-{i}:p/cluster", "udp") for i in range(2000)}
+    table = Marks(4)
+    pools = [*((f"ns/svc-{i}:p", "udp", "cluster") for i in range(2000)), ("x", "sctp", "local")]
+    for pool in pools:
+        table.add(pool)
+    found = {table.of(pool) for pool in pools[:-1]}
     found |= {
         node_port_mark(v, p, n, m)
         for v in (4, 6)
@@ -149,7 +154,7 @@ def test_marks_keep_clear_of_others_bits():
     }
     assert len(found) == 2036
     assert all(is_ours(mark) and not mark & 0xE000 and mark < 2**32 for mark in found)
-    assert protocol_of(marks.of("x", "sctp")) == protocol_of(node_port_mark(6, "sctp", 65535, True)) == "sctp"
+    assert protocol_of(table.of(pools[-1])) == protocol_of(node_port_mark(6, "sctp", 65535, True)) == "sctp"
 
 
 @settings(deadline=None)
@@ -206,3 +211,17 @@ def test_what_is_shown_does_not_depend_on_the_order_in_which_the_kernel_lists_se
     assert TARGET.frontends(
         servers_only | {k: v for k, v in made.items() if not isinstance(k, RealServerKey)}
     ) == TARGET.frontends(made)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_program_that_follows_its_ports_gives_the_same_marks_where_hashes_meet(seed, monkeypatch):
+    monkeypatch.setattr(marks, "_SLOTS", 64)
+    history = random_history(random.Random(seed), services=8)
+    now = next(history)
+    kept = MODES["ipvs"].follow(now)
+    for later in history:
+        gone, come = differing(now, later)
+        kept.replace(gone.ports, come.ports)
+        standing = tuple(version for version in (4, 6) if SetKey(version, "FRONTENDS") in kept.program)
+        assert kept.program == TARGET.lower(msgspec.structs.replace(later, standing=standing))
+        now = later

@@ -9,27 +9,30 @@ conntrack translates the rest of such a connection.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir.model import Frontend, FrontendKind, PoolKind, ResolvedPort
 from .chains import FamilyRules
 from .plans import Plan
 
-__all__ = ["Sticky"]
+__all__ = ["Listening", "Sticky"]
 
 Home = tuple[str, int]
 """Address and port of the virtual server that a pool has."""
+Listening = tuple[str, str, int]
+"""The protocol, address and port of a frontend."""
 _HOST = "-m addrtype --src-type LOCAL "
 
 
 class Sticky:
     """The nat rules of one family's Services with affinity.
 
-    `taken`: every ``(protocol, address, port)`` that a frontend has.
+    `is_frontend`: whether a frontend has this protocol, address and port.
     """
 
-    def __init__(self, rules: FamilyRules, taken: set[tuple[str, str, int]]) -> None:
-        self._rules, self._taken = rules, taken
-        self.vips: list[str] = []
-        self.node_ports: list[str] = []
+    def __init__(self, rules: FamilyRules, is_frontend: Callable[[Listening], bool]) -> None:
+        self._rules, self._is_frontend = rules, is_frontend
+        self._found: set[Listening] = set()
 
     def homes(self, port: ResolvedPort, plans: list[tuple[Frontend, Plan]]) -> dict[PoolKind, Home]:
         """The address and port of the virtual server of each pool that `port` uses."""
@@ -49,22 +52,27 @@ class Sticky:
         """A port of the ClusterIP that no Service has; only DNATed packets reach it (last rule of INPUT)."""
         own = next(f for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP)
         address = self._rules.spelling.canonical(own.address)
-        number = own.port ^ 0x8000
-        while (port.protocol.lower, address, number) in self._taken or not number:
+        proto, number = port.protocol.lower, own.port ^ 0x8000
+        while not number or self._is_taken((proto, address, number)):
             number = (number + 1) % 0x10000
-        self._taken.add((port.protocol.lower, address, number))
+        self._found.add((proto, address, number))
         return address, number
 
-    def lead(self, port: ResolvedPort, frontend: Frontend, plan: Plan, homes: dict[PoolKind, Home]) -> bool:
-        """Add the DNAT rules from `frontend` to its pools' homes; False where none is needed."""
+    def _is_taken(self, place: Listening) -> bool:
+        return place in self._found or self._is_frontend(place)
+
+    def lead(
+        self, port: ResolvedPort, frontend: Frontend, plan: Plan, homes: dict[PoolKind, Home]
+    ) -> list[str]:
+        """The DNAT rules from `frontend` to its pools' homes; empty where none is needed."""
         rules, spelling, proto = self._rules, self._rules.spelling, port.protocol.lower
         ports = f"-p {proto} -m {proto} --dport {frontend.port} "
         if frontend.address:
             address = spelling.canonical(frontend.address)
-            own, made = (address, frontend.port), self.vips
+            own = address, frontend.port
             destination = f"-d {address}{spelling.host} {ports}"
         else:
-            own, made = ("", 0), self.node_ports
+            own = "", 0
             destination = rules.to_node_ports(ports)
         found: list[str] = []
         if plan.inside is not None and (home := homes[plan.inside]) != own:
@@ -79,8 +87,7 @@ class Sticky:
             found.append(f"{destination}-j DNAT --to-destination {spelling.destination(*home)}")
         elif found:
             found.append(f"{destination}-j RETURN")
-        made += found
-        return bool(found)
+        return found
 
 
 def _from_host(destination: str) -> str:

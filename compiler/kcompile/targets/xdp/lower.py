@@ -28,7 +28,7 @@ from .resources import (
     disposition_text,
 )
 
-__all__ = ["limits", "lower", "lower_port", "lower_shared"]
+__all__ = ["limits", "lower", "lower_node", "lower_port", "lower_shared", "stands"]
 
 _CLUSTER, _LOCAL = CONSTANTS["BACKEND_CLUSTER"], CONSTANTS["BACKEND_LOCAL"]
 _ON_NODE, _HAIRPIN = CONSTANTS["BACKEND_ON_NODE"], CONSTANTS["BACKEND_HAIRPIN"]
@@ -50,14 +50,23 @@ def limits(dataplane: Dataplane) -> list[Notice]:
 
 def lower(dataplane: Dataplane) -> dict[Key, Any]:
     """The Program; empty without Services, unallocated addresses to drop, and possibly open connections."""
-    guarded = any(_guarded(dataplane, family.value) for family in Family)
-    if not dataplane.ports and not guarded and not dataplane.standing:
+    if not dataplane.ports and not stands(dataplane):
         return {}
     program = lower_shared(dataplane)
     for port in dataplane.ports:
         program.update(lower_port(port, dataplane))
     program.update(attachments(dataplane))
     return program
+
+
+def stands(dataplane: Dataplane) -> bool:
+    """Whether there is a Program even without a Service."""
+    return bool(dataplane.standing) or any(_guarded(dataplane, family.value) for family in Family)
+
+
+def lower_node(dataplane: Dataplane) -> dict[Key, Any]:
+    """All resources that belong to no port."""
+    return {**lower_shared(dataplane), **attachments(dataplane)}
 
 
 def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
