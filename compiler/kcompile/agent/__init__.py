@@ -3,6 +3,7 @@
 agent.py       one agent: a source, its state, and the kernel thread
 options.py     what it is asked for
 source.py      what a source of objects does, and where it puts what it reads
+api/           a source: an API server's lists and watches
 standin.py     manifests that are read again and again
 state.py       the objects of the cluster, and which Services have changed
 slim.py        objects reduced to what makes rules

@@ -148,6 +148,16 @@ class State:
             changed = self._remove(kind, f"{namespace}/{name}")
         self._tell(kind, changed)
 
+    def bad(self, kind: Kind, namespace: str, name: str, error: KcompileError) -> None:
+        """See `Sink`. The Service that the object is of keeps its last good rules."""
+        with self._lock:
+            held = self._slices.get(f"{namespace}/{name}") if kind == "EndpointSlice" else None
+            service = _service(held) if held is not None else f"{namespace}/{name}"
+        if kind in ("Service", "EndpointSlice"):
+            self._record.bad(service, str(error))
+        else:
+            self._record.source(kind, "watching", str(error))
+
     def failed(self, kind: Kind, error: KcompileError) -> None:
         """See `Sink`."""
         self._record.source(kind, "failing", str(error))

@@ -14,8 +14,9 @@ from ..program import Change, Key
 __all__ = ["Counted", "PortId", "port_id"]
 
 PortId = tuple[str, str, int]
-"""What tells a port of a Dataplane: its name, protocol (in lower case) and IP version. They sort as the ports of
-a Dataplane do.
+"""What tells a port of a Dataplane: its name, protocol (in lower case) and IP version.
+
+They sort as the ports of a Dataplane do.
 """
 
 

@@ -1,7 +1,7 @@
 """A Program that is updated port by port, so that one changed Service costs the work for one Service.
 
-Ports share nothing but the verdicts of their ClusterIPs. What belongs to no port comes with the first port, and
-stays for open connections.
+Ports share nothing but the verdicts of their ClusterIPs. What belongs to no port comes with the first port,
+and stays for open connections.
 """
 
 from __future__ import annotations
