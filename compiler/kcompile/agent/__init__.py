@@ -1,6 +1,7 @@
 """The node agent: ``kcompile run``. It follows an API server or a directory, and keeps one node's rules true.
 
 agent.py       one agent: a source, its state, and the kernel thread
+bell.py        how the two threads speak to each other
 options.py     what it is asked for
 source.py      what a source of objects does, and where it puts what it reads
 api/           a source: an API server's lists and watches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from pathlib import Path
 
 from ..errors import KcompileError
 from .kernel import KernelThread
@@ -41,13 +42,17 @@ class Agent:
             mode that this node lacks, a node that another agent holds
         """
         loop = asyncio.get_running_loop()
+        entered: asyncio.Future[Path] = loop.create_future()
         ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+        def enter(directory: Path) -> None:
+            loop.call_soon_threadsafe(entered.set_result, directory)
 
         def end(error: BaseException | None) -> None:
             loop.call_soon_threadsafe(ended.set_result, error)
 
         state = State(self.source.kinds, self.record, self.wake, self.options.request.node)
-        self._kernel = KernelThread(self.options, state, self.record, self._log, end)
+        self._kernel = KernelThread(self.options, state, self.record, self._log, entered=enter, ended=end)
         self._kernel.start()
         feeding = asyncio.ensure_future(self.source.run(state))
         try:

@@ -1,20 +1,21 @@
 """The kernel thread: it has entered the node's network namespace, holds the node's lock, and alone compiles
-and writes.
+and writes. This module decides when; programmer.py does the work.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import os
-import select
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from ..engine.session import at_node
 from ..errors import KcompileError
+from .bell import Bell, Calls
 from .options import Options
 from .programmer import Programmer
 from .record import Record
@@ -22,9 +23,11 @@ from .state import State
 
 __all__ = ["KernelThread"]
 
+T = TypeVar("T")
+
 _COMMAND = "kcompile run"
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds after a failure; doubled each time
-_LOOK = 1.0  # seconds between two questions whether somebody else has written rules
+_TOGETHER = 0.05  # seconds in which changes of addresses are taken together
 _UPKEEP_LATEST = 0.2  # seconds that conntrack waits for a pause between syncs
 _NEVER = math.inf
 
@@ -32,6 +35,7 @@ _NEVER = math.inf
 class KernelThread(threading.Thread):
     """Programs the node from `state` until `stop`.
 
+    :param entered: called in this thread once it is the node's, with the namespace's run directory
     :param ended: called in this thread at its end, with what ended it; None after `stop`
     """
 
@@ -41,18 +45,21 @@ class KernelThread(threading.Thread):
         state: State,
         record: Record,
         log: logging.Logger,
+        *,
+        entered: Callable[[Path], None],
         ended: Callable[[BaseException | None], None],
     ) -> None:
         super().__init__(name=_COMMAND, daemon=True)
         self._options, self._state, self._record, self._log = options, state, record, log
-        self._ended = ended
-        self._bell = _Bell()
+        self._entered, self._ended = entered, ended
+        self._bell, self._calls = Bell(), Calls()
         self._stopping = self._reloading = False
         self.programmer: Programmer | None = None
         # Moments by the monotonic clock.
-        self._not_before = 0.0
-        self._next_look = self._next_check = 0.0
-        self._upkeep_by = _NEVER
+        self._not_before = 0.0  # the next sync
+        self._look_at = _NEVER  # at the node's addresses
+        self._check_at = _NEVER
+        self._tidy_by = self._tidy_from = 0.0
         self._retry_in = _RETRY_FIRST
 
     # ---- from any thread
@@ -71,6 +78,12 @@ class KernelThread(threading.Thread):
         self._reloading = True
         self._bell.ring()
 
+    def call(self, call: Callable[[], T]) -> Future[T]:
+        """The result of `call` in this thread, and so in the node's namespace."""
+        future = self._calls.ask(call)
+        self._bell.ring()
+        return future
+
     # ---- in this thread
 
     def run(self) -> None:
@@ -78,19 +91,24 @@ class KernelThread(threading.Thread):
         error: BaseException | None = None
         try:
             with at_node(self._options.request, command=_COMMAND) as directory:
+                self._entered(directory)
                 self._work(directory)
         except BaseException as e:
             error = e
+        self._calls.close()
         self._bell.close()
         self._ended(error)
 
     def _work(self, directory: Path) -> None:
         programmer = Programmer(self._options.request, self._state, self._record, self._log, directory)
+        self._bell.also(programmer.watch.filenos())
         self.programmer = programmer
         try:
             while not self._stopping:
+                self._calls.make()
                 self._turn(programmer)
-                self._bell.wait(self._pause(programmer))
+                if self._bell.wait(self._pause(programmer)):
+                    self._notice(programmer)
         finally:
             programmer.close()
 
@@ -100,44 +118,53 @@ class KernelThread(threading.Thread):
         if self._reloading:
             self._reloading = False
             self._reload(programmer)
-        if self._is_due(programmer):
-            if now >= self._not_before:
-                self._sync(programmer)
-        elif programmer.upkeep_due:
-            self._tidy(programmer)
-        if not programmer.synced:
-            return
-        if programmer.upkeep_due and now >= self._upkeep_by:
-            self._tidy(programmer)
-        if now >= self._next_look:
-            self._next_look = now + _LOOK
-            if programmer.touched():
-                self._next_check = now
-        if now >= self._next_check:
-            self._next_check = now + self._options.sync_period
+        if now >= self._look_at:
+            self._look_at = _NEVER
+            self._attempt(programmer.look)
+        if now >= self._check_at:
+            self._check_at = now + self._options.sync_period
             self._attempt(programmer.check)
+        if self._is_due(programmer) and now >= self._not_before:
+            self._sync(programmer)
+        if self._may_tidy(programmer, time.monotonic()):
+            self._tidy(programmer)
+
+    def _notice(self, programmer: Programmer) -> None:
+        """Something has happened on the node."""
+        happened = programmer.watch.read()
+        now = time.monotonic()
+        if happened.addresses or (happened.links and programmer.mode.sees_interfaces):
+            self._look_at = min(self._look_at, now + _TOGETHER)
+        if happened.lost or programmer.others(happened.generations):
+            self._check_at = now
 
     def _is_due(self, programmer: Programmer) -> bool:
         return self._state.ready and (self._state.marked or not programmer.synced)
 
+    def _may_tidy(self, programmer: Programmer, now: float) -> bool:
+        """Whether it is conntrack's turn: in a pause between syncs, or when it has waited for long."""
+        if not programmer.upkeep_due or now < self._tidy_from:
+            return False
+        return now >= self._tidy_by or not self._is_due(programmer)
+
     def _pause(self, programmer: Programmer) -> float:
         """Seconds until something is due; 0 where it is already."""
+        moments = [self._look_at, self._check_at]
         if self._is_due(programmer):
-            moments = [self._not_before]
-        elif not programmer.synced:
-            return _NEVER  # the lists aren't in yet
-        elif programmer.upkeep_due:
-            return 0.0
-        else:
-            moments = [self._next_look, self._next_check]
+            moments.append(self._not_before)
+        if programmer.upkeep_due:
+            moments.append(self._tidy_from)
         return max(0.0, min(moments) - time.monotonic())
 
     def _sync(self, programmer: Programmer) -> None:
         began = time.monotonic()
+        had = programmer.upkeep_due
         if self._attempt(programmer.sync):
             self._not_before = began + self._options.min_sync_period
-            if programmer.upkeep_due:
-                self._upkeep_by = min(self._upkeep_by, time.monotonic() + _UPKEEP_LATEST)
+            if self._check_at == _NEVER:
+                self._check_at = began + self._options.sync_period
+            if not had:
+                self._tidy_by = time.monotonic() + _UPKEEP_LATEST
 
     def _attempt(self, work: Callable[[], object]) -> bool:
         """Whether `work` succeeds; if not, the next sync comes later each time, and reads the kernel."""
@@ -153,38 +180,16 @@ class KernelThread(threading.Thread):
         return True
 
     def _tidy(self, programmer: Programmer) -> None:
-        self._upkeep_by = _NEVER
-        self._attempt(programmer.tidy)
+        try:
+            programmer.tidy()
+        except KcompileError as error:
+            self._log.warning("conntrack: %s", error)
+            self._tidy_from = time.monotonic() + _RETRY_MOST
 
     def _reload(self, programmer: Programmer) -> None:
         try:
             programmer.reload()
         except KcompileError as error:
             self._log.error("the configuration stays as it was: %s", error)
-
-
-class _Bell:
-    """Wakes the thread that waits for it, from any other."""
-
-    def __init__(self) -> None:
-        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._lock = threading.Lock()
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
-
-    def ring(self) -> None:
-        """End a wait, or the next one. Nothing after `close`."""
-        with self._lock:
-            if self._fd >= 0:
-                os.eventfd_write(self._fd, 1)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until it rings, or for `seconds`."""
-        if self._poll.poll(None if seconds == _NEVER else math.ceil(seconds * 1000)):
-            os.eventfd_read(self._fd)
-
-    def close(self) -> None:
-        """Free the descriptor."""
-        with self._lock:
-            os.close(self._fd)
-            self._fd = -1
+        else:
+            self._look_at = 0.0

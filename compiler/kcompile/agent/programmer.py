@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from ..engine.compile import Seen, chosen_mode, look, node_and_settings
-from ..engine.request import Request, configuration
+from ..engine.request import Request, configuration, xdp_settings
 from ..engine.session import Session
 from ..errors import ConfigError
 from ..kernel.drivers import Driver
 from ..kernel.held import Held, hold
 from ..kernel.node import NodeResources
 from ..kernel.remember import Applied, forget, recall, remember
+from ..kernel.watch import Watch
 from ..modes import Mode
 from ..program import Key, Program, diff
 from ..targets.base import Incremental
@@ -62,7 +64,8 @@ class Programmer:
         remembered = recall(directory)
         self.mode: Mode = chosen_mode(self._config, remembered.mode if remembered else None)
         self._applied: Applied | None = remembered
-        self._driver: Driver | None = None
+        self._driver = self._new_driver()
+        self.watch = Watch(self._driver)  # before the first look, so that nothing is missed
         self._held: Held | None = None
         self._following: Incremental | None = None
         self._upkeep: Upkeep | None = None
@@ -79,7 +82,7 @@ class Programmer:
     @property
     def synced(self) -> bool:
         """Whether the kernel holds the rules of everything that was taken."""
-        return not self._doubt and not self._waiting
+        return not (self._doubt or self._moved or self._waiting)
 
     @property
     def upkeep_due(self) -> bool:
@@ -106,6 +109,11 @@ class Programmer:
             self._write_part(changed, began)
         self._waiting.clear()
 
+    def look(self) -> None:
+        """Look at the node's addresses and interfaces; where they have changed, `sync` is due."""
+        if self.ports is not None and self._move():
+            self._record.queued()
+
     def reload(self) -> None:
         """Read the configuration again. Raises ConfigError; the old one then stays."""
         config = configuration(self._request)
@@ -113,19 +121,19 @@ class Programmer:
             raise ConfigError(f"{config.source}: another mode needs a restart: {config.mode}")
         self._config = config
 
-    def check(self) -> bool:
-        """Whether the kernel or the node differs from what was written; the next `sync` then puts it
-        right.
-        """
-        if self._held is None or self._following is None:
-            return True
-        if self._held.differs(self._following.program) or self._resources_differ():
-            self._doubt = True
-        return self._doubt or self._move()
+    def check(self) -> None:
+        """Look whether the kernel and the node still are as they were written to; if not, `sync` is due."""
+        if self._held is None or self._following is None or self._doubt:
+            return
+        self._doubt = True  # where a look fails
+        self._doubt = self._held.differs(self._following.program) or self._resources_differ()
+        if self._doubt:
+            self._record.queued()
+        self.look()
 
-    def touched(self) -> bool:
-        """Whether somebody else has written rules since the last look, as far as the kernel tells."""
-        return self._held is not None and self._held.touched()
+    def others(self, generations: Collection[int]) -> bool:
+        """Whether somebody else has made one of these transactions of nf_tables."""
+        return self._held is not None and bool(generations) and self._held.others(generations)
 
     def tidy(self) -> None:
         """Delete conntrack entries that the changed ports left. Raises KernelError."""
@@ -145,6 +153,7 @@ class Programmer:
 
     def close(self) -> None:
         """Let go of the kernel; the rules stay, and are remembered for the next command."""
+        self.watch.close()
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -183,8 +192,6 @@ class Programmer:
         from ..spec.hosts import known_hosts
         from ..spec.inventory import Inventory
 
-        if self._driver is None:
-            self._driver = self._new_driver()
         nodes = self._state.nodes()
         name = self._name()
         own = _own(nodes, name)
@@ -234,7 +241,7 @@ class Programmer:
 
     def _session(self) -> Session:
         """A look at everything in doubt; else at this mode alone, in which nobody else writes."""
-        if self._doubt or self._driver is None:
+        if self._doubt:
             return Session.open(self._request, self.mode, self._directory)
         return Session(self._request, self._driver, [], NodeResources(self._directory))
 
@@ -303,7 +310,9 @@ class Programmer:
         self._log.warning("%d resources were changed by somebody else, such as %s", len(changes), named[0])
 
     def _new_driver(self) -> Driver:
-        return self.mode.driver(self._directory, self._request.iptables_backend)
+        request = self._request
+        capacities = dict(xdp_settings(request).capacities) if self.mode.sees_interfaces else None
+        return self.mode.driver(self._directory, request.iptables_backend, capacities)
 
     def _done(self, began: _Moment, *, full: bool, services: int, changes: int) -> float:
         """Tell of a sync; returns the seconds from the oldest event to its end."""
