@@ -94,11 +94,10 @@ class Programmer:
 
         :raises KcompileError: where that fails. The next call then reads the kernel, and does all of it
         """
-        began = _Moment(time.time(), time.monotonic())
-        self._record.syncing()
         if self.ports is None:
             self.ports = Ports(self._surroundings())
         batch = self._state.take()
+        began = _Moment(time.time(), batch.taken)
         self._waiting.append(batch)
         changed = self._compile(self.ports, batch)
         if self._doubt or batch.whole or self._moved:

@@ -36,13 +36,15 @@ class Given(NamedTuple):
 class Batch(NamedTuple):
     """Everything that has changed. `services`: by ``namespace/name``. `whole`: kinds of which a change
     concerns every Service. `oldest`: the first event's moment by the monotonic clock, None without any.
-    `triggers`: epoch seconds at which the cluster changed, as endpoints' annotations tell.
+    `triggers`: epoch seconds at which the cluster changed, as endpoints' annotations tell. `taken`: the
+    moment of this, by the monotonic clock.
     """
 
     services: Mapping[str, Given]
     whole: frozenset[Kind]
     oldest: float | None
     triggers: tuple[float, ...]
+    taken: float
 
     @property
     def empty(self) -> bool:
@@ -91,13 +93,15 @@ class State:
         return bool(self._dirty or self._whole)
 
     def take(self) -> Batch:
-        """What has changed since the last call. Nothing is left marked."""
+        """What has changed since the last call, for a sync that begins now. Nothing is left marked."""
         with self._lock:
+            self._record.syncing()  # what comes later is pending
             batch = Batch(
                 {name: self._given(name) for name in self._dirty},
                 frozenset(self._whole),
                 self._oldest,
                 tuple(self._triggers),
+                time.monotonic(),
             )
             self._dirty, self._whole, self._oldest, self._triggers = set(), set(), None, []
         return batch
@@ -133,20 +137,21 @@ class State:
             for key in left:
                 changes += self._remove(kind, key)
             self._missing.discard(kind)
+            self._tell(kind, changes)
         self._record.source(kind, "watching")
-        self._tell(kind, changes)
+        self._wake()
 
     def put(self, kind: Kind, item: Object) -> None:
         """See `Sink`."""
         with self._lock:
-            changed = self._put(kind, item, follows=True)
-        self._tell(kind, changed)
+            self._tell(kind, self._put(kind, item, follows=True))
+        self._wake()
 
     def gone(self, kind: Kind, namespace: str, name: str) -> None:
         """See `Sink`."""
         with self._lock:
-            changed = self._remove(kind, f"{namespace}/{name}")
-        self._tell(kind, changed)
+            self._tell(kind, self._remove(kind, f"{namespace}/{name}"))
+        self._wake()
 
     def bad(self, kind: Kind, namespace: str, name: str, error: KcompileError) -> None:
         """See `Sink`. The Service that the object is of keeps its last good rules."""
@@ -166,12 +171,11 @@ class State:
         """See `Sink`."""
         self._record.source(kind, "watching")
 
+    # ---- with the lock held; most return whether something is to be done
+
     def _tell(self, kind: Kind, changes: int) -> None:
         if changes:
             self._record.queued(kind, changes)
-        self._wake()
-
-    # ---- with the lock held; each returns whether something is to be done
 
     def _held(self, kind: Kind) -> Mapping[str, Object]:
         tables: dict[Kind, Mapping[str, Object]] = {
