@@ -170,7 +170,7 @@ class Programmer:
             if known.get(name, ("",))[0] != error:
                 self._log.warning("Service %s keeps its last good rules: %s", name, error)
             self._record.bad(name, error)
-        for name in changed.good:
+        for name in set(changed.good) - batch.unreadable:
             self._record.good(name)
         for notice in self._request.heard(changed.notices):
             self._log.warning("%s [%s]", notice, notice.id)

@@ -36,14 +36,16 @@ class Given(NamedTuple):
 class Batch(NamedTuple):
     """Everything that has changed. `services`: by ``namespace/name``. `whole`: kinds of which a change
     concerns every Service. `oldest`: the first event's moment by the monotonic clock, None without any.
-    `triggers`: epoch seconds at which the cluster changed, as endpoints' annotations tell. `taken`: the
-    moment of this, by the monotonic clock.
+    `triggers`: epoch seconds at which the cluster changed, as endpoints' annotations tell.
+    `unreadable`: Services with an object that can't be read as it is now. `taken`: the moment of this, by the
+    monotonic clock.
     """
 
     services: Mapping[str, Given]
     whole: frozenset[Kind]
     oldest: float | None
     triggers: tuple[float, ...]
+    unreadable: frozenset[str]
     taken: float
 
     @property
@@ -74,6 +76,7 @@ class State:
         self._bound: dict[str, dict[str, EndpointSlice]] = {}  # by Service, then by the slice's own key
         self._nodes: dict[str, Node] = {}
         self._cidrs: dict[str, ServiceCIDR] = {}
+        self._unreadable: dict[tuple[Kind, str], str] = {}  # and the Services of these objects
         self._dirty: set[str] = set()
         self._whole: set[Kind] = set()
         self._oldest: float | None = None
@@ -101,6 +104,7 @@ class State:
                 frozenset(self._whole),
                 self._oldest,
                 tuple(self._triggers),
+                frozenset(self._unreadable.values()),
                 time.monotonic(),
             )
             self._dirty, self._whole, self._oldest, self._triggers = set(), set(), None, []
@@ -156,8 +160,10 @@ class State:
     def bad(self, kind: Kind, namespace: str, name: str, error: KcompileError) -> None:
         """See `Sink`. The Service that the object is of keeps its last good rules."""
         with self._lock:
-            held = self._slices.get(f"{namespace}/{name}") if kind == "EndpointSlice" else None
-            service = _service(held) if held is not None else f"{namespace}/{name}"
+            key = f"{namespace}/{name}"
+            held = self._slices.get(key) if kind == "EndpointSlice" else None
+            service = _service(held) if held is not None else key
+            self._unreadable[kind, key] = service
         if kind in ("Service", "EndpointSlice"):
             self._record.bad(service, str(error))
         else:
@@ -187,6 +193,15 @@ class State:
         return tables.get(kind, {})
 
     def _put(self, kind: Kind, item: Object, *, follows: bool) -> bool:
+        readable = self._can_be_read(kind, _key(item))
+        return self._put_good(kind, item, follows=follows) or readable
+
+    def _can_be_read(self, kind: Kind, key: str) -> bool:
+        """The object is gone, or can be read; whether that is news of a Service."""
+        service = self._unreadable.pop((kind, key), None)
+        return service is not None and kind in ("Service", "EndpointSlice") and self._mark(service)
+
+    def _put_good(self, kind: Kind, item: Object, *, follows: bool) -> bool:
         if isinstance(item, Service):
             return self._put_service(item)
         if isinstance(item, EndpointSlice):
@@ -229,6 +244,7 @@ class State:
         return self._mark_whole(kind) if counts and not _same(old, new) else False
 
     def _remove(self, kind: Kind, key: str) -> bool:
+        self._can_be_read(kind, key)
         if kind == "Service":
             return self._services.pop(key, None) is not None and self._mark(key)
         if kind == "EndpointSlice":

@@ -37,6 +37,9 @@ from .request import Request, xdp_settings
 
 __all__ = ["Session", "at_node", "last_input"]
 
+_WAIT = 30.0  # seconds for another command to end
+_HANDOVER = 2.0  # seconds for another agent, which takes one at most
+
 
 @contextmanager
 def at_node(request: Request, *, only_reads: bool = False, command: str = "") -> Iterator[Path]:
@@ -51,7 +54,7 @@ def at_node(request: Request, *, only_reads: bool = False, command: str = "") ->
         try:
             with contextlib.ExitStack() as stack:
                 try:
-                    stack.enter_context(locked(directory, command=command))
+                    stack.enter_context(locked(directory, _HANDOVER if command else _WAIT, command))
                 except LockedError:
                     if not only_reads or holder(directory) is None:
                         raise
