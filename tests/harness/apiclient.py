@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import aiohttp
+from yarl import URL
 
 __all__ = ["Answer", "Client", "client"]
 
@@ -22,8 +23,8 @@ class Answer(NamedTuple):
 
 
 class Client:
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, session: aiohttp.ClientSession, url: URL) -> None:
+        self._session, self.url = session, url
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request; the names of `headers` have underscores."""
@@ -61,9 +62,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, 
         yield event["type"], event["object"]
 
 
-def _url(path: str) -> Any:
-    from yarl import URL
-
+def _url(path: str) -> URL:
     return URL(path, encoded=True)
 
 
@@ -73,4 +72,4 @@ async def client(url: str, token: str = "", **options: Any) -> AsyncIterator[Cli
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(url, headers=headers, timeout=timeout, **options) as session:
-        yield Client(session)
+        yield Client(session, URL(url))
