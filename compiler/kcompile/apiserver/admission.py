@@ -29,6 +29,7 @@ from .status import Cause, StatusError, bad_request, invalid
 __all__ = ["Admission"]
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of apimachinery's rand: no vowels, so no words
+_LONGEST_BASE = 58  # characters of a generateName that are kept
 _FIRST_STATUS: dict[str, dict[str, Any] | None] = {
     "Namespace": {"phase": "Active"},
     "Service": {"loadBalancer": {}},
@@ -73,18 +74,17 @@ class Admission:
         """
         given = _given(resource, obj)
         meta = given["metadata"]
-        if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = meta["generateName"][:58] + "".join(random.choices(_SUFFIX, k=5))
+        if not meta.get("name") and isinstance(base := meta.get("generateName"), str) and base:
+            meta["name"] = base[:_LONGEST_BASE] + "".join(random.choices(_SUFFIX, k=5))
         if resource.kind in _FIRST_STATUS:
             given.pop("status", None)
-        if resource.kind == "Namespace":
-            meta["labels"] = (meta.get("labels") or {}) | {
-                "kubernetes.io/metadata.name": meta.get("name", "")
-            }
-            given["spec"] = {"finalizers": ["kubernetes"]}
-        made = self._checked(resource, given, None)
+        made = self._checked(resource, given, _decoded(resource, given))
         if (status := _FIRST_STATUS.get(resource.kind)) is not None:
             made["status"] = dict(status)
+        if resource.kind == "Namespace":
+            labels = meta.get("labels") or {}
+            meta["labels"] = labels | {"kubernetes.io/metadata.name": meta["name"]}
+            made["spec"] = {"finalizers": ["kubernetes"]}
         return made
 
     def updated(self, resource: Resource, obj: Mapping[str, Any], old: dict[str, Any]) -> dict[str, Any]:
@@ -95,36 +95,30 @@ class Admission:
         given = _given(resource, obj)
         if "deletionTimestamp" in old["metadata"]:
             given["metadata"]["deletionTimestamp"] = old["metadata"]["deletionTimestamp"]
-        if resource.kind == "Service":
-            _keep_allocated(given.get("spec") or {}, old["spec"])
         if resource.kind in _WITH_STATUS:
             given.pop("status", None)
-        made = self._checked(resource, given, old)
+        item = _decoded(resource, given)
+        if resource.kind == "Service":
+            _keep_allocated(given["spec"], old["spec"])
+            item = _decoded(resource, given)
+        made = self._checked(resource, given, item)
+        _check_lasting(resource, made, old)
         if resource.kind in _WITH_STATUS and "status" in old:
             made["status"] = old["status"]
         return made
 
-    def _checked(
-        self, resource: Resource, given: dict[str, Any], old: dict[str, Any] | None
-    ) -> dict[str, Any]:
+    def _checked(self, resource: Resource, given: dict[str, Any], item: Object) -> dict[str, Any]:
+        """`given` with the defaults of `item`, which was decoded from it, once all checks have passed."""
         rules = _RULES[resource.kind]
-        name = given["metadata"].get("name") or ""
         try:
-            item = typed(given, rules.cls)
             if rules.default is not None:
                 rules.default(item)
             rules.check(item)
             if isinstance(item, Service):
                 self._allocate(item)
-        except Wrong as wrong:
-            where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-            raise bad_request(f"{where}: {wrong.field}: {wrong.message}") from None
         except SpecError as error:
-            raise _refused(resource, name, error.field, error.message) from None
-        made = _filled(item, given)
-        if old is not None:
-            _check_lasting(resource, made, old)
-        return {"kind": resource.kind, "apiVersion": resource.api_version, **made}
+            raise _refused(resource, item.metadata.name, error.field, error.message) from None
+        return {**_filled(item, given), "kind": resource.kind, "apiVersion": resource.api_version}
 
     # --- allocation ---
 
@@ -192,6 +186,14 @@ def _given(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
     else:
         meta.pop("namespace", None)
     return given
+
+
+def _decoded(resource: Resource, given: dict[str, Any]) -> Object:
+    try:
+        return typed(given, _RULES[resource.kind].cls)
+    except Wrong as wrong:
+        where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+        raise bad_request(f"{where}: {wrong.field}: {wrong.message}") from None
 
 
 def _refused(resource: Resource, name: str, field: str, message: str) -> StatusError:

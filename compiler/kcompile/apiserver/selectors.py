@@ -142,6 +142,8 @@ class _Parser:
             found.append(_checked(word))
             if self._peek() == ",":
                 self._next()
+                if self._peek() == ")":
+                    found.append("")
         return frozenset(found or ("",))
 
 

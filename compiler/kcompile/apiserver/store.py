@@ -157,10 +157,12 @@ class Store:
 
     def listen(self, listener: Callable[[Resource], None]) -> None:
         """Call `listener` after each write, in the writer's thread."""
-        self._listeners.append(listener)
+        with self.lock:
+            self._listeners.append(listener)
 
     def unlisten(self, listener: Callable[[Resource], None]) -> None:
-        self._listeners.remove(listener)
+        with self.lock:
+            self._listeners.remove(listener)
 
     # --- inside, under the lock ---
 
