@@ -23,6 +23,8 @@ class Asked(NamedTuple):
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    peer: str = ""
+    """The common name of the client's certificate."""
 
     @property
     def is_watch(self) -> bool:
@@ -91,7 +93,7 @@ class RawServer:
         first, *lines = head.rstrip().split("\r\n")
         target = urlsplit(first.split(" ")[1])
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        asked = Asked(target.path, dict(parse_qsl(target.query)), headers)
+        asked = Asked(target.path, dict(parse_qsl(target.query)), headers, _common_name(writer))
         self.asked.append(asked)
         self.on_asked()
         answer = self.answer(asked)
@@ -106,6 +108,11 @@ class RawServer:
         if answer.end == "hold":
             await reader.read()  # until the client leaves
         return answer.end == "clean"
+
+
+def _common_name(writer: asyncio.StreamWriter) -> str:
+    subject = (writer.get_extra_info("peercert") or {}).get("subject", ())
+    return next((value for part in subject for name, value in part if name == "commonName"), "")
 
 
 @asynccontextmanager

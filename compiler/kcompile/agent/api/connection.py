@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from ...spec.text import printable
 from .backoff import Timing
 from .credentials import Credential, run_plugin
 from .failures import CutError, refusal, translated
-from .kubeconfig import ACCOUNT, Cluster, Login, find_login
+from .kubeconfig import ACCOUNT, Login, find_login
 from .tls import tls_context
 
 if TYPE_CHECKING:
@@ -83,17 +83,13 @@ class _Client:
 class Connection:
     """Asks one API server. `login` reads the kubeconfig; it is called again when its files change."""
 
-    def __init__(self, login: Any) -> None:
+    def __init__(self, login: Callable[[], Login]) -> None:
         self._login = login
         self._client: _Client | None = None
         self._lock: asyncio.Lock | None = None
         self._first: Login | None = login()
-        self._check(self._first)
+        _http_client(self._first, None)  # what would fail the first request fails now
         self.server = self._first.cluster.server
-
-    def _check(self, login: Login) -> None:
-        """Raise ConfigError now for files that would fail the first request."""
-        tls_context(login, None)
 
     @asynccontextmanager
     async def get(
@@ -211,11 +207,8 @@ def _http_client(login: Login, credential: Credential | None) -> httpx2.AsyncCli
             verify=tls_context(login, credential), proxy=login.cluster.proxy_url or None, timeout=None
         )
     except (ValueError, ImportError, httpx2.InvalidURL) as error:
-        raise ConfigError(_proxy_error(login.cluster, error)) from None
-
-
-def _proxy_error(cluster: Cluster, error: Exception) -> str:
-    return f"proxy-url: {printable(cluster.proxy_url or 'of the environment')}: {printable(str(error))}"
+        where = f"{login.cluster_at}.proxy-url" if login.cluster.proxy_url else "a proxy of the environment"
+        raise ConfigError(f"{where}: {printable(str(error))}") from None
 
 
 def _auth(client: _Client) -> Any:

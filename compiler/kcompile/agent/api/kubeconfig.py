@@ -101,12 +101,14 @@ class _File(_Fields):
 class Login(msgspec.Struct, frozen=True):
     """How to reach one API server, and as which user. Paths are absolute.
 
-    `files`: those that it was read from, for messages and to see them change.
+    `files`: those that it was read from. `cluster_at`, `user_at`: file and field, for messages.
     """
 
     cluster: Cluster
     user: User
     files: tuple[Path, ...]
+    cluster_at: str
+    user_at: str
 
     @property
     def watched(self) -> tuple[Path, ...]:
@@ -192,14 +194,18 @@ def _chosen(files: Sequence[tuple[Path, _File]], context: str | None) -> Login:
     chosen = entry.context or _Context()
     where = f"{printable(str(path))}: contexts[{shown(name)}]"
     cluster_path, cluster = _named(files, "clusters", chosen.cluster, f"{where}.context.cluster")
-    login_user = User()
-    user_path = path
+    cluster_at = f"{printable(str(cluster_path))}: clusters[{shown(chosen.cluster)}].cluster"
+    user, user_path, user_at = None, path, ""
     if chosen.user:
         user_path, user = _named(files, "users", chosen.user, f"{where}.context.user")
-        login_user = _checked_user(user, user_path, chosen.user)
-    found = _checked_cluster(cluster, cluster_path, chosen.cluster)
-    used = tuple(dict.fromkeys(file for file, _ in files))
-    return Login(found, login_user, used)
+        user_at = f"{printable(str(user_path))}: users[{shown(chosen.user)}].user"
+    return Login(
+        _checked_cluster(cluster or Cluster(), cluster_path, cluster_at),
+        _checked_user(user or User(), user_path, user_at),
+        tuple(dict.fromkeys(file for file, _ in files)),
+        cluster_at,
+        user_at,
+    )
 
 
 _Entry = _NamedCluster | _NamedUser | _NamedContext
@@ -223,10 +229,8 @@ def _named(files: Sequence[tuple[Path, _File]], section: str, name: str, where: 
     return path, getattr(entry, section.removesuffix("s"))
 
 
-def _checked_cluster(cluster: Cluster | None, path: Path, name: str) -> Cluster:
+def _checked_cluster(cluster: Cluster, path: Path, where: str) -> Cluster:
     """`cluster` with absolute paths. Raises ConfigError for what has no meaning."""
-    where = f"{printable(str(path))}: clusters[{shown(name)}].cluster"
-    cluster = cluster or Cluster()
     if not cluster.server.startswith(("https://", "http://")):
         raise ConfigError(f"{where}.server: {shown(cluster.server)} is not a URL of http or https")
     authority = cluster.certificate_authority or cluster.certificate_authority_data
@@ -238,9 +242,8 @@ def _checked_cluster(cluster: Cluster | None, path: Path, name: str) -> Cluster:
     return msgspec.structs.replace(cluster, certificate_authority=_absolute(authority_file, path))
 
 
-def _checked_user(user: User | None, path: Path, name: str) -> User:
-    where = f"{printable(str(path))}: users[{shown(name)}].user"
-    user = user or User()
+def _checked_user(user: User, path: Path, where: str) -> User:
+    """`user` with absolute paths. Raises ConfigError for what can't be done here."""
     if user.auth_provider is not None:
         raise ConfigError(f"{where}.auth-provider: not supported; Kubernetes has removed it for exec")
     if user.impersonate:
@@ -293,4 +296,6 @@ def _in_cluster(account: Path, environ: Mapping[str, str]) -> Login:
         Cluster(server=server, certificate_authority=str(account / "ca.crt")),
         User(token_file=str(account / "token")),
         (),
+        "the service account",
+        "the service account",
     )

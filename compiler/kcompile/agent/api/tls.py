@@ -24,22 +24,22 @@ def tls_context(login: Login, credential: Credential | None) -> ssl.SSLContext:
     """
     if login.cluster.server.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used: reading the system's CAs takes 30 ms
-    context = _trusting(login.cluster)
+    context = _trusting(login.cluster, login.cluster_at)
     if credential is not None and credential.client_certificate_data:
         pem, secret = credential.client_certificate_data.encode(), credential.client_key_data.encode()
         with _readable(pem) as certificate, _readable(secret) as key:
-            _show(context, certificate, key, "exec: status.clientCertificateData")
+            _show(context, certificate, key, f"{login.user_at}.exec: its certificate")
     elif login.user.client_certificate or login.user.client_certificate_data:
-        _show_own(context, login.user)
+        _show_own(context, login.user, login.user_at)
     return context
 
 
-def _trusting(cluster: Cluster) -> ssl.SSLContext:
+def _trusting(cluster: Cluster, where: str) -> ssl.SSLContext:
     path, data = cluster.certificate_authority, cluster.certificate_authority_data
-    field = "certificate-authority-data" if data else f"certificate-authority: {printable(path)}"
+    field = f"{where}.certificate-authority{'-data' if data else f': {printable(path)}'}"
     try:
         if data:
-            text = _decoded(data, "certificate-authority-data").decode("ascii", errors="replace")
+            text = _decoded(data, field).decode("ascii", errors="replace")
             context = ssl.create_default_context(cadata=text)
         else:
             context = ssl.create_default_context(cafile=path or None)
@@ -51,13 +51,14 @@ def _trusting(cluster: Cluster) -> ssl.SSLContext:
     return context
 
 
-def _show_own(context: ssl.SSLContext, user: User) -> None:
-    path = user.client_certificate
+def _show_own(context: ssl.SSLContext, user: User, where: str) -> None:
+    path, data = user.client_certificate, user.client_certificate_data
     with (
-        _source(path, user.client_certificate_data, "client-certificate-data") as certificate,
-        _source(user.client_key, user.client_key_data, "client-key-data") as key,
+        _source(path, data, f"{where}.client-certificate-data") as certificate,
+        _source(user.client_key, user.client_key_data, f"{where}.client-key-data") as key,
     ):
-        _show(context, certificate, key, f"client-certificate: {printable(path or 'data')}")
+        field = f"{where}.client-certificate{'-data' if data else f': {printable(path)}'}"
+        _show(context, certificate, key, field)
 
 
 @contextmanager

@@ -1,0 +1,352 @@
+"""How a connection shows who it is and checks who answers, against a server with TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompile.agent.api.connection import Connection, connect
+from kcompile.errors import ApiError
+
+from .certificates import Authority
+from .following import QUICK, kubeconfig
+from .raw_server import Answer, Asked, RawServer, body, serving, transcript
+
+OK = body({"metadata": {}})
+UNAUTHORIZED = transcript("list-bad-token")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    made = Authority(tmp_path_factory.mktemp("authority") / "files")
+    made.issue("somebody")
+    made.issue("another")
+    return made
+
+
+async def ask(connection: Connection) -> str:
+    async with connection.get("/api/v1/services", {}, "list of services", QUICK) as answer:
+        return (await answer.aread()).decode()
+
+
+@asynccontextmanager
+async def reaching(
+    path: Path,
+    authority: Authority,
+    user: dict[str, Any] | None = None,
+    cluster: dict[str, Any] | None = None,
+    answer: Callable[[Asked], Answer] = lambda _: OK,
+    names: str = "IP:127.0.0.1",
+) -> AsyncIterator[tuple[Connection, RawServer]]:
+    """A connection by a kubeconfig at `path` that trusts `authority`, and the server that it reaches."""
+    async with serving(answer, tls=authority.server(names)) as server:
+        trusted = {"certificate-authority": str(authority.ca)} if cluster is None else cluster
+        path.write_text(kubeconfig(server.url, user, trusted))
+        connection = connect(str(path))
+        try:
+            yield connection, server
+        finally:
+            await connection.close()
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(main())  # type: ignore[arg-type]
+
+
+def plugin(folder: Path, *statuses: dict[str, Any], version: str = "v1") -> dict[str, Any]:
+    """An exec plugin that prints these in turn, and then the last again. `folder` shows how often it ran, and
+    what it was given.
+    """
+    folder.mkdir()
+    kind = {"apiVersion": f"client.authentication.k8s.io/{version}", "kind": "ExecCredential"}
+    for number, status in enumerate(statuses):
+        (folder / str(number)).write_text(json.dumps({**kind, "status": status}))
+    script = folder / "plugin"
+    script.write_text(
+        f"#!/bin/sh\ncd {folder}\necho run >>runs\n"
+        'printf "%s" "$KUBERNETES_EXEC_INFO" >info; printf "%s %s" "$1" "$EXTRA" >given\n'
+        f"n=$(($(wc -l <runs) - 1)); test $n -lt {len(statuses)} || n={len(statuses) - 1}; cat $n\n"
+    )
+    script.chmod(0o755)
+    return {
+        "apiVersion": kind["apiVersion"],
+        "command": "./plugin",
+        "args": ["get"],
+        "env": [{"name": "EXTRA", "value": "more"}],
+        "provideClusterInfo": True,
+        "interactiveMode": "IfAvailable",
+    }
+
+
+def runs(folder: Path) -> int:
+    return (folder / "runs").read_text().count("run")
+
+
+@pytest.mark.parametrize(
+    ("user", "header"),
+    [
+        ({"token": "abc"}, "Bearer abc"),
+        ({"tokenFile": "token"}, "Bearer from-file"),
+        ({"token": "abc", "tokenFile": "token"}, "Bearer from-file"),
+        ({"username": "me", "password": "pw"}, "Basic bWU6cHc="),
+        ({}, None),
+    ],
+)
+def test_who_it_is(tmp_path: Path, authority: Authority, user: dict[str, Any], header: str | None):
+    (tmp_path / "token").write_text("from-file\n")
+
+    async def main() -> None:
+        async with reaching(tmp_path / "config", authority, user) as (connection, server):
+            await ask(connection)
+            assert server.asked[0].headers.get("authorization") == header
+            assert server.asked[0].headers["user-agent"].startswith("kcompile/")
+
+    run(main)
+
+
+def test_a_token_file_is_read_for_each_request_and_again_after_a_401(tmp_path: Path, authority: Authority):
+    token = tmp_path / "token"
+    token.write_text("one")
+    valid = ["Bearer one"]
+
+    def answer(asked: Asked) -> Answer:
+        if asked.headers["authorization"] == valid[0]:
+            return OK
+        if valid[0] == "Bearer three":  # rotated between the request and its answer
+            token.write_text("three")
+        return UNAUTHORIZED
+
+    async def main() -> None:
+        async with reaching(tmp_path / "config", authority, {"tokenFile": str(token)}, None, answer) as (
+            c,
+            _,
+        ):
+            await ask(c)
+            token.write_text("two")
+            valid[0] = "Bearer two"
+            await ask(c)
+            valid[0] = "Bearer three"
+            await ask(c)
+            valid[0] = "nothing"
+            with pytest.raises(ApiError, match="list of services: 401 Unauthorized"):
+                await ask(c)
+
+    run(main)
+
+
+@pytest.mark.parametrize("as_data", [False, True])
+def test_a_client_certificate_and_its_change(tmp_path: Path, authority: Authority, as_data: bool):
+    certificate, key = tmp_path / "me.crt", tmp_path / "me.key"
+
+    def become(name: str) -> dict[str, str]:
+        certificate.write_bytes((authority.folder / f"{name}.crt").read_bytes())
+        key.write_bytes((authority.folder / f"{name}.key").read_bytes())
+        if not as_data:
+            return {"client-certificate": "me.crt", "client-key": "me.key"}
+        crt, secret = authority.data(f"{name}.crt"), authority.data(f"{name}.key")
+        return {"client-certificate-data": crt, "client-key-data": secret}
+
+    async def main() -> None:
+        path = tmp_path / "config"
+        async with reaching(path, authority, become("somebody")) as (connection, server):
+            async with connection.get("/api/v1/nodes", {}, "list of nodes", QUICK) as under_way:
+                user = become("another")
+                path.write_text(kubeconfig(server.url, user, {"certificate-authority": str(authority.ca)}))
+                await ask(connection)
+                await under_way.aread()  # goes on over the connection that it has
+            assert [asked.peer for asked in server.asked] == ["somebody", "another"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("as_data", [False, True])
+def test_who_is_trusted(tmp_path: Path, authority: Authority, as_data: bool):
+    stranger = Authority(tmp_path / "stranger")
+
+    def trusting(one: Authority) -> dict[str, str]:
+        if as_data:
+            return {"certificate-authority-data": one.data("ca.crt")}
+        (tmp_path / "ca.crt").write_bytes(one.ca.read_bytes())
+        return {"certificate-authority": "ca.crt"}
+
+    async def main() -> None:
+        path = tmp_path / "config"
+        async with reaching(path, authority, None, trusting(stranger)) as (connection, server):
+            with pytest.raises(ApiError, match="certificate verify failed"):
+                await ask(connection)
+            path.write_text(kubeconfig(server.url, None, trusting(authority)))
+            await ask(connection)
+        async with reaching(path, authority, None, {"insecure-skip-tls-verify": True}) as (connection, _):
+            await ask(connection)
+        named = {**trusting(authority), "tls-server-name": "api.test"}
+        async with reaching(path, authority, None, named, names="DNS:api.test") as (connection, _):
+            await ask(connection)
+        async with reaching(path, authority, None, trusting(authority), names="DNS:api.test") as (
+            connection,
+            _,
+        ):
+            with pytest.raises(ApiError, match=r"certificate is not valid for '127\.0\.0\.1'"):
+                await ask(connection)
+
+    run(main)
+
+
+def test_a_plugin_runs_once_and_again_after_its_expiry_and_a_401(tmp_path: Path, authority: Authority):
+    folder = tmp_path / "exec"
+    long, short = "2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
+    given = plugin(
+        folder,
+        {"token": "first", "expirationTimestamp": short},
+        {"token": "second", "expirationTimestamp": long},
+        {"token": "third"},
+    )
+    refused = ["Bearer none"]
+
+    def answer(asked: Asked) -> Answer:
+        return UNAUTHORIZED if asked.headers["authorization"] == refused[0] else OK
+
+    async def main() -> None:
+        async with reaching(folder / "config", authority, {"exec": given}, None, answer) as (
+            connection,
+            server,
+        ):
+            for _ in range(3):
+                await ask(connection)
+            assert runs(folder) == 2
+            refused[0] = "Bearer second"
+            await ask(connection)
+            assert runs(folder) == 3
+            tokens = [asked.headers["authorization"] for asked in server.asked]
+            assert tokens == [f"Bearer {word}" for word in ("first", "second", "second", "second", "third")]
+            info = json.loads((folder / "info").read_text())
+            assert info["apiVersion"] == given["apiVersion"]
+            assert info["spec"] == {"interactive": False, "cluster": {"server": server.url}}
+            assert (folder / "given").read_text() == "get more"
+
+    run(main)
+
+
+def test_a_plugin_that_gives_a_certificate(tmp_path: Path, authority: Authority):
+    pem = {
+        "clientCertificateData": (authority.folder / "somebody.crt").read_text(),
+        "clientKeyData": (authority.folder / "somebody.key").read_text(),
+    }
+    user = {"exec": plugin(tmp_path / "exec", pem, version="v1beta1")}
+
+    async def main() -> None:
+        async with reaching(tmp_path / "exec" / "config", authority, user) as (connection, server):
+            await ask(connection)
+            assert server.asked[0].peer == "somebody"
+            assert "authorization" not in server.asked[0].headers
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("echo what >&2; echo now >&2; exit 3", "exec plugin .*/plugin: exit status 3: now"),
+        ("echo hello", "printed no ExecCredential"),
+        ('echo \'{"kind":"Pod","apiVersion":"v1"}\'', 'printed "Pod" of "v1"'),
+        (None, "No such file or directory: install it"),
+    ],
+)
+def test_a_plugin_that_fails(tmp_path: Path, authority: Authority, script: str | None, says: str):
+    given = {**plugin(tmp_path / "exec", {"token": "a"}), "installHint": "install it\n"}
+    command = tmp_path / "exec" / "plugin"
+    command.write_text(f"#!/bin/sh\n{script}\n") if script else command.unlink()
+
+    async def main() -> None:
+        async with reaching(tmp_path / "exec" / "config", authority, {"exec": given}) as (connection, _):
+            with pytest.raises(ApiError, match=says):
+                await ask(connection)
+
+    run(main)
+
+
+def test_by_a_proxy(tmp_path: Path, authority: Authority):
+    seen: list[str] = []
+
+    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+        sink.close()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        seen.append(head.split("\r\n")[0])
+        host, port = re.findall(r"CONNECT (\S+):(\d+)", head)[0]
+        behind = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(pipe(reader, behind[1]), pipe(behind[0], writer))
+
+    async def main() -> None:
+        async with await asyncio.start_server(proxy, "127.0.0.1", 0) as listener:
+            url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+            cluster = {"certificate-authority": str(authority.ca), "proxy-url": url}
+            async with reaching(tmp_path / "config", authority, {"token": "a"}, cluster) as (
+                connection,
+                server,
+            ):
+                await ask(connection)
+                assert seen == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"]
+                assert server.asked[0].headers["authorization"] == "Bearer a"
+
+    run(main)
+
+
+def test_in_cluster(tmp_path: Path, authority: Authority):
+    (tmp_path / "ca.crt").write_bytes(authority.ca.read_bytes())
+    (tmp_path / "token").write_text("pod")
+
+    async def main() -> None:
+        async with serving(lambda _: OK, tls=authority.server()) as server:
+            environ = {
+                "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+                "KUBERNETES_SERVICE_PORT": str(server.port),
+                "HOME": str(tmp_path),
+            }
+            connection = connect(environ=environ, account=tmp_path)
+            await ask(connection)
+            await connection.close()
+            assert server.asked[0].headers["authorization"] == "Bearer pod"
+
+    run(main)
+
+
+def test_a_kubeconfig_that_breaks_later_is_an_error_that_passes(tmp_path: Path, authority: Authority):
+    path = tmp_path / "config"
+
+    async def main() -> None:
+        async with reaching(path, authority) as (connection, _):
+            await ask(connection)
+            good = path.read_text()
+            path.write_text("clusters: [")
+            with pytest.raises(ApiError, match=r"config: "):
+                await ask(connection)
+            path.write_text(good + " ")
+            await ask(connection)
+
+    run(main)
+
+
+def test_no_key_reaches_a_disk(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    user = {
+        "client-certificate-data": authority.data("somebody.crt"),
+        "client-key-data": authority.data("somebody.key"),
+    }
+    path = tmp_path / "config"
+    path.write_text(
+        kubeconfig("https://127.0.0.1:1", user, {"certificate-authority-data": authority.data("ca.crt")})
+    )
+    connect(str(path))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
