@@ -17,6 +17,11 @@ __all__ = ["Lines", "watch"]
 _LONGEST_LINE = 32 << 20
 """Bytes of one event; etcd holds no object beyond some megabytes."""
 
+_GRAIN = 10
+"""The silence that is allowed is exact to this part of it: a timer moved with each event costs as much as the
+event.
+"""
+
 
 class Lines:
     """Chunks to whole lines: a line may span chunks, and a chunk may hold many."""
@@ -66,12 +71,15 @@ async def watch(
     query = {"watch": "1", "allowWatchBookmarks": "true", **resource.selectors, **params}
     async with connection.get(resource.path, query, what, timing, lasting=True) as answer:
         opened()
+        moved = loop.time()
         try:
             async with asyncio.timeout(timing.silence) as limit:
                 async for chunk in answer.aiter_bytes():
-                    if whole := lines.feed(chunk):
-                        limit.reschedule(loop.time() + timing.silence)
+                    whole = lines.feed(chunk)
                     for line in whole:
                         handle(decoder.event(line))
+                    if whole and (now := loop.time()) - moved > timing.silence / _GRAIN:
+                        limit.reschedule(now + timing.silence)
+                        moved = now
         except TimeoutError:
             raise SilentError(f"{what}: no event for {timing.silence:.0f} s") from None
