@@ -19,8 +19,14 @@ class Sink(Protocol):
     Objects are decoded and given away: neither side changes one afterwards.
     """
 
-    def listed(self, kind: Kind, objects: Iterable[Object]) -> None:
-        """These are all objects of `kind`; those held before that aren't among them are gone."""
+    def listed(
+        self, kind: Kind, objects: Iterable[Object], unreadable: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """These are all objects of `kind`; those held before that aren't among them are gone.
+
+        `unreadable`: namespaces and names of objects that are there but can't be read: what is held of them
+        stays.
+        """
 
     def put(self, kind: Kind, item: Object) -> None:
         """`item` is new or has changed."""

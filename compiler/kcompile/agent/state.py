@@ -130,10 +130,12 @@ class State:
 
     # ---- the Sink
 
-    def listed(self, kind: Kind, objects: Iterable[Object]) -> None:
+    def listed(
+        self, kind: Kind, objects: Iterable[Object], unreadable: Iterable[tuple[str, str]] = ()
+    ) -> None:
         """See `Sink`."""
         with self._lock:
-            left = set(self._held(kind))
+            left = set(self._held(kind)) - {f"{namespace}/{name}" for namespace, name in unreadable}
             changes = 0
             for item in objects:
                 left.discard(_key(item))
