@@ -22,8 +22,12 @@ class Held:
         self.errors: list[str] = []
         self._changed = asyncio.Event()
 
-    def listed(self, kind: Kind, objects: Iterable[Object]) -> None:
-        self.objects[kind] = {_key(each): each for each in objects}
+    def listed(
+        self, kind: Kind, objects: Iterable[Object], unreadable: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        stays = {f"{namespace}/{name}" for namespace, name in unreadable}
+        before = {key: each for key, each in self.objects[kind].items() if key in stays}
+        self.objects[kind] = before | {_key(each): each for each in objects}
         self._note(f"listed {kind} {len(self.objects[kind])}")
 
     def put(self, kind: Kind, item: Object) -> None:

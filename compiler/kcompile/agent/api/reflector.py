@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Iterator
 
 from ...errors import ApiError
 from ...spec.objects import Object
@@ -40,9 +41,7 @@ class Reflector:
         self._decoder = Decoder(resource)
         self._backoff = Backoff(timing, rng)
         self._version = ""  # to watch from; empty: list first
-        self._held: dict[_Key, Object] = {}
-        self._versions: dict[_Key, int] = {}  # of what is held, and of what was deleted since the watch began
-        self._bad: set[_Key] = set()
+        self._versions: dict[_Key, int] = {}  # of every object; negative: deleted since the watch began
         self._initial: list[Item] | None = None  # of a streamed list, until it is whole
         self._streams = True  # the server offers streamed lists, as far as is known
         self._pages_next = False  # the last streamed list broke off
@@ -72,7 +71,7 @@ class Reflector:
         params = {"timeoutSeconds": str(max(int(self._rng.uniform(low, high)), 1))}
         if self._version:
             self._initial = None
-            self._versions = {key: self._versions[key] for key in self._held}
+            self._versions = {key: number for key, number in self._versions.items() if number > 0}
             params["resourceVersion"] = self._version
         else:
             self._initial = []
@@ -130,48 +129,33 @@ class Reflector:
 
     def _put(self, item: Item) -> None:
         key = (item.namespace, item.name)
-        version = _number(item.version)
-        if version and version <= self._versions.get(key, 0):
+        number = _number(item.version)
+        if number and number <= abs(self._versions.get(key, 0)):
             return
-        self._versions[key] = version
-        if item.object is None:
-            self._report(key, item)
-            return
-        if key in self._bad or self._held.get(key) != item.object:
-            self._bad.discard(key)
-            self._held[key] = item.object
+        self._versions[key] = number or 1
+        if item.object is not None:
             self._sink.put(self._resource.kind, item.object)
+        elif item.error is not None:
+            self._sink.bad(self._resource.kind, *key, item.error)
 
     def _delete(self, item: Item) -> None:
         key = (item.namespace, item.name)
-        version = _number(item.version)
-        if version and version < self._versions.get(key, 0):
-            return
-        self._versions[key] = version
-        self._bad.discard(key)
-        if self._held.pop(key, None) is not None:
+        known, number = self._versions.get(key, 0), _number(item.version)
+        if known > 0 and not 0 < number < known:
+            self._versions[key] = -max(number, known)
             self._sink.gone(self._resource.kind, *key)
 
     def _replace(self, items: list[Item], version: str) -> None:
-        """Hold what a list says. What it holds unchanged stays the same object; what can't be read stays."""
-        before, self._held, self._versions, self._bad = self._held, {}, {}, set()
-        for item in items:
-            key = (item.namespace, item.name)
-            old = before.get(key)
-            if item.object is None:
-                self._report(key, item)
-            found = old if item.object is None or item.object == old else item.object
-            if found is not None:
-                self._held[key] = found
-                self._versions[key] = _number(item.version)
+        """Hold what a list says; of objects in it that can't be read, what was held before."""
+        unreadable = [item for item in items if item.error is not None]
+        self._versions = {(item.namespace, item.name): _number(item.version) or 1 for item in items}
         self._version, self._listed = version, True
-        self._sink.listed(self._resource.kind, list(self._held.values()))
+        for item in unreadable:
+            assert item.error is not None
+            self._sink.bad(self._resource.kind, item.namespace, item.name, item.error)
+        keys = [(item.namespace, item.name) for item in unreadable]
+        self._sink.listed(self._resource.kind, _drained(items), keys)
         self._recovered()
-
-    def _report(self, key: _Key, item: Item) -> None:
-        assert item.error is not None
-        self._bad.add(key)
-        self._sink.bad(self._resource.kind, *key, item.error)
 
     # --- what goes wrong ---
 
@@ -210,11 +194,19 @@ class Reflector:
 
     def _is_lacking(self) -> bool:
         """True if the server is one that doesn't have the kind, which then has no objects."""
-        if not self._resource.may_lack or (self._listed and self._held):
+        if not self._resource.may_lack or (self._listed and self._versions):
             return False
         if not self._listed:
             self._replace([], "")
         return True
+
+
+def _drained(items: list[Item]) -> Iterator[Object]:
+    """The objects of `items`, each let go as it is taken: two copies of a large cluster don't fit."""
+    while items:
+        item = items.pop()
+        if item.object is not None:
+            yield item.object
 
 
 def _without_field(resource: Resource) -> Resource:
