@@ -14,6 +14,9 @@ ports.py       the ports of every Service, kept up to date Service by Service
 upkeep.py      conntrack entries that changed ports leave behind
 ledger.py      when each Service was written
 record.py      what the agent has done: written by its threads, read by the servers
+serve/         health, health checks of Services, metrics and status over HTTP
+log.py         the log: text or JSON, one line a sync
+notify.py      what systemd is told
 
 Two threads share the work. The event loop's thread runs everything that waits: sources, HTTP servers, timers.
 The kernel thread has entered the node's network namespace, compiles and writes; it alone touches the kernel.

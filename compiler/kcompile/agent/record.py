@@ -47,7 +47,7 @@ class Sync(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The last sync failed at `moment`; the next try comes `retry_in` seconds after it."""
+    """A sync failed at `moment`; the next try comes `retry_in` seconds after it."""
 
     moment: float
     error: str
@@ -128,6 +128,7 @@ class Record:
         self._last: Sync | None = None
         self._last_queued = 0.0
         self._failure: Failure | None = None
+        self._last_error: Failure | None = None
         self._drift: tuple[float, tuple[str, ...]] | None = None
         self._eligible = True
         # Monotonic: the oldest and the newest change that no sync has programmed.
@@ -178,7 +179,7 @@ class Record:
     def failed(self, error: str, retry_in: float, *, full: bool = True) -> None:
         """A sync has failed, and is tried again in `retry_in` seconds. It is pending until it succeeds."""
         with self._lock:
-            self._failure = Failure(time.time(), error, retry_in)
+            self._failure = self._last_error = Failure(time.time(), error, retry_in)
             self._counts.full_failures += full
             self._counts.partial_failures += not full
             if self._oldest is None:
@@ -252,6 +253,11 @@ class Record:
     def failure(self) -> Failure | None:
         """Set from a failed sync to the next successful one."""
         return self._failure
+
+    @property
+    def last_error(self) -> Failure | None:
+        """The last failed sync, also when another has succeeded since."""
+        return self._last_error
 
     @property
     def last_drift(self) -> tuple[float, tuple[str, ...]] | None:
