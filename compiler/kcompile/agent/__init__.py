@@ -5,7 +5,7 @@ bell.py        how the two threads speak to each other
 options.py     what it is asked for
 source.py      what a source of objects does, and where it puts what it reads
 api/           a source: an API server's lists and watches
-standin.py     manifests that are read again and again
+directory/     a source: manifests in files and folders
 state.py       the objects of the cluster, and which Services have changed
 slim.py        objects reduced to what makes rules
 kernel.py      the kernel thread: when to sync, to check, to try again

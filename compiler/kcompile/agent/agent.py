@@ -103,7 +103,7 @@ def source_of(options: Options) -> Source:
     :raises KcompileError: where it can't be had
     """
     if options.request.reads:
-        from .standin import PolledManifests
+        from .directory import DirectorySource
 
-        return PolledManifests(options.request)
+        return DirectorySource(options.request)
     raise KcompileError("run without -f: an API server can't be followed yet")

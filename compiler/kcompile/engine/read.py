@@ -28,6 +28,7 @@ __all__ = [
     "read_cluster_input",
     "read_input",
     "read_services",
+    "require_services",
 ]
 
 
@@ -180,7 +181,7 @@ def read_cluster_input(
     inventory = _load(request, found)
     progress("checking specs")
     validate(inventory)
-    _require_services(inventory, request)
+    require_services(inventory, request)
     return Input(config, inventory, None)
 
 
@@ -190,7 +191,7 @@ def read_services(request: Request) -> set[str]:
     Raises InputError where there is none.
     """
     inventory = _load(request)
-    _require_services(inventory, request)
+    require_services(inventory, request)
     return {service.key for service in inventory.services}
 
 
@@ -206,11 +207,12 @@ def _require_something(request: Request) -> None:
         raise InputError("nothing to read: give manifests with -f FILE, -f DIRECTORY, -f - or -k DIRECTORY")
 
 
-def _require_services(inventory: Inventory, request: Request) -> None:
-    from ..spec.no_service import require_services
+def require_services(inventory: Inventory, request: Request) -> None:
+    """Raises EmptyInputError for an `inventory` without any Service, unless `request` allows it."""
+    from ..spec import no_service
 
     try:
-        require_services(inventory)
+        no_service.require_services(inventory)
     except EmptyInputError as error:
         if not request.allow_empty:
             raise EmptyInputError(f"{error}; --allow-empty, if that is meant") from None

@@ -18,7 +18,7 @@ from .objects import Service, ServicePort
 from .state import AllocationState
 from .text import conflict
 
-__all__ = ["DEFAULT_NODE_PORT_RANGE", "DEFAULT_SERVICE_CIDRS", "allocate"]
+__all__ = ["DEFAULT_NODE_PORT_RANGE", "DEFAULT_SERVICE_CIDRS", "allocate", "lacks"]
 
 DEFAULT_SERVICE_CIDRS = ("10.96.0.0/12",)  # kubeadm's
 DEFAULT_NODE_PORT_RANGE = (30000, 32767)
@@ -55,7 +55,7 @@ def allocate(
         if service.spec.type in ("NodePort", "LoadBalancer"):
             work.check_range(service)
         work.claims.take_all(service)
-    lacking = sorted((service for service in services if _lacks(service)), key=lambda service: service.key)
+    lacking = sorted((service for service in services if lacks(service)), key=lambda service: service.key)
     for step in (work.keep, work.fill):
         for service in lacking:
             step(service)
@@ -64,7 +64,7 @@ def allocate(
     return work.after
 
 
-def _lacks(service: Service) -> bool:
+def lacks(service: Service) -> bool:
     """True if the Service lacks an address or port that an API server would allocate."""
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip == "None":

@@ -26,13 +26,13 @@ from .registry import KINDS, Kind, own_versions
 from .text import Wrong, explain, printable, problem, shown
 from .yaml_reader import Duplicate
 
-__all__ = ["VALIDATE", "Decoder", "typed", "without_nulls"]
+__all__ = ["VALIDATE", "Decoder", "Manifest", "typed", "without_nulls"]
 
 _MAX_LISTS = 8  # Lists inside Lists
 VALIDATE = ("strict", "warn", "ignore")
 """What an unknown field is: an error, a warning or nothing (kubectl's --validate)."""
 
-_Manifest = Raw | dict[str, Any]
+Manifest = Raw | dict[str, Any]
 T = TypeVar("T")
 _CLUSTER_SCOPED = (Node, Namespace, ServiceCIDR)
 
@@ -88,7 +88,7 @@ class Decoder:
 
     def add(
         self,
-        manifest: _Manifest,
+        manifest: Manifest,
         origin: Origin,
         duplicates: Sequence[Duplicate] = (),
         implied: tuple[str, str] = ("", ""),
@@ -123,10 +123,14 @@ class Decoder:
         elif name != "List":
             self._skip(manifest, origin, name, version, duplicates)
 
-    def _read(self, kind: Kind, manifest: _Manifest, origin: Origin, duplicates: Sequence[Duplicate]) -> None:
+    def _read(self, kind: Kind, manifest: Manifest, origin: Origin, duplicates: Sequence[Duplicate]) -> None:
         """Decode an object of `kind` and keep it."""
         for twice in duplicates:
             raise self._error(manifest, origin, kind.name, Wrong(twice.message, field=twice.field))
+        self.keep(kind, self.decoded(kind, manifest, origin))
+
+    def decoded(self, kind: Kind, manifest: Manifest, origin: Origin) -> Object:
+        """`manifest` as an object of `kind`. Raises SpecError."""
         try:
             obj = (
                 _typed[kind.cls](manifest)
@@ -141,9 +145,9 @@ class Decoder:
         if kind.convert is not None:
             obj = kind.convert(obj)
         obj.origin = origin
-        self._keep(kind, obj)
+        return obj
 
-    def _inspect(self, manifest: _Manifest, origin: Origin, kind: Kind) -> None:
+    def _inspect(self, manifest: Manifest, origin: Origin, kind: Kind) -> None:
         """Refuse a duplicate key, and warn of fields that the API doesn't have."""
         for found in findings(kind.schema, manifest):
             if found.duplicate:
@@ -152,7 +156,7 @@ class Decoder:
                 message = f"unknown field, did you mean {found.meant}?" if found.meant else "unknown field"
                 self._unknown(manifest, origin, kind.name, Wrong(message, field=found.field))
 
-    def _unknown(self, manifest: _Manifest, origin: Origin, kind: str, wrong: Wrong) -> None:
+    def _unknown(self, manifest: Manifest, origin: Origin, kind: str, wrong: Wrong) -> None:
         error = self._error(manifest, origin, kind, wrong)
         if self._validate == "strict":
             raise error
@@ -162,7 +166,7 @@ class Decoder:
 
     def _check_list(
         self,
-        manifest: _Manifest,
+        manifest: Manifest,
         head: _Head | _RawHead,
         origin: Origin,
         kind: str,
@@ -207,7 +211,7 @@ class Decoder:
             self.add(item, origin, own, implied, depth + 1, index)
 
     def _forgiven(
-        self, manifest: _Manifest, cls: type[Object], origin: Origin, kind: str, error: ValidationError
+        self, manifest: Manifest, cls: type[Object], origin: Origin, kind: str, error: ValidationError
     ) -> Object:
         """Decode again with leniency where the API server has it: a null is an absent field, 80.0 is 80.
 
@@ -218,7 +222,11 @@ class Decoder:
         except Wrong as wrong:
             raise self._error(manifest, origin, kind, wrong) from None
 
-    def _keep(self, kind: Kind, obj: Object) -> None:
+    def keep(self, kind: Kind, obj: Object) -> None:
+        """Add `obj` to the inventory, with a namespace and a name.
+
+        Raises SpecError where another object has its name.
+        """
         meta, cls = obj.metadata, type(obj)
         meta.namespace = "" if cls in _CLUSTER_SCOPED else meta.namespace or "default"
         if meta.name:
@@ -250,7 +258,7 @@ class Decoder:
         return next(name for name in names if (cls, meta.namespace, name) not in self._seen)
 
     def _skip(
-        self, manifest: _Manifest, origin: Origin, kind: str, version: str, duplicates: Sequence[Duplicate]
+        self, manifest: Manifest, origin: Origin, kind: str, version: str, duplicates: Sequence[Duplicate]
     ) -> None:
         """Note an object that isn't read. Raises SpecError for a known kind in an unknown version."""
         if versions := own_versions(version, kind):
@@ -275,7 +283,7 @@ class Decoder:
         )
         self.inventory.warnings.append(notice)
 
-    def _error(self, manifest: _Manifest, origin: Origin, kind: str, wrong: Wrong) -> SpecError:
+    def _error(self, manifest: Manifest, origin: Origin, kind: str, wrong: Wrong) -> SpecError:
         name = _name_of(manifest)
         obj = f"{kind} {name}" if kind and name else kind or name
         return SpecError(
@@ -312,7 +320,7 @@ def _around(manifest: Raw, items: Raw) -> bytes:
     return text
 
 
-def _plain(manifest: _Manifest) -> Any:
+def _plain(manifest: Manifest) -> Any:
     """The manifest as plain values, for a message; None where it can't be decoded (a number of thousands of
     digits).
     """
@@ -359,7 +367,7 @@ def _with_integers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _name_of(manifest: _Manifest) -> str:
+def _name_of(manifest: Manifest) -> str:
     """``namespace/name``, or the parts of it that are set, for messages."""
     try:
         named = (

@@ -68,11 +68,15 @@ def load(
 
 
 def load_texts(
-    found: Iterable[Text], *, objects: Sequence[Mapping[str, Any]] = (), validate: str = "warn"
+    found: Iterable[Text],
+    *,
+    objects: Sequence[Mapping[str, Any]] = (),
+    validate: str = "warn",
+    decoder: Decoder | None = None,
 ) -> Inventory:
-    """`load`, of what `texts` has read."""
-    inventory = Inventory()
-    decoder = Decoder(inventory, validate)
+    """`load`, of what `texts` has read; into the inventory of `decoder` where one is given."""
+    decoder = decoder or Decoder(Inventory(), validate)
+    inventory = decoder.inventory
     with gc_paused():
         try:
             for text in found:

@@ -17,13 +17,13 @@ from typing import BinaryIO
 from .opening import Refused, read_descriptor, read_path
 from .text import Wrong, printable
 
-__all__ = ["MAX_BYTES", "STDIN", "Unreadable", "check_text", "files", "read"]
+__all__ = ["MAX_BYTES", "STDIN", "SUFFIXES", "Unreadable", "check_text", "files", "read"]
 
 MAX_BYTES = 128 << 20
 STDIN = "<stdin>"
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _BOM = b"\xef\xbb\xbf"
-_SUFFIXES = (".yaml", ".yml", ".json")
+SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class Unreadable(Wrong):
@@ -62,7 +62,7 @@ def _is_manifest(entry: os.DirEntry[str]) -> bool:
 
     Locks of Emacs are such links, and don't count.
     """
-    return entry.name.endswith(_SUFFIXES) and not entry.name.startswith(".#") and not entry.is_dir()
+    return entry.name.endswith(SUFFIXES) and not entry.name.startswith(".#") and not entry.is_dir()
 
 
 def _inside(directory: str) -> list[str]:

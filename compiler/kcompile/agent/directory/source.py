@@ -1,0 +1,108 @@
+"""Follows manifests in files and folders: ``kcompile run -f DIR``.
+
+inotify tells of a change (watches.py); a thread reads what changed (look.py) and completes the cluster
+(manifests.py); what differs from what was given before goes to the sink. A file that is being written is
+read once it is closed, and one that is broken keeps its last good state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import InputError, KcompileError
+from ..source import Kind, Sink
+
+if TYPE_CHECKING:
+    from ...engine.request import Request
+    from .look import Delta
+    from .watches import Watches
+
+__all__ = ["DirectorySource"]
+
+_log = logging.getLogger(__name__)
+_RESCAN = 60.0  # seconds: network file systems tell nothing of what other machines write
+
+
+class DirectorySource:
+    """The manifests that a Request names. They are read as ``apply`` reads them, and what they lack is
+    allocated with the same memory.
+    """
+
+    kinds: tuple[Kind, ...] = ("Node", "ServiceCIDR", "Namespace", "Service", "EndpointSlice")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    async def run(self, sink: Sink) -> None:
+        """See `Source`. Nothing is listed before every file is good, once.
+
+        :raises InputError: for a path that isn't there, standard input, or a bad configuration
+        """
+        from .look import Reader
+        from .watches import Watches
+
+        _require_paths(self._request)
+        loop = asyncio.get_running_loop()
+        watches = Watches()
+        pool = ThreadPoolExecutor(1, "kcompile-files")
+        try:
+            reader = await loop.run_in_executor(pool, Reader, self._request, watches)
+            said = ""
+            while True:
+                looked = await loop.run_in_executor(pool, reader.look, _RESCAN)
+                if looked.delta is not None:
+                    _give(sink, looked.delta)
+                said = _say(sink, looked.error, said)
+                if not looked.again:
+                    await _event(loop, watches)
+        finally:
+            pool.submit(watches.close)  # after a look that is under way
+            pool.shutdown(wait=False)
+
+
+def _require_paths(request: Request) -> None:
+    if "-" in request.files:
+        raise InputError("run -f -: standard input can't be followed; give a file or a directory")
+    for path in (*request.files, *request.kustomizations):
+        if not Path(path).exists():
+            raise InputError(f"{path}: no such file or directory")
+
+
+async def _event(loop: asyncio.AbstractEventLoop, watches: Watches) -> None:
+    """Wait for an event, at most _RESCAN seconds."""
+    came = asyncio.Event()
+    loop.add_reader(watches.inotify, came.set)
+    try:
+        async with asyncio.timeout(_RESCAN):
+            await came.wait()
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(watches.inotify)
+
+
+def _give(sink: Sink, delta: Delta) -> None:
+    for kind, objects in delta.listed.items():
+        sink.listed(kind, objects)
+    for kind, item in delta.put:
+        sink.put(kind, item)
+    for kind, name in delta.gone:
+        sink.gone(kind, *name)
+
+
+def _say(sink: Sink, error: KcompileError | None, said: str) -> str:
+    """Tell of `error`, or that it is over; each once. `said` is the last one that was told."""
+    text = str(error) if error else ""
+    if text == said:
+        return said
+    if error is None:
+        _log.info("every file is in force again")
+        sink.recovered("Service")
+    else:
+        _log.error("what was read before stays in force: %s", error)
+        sink.failed("Service", error)
+    return text
