@@ -14,6 +14,7 @@ responder.py      the responder's server
 
 takeover.py       carries connections over to and from mode xdp at a change of mode
 departure.py      removes the mode that another one replaced
+kubeproxy/        what kube-proxy has left: found, named, removed
 conntrack.py      stale UDP flows and unanswered connections
 ctnetlink.py      conntrack entries by netlink: list, create, delete
 netlink.py        netlink in batches

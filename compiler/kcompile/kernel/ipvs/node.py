@@ -41,7 +41,7 @@ from .drain import Deadlines
 from .messages import encode
 from .read import real_servers, virtual_servers
 
-__all__ = ["IpvsKernel", "check", "load"]
+__all__ = ["IpvsKernel", "change_servers", "check", "load"]
 
 _TABLES = ("mangle", "nat", "filter")
 
@@ -122,7 +122,7 @@ class IpvsKernel:
             else:
                 _all(dummy.change_addresses, step.changes, "address")
         elif step.kind is Kind.SERVERS:
-            _all(_send, step.changes, "IPVS")
+            change_servers(step.changes)
         elif step.changes[0].new is None:
             dummy.remove()
         else:
@@ -141,7 +141,7 @@ class IpvsKernel:
             """The kernel takes the real servers of a virtual server with it."""
             return not isinstance(key, RealServerKey) or key.virtual_server not in whole
 
-        _all(_send, [c for c in gone if goes_alone(c.key)], "IPVS")
+        change_servers([c for c in gone if goes_alone(c.key)])
         return staying
 
     def _quieten(self, changes: Sequence[Change]) -> set[RealServerKey]:
@@ -152,7 +152,7 @@ class IpvsKernel:
         if not draining:
             return set()
         old = {c.key: c.old for c in changes}
-        _all(_send, [Change(key, old[key], DRAINED) for key in draining], "IPVS")
+        change_servers([Change(key, old[key], DRAINED) for key in draining])
         held = real_servers(dict.fromkeys(key.virtual_server for key in draining))
         return {key for key in draining if (server := held.get(key)) is not None and server.connections}
 
@@ -178,6 +178,11 @@ def _send(changes: Sequence[Change], failed: Callable[[Change, int], None]) -> N
         netlink.send(
             [(family, 0, encode(change)) for change in changes], lambda at, code, _: failed(changes[at], code)
         )
+
+
+def change_servers(changes: Sequence[Change]) -> None:
+    """Make `changes` of virtual and real servers, ours or not. Raises KernelError."""
+    _all(_send, changes, "IPVS")
 
 
 def _all(

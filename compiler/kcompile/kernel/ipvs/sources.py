@@ -27,14 +27,17 @@ _DONE = ("File exists", "No such process")
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
-def prefer_node_address(held: Program) -> None:
-    """Let new connections to the VIPs of `held` (of mode ipvs) come from an address of the node."""
+def prefer_node_address(held: Program, device: str = DEVICE) -> None:
+    """Let new connections to the VIPs of `held` (of mode ipvs) come from an address of the node.
+
+    :param device: the one that the VIPs are bound to
+    """
     for version in _FAMILIES:
         bound = [key.address for key in held if isinstance(key, AddressKey) and key.version == version]
         destinations = {key.ip for key in held if isinstance(key, RealServerKey) and key.version == version}
         source = _source(version, destinations) if bound else ""
         if source:
-            _ip(version, (line for address in bound for line in _replacing(version, address, source)))
+            _ip(version, (line for address in bound for line in _replacing(version, address, source, device)))
 
 
 def remove_routes() -> None:
@@ -61,8 +64,8 @@ def _source(version: int, destinations: Iterable[str]) -> str:
     return ""
 
 
-def _replacing(version: int, address: str, source: str) -> Iterator[str]:
-    route = f"table local local {address} dev {DEVICE}"
+def _replacing(version: int, address: str, source: str, device: str) -> Iterator[str]:
+    route = f"table local local {address} dev {device}"
     if version == 4:
         yield f"route prepend {route} proto static scope host src {source}"
     else:  # the kernel's own route has metric 0, and no other route can
