@@ -70,6 +70,12 @@ def _incremental_xdp(dataplane: Dataplane) -> Incremental:
     return IncrementalProgram(dataplane)
 
 
+def _incremental_iptables(dataplane: Dataplane) -> Incremental:
+    from .targets.iptables import IncrementalProgram
+
+    return IncrementalProgram(dataplane)
+
+
 def _no_limits(_: Dataplane) -> list[Notice]:
     return []
 
@@ -131,9 +137,9 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
 
 _ALL = (
     Mode(name="nftables", family="nftables", target=_nftables, incremental=_incremental_nftables),
-    Mode(name="iptables", family="iptables", target=_iptables),
-    Mode(name="iptables-legacy", family="iptables", target=_iptables),
-    Mode(name="iptables-nft", family="iptables", target=_iptables),
+    Mode(name="iptables", family="iptables", target=_iptables, incremental=_incremental_iptables),
+    Mode(name="iptables-legacy", family="iptables", target=_iptables, incremental=_incremental_iptables),
+    Mode(name="iptables-nft", family="iptables", target=_iptables, incremental=_incremental_iptables),
     Mode(
         name="ipvs",
         family="ipvs",

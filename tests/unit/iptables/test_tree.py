@@ -1,9 +1,11 @@
-"""The decision tree: every key reaches exactly its rules, in few steps; a change stays on its own path."""
+"""The decision tree: every key reaches exactly its rules, in few steps; a change stays on its own path, and
+an updated tree is one that is made anew.
+"""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompile.targets.iptables.tree import LEAF, STRIDE, build
+from kcompile.targets.iptables.tree import LEAF, STRIDE, Tree
 
 WIDTH = 32
 keys = st.sets(
@@ -20,13 +22,13 @@ def spell(prefix: int, length: int) -> tuple[str, str]:
 
 
 def tree(numbers, heavy=None, default=(), levels=WIDTH // STRIDE):
-    chains: dict[str, tuple[str, ...]] = {}
     items = [
         (n, tuple(f"={n:08x}#{i}" for i in range((heavy or {}).get(j, 1))))
         for j, n in enumerate(sorted(numbers))
     ]
-    root = tuple(build(items, WIDTH, spell, chains, levels, default))
-    return items, {"": root, **chains}
+    made = Tree(WIDTH, spell, levels, default)
+    made.update(dict(items))
+    return items, {"": made.root, **made.chains}
 
 
 def walk(chains, key):
@@ -117,4 +119,46 @@ def test_no_tree_is_deeper_than_allowed(numbers, levels):
 
 
 def test_nothing_is_no_tree():
-    assert build([], WIDTH, spell, {}, 6) == []
+    empty = Tree(WIDTH, spell, 6)
+    assert empty.update({}) == []
+    assert empty.root == ()
+    assert len(empty) == 0
+
+
+changes = st.lists(
+    st.dictionaries(
+        st.one_of(st.integers(0, 2**WIDTH - 1), st.integers(0x0A600000, 0x0A600200)),
+        st.one_of(st.none(), st.integers(0, LEAF)),
+        max_size=60,
+    ),
+    max_size=8,
+)
+
+
+@settings(deadline=None)
+@given(changes, st.integers(1, 8))
+def test_an_updated_tree_is_one_made_anew(steps, levels):
+    kept, held, chains = Tree(WIDTH, spell, levels, ("default",)), {}, {}
+    for step in steps:
+        items = {
+            n: None if count is None else tuple(f"={n:08x}#{i}" for i in range(count))
+            for n, count in step.items()
+        }
+        held = {n: rules for n, rules in (held | items).items() if rules is not None}
+        for name in kept.update(items):
+            chains[name] = kept.chains.get(name)
+        anew = Tree(WIDTH, spell, levels, ("default",))
+        anew.update(held)
+        assert kept.root == anew.root
+        assert kept.chains == anew.chains
+        assert {name: rules for name, rules in chains.items() if rules is not None} == anew.chains
+        assert len(kept) == len(held)
+
+
+def test_an_update_looks_at_one_path():
+    spelled = []
+    big = Tree(WIDTH, lambda *of: spelled.append(of) or spell(*of), 8)
+    big.update({0x0A600000 + i: ("=",) * 3 for i in range(4096)})
+    whole, spelled[:] = len(spelled), []
+    assert len(big.update({0x0A600800: ("=",)})) <= 3
+    assert len(spelled) < whole / 50

@@ -1,6 +1,6 @@
 """The iptables target: the same rules for the legacy and the nft variant. lower.py draws chains and tables.
 
-lower.py     Dataplane -> Program
+lower.py     Dataplane -> Program, kept up to date port by port
 context.py   what the rules of one family share
 nat.py       the nat table
 filters.py   the filter table
@@ -8,7 +8,7 @@ policy.py    a Policy as first-match lists
 pools.py     the chain that picks a backend
 tree.py      a decision tree of chains over addresses or ports
 names.py     names of chains, keys of ports
-pieces.py    the rules of one port, cached while it stays the same
+pieces.py    the rules of one table, kept up to date port by port
 rules.py     one rule as a record: parse, write
 render.py    changes -> scripts of iptables-restore
 view.py      Program -> frontends
@@ -23,12 +23,12 @@ from ...ir.model import Dataplane
 from ...program import Change, Key, Program, diff
 from ..base import FrontendView
 from ..xtables.keys import ChainKey, JumpKey
-from .lower import Lowering
+from .lower import IncrementalProgram
 from .nat import POSTROUTING
 from .render import scripts
 from .view import frontends
 
-__all__ = ["IptablesTarget"]
+__all__ = ["IncrementalProgram", "IptablesTarget"]
 
 
 class IptablesTarget:
@@ -38,11 +38,8 @@ class IptablesTarget:
     uses_conntrack = True
     translates_in_nat = True
 
-    def __init__(self) -> None:
-        self._lowering = Lowering()
-
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
-        return self._lowering.lower(dataplane)
+        return IncrementalProgram(dataplane).program
 
     def standing(self, observed: Program) -> tuple[int, ...]:
         families = {key.family for key in observed if isinstance(key, ChainKey) and key.name == POSTROUTING}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import NamedTuple
 
 from ...ir.model import Dataplane, Family, Frontend, ResolvedPort, Verdict
@@ -12,7 +9,7 @@ from ...ir.node import DetectMode
 from ..xtables.spelling import SPELLINGS
 from .names import PORT_KEY_BITS, PROTOCOLS, chain, digest, port_key
 from .policy import Condition
-from .tree import LEAF, Item, build
+from .tree import Tree
 
 __all__ = ["Chains", "Context", "Destination", "Leaf", "comment"]
 
@@ -23,8 +20,6 @@ Leaf = tuple[int, int, tuple[str, ...]]
 # so 6 + 4 levels for the trees.
 ADDRESS_LEVELS = 6
 PORT_LEVELS = 4
-_ADDRESS = itemgetter(0)
-_DESTINATION = itemgetter(0, 1)  # sorting is stable: rules for one destination stay in first-match order
 
 
 class Destination(NamedTuple):
@@ -50,7 +45,6 @@ class Context:
         self.settings = dataplane.settings
         self.compat = dataplane.settings.compat
         self.spelling = SPELLINGS[family]
-        self.ports = [port for port in dataplane.ports if port.family is family]
         self.has_pods = self.settings.detector.active(family.value)
         mark = self.settings.masquerade_mark
         self.mark = f"{mark:#x}/{mark:#x}"
@@ -127,28 +121,8 @@ class Context:
         spelling = self.spelling
         return [f"-s {spelling.network(r)} " for r in frontend.source_ranges if spelling.contains(r)]
 
-    def address_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
-        """The root of a tree over destination addresses; an address with many rules gets a tree over its
-        ports.
-        """
-        leaves.sort(key=_DESTINATION)
-        items: list[Item] = []
-        for number, group in groupby(leaves, key=_ADDRESS):
-            same = list(group)
-            rules: Sequence[str] = (
-                same[0][2] if len(same) == 1 else [rule for leaf in same for rule in leaf[2]]
-            )
-            if len(rules) > LEAF:
-                rules = self._port_items(
-                    same, label, chains, f"{self.spelling.address(number)}{self.spelling.host}"
-                )
-            items.append((number, rules))
-        return self.tree(items, label, chains)
-
-    def tree(
-        self, items: list[Item], label: str, chains: Chains, flag: str = "-d", default: tuple[str, ...] = ()
-    ) -> tuple[str, ...]:
-        """The root of a tree over addresses that ``flag`` matches; its chains are called `label` and their
+    def address_tree(self, label: str, flag: str = "-d", default: tuple[str, ...] = ()) -> Tree:
+        """An empty tree over addresses that ``flag`` matches; its chains are called `label` and their
         prefix.
         """
         spelling = self.spelling
@@ -159,18 +133,11 @@ class Context:
             tail = f"{prefix:08x}-{length}" if bits == 32 else digest(network)
             return f"{flag} {network} ", chain(label, tail)
 
-        return tuple(build(items, bits, spell, chains, ADDRESS_LEVELS, default))
+        return Tree(bits, spell, ADDRESS_LEVELS, default)
 
-    def port_tree(self, leaves: list[Leaf], label: str, chains: Chains) -> tuple[str, ...]:
-        """The root of a tree over protocol and port, whatever the address."""
-        leaves.sort(key=_DESTINATION)
-        return tuple(self._port_items(leaves, label, chains, ""))
-
-    def _port_items(self, leaves: list[Leaf], label: str, chains: Chains, address: str) -> list[str]:
+    def port_tree(self, label: str, address: str = "") -> Tree:
+        """An empty tree over protocol and port, of all addresses or of one (with its prefix length)."""
         where = f"-d {address} " if address else ""
-        merged: dict[int, list[str]] = {}
-        for _, key, rules in leaves:
-            merged.setdefault(key, []).extend(rules)
 
         def spell(prefix: int, length: int) -> tuple[str, str]:
             proto, low = PROTOCOLS[prefix >> 16], prefix & 0xFFFF
@@ -180,4 +147,4 @@ class Context:
             tail = digest(f"{address}/{prefix}-{length}") if address else f"{proto}-{low}-{length}"
             return f"{where}-p {proto} {span}", chain(label, tail)
 
-        return build(list(merged.items()), PORT_KEY_BITS, spell, chains, PORT_LEVELS)
+        return Tree(PORT_KEY_BITS, spell, PORT_LEVELS)

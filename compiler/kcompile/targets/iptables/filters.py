@@ -8,66 +8,24 @@ no longer has the frontend's address, so they don't match it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from ...ir.model import Frontend, FrontendKind, HealthCheck, ResolvedPort, Verdict
+from ...ir.model import Frontend, FrontendKind, HealthCheck, Policy, ResolvedPort, Verdict
 from . import policy as policies
 from .context import Chains, Context, Leaf, comment
-from .names import chain, digest
-from .pieces import Memo, Piece
+from .names import NODE_PORTS, chain, digest
+from .pieces import Piece
 from .policy import ALL, Judgement
-from .tree import Item
+from .tree import Tree
 
-__all__ = ["FORWARD", "INPUT", "OUTPUT", "lower_filter"]
+__all__ = ["FORWARD", "INPUT", "OUTPUT", "FilterLayout"]
 
 INPUT, FORWARD, OUTPUT = chain("INPUT"), chain("FORWARD"), chain("OUTPUT")
-NODE_PORTS = chain("NODEPORTS")
 CLUSTER_IPS = chain("CLUSTER-IPS")
 _EVERYWHERE, _INWARD, _OUTWARD = chain("DEAD"), chain("DEAD-IN"), chain("DEAD-OUT")
-_LABELS = {_EVERYWHERE: "D", _INWARD: "I", _OUTWARD: "O"}
-_NOTHING = Piece(())
+_LABELS = {_EVERYWHERE: "D", _INWARD: "I", _OUTWARD: "O", NODE_PORTS: "N"}
 _NEW = "-m conntrack --ctstate NEW "
-
-
-def lower_filter(context: Context, memo: Memo) -> Chains:
-    """Every filter chain of one family, hook chains first; a hook chain without rules is left out."""
-    trees, below, _ = memo.add_up(context.ports, _Blocked(context).piece)
-    entries: Chains = {
-        name: context.address_tree(trees[name], label, below)
-        for name, label in _LABELS.items()
-        if name in trees
-    }
-    node_ports = NODE_PORTS in trees
-    if node_ports:
-        entries[NODE_PORTS] = context.port_tree(trees[NODE_PORTS], "N", below)
-    cluster_ips = _cluster_ips(context, below)
-    if cluster_ips:
-        entries[CLUSTER_IPS] = cluster_ips
-
-    def jumps(*names: str) -> list[str]:
-        return [f"{_NEW}-j {name}" for name in names if name in entries]
-
-    martians = _martians(context)
-    health_checks = sorted(context.dataplane.health_checks, key=lambda check: check.port)
-    to_node_ports = context.node_port_matches() if node_ports else []
-    invalid = ["-m conntrack --ctstate INVALID -j DROP"] if context.settings.drop_invalid else []
-    hooks = {
-        # NodePorts come last, as in nat; their packets are for the node itself, so FORWARD never sees one
-        INPUT: [
-            *map(_health_rule, health_checks),
-            *martians,
-            *jumps(_EVERYWHERE, _INWARD),
-            *(f"{_before_states(match)}-g {NODE_PORTS}" for match in to_node_ports),
-        ],
-        FORWARD: [
-            *invalid,
-            *jumps(_EVERYWHERE, _INWARD, CLUSTER_IPS),
-            f"-m mark --mark {context.mark} -j ACCEPT",
-            "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        ],
-        OUTPUT: [*martians, *jumps(_EVERYWHERE, _OUTWARD, CLUSTER_IPS)],
-    }
-    return {name: tuple(rules) for name, rules in hooks.items() if rules} | entries | below
+_Judged = tuple[tuple[Judgement, ...], tuple[Judgement, ...]]  # in INPUT and FORWARD, in OUTPUT
 
 
 def _health_rule(check: HealthCheck) -> str:
@@ -89,12 +47,70 @@ def _martians(context: Context) -> list[str]:
     return ["! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"]
 
 
-class _Blocked:
-    """The rules that block frontends, sorted by the hooks that see their packets."""
+class FilterLayout:
+    """The filter table of one family.
+
+    `members`: ClusterIPs, in a tree that rejects ports of theirs that no Service has, and drops unallocated
+    addresses of ServiceCIDRs. kube-proxy's nftables mode does both (cluster-ips-check in
+    pkg/proxy/nftables/proxier.go), its iptables mode neither.
+    """
+
+    name = "filter"
+    labels: Mapping[str, str] = _LABELS
+    members = CLUSTER_IPS
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.plans: dict[tuple[int, bool], tuple[tuple[Judgement, ...], tuple[Judgement, ...]]] = {}
+        compat, verdicts = context.compat, context.verdicts
+        self._plans: dict[tuple[int, bool], tuple[Policy, _Judged]] = {}
+        self._unallocated = (
+            tuple([f"-d {cidr} -j DROP" for cidr in context.service_cidrs]) if compat.drop_unallocated else ()
+        )
+        self._guards = bool(self._unallocated) or compat.reject_unknown_ports
+        self._unknown_port = verdicts[Verdict.REJECT if compat.reject_unknown_ports else Verdict.PASS]
+
+    def trees(self) -> dict[str, Tree]:
+        context = self.context
+        found = {root: context.address_tree(_LABELS[root]) for root in (_EVERYWHERE, _INWARD, _OUTWARD)}
+        found[NODE_PORTS] = context.port_tree(_LABELS[NODE_PORTS])
+        found[CLUSTER_IPS] = context.address_tree("C", default=self._unallocated)
+        return found
+
+    def member(self, address: str) -> tuple[str, ...]:
+        return (f"-d {address}{self.context.spelling.host} {self._unknown_port}",)
+
+    def entries(self, roots: Mapping[str, tuple[str, ...]]) -> Chains:
+        """A hook chain without rules is left out."""
+        context = self.context
+        trees = {name: roots[name] for name in _LABELS if name in roots}
+        cluster_ips = (*roots.get(CLUSTER_IPS, ()), *self._unallocated)
+        if cluster_ips:
+            trees[CLUSTER_IPS] = cluster_ips
+
+        def jumps(*names: str) -> list[str]:
+            return [f"{_NEW}-j {name}" for name in names if name in trees]
+
+        martians = _martians(context)
+        health_checks = sorted(context.dataplane.health_checks, key=lambda check: check.port)
+        to_node_ports = context.node_port_matches() if NODE_PORTS in trees else []
+        invalid = ["-m conntrack --ctstate INVALID -j DROP"] if context.settings.drop_invalid else []
+        hooks = {
+            # NodePorts come last, as in nat; their packets are for the node itself, so FORWARD never sees one
+            INPUT: [
+                *map(_health_rule, health_checks),
+                *martians,
+                *jumps(_EVERYWHERE, _INWARD),
+                *(f"{_before_states(match)}-g {NODE_PORTS}" for match in to_node_ports),
+            ],
+            FORWARD: [
+                *invalid,
+                *jumps(_EVERYWHERE, _INWARD, CLUSTER_IPS),
+                f"-m mark --mark {context.mark} -j ACCEPT",
+                "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            ],
+            OUTPUT: [*martians, *jumps(_EVERYWHERE, _OUTWARD, CLUSTER_IPS)],
+        }
+        return {name: tuple(rules) for name, rules in hooks.items() if rules} | trees
 
     def piece(self, port: ResolvedPort) -> Piece:
         leaves: list[tuple[str, Leaf]] = []
@@ -111,16 +127,19 @@ class _Blocked:
                 )
             for root, wanted in roots:
                 leaves.extend((root, leaf) for leaf in self._leaf(port, frontend, wanted, chains))
-        return Piece(leaves, chains) if leaves else _NOTHING
+        owned = (
+            [f.address for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP] if self._guards else ()
+        )
+        return Piece(leaves, chains, owned)
 
-    def _plan(self, frontend: Frontend) -> tuple[tuple[Judgement, ...], tuple[Judgement, ...]]:
-        node_port = frontend.kind is FrontendKind.NODE_PORT
-        key = id(frontend.policy), node_port  # as in nat
-        plan = self.plans.get(key)
-        if plan is None:
-            inward = policies.judgements(frontend.policy, self.context.has_pods, node_port)
-            plan = self.plans[key] = inward, policies.host_judgements(frontend.policy)
-        return plan
+    def _plan(self, frontend: Frontend) -> _Judged:
+        policy, node_port = frontend.policy, frontend.kind is FrontendKind.NODE_PORT
+        known = self._plans.get((id(policy), node_port))  # as in nat
+        if known is None:
+            inward = policies.judgements(policy, self.context.has_pods, node_port)
+            known = policy, (inward, policies.host_judgements(policy))
+            self._plans[id(policy), node_port] = known
+        return known[1]
 
     def _leaf(
         self, port: ResolvedPort, frontend: Frontend, wanted: tuple[Judgement, ...], chains: Chains
@@ -162,20 +181,3 @@ class _Blocked:
         name = chain("CLS", digest("\n".join((port.name, port.protocol.lower, *rules))))
         chains[name] = rules
         return name
-
-
-def _cluster_ips(context: Context, below: Chains) -> tuple[str, ...]:
-    """The tree that rejects unknown ports of ClusterIPs, and drops unallocated addresses of ServiceCIDRs.
-
-    kube-proxy's nftables mode has both (cluster-ips-check in pkg/proxy/nftables/proxier.go), its
-    iptables mode neither.
-    """
-    compat, spelling = context.compat, context.spelling
-    cidrs = tuple(f"-d {cidr} -j DROP" for cidr in context.service_cidrs) if compat.drop_unallocated else ()
-    if not (cidrs or compat.reject_unknown_ports):
-        return ()
-    verdict = context.verdicts[Verdict.REJECT if compat.reject_unknown_ports else Verdict.PASS]
-    owned = {f.address for port in context.ports for f in port.frontends if f.kind is FrontendKind.CLUSTER_IP}
-    numbers = sorted((spelling.number(a), spelling.canonical(a)) for a in owned)
-    items: list[Item] = [(number, (f"-d {address}{spelling.host} {verdict}",)) for number, address in numbers]
-    return (*context.tree(items, "C", below, default=cidrs), *cidrs)

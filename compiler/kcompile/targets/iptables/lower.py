@@ -11,21 +11,20 @@ Every chain is called KCOMPILE-*, and only these and the jumps to them are ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from ...ir.model import Dataplane, Family
-from ...ir.node import NodeFacts, Settings
-from ...program import Key
+from ...ir.model import Dataplane, Family, ResolvedPort
+from ...program import Change, Key
 from ..xtables.keys import ChainKey, JumpKey
 from .context import Chains, Context
-from .filters import FORWARD, INPUT, OUTPUT, lower_filter
-from .nat import POSTROUTING, SERVICES, lower_nat
-from .pieces import Memo
+from .filters import FORWARD, INPUT, OUTPUT, FilterLayout
+from .nat import POSTROUTING, SERVICES, NatLayout
+from .pieces import Table
 from .rules import Rule
 
-__all__ = ["Lowering"]
+__all__ = ["IncrementalProgram"]
 
-_TABLES = (("nat", lower_nat), ("filter", lower_filter))
 _HOOKS = {
     "nat": (("PREROUTING", SERVICES), ("OUTPUT", SERVICES), ("POSTROUTING", POSTROUTING)),
     "filter": (("INPUT", INPUT), ("FORWARD", FORWARD), ("OUTPUT", OUTPUT)),
@@ -39,40 +38,73 @@ _COMMENTS = {
 }
 
 
-class Lowering:
-    """Lowers dataplanes one after the other; rules of unchanged ports are cached."""
+class IncrementalProgram:
+    """The Program of `dataplane`, kept up to date port by port: see Incremental in targets/base.py.
 
-    def __init__(self) -> None:
-        self._basis: tuple[NodeFacts, Settings] | None = None
-        self._memos: dict[tuple[str, str], Memo] = {}
+    A family without Services has no rules, or those that open connections need: a rule that uses conntrack,
+    so that the kernel goes on translating, and FORWARD's ACCEPT.
+    """
 
-    def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
-        """The Program of both families.
-
-        A family without Services has no rules, or those that open connections need: a rule that uses
-        conntrack, so that the kernel goes on translating, and FORWARD's ACCEPT.
-        """
-        basis = dataplane.node, dataplane.settings
-        if basis != self._basis:
-            self._basis, self._memos = basis, {}
-        program: dict[Key, Any] = {}
+    def __init__(self, dataplane: Dataplane) -> None:
+        self._dataplane = dataplane
+        self._families: dict[Family, tuple[Table, ...]] = {}
+        self.program: dict[Key, Any] = {}
         for family in Family:
             context = Context(dataplane, family)
             guarded = context.compat.drop_unallocated and context.service_cidrs
-            if context.ports or guarded or family.value in dataplane.standing:
-                key = context.spelling.key
-                for table, lower_table in _TABLES:
-                    chains = lower_table(context, self._memos.setdefault((key, table), Memo()))
-                    for name, rules in chains.items():
-                        program[ChainKey(key, table, name)] = rules
-                    for hook, text in _jumps(table, chains):
-                        program[JumpKey(key, table, hook, text)] = ""
-        return program
+            if guarded or family.value in dataplane.standing:
+                self._families[family] = _tables(context)
+            self._replace(family, [], [port for port in dataplane.ports if port.family is family])
+
+    def replace(self, old: Iterable[ResolvedPort], new: Iterable[ResolvedPort]) -> tuple[Change, ...]:
+        """Put the ports `new` in the place of `old`; returns the changes of chains and jumps."""
+        gone, come = list(old), list(new)
+        changes: list[Change] = []
+        for family in dict.fromkeys(port.family for port in (*gone, *come)):
+            changes += self._replace(
+                family,
+                [port for port in gone if port.family is family],
+                [port for port in come if port.family is family],
+            )
+        return tuple(changes)
+
+    def _replace(self, family: Family, old: list[ResolvedPort], new: list[ResolvedPort]) -> list[Change]:
+        if new and family not in self._families:
+            self._families[family] = _tables(Context(self._dataplane, family))
+        program, changes = self.program, list[Change]()
+        for table in self._families.get(family, ()):
+            for key, value in _changed(table, old, new).items():
+                before = program.get(key)
+                if value == before:
+                    continue
+                if value is None:
+                    del program[key]
+                else:
+                    program[key] = value
+                changes.append(Change(key, before, value))
+        return changes
 
 
-def _jumps(table: str, chains: Chains) -> list[tuple[str, str]]:
-    return [
-        (hook, str(Rule(target=name, comment=_COMMENTS[name])))
+def _tables(context: Context) -> tuple[Table, ...]:
+    return Table(NatLayout(context)), Table(FilterLayout(context))
+
+
+def _changed(table: Table, old: list[ResolvedPort], new: list[ResolvedPort]) -> dict[Key, Any]:
+    """The chains and jumps of `table` that may have changed; those that are gone as None."""
+    family, name = table.layout.context.spelling.key, table.layout.name
+    before = _jumps(name, table.entries)
+    changed: dict[Key, Any] = {
+        ChainKey(family, name, chain): rules for chain, rules in table.replace(old, new).items()
+    }
+    after = _jumps(name, table.entries)
+    gone = dict.fromkeys(before.keys() - after.keys())
+    return changed | {JumpKey(family, name, *jump): value for jump, value in (after | gone).items()}
+
+
+def _jumps(table: str, chains: Chains) -> dict[tuple[str, str], str]:
+    """Hook and rule of each jump."""
+    return {
+        (hook, str(Rule(target=name, comment=_COMMENTS[name]))): ""
         for hook, name in _HOOKS[table]
         if name in chains
-    ]
+    }

@@ -8,11 +8,12 @@ import hashlib
 __all__ = [
     "CHAIN_MAX",
     "CHAIN_PREFIX",
+    "NODE_PORTS",
+    "PORT_KEY_BITS",
+    "PROTOCOLS",
     "chain",
     "digest",
     "port_key",
-    "PROTOCOLS",
-    "PORT_KEY_BITS",
 ]
 
 CHAIN_PREFIX = "KCOMPILE-"
@@ -40,3 +41,7 @@ def chain(*parts: str) -> str:
 def port_key(protocol: str, port: int) -> int:
     """`protocol` and `port` as one number of `PORT_KEY_BITS` bits."""
     return _PROTOCOL_BITS[protocol] | port
+
+
+NODE_PORTS = chain("NODEPORTS")
+"""The tree of NodePorts, in both tables."""

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain as concat
 
 from ...ir.model import Frontend, Policy, PoolKind, ResolvedPort
 from . import policy as policies
 from .context import Chains, Context, Leaf, comment
-from .names import chain, digest
-from .pieces import Memo, Piece
+from .names import NODE_PORTS, chain, digest
+from .pieces import Piece
 from .policy import ALL, Condition, Nat, Step
 from .pools import inline_rules, pool_name, pool_rules
-from .tree import Item
+from .tree import Tree
 
-__all__ = ["MASQUERADE", "POSTROUTING", "SERVICES", "lower_nat"]
+__all__ = ["MASQUERADE", "POSTROUTING", "SERVICES", "NatLayout"]
 
 SERVICES = chain("SERVICES")
 VIPS = chain("VIPS")
-NODE_PORTS = chain("NODEPORTS")
 POSTROUTING = chain("POSTROUTING")
 HAIRPIN = chain("HAIRPIN")
+_LABELS = {VIPS: "V", NODE_PORTS: "N"}
 INLINE_BACKENDS = 4  # DNAT rules in the tree repeat the destination: more of them cost more than a chain
 MASQUERADE = "-j MASQUERADE --random-fully"
-
-
-def lower_nat(context: Context, memo: Memo) -> Chains:
-    """Every nat chain of one family, entry chains first."""
-    ambient = _ambient(context)
-    trees, below, hairpins = memo.add_up(context.ports, _Services(context, ambient).piece)
-    entries: Chains = {SERVICES: ()}
-    if VIPS in trees:
-        entries[VIPS] = context.address_tree(trees[VIPS], "V", below)
-        marks = tuple("".join((*context.condition(step.condition), context.mark_on)) for step in ambient)
-        entries[SERVICES] = (*marks, f"-j {VIPS}", *([context.mark_off] if marks else []))
-    if NODE_PORTS in trees:
-        # after the VIPs, so that an address that is both keeps its VIP's ports
-        entries[NODE_PORTS] = context.port_tree(trees[NODE_PORTS], "N", below)
-        entries[SERVICES] += tuple(f"{match}-g {NODE_PORTS}" for match in context.node_port_matches())
-    entries |= _postrouting(context, hairpins, below)
-    return entries | below
 
 
 def _ambient(context: Context) -> tuple[Step, ...]:
@@ -51,12 +35,50 @@ def _ambient(context: Context) -> tuple[Step, ...]:
     return (Step(Condition(pods=False), mark=True),) if context.has_pods else ()
 
 
-class _Services:
-    """Lowers service ports one by one."""
+class NatLayout:
+    """The nat table of one family. `members`: pods that may connect to themselves."""
 
-    def __init__(self, context: Context, ambient: tuple[Step, ...]) -> None:
-        self.context, self.ambient = context, ambient
-        self.plans: dict[int, Nat] = {}
+    name = "nat"
+    labels: Mapping[str, str] = _LABELS
+    members = HAIRPIN
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.ambient = context, _ambient(context)
+        self._plans: dict[int, tuple[Policy, Nat]] = {}
+
+    def trees(self) -> dict[str, Tree]:
+        return {
+            VIPS: self.context.address_tree(_LABELS[VIPS]),
+            NODE_PORTS: self.context.port_tree(_LABELS[NODE_PORTS]),
+            HAIRPIN: self.context.address_tree("H", "-s"),
+        }
+
+    def member(self, address: str) -> tuple[str, ...]:
+        """The rule for a packet of a pod to itself, which would answer itself directly."""
+        where = f"{address}{self.context.spelling.host}"
+        return (f"-s {where} -d {where} -m conntrack --ctstate DNAT {MASQUERADE}",)
+
+    def entries(self, roots: Mapping[str, tuple[str, ...]]) -> Chains:
+        context = self.context
+        services: list[str] = []
+        if VIPS in roots:
+            marks = ["".join((*context.condition(step.condition), context.mark_on)) for step in self.ambient]
+            services += (*marks, f"-j {VIPS}", *([context.mark_off] if marks else []))
+        if NODE_PORTS in roots:
+            # after the VIPs, so that an address that is both keeps its VIP's ports
+            services += [f"{match}-g {NODE_PORTS}" for match in context.node_port_matches()]
+        # A marked packet skips the hairpin tree, and its mark is cleared (KUBE-POSTROUTING; by xor with the
+        # mark, which is known to be set, so that no other bit changes).
+        unmarked = f"-m mark ! --mark {context.mark} {f'-g {HAIRPIN}' if HAIRPIN in roots else '-j RETURN'}"
+        chains: Chains = {
+            SERVICES: tuple(services),
+            VIPS: roots.get(VIPS, ()),
+            NODE_PORTS: roots.get(NODE_PORTS, ()),
+            POSTROUTING: (unmarked, context.mark_flip, MASQUERADE),
+            HAIRPIN: roots.get(HAIRPIN, ()),
+        }
+        always = (SERVICES, POSTROUTING)
+        return {name: rules for name, rules in chains.items() if name in roots or name in always}
 
     def piece(self, port: ResolvedPort) -> Piece:
         hairpins = [backend.ip for backend in concat(port.cluster, port.local) if backend.hairpin]
@@ -68,11 +90,11 @@ class _Services:
         return self._chained(port, plans, hairpins)
 
     def _plan(self, policy: Policy) -> Nat:
-        # the passes share policies, and the dataplane keeps them alive: an id hashes faster than the value
-        plan = self.plans.get(id(policy))
-        if plan is None:
-            plan = self.plans[id(policy)] = policies.nat(policy, self.context.has_pods)
-        return plan
+        # the passes share policies, and an id hashes faster than the value
+        known = self._plans.get(id(policy))
+        if known is None:  # the policy is kept too, so that its id isn't reused
+            known = self._plans[id(policy)] = policy, policies.nat(policy, self.context.has_pods)
+        return known[1]
 
     def _inline(self, port: ResolvedPort, frontend: Frontend, plan: Nat) -> Leaf | None:
         """The DNAT rules of a small pool with one frontend, in the tree itself; None where it needs a chain.
@@ -133,23 +155,3 @@ class _Services:
         sources = self.context.ranges(frontend) if frontend.source_ranges else ("",)
         tail = f"{ports}{comment(port, frontend)}{target}"
         return number, key, tuple(f"{source}{destination}{tail}" for source in sources)
-
-
-def _postrouting(context: Context, hairpins: set[str], below: Chains) -> Chains:
-    """Masquerades marked packets, and packets of a pod to itself, which would answer itself directly.
-
-    A marked packet skips the hairpin tree, and its mark is cleared (KUBE-POSTROUTING; by xor with the mark,
-    which is known to be set, so that no other bit changes).
-    """
-    spelling = context.spelling
-    items: list[Item] = []
-    for number, ip in sorted((spelling.number(ip), spelling.canonical(ip)) for ip in hairpins):
-        where = f"{ip}{spelling.host}"
-        items.append((number, (f"-s {where} -d {where} -m conntrack --ctstate DNAT {MASQUERADE}",)))
-    unmarked = f"-m mark ! --mark {context.mark} "
-    chains: Chains = {
-        POSTROUTING: (f"{unmarked}{'-g ' + HAIRPIN if items else '-j RETURN'}", context.mark_flip, MASQUERADE)
-    }
-    if items:
-        chains[HAIRPIN] = context.tree(items, "H", below, "-s")
-    return chains

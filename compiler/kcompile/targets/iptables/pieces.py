@@ -1,63 +1,139 @@
-"""The rules of one service port in a table, cached while the port stays the same object, and their sum.
+"""The rules of one table, kept up to date port by port.
 
-A port's rules depend only on the port and its family's context, and the passes keep the objects of unchanged
-ports. So when an agent lowers 10,000 ports after one change, the rules of one port are written.
+A port's own rules (a Piece) depend on the port and its family's context alone. What ports share is a table's
+trees: each has the leaves of many ports, or addresses that many ports name.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from ...ir.model import ResolvedPort
-from .context import Chains, Leaf
+from .context import Chains, Context, Leaf
+from .tree import LEAF, Tree
 
-__all__ = ["Memo", "Piece", "Sum"]
+__all__ = ["Changed", "Layout", "Piece", "Table"]
+
+Changed = dict[str, tuple[str, ...] | None]
+"""Chains by name, those that are gone as None. Some may be as they were."""
 
 
 class Piece(NamedTuple):
-    """`leaves`: each with the root chain of its tree. `chains`: whole chains. `hairpins`: addresses of pods
-    that may connect to themselves.
+    """`leaves`: each with the root chain of its tree. `chains`: whole chains, which no other port has.
+    `members`: addresses of the port in the tree that has a leaf for each address, whosever it is.
     """
 
     leaves: Sequence[tuple[str, Leaf]]
     chains: Chains | None = None
-    hairpins: Sequence[str] = ()
+    members: Sequence[str] = ()
 
 
-class Sum(NamedTuple):
-    """The pieces of all ports of one family in one table, in the ports' order."""
+class Layout(Protocol):
+    """What is special to one table.
 
-    trees: dict[str, list[Leaf]]
-    chains: Chains
-    hairpins: set[str]
+    `labels`: the root chain of each tree of leaves, and the label of the chains below it. `members`: the root
+    of the tree of addresses.
+    """
+
+    name: str
+    context: Context
+    labels: Mapping[str, str]
+    members: str
+
+    def piece(self, port: ResolvedPort) -> Piece:
+        """What `port` adds to the table."""
+
+    def trees(self) -> dict[str, Tree]:
+        """Every tree, empty, by its root chain."""
+
+    def member(self, address: str) -> tuple[str, ...]:
+        """The rules of one of the addresses."""
+
+    def entries(self, roots: Mapping[str, tuple[str, ...]]) -> Chains:
+        """The chains that packets enter by, in order, the roots among them; `roots`: the rules of the trees
+        that aren't empty.
+        """
 
 
-class Memo:
-    """The pieces of the ports that were summed last."""
+class Table:
+    """A table of one family, empty at first. `entries`: the chains that packets enter by."""
 
-    def __init__(self) -> None:
-        self._pieces: dict[int, tuple[ResolvedPort, Piece]] = {}
+    def __init__(self, layout: Layout) -> None:
+        self.entries: Chains = {}
+        self.layout = layout
+        self._trees = layout.trees()
+        self._members: Counter[int] = Counter()  # how many ports name an address
+        # by root, then by address (in a tree without addresses by port), then by port
+        self._leaves: dict[str, dict[int, dict[int, tuple[str, ...]]]] = defaultdict(dict)
+        self._branches: dict[tuple[str, int], Chains] = {}  # trees over the ports of one address
 
-    def add_up(self, ports: Iterable[ResolvedPort], make: Callable[[ResolvedPort], Piece]) -> Sum:
-        """The sum over `ports`; `make` is asked only for those that were not there last time."""
-        before, after = self._pieces, {}
-        trees: dict[str, list[Leaf]] = defaultdict(list)
-        chains: Chains = {}
-        hairpins: set[str] = set()
-        for port in ports:
-            # the cache holds the port too, so that its id isn't reused
-            known = before.get(id(port))
-            if known is None:
-                known = port, make(port)
-            after[id(port)] = known
-            leaves, own, hosts = known[1]
-            for root, leaf in leaves:
-                trees[root].append(leaf)
-            if own:
-                chains |= own
-            if hosts:
-                hairpins.update(hosts)
-        self._pieces = after
-        return Sum(trees, chains, hairpins)
+    def replace(self, old: Iterable[ResolvedPort], new: Iterable[ResolvedPort]) -> Changed:
+        """Put the rules of the ports `new` in the place of those of `old`; entry chains come first."""
+        changed: Changed = {}
+        touched: dict[str, set[int]] = defaultdict(set)
+        for port in old:
+            self._remove(self.layout.piece(port), changed, touched)
+        for port in new:
+            self._add(self.layout.piece(port), changed, touched)
+        for root, tree in self._trees.items():
+            if root in touched:
+                items = {place: self._item(root, place, changed) for place in sorted(touched[root])}
+                changed.update([(name, tree.chains.get(name)) for name in tree.update(items)])
+        return self._enter() | changed
+
+    def _remove(self, piece: Piece, changed: Changed, touched: dict[str, set[int]]) -> None:
+        for root, (number, key, _) in piece.leaves:
+            place = number or key
+            del self._leaves[root][place][key]
+            touched[root].add(place)
+        changed.update(dict.fromkeys(piece.chains or ()))
+        for address in piece.members:
+            number = self.layout.context.spelling.number(address)
+            self._members[number] -= 1
+            touched[self.layout.members].add(number)
+
+    def _add(self, piece: Piece, changed: Changed, touched: dict[str, set[int]]) -> None:
+        for root, (number, key, rules) in piece.leaves:
+            place = number or key
+            self._leaves[root].setdefault(place, {})[key] = rules
+            touched[root].add(place)
+        changed.update(piece.chains or ())
+        for address in piece.members:
+            number = self.layout.context.spelling.number(address)
+            self._members[number] += 1
+            touched[self.layout.members].add(number)
+
+    def _item(self, root: str, place: int, changed: Changed) -> Sequence[str] | None:
+        """The rules under one key of a tree; None where it has none any more."""
+        context = self.layout.context
+        if root == self.layout.members:
+            if self._members[place]:
+                return self.layout.member(context.spelling.address(place))
+            del self._members[place]
+            return None
+        changed.update(dict.fromkeys(self._branches.pop((root, place), ())))
+        leaves = self._leaves[root][place]
+        if len(leaves) == 1:
+            return next(iter(leaves.values()))
+        if not leaves:
+            del self._leaves[root][place]
+            return None
+        rules = [rule for key in sorted(leaves) for rule in leaves[key]]
+        if len(rules) <= LEAF:
+            return rules
+        address = f"{context.spelling.address(place)}{context.spelling.host}"
+        branch = context.port_tree(self.layout.labels[root], address)
+        branch.update(leaves)
+        self._branches[root, place] = branch.chains
+        changed.update(branch.chains)
+        return branch.root
+
+    def _enter(self) -> Changed:
+        """The entry chains, those that are gone as None."""
+        before = self.entries
+        self.entries = self.layout.entries(
+            {root: tree.root for root, tree in self._trees.items() if len(tree)}
+        )
+        return self.entries | dict.fromkeys([name for name in before if name not in self.entries])
