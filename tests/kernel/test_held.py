@@ -2,10 +2,12 @@
 
 import random
 
+import msgspec
 import pytest
 
 from harness import netns
 from harness.random_dataplanes import random_dataplane, random_history
+from kcompile import spawn
 from kcompile.engine.session import differing
 from kcompile.errors import KernelError
 from kcompile.kernel.drivers import driver_for
@@ -17,7 +19,7 @@ from kcompile.targets.nftables.resources import ChainKey
 
 pytestmark = pytest.mark.kernel
 
-WATCHED = ("nftables",)
+WATCHED = "nftables", "iptables-nft"
 
 
 @pytest.fixture
@@ -79,4 +81,56 @@ def test_a_refused_transaction_changes_nothing(node):
         held.apply([Change(ChainKey("ip", "not-there"), chain, None)])
     assert driver.observe() == kept.program
     assert not held.touched()
+    held.close()
+
+
+OTHERS = ["iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.1/32", "-j", "RETURN"]
+
+
+def test_legacy_rules_are_read_only_where_others_have_written(node, tmp_path, monkeypatch):
+    plane = random_dataplane(random.Random(3))
+    _, kept, held = start("iptables-legacy", plane)
+    assert not held.differs(kept.program)
+    with monkeypatch.context() as without_tools:
+        without_tools.setenv("KCOMPILE_PROGRAMS", str(tmp_path))
+        assert not held.touched()
+        assert not held.differs(kept.program)
+    netns.run(node, OTHERS)
+    assert held.touched()
+    assert not held.touched()
+    assert not held.differs(kept.program), "a rule of others"
+    held.apply(kept.replace(plane.ports[:1], ()))
+    assert not held.touched()
+    netns.run(node, ["iptables-legacy", "-t", "nat", "-F", "KCOMPILE-SERVICES"])
+    assert held.differs(kept.program)
+    assert held.differs(kept.program), "until it is repaired"
+    held.close()
+
+
+def test_all_legacy_rules_are_read_now_and_then(node, monkeypatch):
+    _, kept, held = start("iptables-legacy", random_dataplane(random.Random(3)))
+    assert not held.differs(kept.program)
+    # a rule in another's place: neither the count nor the size changes
+    netns.run(node, ["iptables-legacy", "-t", "nat", "-R", "KCOMPILE-POSTROUTING", "3", "-j", "MASQUERADE"])
+    assert not held.touched()
+    monkeypatch.setattr(held, "_next_look", 0)
+    assert held.differs(kept.program)
+    held.close()
+
+
+@pytest.mark.parametrize("backend", ["legacy", "nft"])
+def test_a_family_without_changes_runs_nothing(node, tmp_path, monkeypatch, backend):
+    assert node
+    plane = random_dataplane(random.Random(3))
+    driver, kept, held = start(f"iptables-{backend}", plane)
+    name = f"iptables-{backend}-restore"
+    (tmp_path / name).symlink_to(spawn.find(name))
+    port = next(port for port in plane.ports if port.family.value == 4 and port.cluster)
+    with monkeypatch.context() as only_ip4:
+        only_ip4.setenv("KCOMPILE_PROGRAMS", str(tmp_path))
+        assert (
+            held.apply(kept.replace([port], [msgspec.structs.replace(port, cluster=port.cluster[1:])])) == []
+        )
+        assert held.apply(()) == []
+    assert driver.observe() == kept.program
     held.close()

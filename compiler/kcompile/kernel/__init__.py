@@ -3,6 +3,7 @@
 drivers.py        a driver a mode: observe, check, keep, apply, listing
 nftables.py       libnftables in process: observe, check, apply
 iptables.py       iptables-save and iptables-restore, legacy and nft
+layouts.py        sizes of the tables of iptables-legacy
 iptables_nft.py   removes the empty built-in chains that iptables-nft leaves
 ipvs/             mode ipvs: virtual servers, dummy device, ipsets
 bpf/              mode xdp: maps, programs, attachments

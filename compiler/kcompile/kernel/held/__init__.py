@@ -2,7 +2,9 @@
 nobody else has touched.
 
 base.py        Held, and any driver opened for each change
+traced.py      what nftables and iptables have in common
 nftables.py    mode nftables: a libnftables context
+iptables.py    mode iptables: only the tools that are needed
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..drivers import Driver, NftablesDriver
+from ..drivers import Driver, IptablesDriver, NftablesDriver
 from .base import Held, Plain
 
 __all__ = ["Held", "hold"]
@@ -22,8 +24,15 @@ def _nftables(driver: NftablesDriver) -> Held:
     return HeldNftables(driver)
 
 
+def _iptables(driver: IptablesDriver) -> Held:
+    from .iptables import HeldIptables
+
+    return HeldIptables(driver)
+
+
 _HOLDERS: Mapping[type[Driver], Callable[[Any], Held]] = {
     NftablesDriver: _nftables,
+    IptablesDriver: _iptables,
 }
 """What holds the driver of a mode; `Plain` the others."""
 

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ...notices import Notice
 from ...program import Change, Program
 from ..drivers import NftablesDriver
 from ..generation import Transactions
 from ..nftables import Nft
+from .traced import Traced
 
 __all__ = ["HeldNftables"]
 
 
-class HeldNftables:
-    """Each apply is one transaction. The table is read only where others have written to nf_tables."""
+class HeldNftables(Traced):
+    """Each apply is one transaction."""
 
     def __init__(self, driver: NftablesDriver) -> None:
         self._target = driver.target
         self._nft = Nft()
-        self._transactions = Transactions()
+        super().__init__(Transactions())
 
     def apply(self, changes: Sequence[Change]) -> list[Notice]:
         text = "".join(self._target.scripts(changes).values())
         if text:
-            with self._transactions.own(1):
+            with self._trace.own(1):
                 self._nft.apply(text)
         return []
 
-    def touched(self) -> bool:
-        return self._transactions.touched()
-
-    def others(self, generations: Collection[int]) -> bool:
-        return self._transactions.others(generations)
-
-    def differs(self, expected: Program) -> bool:
-        self._transactions.touched()
-        if not self._transactions.suspect:
-            return False
-        differs = self._nft.observe() != expected
-        self._transactions.suspect = differs
-        return differs
-
     def close(self) -> None:
         self._nft.close()
-        self._transactions.close()
+        super().close()
+
+    def _read(self) -> Program:
+        return self._nft.observe()
