@@ -20,13 +20,15 @@ __all__ = ["PortLowering"]
 
 
 class PortLowering:
-    """Lowers ports of one family into `program`; `maps` are the names of the maps and sets that they use."""
+    """Lowers ports of one family into `program`; `maps` are the names of the maps and sets that they use.
+
+    Both may be exchanged between two ports.
+    """
 
     def __init__(self, settings: Settings, family: str, program: dict[Key, Any]) -> None:
         self.settings, self.family, self.program = settings, family, program
         self.maps: set[str] = set()
-        self.shapes: dict[tuple[int, int, int, str, bool], Shape] = {}
-        self.guards: dict[tuple[str, ...], str] = {}
+        self.shapes: dict[tuple[int, int, int, str, bool], tuple[Policy, Shape, ChainKey]] = {}
 
     def define(self, name: str) -> str:
         self.maps.add(name)
@@ -73,13 +75,15 @@ class PortLowering:
                         program[ElementKey(family, name, f"{slots} . {slot}")] = (data, "")
 
     def shape(self, policy: Policy, cluster: int, local: int, proto: str, node_port: bool) -> Shape:
-        # Policies are shared objects (passes/policy.py), so their identity is a key.
+        # Policies are shared objects (passes/policy.py), so the identity of one that is kept is a key.
         key = (id(policy), cluster, local, proto, node_port)
-        shape = self.shapes.get(key)
-        if shape is None:
+        found = self.shapes.get(key)
+        if found is None:
             sizes = {PoolKind.CLUSTER: cluster, PoolKind.LOCAL: local}
-            shape = self.shapes[key] = shape_of(policy, sizes, self.family, proto, node_port, self.settings)
-            self.program[ChainKey(self.family, shape.name)] = shape.chain
+            shape = shape_of(policy, sizes, self.family, proto, node_port, self.settings)
+            found = self.shapes[key] = (policy, shape, ChainKey(self.family, shape.name))
+        _, shape, chain = found
+        self.program[chain] = shape.chain
         return shape
 
     def block(self, key: str, frontend: Frontend, comment: str) -> None:
@@ -96,13 +100,11 @@ class PortLowering:
 
     def guard(self, ranges: tuple[str, ...]) -> str:
         """The chain that drops sources outside `ranges`; Services with the same ranges share it."""
-        name = self.guards.get(ranges)
-        if name is None:
-            name = self.guards[ranges] = f"sources-{name_hash(*sorted(ranges))}"
+        name = f"sources-{name_hash(*sorted(ranges))}"
+        key = ChainKey(self.family, name)
+        if key not in self.program:
             text = f"{self.family} saddr != {{ {', '.join(_disjoint(ranges))} }} drop"
-            self.program[ChainKey(self.family, name)] = Chain(
-                (Rule.make(text, "outside loadBalancerSourceRanges"),)
-            )
+            self.program[key] = Chain((Rule.make(text, "outside loadBalancerSourceRanges"),))
         return name
 
 
