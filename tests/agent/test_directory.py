@@ -38,7 +38,7 @@ class Recorder:
         self._note(f"gone {kind} {name}")
 
     def bad(self, kind: Kind, namespace: str, name: str, error: KcompileError) -> None:
-        self._note(f"bad {kind} {name}: {error}")
+        self._note(f"bad {kind} {namespace}/{name}: {error}")
 
     def failed(self, kind: Kind, error: KcompileError) -> None:
         self._note(f"failed {kind}: {error}")

@@ -75,10 +75,8 @@ class Servers:
         """Let the node's own new connections come from an address that stays. Call it before our rules go
         in.
         """
-        held: dict[Key, Any] = {AddressKey(6 if ":" in ip else 4, ip): "" for ip in self._addresses}
-        for key, server in real_servers(self._virtual).items():
-            held[key] = server
-        prefer_node_address(held, DEVICE)
+        addresses = [(AddressKey(6 if ":" in ip else 4, ip), "") for ip in self._addresses]
+        prefer_node_address(dict[Key, Any]((*addresses, *real_servers(self._virtual).items())), DEVICE)
 
     def drain(self) -> int:
         """Remove every server without an open TCP connection; returns how many connections are left."""
