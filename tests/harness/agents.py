@@ -73,7 +73,7 @@ class Running(contextlib.AbstractContextManager["Running"]):
         handler.emit = lambda record: self.lines.append(record.getMessage())  # type: ignore[method-assign]
         self.log.addHandler(handler)
         options_ = Options(request=request, sync_period=sync_period)
-        self.agent = Agent(options_, self.source, self.record, self.log)
+        self.agent = Agent(options_, self.source, self.log, self.record)
         self.error: BaseException | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run)

@@ -1,6 +1,7 @@
 """The node agent: ``kcompile run``. It follows an API server or a directory, and keeps one node's rules true.
 
-agent.py       one agent: a source, its state, and the kernel thread
+agent.py       one agent: a source, its state, the kernel thread and servers
+process.py     an agent as a process: signals, systemd
 bell.py        how the two threads speak to each other
 options.py     what it is asked for
 source.py      what a source of objects does, and where it puts what it reads

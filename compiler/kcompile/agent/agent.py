@@ -1,20 +1,26 @@
-"""One node's agent: a source, its state, and the kernel thread that programs the node from it."""
+"""One node's agent: a source, its state, the kernel thread that programs the node from it, and servers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
-from ..errors import KcompileError
+from ..engine.request import configuration
 from .kernel import KernelThread
 from .options import Options
 from .record import ProgrammedService, Record
+from .serve import Addresses, HealthCheckPorts, Servers
+from .serve.health import keeps_up
 from .source import Source
 from .state import State
 
 __all__ = ["Agent", "source_of"]
+
+T = TypeVar("T")
 
 
 class Agent:
@@ -27,12 +33,12 @@ class Agent:
         self,
         options: Options,
         source: Source,
+        log: logging.Logger,
         record: Record | None = None,
-        log: logging.Logger | None = None,
     ) -> None:
         self.options, self.source = options, source
         self.record = Record() if record is None else record
-        self._log = logging.getLogger("kcompile.agent") if log is None else log
+        self._log = log
         self._kernel: KernelThread | None = None
 
     async def run(self) -> None:
@@ -51,32 +57,51 @@ class Agent:
         def end(error: BaseException | None) -> None:
             loop.call_soon_threadsafe(ended.set_result, error)
 
-        state = State(self.source.kinds, self.record, self.wake, self.options.request.node)
-        self._kernel = KernelThread(self.options, state, self.record, self._log, entered=enter, ended=end)
-        self._kernel.start()
-        feeding = asyncio.ensure_future(self.source.run(state))
+        state = State(self.source.kinds, self.record, self._wake, _own_name(self.options))
+        checks = HealthCheckPorts(loop, self._keeps_up)
+        kernel = KernelThread(self.options, state, self.record, self._log, checks, entered=enter, ended=end)
+        self._kernel = kernel
+        kernel.start()
         try:
-            await asyncio.wait((ended, feeding), return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done() and feeding.exception() is None:
-                await asyncio.shield(ended)  # all has been given
+            await _first_failure(ended, self.source.run(state), self._serve(entered))
         finally:
-            feeding.cancel()
-            self._kernel.stop()
-            await asyncio.shield(ended)
-            with contextlib.suppress(asyncio.CancelledError):
-                await feeding
-        if error := ended.result():
+            kernel.stop()
+            error = await asyncio.shield(ended)
+            checks.close()
+        if error is not None:
             raise error
 
-    def wake(self) -> None:
-        """The state has changed."""
-        if self._kernel is not None:
-            self._kernel.wake()
+    async def in_node(self, call: Callable[[], T], /) -> T:
+        """The result of `call` in the kernel thread, and so in the node's network namespace."""
+        assert self._kernel is not None
+        return await asyncio.wrap_future(self._kernel.call(call))
 
     def reload(self) -> None:
         """Read the configuration again."""
         if self._kernel is not None:
             self._kernel.reload()
+
+    def _wake(self) -> None:
+        if self._kernel is not None:
+            self._kernel.wake()
+
+    def _keeps_up(self) -> bool:
+        return keeps_up(self.record, self.options.limit)
+
+    async def _serve(self, entered: asyncio.Future[Path]) -> None:
+        """Answer over HTTP, once the kernel thread is in the node."""
+        if self.options.serves:
+            options = self.options
+            servers = Servers(
+                self.record,
+                self,
+                Addresses(options.healthz_bind_address, options.metrics_bind_address),
+                await asyncio.shield(entered),
+                limit=options.limit,
+                in_node=self.in_node,
+                log=self._log,
+            )
+            await servers.run()
 
     # ---- what servers ask (record.Programmed)
 
@@ -97,13 +122,41 @@ class Agent:
         return 0 if programmer is None else programmer.resources()
 
 
-def source_of(options: Options) -> Source:
-    """The source that `options` ask for: a directory, or an API server.
+async def _first_failure(ended: asyncio.Future[Any], *parts: Coroutine[Any, Any, None]) -> None:
+    """Run `parts` until one fails, or `ended` is set; then cancel them. Raises what the part raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        waiting: set[asyncio.Future[Any]] = {ended, *tasks}
+        while ended in waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for each in done - {ended}:
+                each.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, Exception):  # the first one is told
+                await task
 
-    :raises KcompileError: where it can't be had
+
+def _own_name(options: Options) -> str | None:
+    """The name that the node is given; None where it is the only Node, or has the host's name."""
+    if options.request.node:
+        return options.request.node.strip().lower()
+    return configuration(options.request).hostname or None
+
+
+def source_of(options: Options) -> Source:
+    """The source that `options` ask for: manifests, or an API server.
+
+    :raises InputError: for a configuration or kubeconfig that can't be
     """
     if options.request.reads:
         from .directory import DirectorySource
 
         return DirectorySource(options.request)
-    raise KcompileError("run without -f: an API server can't be followed yet")
+    from ..kernel.facts import hostname
+    from .api.connection import connect
+    from .api.server import ApiSource
+
+    return ApiSource(connect(options.kubeconfig, options.context), _own_name(options) or hostname())

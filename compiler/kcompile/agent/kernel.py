@@ -16,9 +16,11 @@ from typing import TypeVar
 from ..engine.session import at_node
 from ..errors import KcompileError
 from .bell import Bell, Calls
+from .log import log_failure
 from .options import Options
 from .programmer import Programmer
 from .record import Record
+from .serve import HealthCheckPorts
 from .state import State
 
 __all__ = ["KernelThread"]
@@ -45,13 +47,14 @@ class KernelThread(threading.Thread):
         state: State,
         record: Record,
         log: logging.Logger,
+        checks: HealthCheckPorts,
         *,
         entered: Callable[[Path], None],
         ended: Callable[[BaseException | None], None],
     ) -> None:
         super().__init__(name=_COMMAND, daemon=True)
         self._options, self._state, self._record, self._log = options, state, record, log
-        self._entered, self._ended = entered, ended
+        self._checks, self._entered, self._ended = checks, entered, ended
         self._bell, self._calls = Bell(), Calls()
         self._stopping = self._reloading = False
         self.programmer: Programmer | None = None
@@ -100,7 +103,9 @@ class KernelThread(threading.Thread):
         self._ended(error)
 
     def _work(self, directory: Path) -> None:
-        programmer = Programmer(self._options.request, self._state, self._record, self._log, directory)
+        programmer = Programmer(
+            self._options.request, self._state, self._record, self._log, self._checks, directory
+        )
         self._bell.also(programmer.watch.filenos())
         self.programmer = programmer
         try:
@@ -172,7 +177,7 @@ class KernelThread(threading.Thread):
             work()
         except KcompileError as error:
             self._not_before = time.monotonic() + self._retry_in
-            self._log.error("failed, tried again in %.1f s: %s", self._retry_in, error)
+            log_failure(self._log, str(error), self._retry_in)
             self._record.failed(str(error), self._retry_in)
             self._retry_in = min(_RETRY_MOST, self._retry_in * 2)
             return False

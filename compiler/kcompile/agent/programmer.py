@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,17 +23,19 @@ from ..kernel.node import NodeResources
 from ..kernel.remember import Applied, forget, recall, remember
 from ..kernel.watch import Watch
 from ..modes import Mode
-from ..program import Key, Program, diff
+from ..program import Program, diff
 from ..targets.base import Incremental
-from ..targets.node import HealthKey
 from .ledger import Ledger
+from .log import log_sync
 from .ports import Changed, Ports, Surroundings
 from .record import ProgrammedService, Record, Sync
+from .serve import HealthCheckPorts, check_addresses
 from .state import Batch, State
 from .upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from ..ir.model import Dataplane
+    from ..ir.model import Dataplane, HealthCheck
+    from ..notices import Notice
     from ..spec.objects import Node
 
 __all__ = ["Programmer"]
@@ -51,15 +53,22 @@ class _Moment(NamedTuple):
 class Programmer:
     """Keeps the node that `request` names true to `state`.
 
+    :param checks: answers the health check ports
     :param directory: the namespace's run directory
     :raises ConfigError: for a configuration that can't be
     """
 
     def __init__(
-        self, request: Request, state: State, record: Record, log: logging.Logger, directory: Path
+        self,
+        request: Request,
+        state: State,
+        record: Record,
+        log: logging.Logger,
+        checks: HealthCheckPorts,
+        directory: Path,
     ) -> None:
         self._request, self._state, self._record, self._log = request, state, record, log
-        self._directory = directory
+        self._checks, self._directory = checks, directory
         self._config = configuration(request)
         remembered = recall(directory)
         self.mode: Mode = chosen_mode(self._config, remembered.mode if remembered else None)
@@ -70,6 +79,7 @@ class Programmer:
         self._following: Incremental | None = None
         self._upkeep: Upkeep | None = None
         self._node_desired: Program = {}
+        self._answered: tuple[tuple[HealthCheck, ...], tuple[str, ...]] = ((), ())
         self._ledger = Ledger()
         self._doubt = True  # of what the kernel holds
         self._moved = False  # the ports have other surroundings than the rules
@@ -172,9 +182,12 @@ class Programmer:
             self._record.bad(name, error)
         for name in set(changed.good) - batch.unreadable:
             self._record.good(name)
-        for notice in self._request.heard(changed.notices):
-            self._log.warning("%s [%s]", notice, notice.id)
+        self._warn(changed.notices)
         return changed
+
+    def _warn(self, notices: Iterable[Notice]) -> None:
+        for notice in self._request.heard(notices):
+            self._log.warning("%s [%s]", notice, notice.id)
 
     def _move(self) -> bool:
         """Resolve everything again where what it depends on has changed; whether that is to be written."""
@@ -217,7 +230,7 @@ class Programmer:
     def _write_all(self, began: _Moment) -> None:
         """Write what differs, from what the kernel is known to hold, or read where that is in doubt."""
         assert self.ports is not None
-        dataplane = self.ports.dataplane()
+        dataplane = msgspec.structs.replace(self.ports.dataplane(), health_checks=())  # answered here
         before = None if self._following is None else self._following.program
         session = self._session()
         try:
@@ -230,11 +243,11 @@ class Programmer:
             if self._doubt and before is not None:
                 self._tell_drift(session, before)
             if not plan.empty:
-                for notice in session.commit(plan, dataplane, forks=False):
-                    self._log.warning("%s [%s]", notice, notice.id)
+                self._warn(session.commit(plan, dataplane, forks=False))
         finally:
             self._doubt = True
         self._adopt(session)
+        self._answer_checks()
         self._ledger.wrote_all(time.time())
         self._done(began, full=True, services=len(self.ports.services), changes=len(plan.changes))
 
@@ -272,8 +285,7 @@ class Programmer:
         self._doubt = True
         changes = self._following.replace(changed.old, changed.new)
         if changes:
-            for notice in self._held.apply(changes):
-                self._log.warning("%s [%s]", notice, notice.id)
+            self._warn(self._held.apply(changes))
         self._answer_checks()
         self._doubt = False
         self._upkeep.note(changed.old, changed.new)
@@ -283,15 +295,10 @@ class Programmer:
     def _answer_checks(self) -> None:
         """Answer the health check ports as they are now."""
         assert self.ports is not None
-        old: dict[Key, object] = {
-            key: value for key, value in self._node_desired.items() if isinstance(key, HealthKey)
-        }
-        new: dict[Key, object] = {HealthKey(check.port): check for check in self.ports.health_checks}
-        if old == new:
-            return
-        rest = {key: value for key, value in self._node_desired.items() if key not in old}
-        self._node_desired = rest | new
-        NodeResources(self._directory).apply(diff(old, new), self._node_desired)
+        wanted = self.ports.health_checks, check_addresses(self.ports.surroundings.node)
+        if wanted != self._answered or self._checks.failed:
+            self._answered = wanted
+            self._warn(self._checks.replace(*wanted))
 
     def _resources_differ(self) -> bool:
         resources = NodeResources(self._directory)
@@ -319,12 +326,9 @@ class Programmer:
         oldest = [batch.oldest for batch in self._waiting if batch.oldest is not None]
         triggers = tuple([moment for batch in self._waiting for moment in batch.triggers])
         waited = now - min(oldest) if oldest else 0.0
-        self._record.synced(
-            Sync(began.epoch, now - began.monotonic, full, services, changes, triggers, waited)
-        )
-        text = "synced %d Services%s, %d changes in %.1f ms"
-        milliseconds = 1000 * (now - began.monotonic)
-        self._log.info(text, services, ", all" if full else "", changes, milliseconds)
+        sync = Sync(began.epoch, now - began.monotonic, full, services, changes, triggers, waited)
+        log_sync(self._log, self.mode.name, sync)
+        self._record.synced(sync)
         return waited
 
 

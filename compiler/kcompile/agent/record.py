@@ -86,7 +86,9 @@ class ProgrammedService(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class Programmed(Protocol):
     """What servers ask the agent itself. Each call may come from the event loop at any time."""
 
-    mode: str
+    @property
+    def mode(self) -> str:
+        """The mode's name; empty before it is settled."""
 
     def programmed(self) -> list[ProgrammedService]:
         """The Services that are programmed, sorted by name."""

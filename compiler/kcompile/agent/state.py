@@ -16,6 +16,7 @@ from ..errors import KcompileError
 from ..spec.convert import bound_service, is_proxied
 from ..spec.objects import EndpointSlice, Node, Object, Service, ServiceCIDR
 from .record import Record
+from .serve.health import is_eligible
 from .slim import slim_cidr, slim_node, slim_service, slim_slice
 from .source import Kind
 
@@ -272,7 +273,7 @@ class State:
 
     def _see_own(self, node: Node) -> None:
         if node.metadata.name == self._node:
-            self._record.node(eligible=node.metadata.deletion_timestamp is None)
+            self._record.node(eligible=is_eligible(node))
 
     def _mark(self, service: str) -> bool:
         self._dirty.add(service)

@@ -2,73 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from ..agent.log import Form
 
 __all__ = ["command"]
 
 
 @click.command("run")
 @options.specs
-@click.option("--kubeconfig", metavar="FILE", help="How to reach the API server. Default: $KUBECONFIG.")
-@click.option("--context", metavar="NAME", help="The context of the kubeconfig to use.")
+@click.option(
+    "--kubeconfig",
+    metavar="FILE",
+    help="Without -f: how to reach the API server. Default: $KUBECONFIG, ~/.kube/config, or in cluster.",
+)
+@click.option("--context", metavar="NAME", help="The context of the kubeconfig. Default: its current one.")
 @click.option(
     "--min-sync-period",
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="At least so long between two syncs. Default: 0, a change goes at once.",
+    help="Wait at least so long between two syncs. Default: 0, a change goes at once.",
 )
 @click.option(
     "--sync-period",
     type=click.FloatRange(min=1),
     default=30.0,
     metavar="SECONDS",
-    help="How often the kernel is checked for changes by others. Default: 30.",
+    help="How often to check that nobody else has changed the rules. Default: 30.",
+)
+@click.option(
+    "--healthz-bind-address",
+    metavar="IP:PORT",
+    default="0.0.0.0:10256",
+    help="Where to answer /healthz, /livez and /readyz; empty: nowhere.",
+)
+@click.option(
+    "--metrics-bind-address",
+    metavar="IP:PORT",
+    default="127.0.0.1:10249",
+    help="Where to answer /metrics; empty: nowhere.",
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", help="How log lines are written."
 )
 def command(
     kubeconfig: str | None,
     context: str | None,
     min_sync_period: float,
     sync_period: float,
+    healthz_bind_address: str,
+    metrics_bind_address: str,
+    log_format: Form,
     **shared: Any,
 ) -> None:
-    """Follow an API server or manifests, and keep this node's rules up to date.
+    """Follow an API server, or the manifests of -f, and keep this node's rules up to date.
 
-    Runs until SIGTERM or SIGINT; the rules stay. SIGHUP: read the configuration again.
+    Runs until SIGTERM or SIGINT; the rules stay. SIGHUP: read the configuration again. `kcompile status`
+    shows what is programmed.
     """
     import asyncio
-    import logging
+    import os
+    import sys
 
     from ..agent.agent import Agent, source_of
+    from ..agent.log import agent_log
+    from ..agent.notify import Notifier
     from ..agent.options import Options
+    from ..agent.process import run
     from ..engine.request import Request
 
     request = Request(**shared)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     asked = Options(
         request=request,
         kubeconfig=kubeconfig,
         context=context,
         min_sync_period=min_sync_period,
         sync_period=sync_period,
+        serves=True,
+        healthz_bind_address=healthz_bind_address,
+        metrics_bind_address=metrics_bind_address,
     )
-    asyncio.run(_until_told(Agent(asked, source_of(asked))))
-
-
-async def _until_told(agent: Any) -> None:
-    """Run `agent` until SIGTERM or SIGINT."""
-    import asyncio
-    import contextlib
-    import signal
-
-    loop = asyncio.get_running_loop()
-    running = asyncio.ensure_future(agent.run())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel)
-    loop.add_signal_handler(signal.SIGHUP, agent.reload)
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    log = agent_log(sys.stderr, log_format, verbose=request.verbose)
+    asyncio.run(run(Agent(asked, source_of(asked), log), Notifier(os.environ)))
