@@ -29,7 +29,7 @@ class Client:
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request; the names of `headers` have underscores."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        content = {} if body is None else {"data": body} if isinstance(body, (bytes, str)) else {"json": body}
+        content = {"json": body} if isinstance(body, dict) else {"data": body}
         async with self._session.request(method, _url(path), headers=fields, **content) as response:
             raw = await response.read()
             plain = response.content_type != "application/json"

@@ -1,0 +1,188 @@
+"""Requests over HTTP: what is served, what is refused, and how bodies come."""
+
+import asyncio
+import gzip
+import io
+import json
+
+import aiohttp
+import pytest
+
+from harness.apiclient import Client, client
+from harness.certificates import authority
+from kcompile.apiserver import Store, serve
+
+SERVICES = "/api/v1/namespaces/default/services"
+PORTS = {"ports": [{"port": 80}]}
+JSON = {"Content_Type": "application/json"}
+
+
+def run(work, store: Store | None = None, connector=None, **options):
+    async def beside():
+        async with (
+            serve(store or Store(), **options) as server,
+            client(server.url, connector=connector() if connector else None) as asking,
+        ):
+            return await asyncio.wait_for(work(asking), 30)
+
+    return asyncio.run(beside())
+
+
+REFUSED = [
+    ("GET", "/apis", None, {}, 404, ""),
+    ("GET", "/openapi/v3", None, {}, 404, ""),
+    ("GET", "/api/v1/nosuch", None, {}, 404, "NotFound"),
+    ("GET", "/api/v1/services/web", None, {}, 404, "NotFound"),
+    ("GET", "/api/v1/namespaces/default/nodes", None, {}, 404, "NotFound"),
+    ("GET", f"{SERVICES}/web/status", None, {}, 404, "NotFound"),
+    ("GET", f"{SERVICES}/none", None, {}, 404, "NotFound"),
+    ("PATCH", f"{SERVICES}/web", {}, {}, 405, "MethodNotAllowed"),
+    ("POST", "/api/v1/services", {}, {}, 405, "MethodNotAllowed"),
+    ("POST", f"{SERVICES}/web", {}, {}, 405, "MethodNotAllowed"),
+    ("PUT", SERVICES, {}, {}, 405, "MethodNotAllowed"),
+    ("POST", SERVICES, b"kind: Service", {"Content_Type": "application/yaml"}, 415, "UnsupportedMediaType"),
+    ("POST", SERVICES, b"k8s\0", {"Content_Type": "application/vnd.kubernetes.protobuf"}, 415, ""),
+    ("GET", SERVICES, None, {"Accept": "application/vnd.kubernetes.protobuf"}, 406, "NotAcceptable"),
+    ("GET", SERVICES, None, {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}, 406, "NotAcceptable"),
+    ("POST", SERVICES, b"{", JSON, 400, "BadRequest"),
+    ("POST", SERVICES, b"[]", JSON, 400, "BadRequest"),
+    ("POST", SERVICES, {"kind": "Node", "apiVersion": "v1"}, {}, 400, "BadRequest"),
+    ("POST", SERVICES, {"metadata": {"namespace": "other"}}, {}, 400, "BadRequest"),
+    ("POST", SERVICES, {"metadata": []}, {}, 400, "BadRequest"),
+    ("PUT", f"{SERVICES}/web", {"metadata": {"name": "other"}}, {}, 400, "BadRequest"),
+    ("POST", SERVICES, io.BytesIO(b" " * 4_000_000), JSON, 413, "RequestEntityTooLarge"),
+    ("GET", f"{SERVICES}?limit=x", None, {}, 400, "BadRequest"),
+    ("GET", f"{SERVICES}?watch=maybe", None, {}, 400, "BadRequest"),
+    ("GET", f"{SERVICES}?resourceVersion=0&resourceVersionMatch=Exact", None, {}, 422, "Invalid"),
+    ("GET", f"{SERVICES}?resourceVersion=1&resourceVersionMatch=Newest", None, {}, 422, "Invalid"),
+    ("GET", f"{SERVICES}?sendInitialEvents=true", None, {}, 422, "Invalid"),
+    ("GET", f"{SERVICES}?watch=1&resourceVersionMatch=NotOlderThan", None, {}, 422, "Invalid"),
+    ("GET", f"{SERVICES}?continue=e30", None, {}, 400, "BadRequest"),
+]
+
+
+def test_what_isnt_known_is_refused_with_a_status():
+    async def work(asking: Client):
+        return [
+            (await asking.ask(method, path, body, **headers)) for method, path, body, headers, *_ in REFUSED
+        ]
+
+    for (method, path, _, _, code, reason), answer in zip(REFUSED, run(work), strict=True):
+        assert answer.status == code, (method, path, answer)
+        if isinstance(answer.body, dict):
+            assert (answer.body["kind"], answer.body["code"]) == ("Status", code)
+            assert reason in (answer.body["reason"], ""), (method, path)
+        else:
+            assert answer.body == "404 page not found\n"
+
+
+def test_an_objects_life_over_http():
+    async def work(asking: Client):
+        made = await asking.ask("POST", SERVICES, {"metadata": {"name": "web"}, "spec": PORTS})
+        read = await asking.get(
+            f"{SERVICES}/web", Accept="application/vnd.kubernetes.protobuf,application/json"
+        )
+        assert (made.status, read.status, read.body) == (201, 200, made.body)
+        changed = made.body | {"spec": made.body["spec"] | {"selector": {"app": "web"}}}
+        assert (await asking.ask("PUT", f"{SERVICES}/web", changed)).status == 200
+        wrong = {"preconditions": {"uid": "another"}}
+        assert (await asking.ask("DELETE", f"{SERVICES}/web", wrong)).status == 409
+        gone = await asking.ask(
+            "DELETE", f"{SERVICES}/web", {"preconditions": {"uid": made.body["metadata"]["uid"]}}
+        )
+        assert (gone.status, gone.body["spec"]) == (200, changed["spec"])
+        node = await asking.ask("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
+        gone = await asking.ask("DELETE", "/api/v1/nodes/n1")
+        details = {"name": "n1", "kind": "nodes", "uid": node.body["metadata"]["uid"]}
+        assert (gone.body["status"], gone.body["details"]) == ("Success", details)
+        return (await asking.get("/api/v1/services")).body["items"]
+
+    assert run(work) == []
+
+
+def names(body: dict) -> list[str]:
+    return [item["metadata"]["name"] for item in body["items"]]
+
+
+def test_pages_show_one_version_while_things_change():
+    store = Store()
+    for number in range(7):
+        labels = {"odd": str(number % 2)}
+        meta = {"name": f"s{number}", "namespace": "default", "labels": labels}
+        store.create({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": PORTS})
+
+    async def pages(asking: Client, query: str, change):
+        found, token, more = [], "", []
+        while True:
+            answer = await asking.get(f"/api/v1/services?{query}{token}")
+            found.append(names(answer.body))
+            meta = answer.body["metadata"]
+            more.append(meta.get("remainingItemCount"))
+            if "continue" not in meta:
+                return found, more
+            token = f"&continue={meta['continue']}"
+            change()
+
+    async def work(asking: Client):
+        def change():
+            for name in ("s0", "s6"):
+                store.delete("Service", "default", name)
+
+        def nothing():
+            pass
+
+        whole = await pages(
+            asking, "limit=3", lambda: change() if store.list("Service", fields="metadata.name=s0") else None
+        )
+        chosen = await pages(asking, "limit=2&labelSelector=odd%3D1", nothing)
+        ignored = await pages(asking, "limit=2&resourceVersion=0", nothing)
+        return whole, chosen, ignored
+
+    whole, chosen, ignored = run(work, store)
+    assert whole == ([["s0", "s1", "s2"], ["s3", "s4", "s5"], ["s6"]], [4, 1, None])
+    assert chosen == ([["s1", "s3"], ["s5"]], [None, None])
+    assert ignored == ([["s1", "s2", "s3", "s4", "s5"]], [None])
+
+
+def test_long_bodies_are_compressed_when_asked():
+    store = Store()
+    for number in range(400):
+        meta = {"name": f"s{number}", "namespace": "default", "annotations": {"a": "b" * 400}}
+        store.put({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": PORTS})
+
+    async def ask():
+        async with (
+            serve(store) as server,
+            aiohttp.ClientSession(server.url, auto_decompress=False) as session,
+        ):
+            found = []
+            for path, encoding in (
+                ("/api/v1/services", "gzip"),
+                ("/api/v1/services", "identity"),
+                ("/api/v1/nodes", "gzip"),
+            ):
+                async with session.get(path, headers={"Accept-Encoding": encoding}) as response:
+                    found.append((response.headers.get("Content-Encoding"), await response.read()))
+            return found
+
+    (first, small), (second, plain), (third, _) = asyncio.run(ask())
+    assert (first, second, third) == ("gzip", None, None)
+    assert json.loads(gzip.decompress(small)) == json.loads(plain)
+    assert len(plain) > 128 * 1024 > len(small)
+
+
+def test_tls_and_a_unix_socket(tmp_path):
+    made = authority(tmp_path)
+
+    async def work(asking: Client):
+        return (await asking.get("/version")).body["gitVersion"]
+
+    path = tmp_path / "api.sock"
+    found = [
+        run(work, tls=made.server(), connector=lambda: aiohttp.TCPConnector(ssl=made.client())),
+        run(work, path=path, connector=lambda: aiohttp.UnixConnector(str(path))),
+        run(work, host="::1"),
+    ]
+    assert found == ["v1.36.2+kcompile"] * 3
+    with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        run(work, tls=made.server())
