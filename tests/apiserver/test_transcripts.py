@@ -257,6 +257,16 @@ def test_watches_from_a_version_that_is_forgotten():
     assert seen(events) == seen(from_now.events)
 
 
+def test_a_list_after_the_servers_restart():
+    exchange = STARTUP["list-after-restart"]
+
+    async def ask():
+        async with serving(Store(existing(166), version=169)) as asking:
+            return await asking.get(exchange.path)
+
+    assert same(exchange, asyncio.run(ask())) == []
+
+
 def test_lists_at_a_version_that_is_forgotten():
     names = [name for name in STARTUP if name != "list-after-restart"]
 

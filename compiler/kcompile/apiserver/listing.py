@@ -59,7 +59,7 @@ def list_body(store: Store, collection: Collection, options: Options) -> bytes:
         page = _continued(store, collection, options) if options.token else _asked(store, collection, options)
     limit = 0 if options.version == 0 and not options.token else options.limit  # as from its watch cache
     first = bisect_left(page.items, page.start, key=_key) if page.start else 0
-    chosen = [item for item in page.items[first:] if options.selection.matches(item)]
+    chosen = options.selection.of(page.items[first:])
     left = len(chosen) - limit
     if not limit or left <= 0:
         return _body(collection, page.version, chosen, {})

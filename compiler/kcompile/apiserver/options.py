@@ -29,6 +29,12 @@ class Selection(NamedTuple):
         """True if no selector leaves anything out."""
         return not self.labels.terms and not self.fields.terms
 
+    def of(self, items: list[Stored]) -> list[Stored]:
+        """Those of `items` that are asked for."""
+        if self.everything and not self.namespace:
+            return items
+        return [item for item in items if self.matches(item)]
+
     def matches(self, item: Stored | None) -> bool:
         return (
             item is not None

@@ -129,7 +129,6 @@ class Rest:
         collection = self._store.collection(asked.resource)
         with self._store.lock:
             body = list_body(self._store, collection, options)
-            for item in collection.sorted_now():
-                if options.selection.matches(item):
-                    self._store.delete(asked.resource.kind, item.namespace, item.key.rpartition("/")[2])
+            for item in options.selection.of(collection.sorted_now()):
+                self._store.delete(asked.resource.kind, item.namespace, item.key.rpartition("/")[2])
         return await json_answer(request, 200, body)

@@ -12,9 +12,10 @@ from typing import Any
 from .admission import Admission
 from .collection import Collection
 from .metadata import beginning, check_preconditions, succeeding
+from .options import Selection
 from .records import Event, Stored, stored
 from .resources import RESOURCES, Resource, by_kind
-from .selectors import EVERYTHING, field_matcher, label_matcher
+from .selectors import field_matcher, label_matcher
 from .status import already_exists, bad_request, not_found, not_served
 
 __all__ = ["Store"]
@@ -118,17 +119,10 @@ class Store:
     ) -> list[dict[str, Any]]:
         """The objects of a kind, of one namespace or all, that both selectors match, ordered by name."""
         resource = _kind(kind)
-        by_label = label_matcher(labels) if labels else EVERYTHING
-        by_field = field_matcher(fields, resource) if fields else EVERYTHING
+        selection = Selection(namespace, label_matcher(labels), field_matcher(fields, resource))
         with self.lock:
-            items = self._collections[resource].sorted_now()
-        return [
-            item.object()
-            for item in items
-            if (not namespace or item.namespace == namespace)
-            and by_label.matches(item.labels)
-            and by_field.matches(item.fields)
-        ]
+            items = selection.of(self._collections[resource].sorted_now())
+        return [item.object() for item in items]
 
     # --- what tests and loaders do ---
 

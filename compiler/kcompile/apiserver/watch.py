@@ -117,8 +117,7 @@ def _beginning(store: Store, collection: Collection, options: Options) -> tuple[
     if initial or (initial is None and not version):
         if version and version > store.version:
             raise too_large_version(version, store.version)
-        selection = options.selection
-        lines = [event_line("ADDED", item) for item in collection.sorted_now() if selection.matches(item)]
+        lines = [event_line("ADDED", item) for item in options.selection.of(collection.sorted_now())]
         if initial and options.bookmarks:
             lines.append(_bookmark(collection.resource, store.version, initial=True))
         return lines, collection.place(store.version)
