@@ -7,6 +7,7 @@ KcompileError            1   something failed; the node is as it was, or the nex
 │   ├── AllocationError  2   a clusterIP or nodePort can't be given out, or conflicts
 │   └── EmptyInputError  2   the input has no Service: to apply it would remove every one
 ├── ApiError             1   the API server can't be reached, or refuses; what is held stays in force
+├── StatusError          1   our own API server refuses a request (apiserver/status.py)
 └── KernelError          1   the kernel, or a tool that speaks to it, refused
     ├── UnsupportedError 1   this node can't do it (module, tool or namespace missing)
     ├── LockedError      1   another kcompile holds this node's lock

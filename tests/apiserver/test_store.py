@@ -155,6 +155,39 @@ def test_a_service_stops_being_one_with_an_address(store):
     assert back["spec"]["clusterIP"] != "10.96.0.50"
 
 
+def test_a_service_loses_with_its_type_what_only_that_type_has(store):
+    ports = [{"port": 80, "name": "a", "nodePort": 30050}]
+    local = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 30060}
+    made = store.create(service(type="LoadBalancer", ports=ports, **local))
+    assert store.update(service(type="LoadBalancer", ports=[{"port": 81, "name": "a"}], **local))["spec"][
+        "ports"
+    ] == [{"port": 81, "name": "a", "nodePort": 30050, "protocol": "TCP", "targetPort": 81}]
+    again = made | {"metadata": {"name": "web"}, "spec": made["spec"] | {"type": "ClusterIP"}}
+    spec = store.update(again)["spec"]
+    assert spec["clusterIP"] == made["spec"]["clusterIP"]
+    assert not {"externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts"} & set(spec)
+    assert "nodePort" not in spec["ports"][0]
+
+
+def test_a_namespace_keeps_its_status_and_its_name_as_a_label(store):
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "default", "labels": {"a": "b"}},
+    }
+    changed = store.update(namespace)
+    assert changed["metadata"]["labels"] == {"a": "b", "kubernetes.io/metadata.name": "default"}
+    assert (changed["status"], changed["spec"]) == ({"phase": "Active"}, {"finalizers": ["kubernetes"]})
+
+
+def test_what_was_put_unchecked_stands_in_nobodys_way(store):
+    store.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}})
+    cidr = {"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "empty"}}
+    store.put(cidr)
+    assert store.create(service("other"))["spec"]["clusterIP"].startswith("10.")
+    assert store.update(service())["spec"]["clusterIP"].startswith("10.")
+
+
 def test_addresses_come_from_the_service_cidrs(store):
     cidr = {"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}}
     store.create(cidr | {"spec": {"cidrs": ["10.1.2.0/29"]}})

@@ -54,6 +54,7 @@ _ANSWERS = {
 }
 _LONGEST_PIECE = 90  # bytes, of a split body that is short
 _MOST_PIECES = 100  # about, of one that is long
+_FARTHEST = 2000  # bytes of a body that a cut lets through at most; mostly it is far less
 _LINE = 1 << 20  # bytes: the longest head
 _PAUSES = 5  # of a slow body
 _PAUSE = 0.002  # seconds
@@ -104,7 +105,7 @@ class Plan:
         if not meant or chance.random() >= self.share:
             return None
         fault = chance.choice(self.faults)
-        after = chance.randrange(6) if fault is Fault.SILENT else chance.randrange(2000)
+        after = chance.randrange(6) if fault is Fault.SILENT else int(_FARTHEST ** chance.random())
         self.log.append((what, number, fault))
         return Injected(fault, after, chance)
 

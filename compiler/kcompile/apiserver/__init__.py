@@ -10,7 +10,8 @@ watch.py        watches
 store.py        the objects, and what clients may do to them
 collection.py   the objects of one kind, and their newest changes
 records.py      an object at one version, and a change
-admission.py    defaults, checks and allocation, by the rules of spec
+admission.py    defaults and checks, by the rules of spec
+allocation.py   what Services are allocated
 metadata.py     the metadata that the server sets
 selectors.py    label and field selectors
 resources.py    the kinds that are served

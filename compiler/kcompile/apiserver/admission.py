@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
+import itertools
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,16 +10,16 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import NODEFAULT, UNSET
 
-from ..errors import AllocationError, SpecError
-from ..spec.allocate import allocate
+from ..errors import SpecError
 from ..spec.check_endpoints import check_endpoints, check_slice
 from ..spec.check_others import check_namespace, check_node, check_pod, check_service_cidr
 from ..spec.check_service import check_service
-from ..spec.claims import Claims
 from ..spec.decode import typed, without_nulls
 from ..spec.defaults import default_endpoints, default_pod, default_service, default_slice
+from ..spec.names import generated_name
 from ..spec.objects import Endpoints, EndpointSlice, Namespace, Node, Object, Pod, Service, ServiceCIDR
 from ..spec.text import Wrong
+from .allocation import Allocation, keep_allocated
 from .collection import Collection
 from .metadata import SERVERS_OWN
 from .resources import Resource
@@ -28,8 +27,6 @@ from .status import Cause, StatusError, bad_request, invalid
 
 __all__ = ["Admission"]
 
-_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of apimachinery's rand: no vowels, so no words
-_LONGEST_BASE = 58  # characters of a generateName that are kept
 _FIRST_STATUS: dict[str, dict[str, Any] | None] = {
     "Namespace": {"phase": "Active"},
     "Service": {"loadBalancer": {}},
@@ -37,7 +34,11 @@ _FIRST_STATUS: dict[str, dict[str, Any] | None] = {
     "ServiceCIDR": None,
 }
 """The status of a new object, for the kinds whose client can't set it."""
-_WITH_STATUS = (*_FIRST_STATUS, "Node")
+_KEPT = {
+    "Namespace": ("spec", "status"),
+    **dict.fromkeys(("Service", "Pod", "Node", "ServiceCIDR"), ("status",)),
+}
+"""What an update of an object leaves as it is."""
 
 
 class _Rules(NamedTuple):
@@ -58,14 +59,12 @@ _RULES = {
 
 
 class Admission:
-    """Makes of a client's object what the store keeps. Knows the addresses and ports that Services hold."""
+    """Makes of a client's object what the store keeps."""
 
     def __init__(self, collections: Mapping[Resource, Collection]) -> None:
         by_kind = {resource.kind: collection for resource, collection in collections.items()}
-        self._services, self._cidrs = by_kind["Service"], by_kind["ServiceCIDR"]
-        self._claims = Claims()
-        self._held: dict[str, Service] = {}
-        self._place = 0
+        self._allocation = Allocation(by_kind["Service"], by_kind["ServiceCIDR"])
+        self._numbers = itertools.count()
 
     def created(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
         """`obj`, a new object, with defaults.
@@ -75,15 +74,13 @@ class Admission:
         given = _given(resource, obj)
         meta = given["metadata"]
         if not meta.get("name") and isinstance(base := meta.get("generateName"), str) and base:
-            meta["name"] = base[:_LONGEST_BASE] + "".join(random.choices(_SUFFIX, k=5))
+            meta["name"] = generated_name(resource.kind, base, next(self._numbers))
         if resource.kind in _FIRST_STATUS:
             given.pop("status", None)
         made = self._checked(resource, given, _decoded(resource, given))
         if (status := _FIRST_STATUS.get(resource.kind)) is not None:
             made["status"] = dict(status)
         if resource.kind == "Namespace":
-            labels = meta.get("labels") or {}
-            meta["labels"] = labels | {"kubernetes.io/metadata.name": meta["name"]}
             made["spec"] = {"finalizers": ["kubernetes"]}
         return made
 
@@ -95,17 +92,16 @@ class Admission:
         given = _given(resource, obj)
         if "deletionTimestamp" in old["metadata"]:
             given["metadata"]["deletionTimestamp"] = old["metadata"]["deletionTimestamp"]
-        if resource.kind in _WITH_STATUS:
-            given.pop("status", None)
+        kept = _KEPT.get(resource.kind, ())
+        for part in kept:
+            given.pop(part, None)
         item = _decoded(resource, given)
         if resource.kind == "Service":
-            _keep_allocated(given["spec"], old["spec"])
+            keep_allocated(given["spec"], old.get("spec") or {})
             item = _decoded(resource, given)
         made = self._checked(resource, given, item)
         _check_lasting(resource, made, old)
-        if resource.kind in _WITH_STATUS and "status" in old:
-            made["status"] = old["status"]
-        return made
+        return made | {part: old[part] for part in kept if part in old}
 
     def _checked(self, resource: Resource, given: dict[str, Any], item: Object) -> dict[str, Any]:
         """`given` with the defaults of `item`, which was decoded from it, once all checks have passed."""
@@ -115,62 +111,13 @@ class Admission:
                 rules.default(item)
             rules.check(item)
             if isinstance(item, Service):
-                self._allocate(item)
+                self._allocation.fill(item)
         except SpecError as error:
             raise _refused(resource, item.metadata.name, error.field, error.message) from None
+        if resource.kind == "Namespace":
+            own = {"kubernetes.io/metadata.name": item.metadata.name}
+            given["metadata"]["labels"] = given["metadata"].get("labels", {}) | own
         return {**_filled(item, given), "kind": resource.kind, "apiVersion": resource.api_version}
-
-    # --- allocation ---
-
-    def _allocate(self, service: Service) -> None:
-        """Give `service` the addresses and ports that it lacks, or raise AllocationError.
-
-        The claims are as before then: what is stored in the end comes back as a change of the collection.
-        """
-        self._catch_up()
-        old = self._held.get(f"{service.metadata.namespace}/{service.metadata.name}")
-        if old is not None:
-            self._claims.release(old)
-        try:
-            allocate([service], service_cidrs=self._service_cidrs(), claims=self._claims)
-        finally:
-            self._claims.release(service)
-            if old is not None:
-                self._take("", old)
-
-    def _service_cidrs(self) -> list[str]:
-        return [cidr for item in self._cidrs.sorted_now() for cidr in item.object()["spec"]["cidrs"]]
-
-    def _catch_up(self) -> None:
-        events = self._services.since(self._place)
-        self._place = self._services.dropped + len(self._services.history)
-        if events is None:
-            self._claims, self._held = Claims(), {}
-            for item in self._services.sorted_now():
-                self._take(item.key, _service(item.object()))
-            return
-        for event in events:
-            if event.before is not None and (old := self._held.pop(event.before.key, None)) is not None:
-                self._claims.release(old)
-            if event.now is not None:
-                self._take(event.now.key, _service(event.now.object()))
-
-    def _take(self, key: str, service: Service | None) -> None:
-        """Note what a stored Service holds. Of two that were put with one address, the first holds it."""
-        if service is None:
-            return
-        if key:
-            self._held[key] = service
-        with contextlib.suppress(AllocationError):
-            self._claims.take_all(service)
-
-
-def _service(obj: dict[str, Any]) -> Service | None:
-    """A stored Service; None where it was put as what isn't one."""
-    try:
-        return typed(obj, Service)
-    except Wrong:
-        return None
 
 
 def _given(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,33 +148,13 @@ def _refused(resource: Resource, name: str, field: str, message: str) -> StatusE
     return invalid(resource.kind, name, [Cause(reason, message, field)], resource.group)
 
 
-def _keep_allocated(new: dict[str, Any], old: dict[str, Any]) -> None:
-    """patchAllocatedValues (pkg/registry/core/service): what an update leaves out stays as it was."""
-    if "ExternalName" not in (new.get("type"), old.get("type")):
-        if not new.get("clusterIP") and old.get("clusterIP"):
-            new["clusterIP"] = old["clusterIP"]
-        if not new.get("clusterIPs") and new.get("clusterIP") == old.get("clusterIP"):
-            new["clusterIPs"] = old.get("clusterIPs") or []
-    if _has_node_ports(new) and _has_node_ports(old):
-        before = {port.get("name", ""): port.get("nodePort") for port in old.get("ports") or ()}
-        for port in new.get("ports") or ():
-            if not port.get("nodePort") and before.get(port.get("name", "")):
-                port["nodePort"] = before[port.get("name", "")]
-        if not new.get("healthCheckNodePort") and old.get("healthCheckNodePort"):
-            new["healthCheckNodePort"] = old["healthCheckNodePort"]
-
-
-def _has_node_ports(spec: dict[str, Any]) -> bool:
-    return spec.get("type") in ("NodePort", "LoadBalancer")
-
-
 def _check_lasting(resource: Resource, new: dict[str, Any], old: dict[str, Any]) -> None:
     """Refuse the change of what may not change."""
     name = new["metadata"]["name"]
-    if resource.kind == "EndpointSlice" and new["addressType"] != old["addressType"]:
+    if resource.kind == "EndpointSlice" and new["addressType"] != old.get("addressType"):
         raise _refused(resource, name, "addressType", "field is immutable")
     if resource.kind == "Service":
-        was, now = (spec.get("clusterIPs") or [] for spec in (old["spec"], new["spec"]))
+        was, now = ((obj.get("spec") or {}).get("clusterIPs") or [] for obj in (old, new))
         if was and now and was[0] != now[0]:
             raise _refused(resource, name, "spec.clusterIPs[0]", "may not change once set")
 

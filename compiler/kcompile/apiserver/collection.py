@@ -57,7 +57,7 @@ class Collection:
         return None if place < self.dropped else self.history[place - self.dropped :]
 
     def sorted_now(self) -> list[Stored]:
-        if self._order is None or len(self._order) != len(self.objects):
+        if self._order is None:
             self._order = sorted(self.objects)
         return [self.objects[key] for key in self._order]
 

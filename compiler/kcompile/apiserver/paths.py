@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .resources import Resource, by_plural, is_group
+from .resources import BY_PLURAL, Resource, is_group
 from .status import not_served
 
 __all__ = ["Target", "target"]
@@ -36,7 +36,7 @@ def target(path: str) -> Target | None:
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2:
         namespace, rest = rest[1], rest[2:]
-    resource = by_plural.get((group, version, rest[0]))
+    resource = BY_PLURAL.get((group, version, rest[0]))
     if resource is None or len(rest) > 2 or (namespace and not resource.namespaced):
         raise not_served()
     name = rest[1] if len(rest) == 2 else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["RESOURCES", "Resource", "by_kind", "by_plural", "is_group", "values"]
+__all__ = ["BY_KIND", "BY_PLURAL", "RESOURCES", "Resource", "is_group", "values"]
 
 _NODE_INFO = (
     '{"machineID":"","systemUUID":"","bootID":"","kernelVersion":"","osImage":"","containerRuntimeVersion":"",'
@@ -123,11 +123,14 @@ RESOURCES = (
     ),
 )
 
-by_kind = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
-by_plural = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
+BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
+BY_PLURAL = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
 _GROUPS = {(resource.group, resource.version) for resource in RESOURCES}
+_PATH = {"name": "metadata.name"}  # an older name of it
 _FALSE = frozenset(("spec.unschedulable", "spec.hostNetwork"))
-_PATHS = {resource.kind: [(name, name.split(".")) for name in resource.fields] for resource in RESOURCES}
+_PATHS = {
+    resource: {name: _PATH.get(name, name).split(".") for name in resource.fields} for resource in RESOURCES
+}
 
 
 def is_group(group: str, version: str) -> bool:
@@ -138,9 +141,9 @@ def is_group(group: str, version: str) -> bool:
 def values(resource: Resource, obj: dict[str, Any]) -> dict[str, str]:
     """What `obj` has in the fields that selectors may name; empty where it has nothing."""
     found = {}
-    for name, path in _PATHS[resource.kind]:
+    for name, path in _PATHS[resource].items():
         value: Any = obj
-        for step in path if name != "name" else ("metadata", "name"):
+        for step in path:
             value = value.get(step) if isinstance(value, dict) else None
         if isinstance(value, bool) or (value is None and name in _FALSE):
             value = "true" if value else "false"

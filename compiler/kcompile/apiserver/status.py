@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..errors import KcompileError
 from .resources import Resource
 
 __all__ = [
@@ -37,7 +38,7 @@ class Cause(NamedTuple):
     field: str
 
 
-class StatusError(Exception):
+class StatusError(KcompileError):
     """A request that is answered with a Status of Failure.
 
     `code` is the HTTP status, `reason` Kubernetes' word for it. `token`: where a list that expired can go on.

@@ -14,7 +14,7 @@ from .collection import Collection
 from .metadata import beginning, check_preconditions, succeeding
 from .options import Selection
 from .records import Event, Stored, stored
-from .resources import RESOURCES, Resource, by_kind
+from .resources import BY_KIND, RESOURCES, Resource
 from .selectors import field_matcher, label_matcher
 from .status import already_exists, bad_request, not_found, not_served
 
@@ -210,7 +210,7 @@ def _resource(obj: Mapping[str, Any]) -> Resource:
     :raises StatusError: 400, where its kind and apiVersion aren't served
     """
     version, kind = obj.get("apiVersion"), obj.get("kind")
-    if (resource := by_kind.get((str(version), str(kind)))) is None:
+    if (resource := BY_KIND.get((str(version), str(kind)))) is None:
         raise bad_request(f'no kind "{kind}" is registered for version "{version}"')
     return resource
 

@@ -7,6 +7,7 @@ hasn't read yet are dropped; the client then watches again and is told 410.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
@@ -71,10 +72,7 @@ async def watch_lines(
     store: Store, collection: Collection, options: Options, bell: Bell, pace: Pace
 ) -> AsyncIterator[bytes]:
     """The watch's body, piece by piece; each is one or more whole lines."""
-    clock = asyncio.get_running_loop().time
-    end = clock() + (options.timeout or pace.least * (1 + random.random()))
-    bookmark = clock() + pace.bookmarks
-    last_bookmark = end - _LAST_BOOKMARK
+    timer = _Timer(options, pace)
     try:
         with store.lock:
             first, place = _beginning(store, collection, options)
@@ -92,20 +90,40 @@ async def watch_lines(
         place += len(events)
         for chunk in _chunks(_lines(events, options)):
             yield chunk
-        now = clock()
-        if now >= end:
+        if timer.over():
             return
-        if options.bookmarks and now >= min(bookmark, last_bookmark):
-            if reached >= (options.version or 0):
-                yield _bookmark(collection.resource, reached)
-            last_bookmark = end if now >= last_bookmark else last_bookmark
-            bookmark = now + pace.bookmarks
-        wake = min(end, bookmark, last_bookmark) if options.bookmarks else end
-        try:
-            async with asyncio.timeout(max(0.0, wake - clock())):
+        if timer.bookmark() and reached >= (options.version or 0):
+            yield _bookmark(collection.resource, reached)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(timer.next()):
                 await written.wait()
-        except TimeoutError:
-            continue
+
+
+class _Timer:
+    """When a watch ends, and when its bookmarks are due: again and again, and once shortly before the end."""
+
+    def __init__(self, options: Options, pace: Pace) -> None:
+        self._now, self._pace = asyncio.get_running_loop().time, pace
+        self._end = self._now() + (options.timeout or pace.least * (1 + random.random()))
+        self._due = self._next_bookmark() if options.bookmarks else self._end
+
+    def over(self) -> bool:
+        return self._now() >= self._end
+
+    def bookmark(self) -> bool:
+        """True if a bookmark is due; the next one is set then."""
+        due = self._due < self._end and self._now() >= self._due
+        if due:
+            self._due = self._next_bookmark()
+        return due
+
+    def next(self) -> float:
+        """When something is due next, on the event loop's clock."""
+        return min(self._due, self._end)
+
+    def _next_bookmark(self) -> float:
+        now, last = self._now(), self._end - _LAST_BOOKMARK
+        return min(now + self._pace.bookmarks, last if now < last else self._end)
 
 
 def _beginning(store: Store, collection: Collection, options: Options) -> tuple[list[bytes], int]:
