@@ -25,6 +25,10 @@ __all__ = ["Rest"]
 _VERSION = {
     "major": "1",
     "minor": "36",
+    "emulationMajor": "1",
+    "emulationMinor": "36",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "35",
     "gitVersion": "v1.36.2+kcompile",
     "gitCommit": "unknown",
     "gitTreeState": "clean",
