@@ -29,6 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run flow cases in this mode: nftables, iptables-legacy, iptables-nft, ipvs, xdp, xdp-tc, "
         "xdp-generic (repeatable)",
     )
+    parser.getgroup("agent").addoption(
+        "--fault-seeds",
+        type=int,
+        default=50,
+        metavar="N",
+        help="how many seeded runs an agent's client has against an API server with faults (default: 50)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "fault_seed" in metafunc.fixturenames:
+        metafunc.parametrize("fault_seed", range(metafunc.config.getoption("--fault-seeds")))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
@@ -58,6 +59,12 @@ class Held:
                     await self._changed.wait()
         except TimeoutError:
             raise AssertionError((self.calls[-20:], self.errors[-5:])) from None
+
+    async def settled(self, calls: int) -> None:
+        """Wait for so many calls more, or for what may never come no longer than a moment."""
+        wanted = len(self.calls) + calls
+        with contextlib.suppress(AssertionError):
+            await self.until(lambda: len(self.calls) >= wanted, seconds=0.02)
 
     def nudge(self) -> None:
         """Look at the condition that is waited for again."""
