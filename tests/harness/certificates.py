@@ -25,6 +25,14 @@ class Authority(NamedTuple):
         context.load_cert_chain(*self.servers[0])
         return context
 
+    def issue(self, name: str, names: str = _NAMES) -> tuple[Path, Path]:
+        """A certificate for the common name `name`, and its key; `names` is the extension with its names."""
+        folder = self.certificate.parent
+        pair = folder / f"{name}.crt", folder / f"{name}.key"
+        signer = ("-CA", str(self.certificate), "-CAkey", str(folder / "ca.key"))
+        _openssl(*_request(name, *pair), "-x509", *signer, "-addext", names)
+        return pair
+
     def client(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.certificate)
 
@@ -35,13 +43,9 @@ def authority(folder: Path, servers: int = 1) -> Authority:
     _openssl(
         *_request("kcompile test authority", *own), "-x509", "-addext", "basicConstraints=critical,CA:TRUE"
     )
-    made = []
-    for number in range(servers):
-        pair = folder / f"server{number}.crt", folder / f"server{number}.key"
-        signer = ("-CA", str(own[0]), "-CAkey", str(own[1]))
-        _openssl(*_request(f"server {number}", *pair), "-x509", *signer, "-addext", _NAMES)
-        made.append(pair)
-    return Authority(own[0], made)
+    found = Authority(own[0], [])
+    found.servers.extend(found.issue(f"server{number}") for number in range(servers))
+    return found
 
 
 def _request(name: str, certificate: Path, key: Path) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from harness.certificates import Authority
+from harness.certificates import authority as authority_of
 from kcompile.agent.api.connection import Connection, connect
 from kcompile.errors import ApiError
 
-from .certificates import Authority
 from .following import QUICK, kubeconfig
 from .raw_server import Answer, Asked, RawServer, body, serving, transcript
 
@@ -23,12 +26,29 @@ OK = body({"metadata": {}})
 UNAUTHORIZED = transcript("list-bad-token")
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    made = Authority(tmp_path_factory.mktemp("authority") / "files")
+@pytest.fixture(scope="module", name="authority")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    made = authority_of(tmp_path_factory.mktemp("authority"))
     made.issue("somebody")
     made.issue("another")
     return made
+
+
+def server_context(authority: Authority, names: str) -> ssl.SSLContext:
+    """For a server of these names that asks its clients for a certificate, and needs none."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
+    context.load_cert_chain(*authority.issue("server", f"subjectAltName={names}"))
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def pem(authority: Authority, name: str) -> str:
+    return (authority.certificate.parent / name).read_text()
+
+
+def data(authority: Authority, name: str) -> str:
+    """As a kubeconfig holds it."""
+    return base64.b64encode(pem(authority, name).encode()).decode()
 
 
 async def ask(connection: Connection) -> str:
@@ -46,8 +66,8 @@ async def reaching(
     names: str = "IP:127.0.0.1",
 ) -> AsyncIterator[tuple[Connection, RawServer]]:
     """A connection by a kubeconfig at `path` that trusts `authority`, and the server that it reaches."""
-    async with serving(answer, tls=authority.server(names)) as server:
-        trusted = {"certificate-authority": str(authority.ca)} if cluster is None else cluster
+    async with serving(answer, tls=server_context(authority, names)) as server:
+        trusted = {"certificate-authority": str(authority.certificate)} if cluster is None else cluster
         path.write_text(kubeconfig(server.url, user, trusted))
         connection = connect(str(path))
         try:
@@ -146,11 +166,11 @@ def test_a_client_certificate_and_its_change(tmp_path: Path, authority: Authorit
     certificate, key = tmp_path / "me.crt", tmp_path / "me.key"
 
     def become(name: str) -> dict[str, str]:
-        certificate.write_bytes((authority.folder / f"{name}.crt").read_bytes())
-        key.write_bytes((authority.folder / f"{name}.key").read_bytes())
+        certificate.write_bytes(pem(authority, f"{name}.crt").encode())
+        key.write_bytes(pem(authority, f"{name}.key").encode())
         if not as_data:
             return {"client-certificate": "me.crt", "client-key": "me.key"}
-        crt, secret = authority.data(f"{name}.crt"), authority.data(f"{name}.key")
+        crt, secret = data(authority, f"{name}.crt"), data(authority, f"{name}.key")
         return {"client-certificate-data": crt, "client-key-data": secret}
 
     async def main() -> None:
@@ -158,7 +178,9 @@ def test_a_client_certificate_and_its_change(tmp_path: Path, authority: Authorit
         async with reaching(path, authority, become("somebody")) as (connection, server):
             async with connection.get("/api/v1/nodes", {}, "list of nodes", QUICK) as under_way:
                 user = become("another")
-                path.write_text(kubeconfig(server.url, user, {"certificate-authority": str(authority.ca)}))
+                path.write_text(
+                    kubeconfig(server.url, user, {"certificate-authority": str(authority.certificate)})
+                )
                 await ask(connection)
                 await under_way.aread()  # goes on over the connection that it has
             assert [asked.peer for asked in server.asked] == ["somebody", "another"]
@@ -168,12 +190,13 @@ def test_a_client_certificate_and_its_change(tmp_path: Path, authority: Authorit
 
 @pytest.mark.parametrize("as_data", [False, True])
 def test_who_is_trusted(tmp_path: Path, authority: Authority, as_data: bool):
-    stranger = Authority(tmp_path / "stranger")
+    (tmp_path / "stranger").mkdir()
+    stranger = authority_of(tmp_path / "stranger")
 
     def trusting(one: Authority) -> dict[str, str]:
         if as_data:
-            return {"certificate-authority-data": one.data("ca.crt")}
-        (tmp_path / "ca.crt").write_bytes(one.ca.read_bytes())
+            return {"certificate-authority-data": data(one, "ca.crt")}
+        (tmp_path / "ca.crt").write_bytes(one.certificate.read_bytes())
         return {"certificate-authority": "ca.crt"}
 
     async def main() -> None:
@@ -234,11 +257,11 @@ def test_a_plugin_runs_once_and_again_after_its_expiry_and_a_401(tmp_path: Path,
 
 
 def test_a_plugin_that_gives_a_certificate(tmp_path: Path, authority: Authority):
-    pem = {
-        "clientCertificateData": (authority.folder / "somebody.crt").read_text(),
-        "clientKeyData": (authority.folder / "somebody.key").read_text(),
+    given = {
+        "clientCertificateData": pem(authority, "somebody.crt"),
+        "clientKeyData": pem(authority, "somebody.key"),
     }
-    user = {"exec": plugin(tmp_path / "exec", pem, version="v1beta1")}
+    user = {"exec": plugin(tmp_path / "exec", given, version="v1beta1")}
 
     async def main() -> None:
         async with reaching(tmp_path / "exec" / "config", authority, user) as (connection, server):
@@ -290,7 +313,7 @@ def test_by_a_proxy(tmp_path: Path, authority: Authority):
     async def main() -> None:
         async with await asyncio.start_server(proxy, "127.0.0.1", 0) as listener:
             url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-            cluster = {"certificate-authority": str(authority.ca), "proxy-url": url}
+            cluster = {"certificate-authority": str(authority.certificate), "proxy-url": url}
             async with reaching(tmp_path / "config", authority, {"token": "a"}, cluster) as (
                 connection,
                 server,
@@ -303,11 +326,11 @@ def test_by_a_proxy(tmp_path: Path, authority: Authority):
 
 
 def test_in_cluster(tmp_path: Path, authority: Authority):
-    (tmp_path / "ca.crt").write_bytes(authority.ca.read_bytes())
+    (tmp_path / "ca.crt").write_bytes(authority.certificate.read_bytes())
     (tmp_path / "token").write_text("pod")
 
     async def main() -> None:
-        async with serving(lambda _: OK, tls=authority.server()) as server:
+        async with serving(lambda _: OK, tls=server_context(authority, "IP:127.0.0.1")) as server:
             environ = {
                 "KUBERNETES_SERVICE_HOST": "127.0.0.1",
                 "KUBERNETES_SERVICE_PORT": str(server.port),
@@ -341,12 +364,12 @@ def test_no_key_reaches_a_disk(tmp_path: Path, authority: Authority, monkeypatch
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     before = len(list(Path("/proc/self/fd").iterdir()))
     user = {
-        "client-certificate-data": authority.data("somebody.crt"),
-        "client-key-data": authority.data("somebody.key"),
+        "client-certificate-data": data(authority, "somebody.crt"),
+        "client-key-data": data(authority, "somebody.key"),
     }
     path = tmp_path / "config"
     path.write_text(
-        kubeconfig("https://127.0.0.1:1", user, {"certificate-authority-data": authority.data("ca.crt")})
+        kubeconfig("https://127.0.0.1:1", user, {"certificate-authority-data": data(authority, "ca.crt")})
     )
     connect(str(path))
     assert len(list(Path("/proc/self/fd").iterdir())) == before

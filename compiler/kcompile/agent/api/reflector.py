@@ -42,7 +42,7 @@ class Reflector:
         self._backoff = Backoff(timing, rng)
         self._version = ""  # to watch from; empty: list first
         self._versions: dict[_Key, int] = {}  # of every object; negative: deleted since the watch began
-        self._initial: list[Item] | None = None  # of a streamed list, until it is whole
+        self._initial: dict[_Key, Item] | None = None  # of a streamed list, until it is whole
         self._streams = True  # the server offers streamed lists, as far as is known
         self._pages_next = False  # the last streamed list broke off
         self._listed = self._failing = False
@@ -74,7 +74,7 @@ class Reflector:
             self._versions = {key: number for key, number in self._versions.items() if number > 0}
             params["resourceVersion"] = self._version
         else:
-            self._initial = []
+            self._initial = {}
             params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         await watch(
             self._connection,
@@ -117,9 +117,11 @@ class Reflector:
         if self._initial is not None:
             if event.initial_end:
                 initial, self._initial = self._initial, None
-                self._replace(initial, item.version)
+                self._replace(list(initial.values()), item.version)
+            elif event.type == "DELETED":
+                self._initial.pop((item.namespace, item.name), None)
             elif event.type != "BOOKMARK":
-                self._initial.append(item)
+                self._initial[item.namespace, item.name] = item
             return
         self._version = _later(self._version, item.version)
         if event.type == "DELETED":
