@@ -325,6 +325,25 @@ def test_by_a_proxy(tmp_path: Path, authority: Authority):
     run(main)
 
 
+@pytest.mark.parametrize("excepted", ["127.0.0.0/8", "10.0.0.0/8, 127.0.0.1/32,x", "127.0.0.1"])
+def test_an_address_that_no_proxy_excepts(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, excepted: str
+):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", excepted)
+
+    async def main() -> None:
+        async with reaching(tmp_path / "config", authority) as (connection, _):
+            await ask(connection)
+            monkeypatch.setenv("NO_PROXY", "10.0.0.0/8")
+            again = connect(str(tmp_path / "config"))
+            with pytest.raises(ApiError):
+                await ask(again)
+            await again.close()
+
+    run(main)
+
+
 def test_in_cluster(tmp_path: Path, authority: Authority):
     (tmp_path / "ca.crt").write_bytes(authority.certificate.read_bytes())
     (tmp_path / "token").write_text("pod")

@@ -9,11 +9,14 @@ request, of which there are few; after a 401 everything is read again, once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ... import __version__
 from ...errors import ApiError, ConfigError
@@ -49,7 +52,7 @@ def connect(
     def login() -> Login:
         return find_login(kubeconfig, context, environ=environ, account=account)
 
-    return Connection(login)
+    return Connection(login, environ)
 
 
 class _Client:
@@ -83,12 +86,12 @@ class _Client:
 class Connection:
     """Asks one API server. `login` reads the kubeconfig; it is called again when its files change."""
 
-    def __init__(self, login: Callable[[], Login]) -> None:
-        self._login = login
+    def __init__(self, login: Callable[[], Login], environ: Mapping[str, str] = os.environ) -> None:
+        self._login, self._environ = login, environ
         self._client: _Client | None = None
         self._lock: asyncio.Lock | None = None
         self._first: Login | None = login()
-        _http_client(self._first, None)  # what would fail the first request fails now
+        _http_client(self._first, None, environ)  # what would fail the first request fails now
         self.server = self._first.cluster.server
 
     @asynccontextmanager
@@ -104,8 +107,7 @@ class Connection:
     ) -> AsyncIterator[httpx2.Response]:
         """The answer to GET `path`, its body not read yet.
 
-        `lasting`: a watch, whose body may pause as long as `timing.silence`. `what` is asked for, for
-        messages.
+        `lasting`: a watch, whose body may pause for any time. `what` is asked for, for messages.
 
         :raises ApiError: RefusedError for an answer other than 200; CutError where the connection fails, now
             or later
@@ -146,7 +148,7 @@ class Connection:
         import httpx2
 
         cluster = client.login.cluster
-        read = timing.silence if lasting else timing.answer
+        read = None if lasting else timing.answer
         request = client.http.build_request(
             "GET",
             cluster.server.rstrip("/") + path,
@@ -191,24 +193,42 @@ class Connection:
             self._first = None
             plugin = login.user.exec
             credential = await run_plugin(plugin, login.cluster) if plugin else None
-            http = _http_client(login, credential)
+            http = _http_client(login, credential, self._environ)
         except ConfigError as error:  # it could be read at the start: somebody is changing it
             raise ApiError(str(error)) from None
         self.server = login.cluster.server
         return _Client(http, login, credential)
 
 
-def _http_client(login: Login, credential: Credential | None) -> httpx2.AsyncClient:
+def _http_client(
+    login: Login, credential: Credential | None, environ: Mapping[str, str]
+) -> httpx2.AsyncClient:
     """A client of the HTTP library; it takes proxies of the environment too. Raises ConfigError."""
     import httpx2
 
     try:
         return httpx2.AsyncClient(
-            verify=tls_context(login, credential), proxy=login.cluster.proxy_url or None, timeout=None
+            verify=tls_context(login, credential),
+            proxy=login.cluster.proxy_url or None,
+            trust_env=not _is_excepted(login.cluster.server, environ),
+            timeout=None,
         )
     except (ValueError, ImportError, httpx2.InvalidURL) as error:
         where = f"{login.cluster_at}.proxy-url" if login.cluster.proxy_url else "a proxy of the environment"
         raise ConfigError(f"{where}: {printable(str(error))}") from None
+
+
+def _is_excepted(server: str, environ: Mapping[str, str]) -> bool:
+    """True if a CIDR in $NO_PROXY has the server's address; the HTTP library doesn't read CIDRs, Go does."""
+    host = urlsplit(server).hostname or ""
+    given = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        for entry in given.split(","):
+            with contextlib.suppress(ValueError):
+                if "/" in entry and address in ipaddress.ip_network(entry.strip(), strict=False):
+                    return True
+    return False
 
 
 def _auth(client: _Client) -> Any:
