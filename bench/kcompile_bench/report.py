@@ -91,8 +91,8 @@ BUDGETS = (
     ),
     Budget("iptables-legacy, cold", ("cold", "iptables-legacy", "10000x2"), "cpu", 1.2, "1.2 s"),
     Budget(
-        "iptables-legacy, one endpoint (2)",
-        ("change in memory", "iptables-legacy", "10000x2"),
+        "iptables-legacy, one endpoint, its port lowered",
+        ("change of one port", "iptables-legacy", "10000x2"),
         "wall",
         0.150,
         "0.5 s",

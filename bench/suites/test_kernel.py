@@ -2,17 +2,18 @@
 change. Needs root.
 """
 
+import contextlib
 import itertools
 
 import pytest
 
-from kcompile.kernel.nftables import Nft
+from kcompile.kernel.held import hold
+from kcompile.modes import MODES
 from kcompile.passes import resolve, resolve_port
 from kcompile.spec.allocate import allocate
 from kcompile.spec.complete import complete
 from kcompile.spec.convert import service_ports
 from kcompile.spec.validate import validate
-from kcompile.targets.nftables import IncrementalProgram
 from kcompile.targets.xdp.lower import lower_port
 from kcompile_bench.generate import facts, settings, with_port
 from kcompile_bench.workload import family_of
@@ -93,6 +94,7 @@ def test_change_by_apply(measure, workload, mode, driver, fresh):
     measure("change by apply", change, mode=mode, rounds=4)
 
 
+@pytest.mark.modes("nftables", "ipvs", "xdp")
 def test_change_in_memory(measure, workload, mode, driver, fresh):
     """One endpoint, by a process that holds the last dataplane and program: one port resolved, all of them
     lowered.
@@ -111,8 +113,7 @@ def test_change_in_memory(measure, workload, mode, driver, fresh):
         held[:] = dataplane, program
 
     measure("change in memory", change, mode=mode, rounds=10)
-    if mode != "iptables-nft":
-        assert driver.observe() == held[1]
+    assert driver.observe() == held[1]
 
 
 @pytest.mark.modes("xdp")
@@ -133,25 +134,27 @@ def test_change_of_one_port_in_maps(measure, workload, mode, driver, fresh):
     assert driver.observe() == workload.program(mode) | held[0]
 
 
-@pytest.mark.modes("nftables")
+@pytest.mark.modes("nftables", "iptables-legacy", "iptables-nft")
 def test_change_of_one_port(measure, workload, mode, driver, fresh):
-    """One endpoint, by a process that keeps an IncrementalProgram and its netlink socket, as an agent does.
+    """One endpoint, by a process that keeps an incremental Program and its driver open, as an agent does.
 
-    A socket that is closed waits for what its last transaction removed to be freed, some 10 ms: the other
-    changes here have that.
+    A netlink socket that is closed waits for what its last transaction removed to be freed, some 10 ms: the
+    other changes here have that.
     """
     fresh()
-    dataplane, wanted, place = workload.dataplane(mode), settings(mode), workload.middle
-    kept = IncrementalProgram(dataplane)
+    family = family_of(mode)
+    dataplane, wanted, place = workload.dataplane(family), settings(family), workload.middle
+    kept = MODES[mode].follow(dataplane)
     load(driver, {}, dict(kept.program))
     states = itertools.cycle((workload.changed, workload.ports[place]))
-    held = [dataplane.ports[place]]
+    port = [dataplane.ports[place]]
 
     def change():
-        port = resolve_port(next(states), facts(), wanted)
-        nft.apply("".join(driver.target.scripts(kept.replace(held, [port])).values()))
-        held[0] = port
+        new = [resolve_port(next(states), facts(), wanted)]
+        held.apply(kept.replace(port, new))
+        port[:] = new
 
-    with Nft() as nft:
-        measure("change of one port", change, mode=mode, rounds=40)
-    assert driver.observe() == kept.program
+    with contextlib.closing(hold(driver)) as held:
+        measure("change of one port", change, mode=mode, rounds=40 if mode == "nftables" else 10)
+    if mode != "iptables-nft":
+        assert driver.observe() == kept.program
