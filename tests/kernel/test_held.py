@@ -67,6 +67,7 @@ def test_transactions_of_others_are_told_from_our_own(node, mode):
     assert not held.touched()
     assert not held.differs(kept.program)
     netns.run(node, ["nft", "flush ruleset"])
+    assert held.others([generation()])
     assert held.touched()
     assert held.differs(kept.program)
     assert held.differs(kept.program), "until it is repaired"
@@ -115,6 +116,22 @@ def test_all_legacy_rules_are_read_now_and_then(node, monkeypatch):
     assert not held.touched()
     monkeypatch.setattr(held, "_next_look", 0)
     assert held.differs(kept.program)
+    held.close()
+
+
+def test_transactions_on_other_tables_cost_little(node, monkeypatch):
+    _, kept, held = start("nftables", random_dataplane(random.Random(3)))
+    reads = []
+    monkeypatch.setattr(held, "_read", lambda: reads.append(1) or kept.program)
+    netns.run(node, ["nft", "add table ip other"])
+    assert not held.differs(kept.program)
+    netns.run(node, ["nft", "delete table ip other"])
+    monkeypatch.setattr(held, "_next_look", float("inf"))
+    assert not held.differs(kept.program)
+    assert len(reads) == 1, "not so soon again"
+    monkeypatch.setattr(held, "_next_look", 0)
+    assert not held.differs(kept.program)
+    assert len(reads) == 2
     held.close()
 
 

@@ -45,16 +45,14 @@ def _ask(netlink: Netlink) -> int | None:
 
 
 class Transactions:
-    """Tells our own transactions of the current network namespace from those of others.
+    """Tells our own transactions of the current network namespace from those of others, on any table."""
 
-    `suspect`: others have written since all was known to be right; who has looked sets it to False.
-    """
+    selective, complete = False, True
 
     def __init__(self) -> None:
         self._netlink = Netlink(NETLINK_NETFILTER)
         self._seen = self._now()
         self._own: deque[int] = deque(maxlen=_REMEMBERED)
-        self.suspect = False
         self._news = False
 
     def close(self) -> None:
@@ -79,7 +77,6 @@ class Transactions:
         """Whether others have written since the last call, as far as the kernel says."""
         self._look()
         news, self._news = self._news, False
-        self.suspect |= news
         return news
 
     def others(self, numbers: Collection[int]) -> bool:

@@ -23,16 +23,14 @@ _LEVELS = {"ip_tables_names": (socket.AF_INET, 0), "ip6_tables_names": (socket.A
 
 
 class Layouts:
-    """Tells whether others than we have written to nat and filter.
+    """Tells whether others than we have written to nat and filter."""
 
-    `suspect`: they have since all was known to be right; who has looked sets it to False.
-    """
+    selective, complete = True, False
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._seen = self._now()
         self._news = False
-        self.suspect = False
 
     def close(self) -> None:
         """Nothing is held."""
@@ -48,7 +46,6 @@ class Layouts:
         """Whether others have written since the last call, as far as it shows."""
         self._look()
         news, self._news = self._news, False
-        self.suspect |= news
         return news
 
     def others(self, _numbers: Collection[int]) -> bool:
