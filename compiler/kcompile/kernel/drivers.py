@@ -220,7 +220,11 @@ class IpvsDriver(_StatelessReader):
         from ..targets.ipvs.resources import AddressKey
         from .ipvs import IpvsKernel, sources
 
-        IpvsKernel(self.backend, self.directory).apply(changes)
+        kernel = IpvsKernel(self.backend, self.directory)
+        try:
+            kernel.apply(changes)
+        finally:
+            kernel.deadlines.save()
         if any(isinstance(change.key, AddressKey) and change.new is None for change in changes):
             sources.remove_routes()
         return []

@@ -6,6 +6,7 @@ packed here, byte for byte as pyroute2 would (tests/unit/ipvs); pyroute2 sends t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -24,10 +25,12 @@ __all__ = [
     "Failed",
     "Netlink",
     "Request",
+    "Sockets",
     "attribute",
     "attributes",
     "generic_family",
     "message",
+    "opened",
 ]
 
 NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
@@ -88,6 +91,7 @@ class Netlink:
         self._socket.bind((0, groups))
         self._buffer = bytearray(1 << 18)
         self._sequence = 0
+        self.families: dict[str, int] = {}  # ids of generic netlink families that were asked for
 
     def __enter__(self) -> Netlink:
         return self
@@ -194,6 +198,35 @@ class Netlink:
         return memoryview(self._buffer)[:size]
 
 
+class Sockets:
+    """Sockets that stay open, one a protocol, in the network namespace of their first use."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Netlink] = {}
+
+    def of(self, protocol: int) -> Netlink:
+        """The socket of `protocol`."""
+        netlink = self._open.get(protocol)
+        if netlink is None:
+            netlink = self._open[protocol] = Netlink(protocol)
+        return netlink
+
+    def close(self) -> None:
+        """Close all; the next use opens new ones."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+@contextlib.contextmanager
+def opened(sockets: Sockets | None, protocol: int) -> Iterator[Netlink]:
+    """The socket of `protocol` in `sockets`; without these, one that ends with the context."""
+    if sockets is not None:
+        yield sockets.of(protocol)
+        return
+    with Netlink(protocol) as netlink:
+        yield netlink
+
+
 def _messages(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
     """Offset, type, sequence number and length of each message in `view`."""
     at = 0
@@ -207,6 +240,8 @@ def _messages(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
 
 def generic_family(netlink: Netlink, name: str) -> int:
     """The id of generic netlink family `name`; raises UnsupportedError where the kernel has none."""
+    if name in netlink.families:
+        return netlink.families[name]
     query = struct.pack("=BBH", _CTRL_GETFAMILY, 1, 0) + attribute(_CTRL_FAMILY_NAME, name.encode() + b"\0")
     try:
         answer = netlink.ask(NETLINK_GENERIC, query)
@@ -218,5 +253,6 @@ def generic_family(netlink: Netlink, name: str) -> int:
     for kind, start, _ in attributes(answer, 4, len(answer)):
         if kind == _CTRL_FAMILY_ID:
             number: int = struct.unpack_from("=H", answer, start)[0]
+            netlink.families[name] = number
             return number
     raise KernelError(f"generic netlink: no number for {name}")

@@ -5,6 +5,8 @@ base.py        Held, and any driver opened for each change
 traced.py      what nftables and iptables have in common
 nftables.py    mode nftables: a libnftables context
 iptables.py    mode iptables: only the tools that are needed
+ipvs.py        mode ipvs: netlink sockets, and what drains
+xdp.py         mode xdp: maps and what is in them
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..drivers import Driver, IptablesDriver, NftablesDriver
+from ..drivers import Driver, IptablesDriver, IpvsDriver, NftablesDriver, XdpDriver
 from .base import Held, Plain
 
 __all__ = ["Held", "hold"]
@@ -30,9 +32,23 @@ def _iptables(driver: IptablesDriver) -> Held:
     return HeldIptables(driver)
 
 
+def _ipvs(driver: IpvsDriver) -> Held:
+    from .ipvs import HeldIpvs
+
+    return HeldIpvs(driver)
+
+
+def _xdp(driver: XdpDriver) -> Held:
+    from .xdp import HeldXdp
+
+    return HeldXdp(driver)
+
+
 _HOLDERS: Mapping[type[Driver], Callable[[Any], Held]] = {
     NftablesDriver: _nftables,
     IptablesDriver: _iptables,
+    IpvsDriver: _ipvs,
+    XdpDriver: _xdp,
 }
 """What holds the driver of a mode; `Plain` the others."""
 

@@ -34,8 +34,14 @@ class Held(Protocol):
         every sync period.
         """
 
+    def housekeep(self, expected: Program, /) -> bool:
+        """Take away what changes have left for open connections, where these are over.
+
+        :return: whether something is still left; then call it again in a second or so
+        """
+
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything. Call it before another driver writes to this mode's rules."""
 
 
 class Plain:
@@ -56,6 +62,9 @@ class Plain:
 
     def differs(self, expected: Program) -> bool:
         return bool(self._driver.target.diff(self._driver.observe(), expected))
+
+    def housekeep(self, _: Program, /) -> bool:
+        return False
 
     def close(self) -> None:
         """Nothing is held."""

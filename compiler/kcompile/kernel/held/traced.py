@@ -74,6 +74,9 @@ class Traced:
         self._certain, self._possible = differs, False
         return differs
 
+    def housekeep(self, _: Program, /) -> bool:
+        return False
+
     def close(self) -> None:
         self._trace.close()
 

@@ -5,6 +5,7 @@ messages.py         virtual and real servers as generic netlink messages: encode
 read.py             the virtual and real servers in the kernel
 timeouts.py         IPVS's timeouts (``ipvsadm --set``)
 drain.py            deadlines of draining real servers
+compare.py          whether the kernel has what it should, at little cost
 dummy.py            the dummy device and its addresses
 sources.py          the source address of the node's own connections while another mode takes over
 ipset.py            our ipsets: observe, change

@@ -16,14 +16,15 @@ from ... import spawn
 from ...errors import KernelError
 from ...program import Change, Key
 from ...targets.ipvs.resources import DEVICE, AddressKey, DeviceKey
-from ..netlink import NETLINK_ROUTE, Netlink, attribute, attributes
+from ..netlink import NETLINK_ROUTE, Sockets, attribute, attributes, opened
 
-__all__ = ["change_addresses", "create", "encode_address", "index", "observe", "remove"]
+__all__ = ["addresses", "change_addresses", "create", "encode_address", "index", "is_up", "observe", "remove"]
 
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _CREATE, _EXCL = 0x400, 0x200
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(number): version for version, number in _FAMILIES.items()}
+_SIZES = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}
 _HOST, _LINK = 254, 253  # RT_SCOPE_*
 _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 _HEAD = struct.Struct("=BBBBI")  # struct ifaddrmsg
@@ -42,7 +43,7 @@ def index() -> int:
         return 0
 
 
-def _up() -> bool:
+def is_up() -> bool:
     """Whether the device is up; while it is down, its addresses have no routes and can't be reached."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         answer = fcntl.ioctl(probe, _SIOCGIFFLAGS, _IFREQ.pack(DEVICE.encode(), 0))
@@ -71,13 +72,13 @@ def _ip(commands: str) -> None:
         raise KernelError(f"ip {commands.strip()}: {' '.join(done.stderr.split())}")
 
 
-def observe() -> dict[Key, Any]:
+def observe(sockets: Sockets | None = None) -> dict[Key, Any]:
     """The device and the addresses on it, but for link-local ones."""
     number = index()
     if not number:
         return {}
-    program: dict[Key, Any] = {DeviceKey(): "" if _up() else "down"}
-    with Netlink(NETLINK_ROUTE) as netlink:
+    program: dict[Key, Any] = {DeviceKey(): "" if is_up() else "down"}
+    with opened(sockets, NETLINK_ROUTE) as netlink:
         for view, start, end in netlink.dump(_GETADDR, _HEAD.pack(0, 0, 0, 0, 0)):
             family, _, _, scope, device = _HEAD.unpack_from(view, start)
             if device != number or scope == _LINK or family not in _VERSIONS:
@@ -86,6 +87,19 @@ def observe() -> dict[Key, Any]:
             address = found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]
             program[AddressKey(_VERSIONS[family], socket.inet_ntop(family, address))] = ""
     return program
+
+
+def addresses(sockets: Sockets | None = None) -> set[bytes]:
+    """The addresses on the device as the kernel has them, 4 or 16 bytes; quicker than `observe`."""
+    number = index()
+    found: set[bytes] = set()
+    with opened(sockets, NETLINK_ROUTE) as netlink:
+        for view, start, _ in netlink.dump(_GETADDR, _HEAD.pack(0, 0, 0, 0, 0)):
+            family, _, _, scope, device = _HEAD.unpack_from(view, start)
+            if device == number and scope != _LINK and family in _SIZES:
+                at = start + 12  # the first attribute is the address: inet_fill_ifaddr(), inet6_fill_ifaddr()
+                found.add(bytes(view[at : at + _SIZES[family]]))
+    return found
 
 
 def encode_address(change: Change, device: int) -> tuple[int, int, bytes]:
@@ -103,12 +117,14 @@ def encode_address(change: Change, device: int) -> tuple[int, int, bytes]:
     return _NEWADDR, _CREATE | _EXCL, head + local + _DEPRECATED + _FLAGS
 
 
-def change_addresses(changes: Sequence[Change], failed: Callable[[Change, int], None]) -> None:
+def change_addresses(
+    changes: Sequence[Change], failed: Callable[[Change, int], None], sockets: Sockets | None = None
+) -> None:
     """Bind and free addresses; ``failed(change, errno)`` for each that was refused."""
     device = index()
     if not device:
         raise KernelError(f"{DEVICE}: {os.strerror(errno.ENODEV)}")
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with opened(sockets, NETLINK_ROUTE) as netlink:
         netlink.send(
             [encode_address(change, device) for change in changes],
             lambda at, code, _: failed(changes[at], code),

@@ -13,13 +13,14 @@ from ...errors import KernelError, UnsupportedError
 from ...program import Change, Key
 from ...targets.ipvs.render import ipset_command
 from ...targets.ipvs.resources import SET_PREFIX, ElementKey, SetKey, set_name
-from ..netlink import NETLINK_NETFILTER, Netlink, Request
+from ..netlink import NETLINK_NETFILTER, Netlink, Request, Sockets, opened
 from .ipset_messages import (
     ADD,
     CREATE,
     DEL,
     DESTROY,
     FLUSH,
+    HEADERS_ONLY,
     LIMIT,
     LIST,
     SWAP,
@@ -29,10 +30,11 @@ from .ipset_messages import (
     elements,
     header,
     line_of,
+    size,
     supported,
 )
 
-__all__ = ["change", "observe"]
+__all__ = ["change", "members", "observe", "sizes"]
 
 _OURS = re.compile(rf"{SET_PREFIX}([46])-(\S+)")
 # ip_set.h; what is above IPSET_ERR_TYPE_SPECIFIC differs by type
@@ -46,13 +48,13 @@ _REASONS = {
 }
 
 
-def observe() -> dict[Key, Any]:
+def observe(sockets: Sockets | None = None) -> dict[Key, Any]:
     """Our sets and their elements in the current namespace.
 
     Others' sets are never read: they may be large.
     """
     program: dict[Key, Any] = {}
-    with Netlink(NETLINK_NETFILTER) as netlink:
+    with opened(sockets, NETLINK_NETFILTER) as netlink:
         try:
             names = [decode(*answer)[0] for answer in netlink.dump(LIST, header(""))]
         except OSError as e:
@@ -63,6 +65,25 @@ def observe() -> dict[Key, Any]:
             if found := _OURS.fullmatch(name):
                 program |= _observe(netlink, name, int(found[1]), found[2])
     return program
+
+
+def sizes(sockets: Sockets | None = None) -> dict[SetKey, tuple[str, int]]:
+    """The definition of each of our sets, and how many elements it has."""
+    found: dict[SetKey, tuple[str, int]] = {}
+    with opened(sockets, NETLINK_NETFILTER) as netlink:
+        for answer in netlink.dump(LIST, HEADERS_ONLY):
+            name, definition, _ = decode(*answer)
+            if ours := _OURS.fullmatch(name):
+                found[SetKey(int(ours[1]), ours[2])] = definition, size(*answer)
+    return found
+
+
+def members(key: SetKey, sockets: Sockets | None = None) -> dict[Key, Any]:
+    """The elements of our set `key`; none where it isn't there."""
+    with opened(sockets, NETLINK_NETFILTER) as netlink:
+        found = _observe(netlink, set_name(key.version, key.name), key.version, key.name)
+    found.pop(key, None)
+    return found
 
 
 def _observe(netlink: Netlink, name: str, version: int, short: str) -> dict[Key, Any]:
@@ -80,13 +101,13 @@ def _observe(netlink: Netlink, name: str, version: int, short: str) -> dict[Key,
     return program
 
 
-def change(changes: Sequence[Change], whole: Sequence[Change] = ()) -> None:
+def change(changes: Sequence[Change], whole: Sequence[Change] = (), sockets: Sockets | None = None) -> None:
     """Make `changes` of sets and elements true, those of one set together.
 
     `whole`: all changes of the apply, which tell the size of a new set, and which sets are destroyed (they
     are flushed at once). KernelError names the first refused change; others may have been made.
     """
-    requests = _Requests(whole)
+    requests = _Requests(whole, sockets)
     members: dict[tuple[bool, SetKey], list[Change]] = {}
     for one in changes:
         if isinstance(one.key, ElementKey):
@@ -105,7 +126,8 @@ def change(changes: Sequence[Change], whole: Sequence[Change] = ()) -> None:
 class _Requests:
     """Messages, each with the changes that it is for."""
 
-    def __init__(self, whole: Iterable[Change]) -> None:
+    def __init__(self, whole: Iterable[Change], sockets: Sockets | None) -> None:
+        self._sockets = sockets
         self.destroyed = {c.key for c in whole if isinstance(c.key, SetKey) and c.new is None}
         self._expected = Counter(
             c.key.home for c in whole if isinstance(c.key, ElementKey) and c.new is not None
@@ -160,7 +182,7 @@ class _Requests:
             raise KernelError(
                 f"ipset: {name} is a {change.old}, not a {change.new}: kcompile delete, then apply"
             )
-        with Netlink(NETLINK_NETFILTER) as netlink:
+        with opened(self._sockets, NETLINK_NETFILTER) as netlink:
             held = _observe(netlink, name, key.version, key.name)
         held.pop(key, None)
         self._expected[key] += len(held)
@@ -185,7 +207,7 @@ class _Requests:
                 refused.append((self._made[at][0], of[line], code))
 
         if self._made:
-            with Netlink(NETLINK_NETFILTER) as netlink:
+            with opened(self._sockets, NETLINK_NETFILTER) as netlink:
                 netlink.send(self._made, failed)
         if refused:
             kind, change, code = refused[0]

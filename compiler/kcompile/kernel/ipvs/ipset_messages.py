@@ -20,6 +20,7 @@ __all__ = [
     "DEL",
     "DESTROY",
     "FLUSH",
+    "HEADERS_ONLY",
     "LIST",
     "LIMIT",
     "SWAP",
@@ -29,6 +30,7 @@ __all__ = [
     "elements",
     "header",
     "line_of",
+    "size",
     "supported",
 ]
 
@@ -38,9 +40,19 @@ CREATE, DESTROY, FLUSH, SWAP, LIST, ADD, DEL = ((6 << 8) | command for command i
 _NESTED, _NET = 0x8000, 0x4000
 _PROTOCOL, _SETNAME, _TYPENAME, _REVISION, _FAMILY, _FLAGS, _DATA, _ADT, _LINENO = range(1, 10)
 _SETNAME2 = _TYPENAME
-_IP, _CIDR, _PORT, _TIMEOUT, _PROTO, _CADT_FLAGS, _HASHSIZE, _MAXELEM = 1, 3, 4, 6, 7, 8, 18, 19
+_IP, _CIDR, _PORT, _TIMEOUT, _PROTO, _CADT_FLAGS, _HASHSIZE, _MAXELEM, _ELEMENTS = (
+    1,
+    3,
+    4,
+    6,
+    7,
+    8,
+    18,
+    19,
+    24,
+)
 _IP2, _CIDR2, _COMMENT, _SKBMARK, _SKBPRIO, _SKBQUEUE = 20, 21, 26, 27, 28, 29
-_LIST_SETNAME = 1 << 1
+_LIST_SETNAME, _LIST_HEADER = 1 << 1, 1 << 2
 _NOMATCH = 1 << 2
 _WITH = {"counters": 1 << 3, "comment": 1 << 4, "skbinfo": 1 << 6}
 # The first of each type that has comments and marks (Linux 3.18): one that an older ipset can list as well
@@ -76,6 +88,10 @@ def header(name: str, other: str = "") -> bytes:
         return _START + attribute(_FLAGS | _NET, _be32.pack(_LIST_SETNAME))
     named = _START + attribute(_SETNAME, name.encode() + b"\0")
     return named + (attribute(_SETNAME2, other.encode() + b"\0") if other else b"")
+
+
+HEADERS_ONLY = _START + attribute(_FLAGS | _NET, _be32.pack(_LIST_HEADER))
+"""A LIST of all sets without their elements."""
 
 
 def create(name: str, definition: str, expected: int = 0) -> bytes:
@@ -203,6 +219,16 @@ def decode(data: memoryview, start: int, end: int) -> tuple[str, str, Iterator[t
     if _TYPENAME in found and _DATA in found:
         definition = _definition(data, _text(data, *found[_TYPENAME]), data[found[_FAMILY][0]], *found[_DATA])
     return name, definition, _elements(data, *found[_ADT]) if _ADT in found else iter(())
+
+
+def size(data: memoryview, start: int, end: int) -> int:
+    """How many elements one answer to LIST says that the set has."""
+    for kind, at, stop in attributes(data, start + 4, end):
+        if kind == _DATA:
+            for inner, begin, _ in attributes(data, at, stop):
+                if inner == _ELEMENTS:
+                    return int(_be32.unpack_from(data, begin)[0])
+    return 0
 
 
 def _text(data: memoryview, start: int, end: int) -> str:

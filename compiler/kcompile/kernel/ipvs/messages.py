@@ -17,9 +17,12 @@ __all__ = [
     "GET_DEST",
     "GET_SERVICE",
     "SET_CONFIG",
+    "as_dumped",
+    "decode_head",
     "decode_real_server",
     "decode_service",
     "encode",
+    "head",
     "header",
     "named",
 ]
@@ -31,7 +34,7 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _VERSIONS = {int(number): version for version, number in _FAMILIES.items()}
-_PERSISTENT = 0x1
+_PERSISTENT, _HASHED = 0x1, 0x2
 # IP_VS_SVC_F_PERSISTENT, ONEPACKET and SCHED1 to 3; HASHED is set by the kernel itself
 _KEPT_FLAGS = 0x1 | 0x4 | 0x8 | 0x10 | 0x20
 _METHODS = {1: "local node", 2: "tunnelled", 3: "routed"}  # IP_VS_CONN_F_*; 0 is masqueraded
@@ -47,6 +50,11 @@ _DEST_ACTIVE, _DEST_INACTIVE, _DEST_AF = 7, 8, 11
 _u16, _u32 = struct.Struct("=H"), struct.Struct("=I")
 _be16, _flags = struct.Struct(">H"), struct.Struct("=II")
 _genl = struct.Struct("=BBH")
+_ATTRIBUTE = struct.Struct("=HH")
+# bytes of an answer to GET_SERVICE (ip_vs_genl_fill_service()): an address has the size of union nf_inet_addr
+_UNION, _AF_SIZE, _ADDR_AT = 16, 8, 16
+_MARKED, _ADDRESSED = 16, 44
+_AFTER_SCHEDULER = 12 + 8 + 8  # flags, timeout, netmask
 
 
 def header(command: int) -> bytes:
@@ -83,11 +91,11 @@ def _service_key(key: VirtualServerKey) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _service_tail(version: int, value: VirtualServer) -> bytes:
+def _service_tail(version: int, value: VirtualServer, more_flags: int = 0) -> bytes:
     return b"".join(
         (
             attribute(_SVC_SCHED, value.scheduler.encode() + b"\0"),
-            attribute(_SVC_FLAGS, _flags.pack(value.flags, 0xFFFFFFFF)),
+            attribute(_SVC_FLAGS, _flags.pack(value.flags | more_flags, 0xFFFFFFFF)),
             attribute(_SVC_TIMEOUT, _u32.pack(value.timeout)),
             _NETMASK[version],
         )
@@ -127,6 +135,29 @@ def encode(change: Change) -> bytes:
     address = attribute(_DEST_ADDR, _address(key.version, key.ip))
     server = b"".join((address, *_dest_tail(key.version, key.real_port, weight)))
     return b"".join((_HEADERS[command], named(key.virtual_server), attribute(_DEST, server)))
+
+
+def as_dumped(key: VirtualServerKey, value: VirtualServer) -> bytes:
+    """A virtual server as an answer to GET_SERVICE has it, up to its statistics: see `head`."""
+    named = _service_key(key)
+    if key.protocol != FWMARK:
+        address = _address(key.version, key.address).ljust(_UNION, b"\0")
+        named = named[:_ADDR_AT] + attribute(_SVC_ADDR, address) + attribute(_SVC_PORT, _be16.pack(key.port))
+    return named + _service_tail(key.version, value, _HASHED)
+
+
+def head(data: memoryview, start: int) -> bytes:
+    """What an answer to GET_SERVICE says of its virtual server, without statistics, as it came."""
+    at = start + 8  # struct genlmsghdr, and the header of the attribute around all others
+    size = _MARKED if _ATTRIBUTE.unpack_from(data, at + _AF_SIZE)[1] == _SVC_FWMARK else _ADDRESSED
+    (scheduler,) = _u16.unpack_from(data, at + size)
+    return bytes(data[at : at + size + ((scheduler + 3) & ~3) + _AFTER_SCHEDULER])
+
+
+def decode_head(data: bytes) -> tuple[VirtualServerKey, VirtualServer] | None:
+    """The virtual server of `head`."""
+    message = bytes(4) + attribute(_SERVICE, data)
+    return decode_service(memoryview(message), 0, len(message))
 
 
 def decode_service(data: memoryview, start: int, end: int) -> tuple[VirtualServerKey, VirtualServer] | None:

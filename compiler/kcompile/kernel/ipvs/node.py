@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from ... import spawn
 from ...errors import KernelError, UnsupportedError
-from ...program import Change, Key
-from ...targets.ipvs.marks import is_ours, protocol_of
+from ...program import Change, Key, Program
+from ...targets.ipvs import marks
 from ...targets.ipvs.render import rules_script, server_command
 from ...targets.ipvs.resources import (
     DRAINED,
@@ -35,40 +35,48 @@ from ...targets.ipvs.target import without_held
 from ...targets.xtables.parse import IPVS
 from .. import iptables, netns
 from ..commit import detached
-from ..netlink import NETLINK_GENERIC, Netlink, generic_family
+from ..netlink import NETLINK_GENERIC, Netlink, Sockets, generic_family, opened
 from . import dummy, ipset
 from .drain import Deadlines
 from .messages import encode
 from .read import real_servers, virtual_servers
 
-__all__ = ["IpvsKernel", "change_servers", "check", "load"]
+__all__ = ["TABLES", "IpvsKernel", "change_servers", "check", "is_ours", "load"]
 
-_TABLES = ("mangle", "nat", "filter")
+TABLES = ("mangle", "nat", "filter")
+_GONE = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL)
+_Send = Callable[[Sequence[Change], Callable[[Change, int], None], Sockets | None], None]
 
 
 class IpvsKernel:
     """IPVS in the current network namespace.
 
-    `directory`: the node's run directory, for the deadlines of what drains.
+    `directory`: the node's run directory, for the deadlines of what drains. `sockets`: those to use; without
+    them each message has its own.
     """
 
-    def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        backend: Literal["legacy", "nft"],
+        directory: Path | None = None,
+        sockets: Sockets | None = None,
+    ) -> None:
         self._backend: Literal["legacy", "nft"] = backend
-        self._directory = directory
+        self._sockets = sockets
+        self.deadlines = Deadlines(directory)
 
     def observe(self) -> dict[Key, Any]:
         """The Program in the kernel: our device, sets, rules, virtual and real servers."""
-        program = dummy.observe()
-        program |= ipset.observe()
-        program |= iptables.observe(self._backend, _TABLES, IPVS)
-        servers = virtual_servers()
-        ours = [key for key in servers if _is_ours(key, program)]
+        program = dummy.observe(self._sockets)
+        program |= ipset.observe(self._sockets)
+        program |= iptables.observe(self._backend, TABLES, IPVS)
+        servers = virtual_servers(self._sockets)
+        ours = [key for key in servers if is_ours(key, program)]
         program.update((key, servers[key]) for key in ours)
-        deadlines = Deadlines(self._directory)
-        for key, server in real_servers(ours).items():
+        for key, server in real_servers(ours, self._sockets).items():
             program[key] = (
                 RealServer(0, server.connections, True)
-                if server.weight == 0 and deadlines.over(key)
+                if server.weight == 0 and self.deadlines.over(key)
                 else server
             )
         return program
@@ -79,8 +87,10 @@ class IpvsKernel:
         Where a step fails, undo the earlier ones and raise its error.
         """
         try:
-            self._run(changes)
+            self.carry_out(changes)
         except Exception as failure:
+            if self._sockets is not None:
+                self._sockets.close()  # an answer may be unread
             try:
                 self._undo(changes)
             except Exception as again:
@@ -89,7 +99,8 @@ class IpvsKernel:
                 ) from failure
             raise
 
-    def _run(self, changes: Sequence[Change]) -> None:
+    def carry_out(self, changes: Sequence[Change]) -> None:
+        """Make `changes` in the same order; what fails leaves those before it made."""
         drain = not any(isinstance(c.key, DeviceKey) and c.new is None for c in changes)
         draining: set[RealServerKey] = set()
         for step in steps(changes):
@@ -98,20 +109,18 @@ class IpvsKernel:
             if step.kind is Kind.SERVERS and step.changes[0].new is None:
                 draining = self._remove(step.changes, drain)
             elif step.changes:
-                self._carry_out(step, changes)
-        Deadlines(self._directory).note(
-            draining, [c.key for c in changes if isinstance(c.key, RealServerKey)]
-        )
+                self._step(step, changes)
+        self.deadlines.note(draining, [c.key for c in changes if isinstance(c.key, RealServerKey)])
 
     def _undo(self, changes: Sequence[Change]) -> None:
         """Undo those of `changes` that have been made."""
         now = self.observe()
         back = [Change(c.key, now.get(c.key), c.old) for c in changes if now.get(c.key) != c.old]
-        self._run(back)
+        self.carry_out(back)
 
-    def _carry_out(self, step: Step, whole: Sequence[Change]) -> None:
+    def _step(self, step: Step, whole: Sequence[Change]) -> None:
         if step.kind is Kind.SETS:
-            ipset.change(step.changes, whole)
+            ipset.change(step.changes, whole, self._sockets)
         elif step.kind is Kind.RULES:
             iptables.apply({step.family: rules_script(step)}, self._backend)
         elif step.kind is Kind.ADDRESSES:
@@ -120,9 +129,9 @@ class IpvsKernel:
             ):
                 dummy.remove()  # with all of them at once: one by one, the kernel looks for each in a list
             else:
-                _all(dummy.change_addresses, step.changes, "address")
+                _all(dummy.change_addresses, step.changes, "address", self._sockets)
         elif step.kind is Kind.SERVERS:
-            change_servers(step.changes)
+            change_servers(step.changes, self._sockets)
         elif step.changes[0].new is None:
             dummy.remove()
         else:
@@ -141,7 +150,7 @@ class IpvsKernel:
             """The kernel takes the real servers of a virtual server with it."""
             return not isinstance(key, RealServerKey) or key.virtual_server not in whole
 
-        change_servers([c for c in gone if goes_alone(c.key)])
+        change_servers([c for c in gone if goes_alone(c.key)], self._sockets)
         return staying
 
     def _quieten(self, changes: Sequence[Change]) -> set[RealServerKey]:
@@ -152,14 +161,15 @@ class IpvsKernel:
         if not draining:
             return set()
         old = {c.key: c.old for c in changes}
-        change_servers([Change(key, old[key], DRAINED) for key in draining])
-        held = real_servers(dict.fromkeys(key.virtual_server for key in draining))
+        change_servers([Change(key, old[key], DRAINED) for key in draining], self._sockets)
+        held = real_servers(dict.fromkeys(key.virtual_server for key in draining), self._sockets)
         return {key for key in draining if (server := held.get(key)) is not None and server.connections}
 
 
-def _is_ours(key: VirtualServerKey, program: dict[Key, Any]) -> bool:
+def is_ours(key: VirtualServerKey, program: Program) -> bool:
+    """Whether a virtual server is one of the mode's, where the rest of it is `program`."""
     if key.protocol == FWMARK:
-        return is_ours(int(key.address, 16))
+        return marks.is_ours(int(key.address, 16))
     entry = f"{key.address},{key.protocol}:{key.port}"
     return (
         AddressKey(key.version, key.address) in program
@@ -169,35 +179,31 @@ def _is_ours(key: VirtualServerKey, program: dict[Key, Any]) -> bool:
 
 def _drains(key: RealServerKey) -> bool:
     """ipvs/graceful_termination.go: UDP and SCTP go at once."""
-    return (protocol_of(int(key.address, 16)) if key.protocol == FWMARK else key.protocol) == "tcp"
+    return (marks.protocol_of(int(key.address, 16)) if key.protocol == FWMARK else key.protocol) == "tcp"
 
 
-def _send(changes: Sequence[Change], failed: Callable[[Change, int], None]) -> None:
-    with Netlink(NETLINK_GENERIC) as netlink:
+def _send(changes: Sequence[Change], failed: Callable[[Change, int], None], sockets: Sockets | None) -> None:
+    with opened(sockets, NETLINK_GENERIC) as netlink:
         family = generic_family(netlink, "IPVS")
         netlink.send(
             [(family, 0, encode(change)) for change in changes], lambda at, code, _: failed(changes[at], code)
         )
 
 
-def change_servers(changes: Sequence[Change]) -> None:
+def change_servers(changes: Sequence[Change], sockets: Sockets | None = None) -> None:
     """Make `changes` of virtual and real servers, ours or not. Raises KernelError."""
-    _all(_send, changes, "IPVS")
+    _all(_send, changes, "IPVS", sockets)
 
 
-def _all(
-    send: Callable[[Sequence[Change], Callable[[Change, int], None]], None],
-    changes: Sequence[Change],
-    what: str,
-) -> None:
+def _all(send: _Send, changes: Sequence[Change], what: str, sockets: Sockets | None) -> None:
     """Send `changes`; KernelError names the first refused one. To remove what is not there is no failure."""
     refused: list[tuple[Change, int]] = []
 
     def failed(change: Change, code: int) -> None:
-        if change.new is not None or code not in (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL):
+        if change.new is not None or code not in _GONE:
             refused.append((change, code))
 
-    send(changes, failed)
+    send(changes, failed, sockets)
     if refused:
         change, code = refused[0]
         key = change.key

@@ -20,7 +20,7 @@ from ...program import Program
 from ...targets.ipvs.resources import DEVICE, AddressKey, RealServerKey
 from . import dummy
 
-__all__ = ["prefer_node_address", "remove_routes"]
+__all__ = ["prefer_node_address", "remove_routes", "routed"]
 
 _LISTED = re.compile(r"^local (\S+) ", re.MULTILINE)
 _DONE = ("File exists", "No such process")
@@ -40,14 +40,22 @@ def prefer_node_address(held: Program, device: str = DEVICE) -> None:
             _ip(version, (line for address in bound for line in _replacing(version, address, source, device)))
 
 
+def routed() -> set[AddressKey]:
+    """The VIPs with a route of `prefer_node_address`, bound or not."""
+    if not dummy.index():  # the device is gone, and its routes with it
+        return set()
+    return {
+        AddressKey(version, address)
+        for version in _FAMILIES
+        for address in _LISTED.findall(_ip(version, [f"route show table local dev {DEVICE} proto static"]))
+    }
+
+
 def remove_routes() -> None:
     """Remove the routes of `prefer_node_address` to VIPs that are no longer bound; the others do no harm."""
-    if not dummy.index():  # the device is gone, and its routes with it
-        return
-    bound = {key.address for key in dummy.observe() if isinstance(key, AddressKey)}
+    unbound = routed() - dummy.observe().keys()
     for version in _FAMILIES:
-        listed = _ip(version, [f"route show table local dev {DEVICE} proto static"])
-        gone = sorted(set(_LISTED.findall(listed)) - bound)
+        gone = sorted(key.address for key in unbound if key.version == version)
         if gone:
             _ip(
                 version,

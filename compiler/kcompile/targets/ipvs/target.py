@@ -24,7 +24,7 @@ from .resources import (
 )
 from .view import frontends
 
-__all__ = ["HELD_SETS", "IpvsTarget", "without_held"]
+__all__ = ["HELD_SETS", "IpvsTarget", "needed_by", "without_held"]
 
 HELD_SETS = frozenset(("VIPS", "FRONTENDS"))
 """Sets with elements that draining real servers still need."""
@@ -104,12 +104,21 @@ def _server(key: Key) -> Key:
 
 def without_held(changes: Iterable[Change], draining: Collection[RealServerKey]) -> list[Change]:
     """`changes` without those that would take away what the real servers `draining` need."""
-    held: set[Key] = set(draining)
-    for key in draining:
-        held |= {key.virtual_server, AddressKey(key.version, key.address)}
-        for entry in (key.address, f"{key.address},{key.protocol}:{key.port}"):
-            held |= {ElementKey(key.version, name, entry) for name in HELD_SETS}
+    held = needed_by(draining)
     return [change for change in changes if change.new is not None or change.key not in held]
+
+
+def needed_by(draining: Iterable[RealServerKey]) -> set[Key]:
+    """What the connections of the real servers `draining` need: these, and what leads to them."""
+    needed: set[Key] = set()
+    for key in draining:
+        needed |= {key, key.virtual_server}
+        if key.protocol != FWMARK:
+            frontend = f"{key.address},{key.protocol}:{key.port}"
+            needed.add(AddressKey(key.version, key.address))
+            needed.add(ElementKey(key.version, "VIPS", key.address))
+            needed.add(ElementKey(key.version, "FRONTENDS", frontend))
+    return needed
 
 
 def _excluded(observed: Program, desired: Program) -> set[Key]:
