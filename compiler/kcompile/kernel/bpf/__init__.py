@@ -3,6 +3,8 @@
 node.py        the mode on one node: observe, check, apply, remove
 observe.py     maps -> Program, and the numbers of its Services and backends
 writer.py      changes -> map entries, in a safe order
+single.py      resources that are one map entry each
+compare.py     whether the maps have what they should, at little cost
 batches.py     the entries of an apply, and the order of writing them
 tables.py      writes new Maglev tables
 numbers.py     allocates numbers and slots

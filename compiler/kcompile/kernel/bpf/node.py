@@ -95,10 +95,11 @@ class XdpKernel:
             return leftovers  # of a deleted namespace, or of an apply that was killed at its start
         state = read(maps)
         self._writer, self._leftover = Writer(maps, state), False
-        state.program.update(self._attachments())
+        state.program.update(self.attachments())
         return dict(state.program)
 
-    def _attachments(self) -> dict[Key, Any]:
+    def attachments(self) -> dict[Key, Any]:
+        """What of ours is attached, and how."""
         found: dict[Key, Any] = {}
         cgroup = self._cgroup()
         for attachment, program in attach.attached(self.links):
@@ -191,6 +192,11 @@ class XdpKernel:
                 writer.state.change(change.key, change.old, change.new)
         self._forget_old_builds()
         return warnings
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Make `changes` of map entries, after `observe` has found maps; nothing is attached."""
+        assert self._writer is not None
+        self._write(self._writer, changes, {})
 
     def _is_removal(self, changes: Sequence[Change]) -> bool:
         """True if `changes` remove everything that was observed."""
@@ -325,6 +331,11 @@ class XdpKernel:
     def maps(self) -> dict[str, Fd]:
         """The node's maps by name, after `observe` or `apply`; empty where there are none."""
         return dict(self._writer.maps) if self._writer is not None else {}
+
+    @property
+    def is_read(self) -> bool:
+        """Whether this process knows what the maps hold."""
+        return self._writer is not None
 
     def state(self) -> State:
         """The contents of the maps, after `observe` or `apply`."""

@@ -33,7 +33,18 @@ from .syscall import Fd
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["POOL_KINDS", "State", "map_of", "needs", "read", "service_of", "slot_view"]
+__all__ = [
+    "POOL_KINDS",
+    "State",
+    "backend_rows",
+    "map_entries",
+    "map_of",
+    "needs",
+    "pool_rows",
+    "read",
+    "service_of",
+    "slot_view",
+]
 
 Flags = int
 
@@ -156,7 +167,8 @@ def read(maps: Mapping[str, Fd]) -> State:
     return state
 
 
-def _entries(fd: Fd) -> Iterator[tuple[bytes, bytes]]:
+def map_entries(fd: Fd) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of each entry of a map of layout.MAPS."""
     spec = layout.MAPS[fd.name]
     key_size, value_size = spec.key.size, spec.value.size
     for keys, values, count in library.lookup_batch(fd):
@@ -182,7 +194,7 @@ def _foreign(program: dict[Key, Any], name: str, key: bytes) -> None:
 
 
 def _interfaces(program: dict[Key, Any], fd: Fd) -> None:
-    for key, entry in _entries(fd):
+    for key, entry in map_entries(fd):
         (index,) = layout.INDEX.unpack(key)
         try:
             name = socket.if_indextoname(index)
@@ -199,7 +211,7 @@ def _interfaces(program: dict[Key, Any], fd: Fd) -> None:
 def _names(program: dict[Key, Any], fd: Fd) -> dict[int, Service]:
     """Number -> Service port."""
     names: dict[int, Service] = {}
-    for key, entry in _entries(fd):
+    for key, entry in map_entries(fd):
         service = entries.read_name(entry)
         if _same(partial(_one, entries.name, *service), entry):
             names[layout.INDEX.unpack(key)[0]] = service
@@ -213,6 +225,21 @@ def slot_view(fd: Fd) -> np.ndarray[Any, Any]:
     import numpy as np
 
     return np.frombuffer(library.map_bytes(fd), dtype=np.uint32)[::2]  # the kernel gives each entry 8 bytes
+
+
+def backend_rows(fd: Fd) -> np.ndarray[Any, Any]:
+    """The memory of the map backends."""
+    import numpy as np
+
+    fields = [("ip", "V16"), ("port", "V2"), ("family", "u1"), ("flags", "u1"), ("service", "<u4")]
+    return np.frombuffer(library.map_bytes(fd), dtype=np.dtype(fields))
+
+
+def pool_rows(fd: Fd) -> np.ndarray[Any, Any]:
+    """The memory of the map pools."""
+    import numpy as np
+
+    return np.frombuffer(library.map_bytes(fd), dtype=[("first", "<u4"), ("size", "<u4")])
 
 
 def _services(state: State, names: dict[int, Service]) -> None:
@@ -229,10 +256,9 @@ def _pools(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) -> N
 
     width = layout.BACKEND.size
     raw = library.map_bytes(maps["backends"])
-    fields = [("ip", "V16"), ("port", "V2"), ("family", "u1"), ("flags", "u1"), ("service", "<u4")]
-    heads = np.frombuffer(raw, dtype=np.dtype(fields))
+    heads = backend_rows(maps["backends"])
     owner = heads["service"]
-    pools = np.frombuffer(library.map_bytes(maps["pools"]), dtype=[("first", "<u4"), ("size", "<u4")])
+    pools = pool_rows(maps["pools"])
     live = np.nonzero(pools["size"])[0]
     first, size = pools["first"][live].astype(np.int64), pools["size"][live].astype(np.int64)
     view = slot_view(maps["slots"])
@@ -291,7 +317,7 @@ def _frontends(state: State, names: dict[int, Service], maps: Mapping[str, Fd]) 
 
 def _locals(program: dict[Key, Any], name: str, maps: Mapping[str, Fd]) -> None:
     version = int(name[-1])
-    for key, entry in _entries(maps[name]):
+    for key, entry in map_entries(maps[name]):
         value = entries.read_local(entry)
         if _same(partial(_one, entries.local_entry, value), entry):
             program[LocalKey(version, entries.address(key))] = value
@@ -311,7 +337,7 @@ def _listeners(state: State, names: dict[int, Service], version: int, fd: Fd) ->
         packed = entries.frontend_key(resource.version, resource.protocol, resource.address, resource.port)
         return packed, entries.frontend_entry(value, service)
 
-    for key, entry in _entries(fd):
+    for key, entry in map_entries(fd):
         resource, value = entries.read_frontend(version, key, entry, name_of)
         if _same(partial(encoded, resource, value), key, entry):
             state.program[resource] = value
@@ -320,7 +346,7 @@ def _listeners(state: State, names: dict[int, Service], version: int, fd: Fd) ->
 
 
 def _ranges(program: dict[Key, Any], names: dict[int, Service], version: int, fd: Fd) -> None:
-    for key, entry in _entries(fd):
+    for key, entry in map_entries(fd):
         number, cidr = entries.read_range(version, key)
         if not _same(partial(_range, version, number, cidr), key, entry) or (
             number in names and names[number].version != version

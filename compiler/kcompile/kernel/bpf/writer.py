@@ -7,7 +7,7 @@ before its first write. batches.py has the order of the writes; Maglev tables co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,17 +15,11 @@ import msgspec
 from ...program import Change, Key
 from ...targets.xdp import layout
 from ...targets.xdp.resources import (
-    AddressKey,
-    Config,
-    ConfigKey,
     FrontendKey,
-    InterfaceKey,
     Listener,
-    LocalKey,
     Member,
     Pool,
     PoolKey,
-    RangeKey,
     Service,
     ServingKey,
     StrayKey,
@@ -34,6 +28,7 @@ from . import entries
 from .batches import Batches
 from .numbers import full
 from .observe import POOL_KINDS, State, map_of, service_of, slot_view
+from .single import packed_value, place_of
 from .syscall import Fd
 from .tables import NewTable, fill
 
@@ -222,45 +217,22 @@ class _Apply:
     def change_single_entries(self) -> None:
         """The resources that are one map entry each."""
         for change in self.changes:
-            match change.key:
-                case ConfigKey():
-                    self.entry(change, "config", layout.INDEX.pack(0), self.config)
-                case LocalKey(version, address):
-                    key = entries.packed(version, address)
-                    self.entry(change, f"locals{version}", key, entries.local_entry)
-                case InterfaceKey(name):
-                    index = self.index_of.get(name)
-                    if index is not None:
-                        self.entry(change, "interfaces", layout.INDEX.pack(index), entries.interface)
-                case RangeKey() as owned:
-                    key = entries.range_key(owned.version, self.state.services[owned.owner], owned.cidr)
-                    self.entry(change, f"ranges{owned.version}", key, lambda _: layout.RANGE.pack(1))
-                case FrontendKey() as frontend:
-                    self.change_frontend(frontend, change.old, change.new)
-                case AddressKey(version, address):
-                    key = entries.frontend_key(version, "", address, 0)
-                    self.entry(change, f"frontends{version}", key, entries.address_entry)
+            found = place_of(change.key, self.state, self.index_of)
+            if found is None:
+                continue
+            name, key = found
+            if change.new is None:
+                self.batches.remove(name, key)
+            else:
+                self.batches.add(name, key, packed_value(change.key, change.new, self.state, self.netns))
+            if isinstance(change.key, FrontendKey):
+                self.leave_flows(change.key, change.old, change.new)
 
-    def config(self, value: Config) -> bytes:
-        return entries.config(value, self.netns)
-
-    def change_frontend(self, key: FrontendKey, old: Listener | None, new: Listener | None) -> None:
-        name = f"frontends{key.version}"
-        packed = entries.frontend_key(key.version, key.protocol, key.address, key.port)
-        if new is not None:
-            number = self.state.services[Service(key.version, key.protocol, new.service)]
-            self.batches.add(name, packed, entries.frontend_entry(new, number))
-        else:
-            self.batches.remove(name, packed)
+    def leave_flows(self, key: FrontendKey, old: Listener | None, new: Listener | None) -> None:
+        """The flows of a frontend go that is another Service's now, or nobody's: they are to old backends."""
         moved = old is not None and (new is None or old.service != new.service)
-        if moved and key.protocol == "udp":  # its flows are to another Service's backends, or to none
+        if moved and key.protocol == "udp":
             self.gone.frontends.add((key.version, key.address, key.port))
-
-    def entry(self, change: Change, name: str, key: bytes, pack: Callable[[Any], bytes]) -> None:
-        if change.new is None:
-            self.batches.remove(name, key)
-        else:
-            self.batches.add(name, key, pack(change.new))
 
     def remove_strays(self) -> None:
         """Remove entries that a killed apply has left, unless this apply uses their numbers."""

@@ -1,11 +1,62 @@
-"""Mode xdp held open: maps and what is in them."""
+"""Mode xdp held open: its maps, and the numbers that are in them."""
 
 from __future__ import annotations
 
-from .base import Plain
+import socket
+from collections.abc import Collection, Sequence
+
+from ...notices import Notice
+from ...program import Change, Program, diff
+from ...targets.xdp.resources import AttachKey, InterfaceKey
+from .. import netns
+from ..bpf.compare import Comparison
+from ..drivers import XdpDriver
 
 __all__ = ["HeldXdp"]
 
+_NODE = (AttachKey, InterfaceKey)
 
-class HeldXdp(Plain):
-    """TODO"""
+
+class HeldXdp:
+    """Each apply writes the entries of its changes, and looks at pins and programs only to attach some."""
+
+    def __init__(self, driver: XdpDriver) -> None:
+        self._kernel = driver.kernel
+        self._kernel.observe()  # an apply by another process may have given other numbers
+        self._attached = self._kernel.attachments()  # less than expected, where the kernel refuses XDP
+        self._comparison: Comparison | None = None
+
+    def apply(self, changes: Sequence[Change]) -> list[Notice]:
+        if not self._kernel.is_read or any(isinstance(change.key, _NODE) for change in changes):
+            self._comparison = None
+            warnings = self._kernel.apply(changes)
+            self._attached = self._kernel.attachments()
+            return warnings
+        self._kernel.write(changes)
+        return []
+
+    def touched(self) -> bool:
+        return False
+
+    def others(self, _: Collection[int]) -> bool:
+        return False
+
+    def differs(self, expected: Program) -> bool:
+        if not self._kernel.is_read:
+            return bool(expected) or bool(self._kernel.observe())
+        state = self._kernel.state()
+        if self._kernel.attachments() != self._attached:
+            return True
+        if any(not isinstance(change.key, AttachKey) for change in diff(state.program, expected)):
+            return True
+        state.program = dict(expected)  # one set of objects in memory instead of two equal ones
+        if self._comparison is None:
+            self._comparison = Comparison(self._kernel.maps(), state)
+        indices = {name: index for index, name in socket.if_nameindex()}
+        return self._comparison.differs(netns.cookie(), indices)
+
+    def housekeep(self, _: Program, /) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Maps and links are pinned."""
