@@ -18,7 +18,7 @@ from kcompile.kernel.ipvs import IpvsKernel
 from kcompile.program import Change
 from kcompile.targets.ipvs.render import server_command
 
-__all__ = ["PEERS", "main", "prepared"]
+__all__ = ["PEERS", "in_machine", "main", "prepared"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _RESULTS = _ROOT / "bench" / "results"
@@ -105,18 +105,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inside = ["sh", "-c", in_root, "sh", str(_ROOT), *pytest]
     if Path("/proc/net/ip_vs").exists():
         return spawn.run(inside).returncode
-    machine = (
-        "--module",
-        "ip_vs",
-        "--memory",
-        str(_MEMORY),
-        "--time",
-        str(_PATIENCE),
-        "--write",
-        str(_RESULTS),
-    )
+    return in_machine(inside, _RESULTS)
+
+
+def in_machine(command: Sequence[str], *writable: Path) -> int:
+    """Run `command` in a machine of the tests' that has IPVS; returns its exit status.
+
+    It may write to the folders `writable` alone.
+    """
+    options = ["--module", "ip_vs", "--memory", str(_MEMORY), "--time", str(_PATIENCE)]
+    options += [word for folder in writable for word in ("--write", str(folder))]
     return spawn.run(
-        spawn.python("uml", *machine, "--", *spawn.located(inside), path=_ROOT / "tests")
+        spawn.python("uml", *options, "--", *spawn.located(command), path=_ROOT / "tests")
     ).returncode
 
 

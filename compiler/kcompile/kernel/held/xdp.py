@@ -47,7 +47,7 @@ class HeldXdp:
         state = self._kernel.state()
         if self._kernel.attachments() != self._attached:
             return True
-        if any(not isinstance(change.key, AttachKey) for change in diff(state.program, expected)):
+        if state.program != expected and _differ_in_maps(state.program, expected):
             return True
         state.program = dict(expected)  # one set of objects in memory instead of two equal ones
         if self._comparison is None:
@@ -60,3 +60,7 @@ class HeldXdp:
 
     def close(self) -> None:
         """Maps and links are pinned."""
+
+
+def _differ_in_maps(held: Program, expected: Program) -> bool:
+    return any(not isinstance(change.key, AttachKey) for change in diff(held, expected))
