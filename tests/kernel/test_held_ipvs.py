@@ -32,7 +32,7 @@ TARGET = IPVS.target()
 NODE, CLIENT, PODS = "192.0.2.10", "10.244.0.5", ("10.244.0.21", "10.244.0.22")
 FACTS = NodeFacts(name="node-a", addresses=(NODE,), interfaces=(NODE,))
 SETTINGS = Settings(compat=Compat.of("nftables"), service_cidrs=("10.96.0.0/12",))
-KILLS = 12
+KILLS = 8
 ALWAYS, COMING = [f"10.96.0.{i}" for i in range(1, 5)], ["10.96.0.5"]
 
 
@@ -88,10 +88,9 @@ class Agent:
         return self.driver.observe() == self.kept.program and not self.held.differs(self.kept.program)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_each_step_of_a_history_is_taken(here, tmp_path, seed):
+def test_each_step_of_a_history_is_taken(here, tmp_path):
     assert here
-    history = random_history(random.Random(seed), services=8)
+    history = random_history(random.Random(1), services=6, steps=7)
     agent = Agent(next(history), tmp_path)
     for dataplane in history:
         assert agent.become(dataplane) == []

@@ -6,6 +6,7 @@ check()      try changes without making them; raises KernelError where the kerne
 keep()       before apply(): write down what a later command needs to find these changes
 apply()      make changes; returns warnings
 listing()    our rules as the mode's own tool prints them
+forget()     let go of the Program that observe() has read
 generation() a number of the kernel's that every change of such rules raises; None where it has none
 """
 
@@ -54,6 +55,8 @@ class Driver(Protocol):
 
     def observe(self) -> dict[Key, Any]: ...
 
+    def forget(self) -> None: ...
+
     def check(self, changes: Sequence[Change]) -> None: ...
 
     def keep(self, changes: Sequence[Change]) -> None: ...
@@ -76,6 +79,9 @@ class _Reader:
 
     def _read(self) -> dict[Key, Any]:
         raise NotImplementedError
+
+    def forget(self) -> None:
+        self._held = None
 
     def generation(self) -> int | None:
         """None: nothing tells that nobody has changed these rules but reading them."""
@@ -194,10 +200,12 @@ class IpvsDriver(_StatelessReader):
 
     def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
         from ..targets.ipvs import IpvsTarget
+        from .ipvs import IpvsKernel
 
         self.name = "ipvs"
         self.target: Target = IpvsTarget()
         self.backend, self.directory = backend, directory
+        self.kernel = IpvsKernel(backend, directory)
 
     def families(self) -> tuple[int, ...]:
         from . import iptables, ipvs
@@ -206,9 +214,7 @@ class IpvsDriver(_StatelessReader):
         return tuple(int(family.removeprefix("ip")) for family in iptables.families(self.backend))
 
     def _read(self) -> dict[Key, Any]:
-        from .ipvs import IpvsKernel
-
-        return IpvsKernel(self.backend, self.directory).observe()
+        return self.kernel.observe()
 
     def check(self, changes: Sequence[Change]) -> None:
         """Make the whole new Program in a temporary namespace: rules can't be tested without their sets."""
@@ -218,13 +224,9 @@ class IpvsDriver(_StatelessReader):
 
     def apply(self, changes: Sequence[Change]) -> list[Notice]:
         from ..targets.ipvs.resources import AddressKey
-        from .ipvs import IpvsKernel, sources
+        from .ipvs import sources
 
-        kernel = IpvsKernel(self.backend, self.directory)
-        try:
-            kernel.apply(changes)
-        finally:
-            kernel.deadlines.save()
+        self.kernel.apply(changes)
         if any(isinstance(change.key, AddressKey) and change.new is None for change in changes):
             sources.remove_routes()
         return []

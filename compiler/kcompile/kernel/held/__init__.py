@@ -54,5 +54,9 @@ _HOLDERS: Mapping[type[Driver], Callable[[Any], Held]] = {
 
 
 def hold(driver: Driver) -> Held:
-    """`driver` held open in the current network namespace, which has its whole Program already."""
+    """`driver` held open in the current network namespace, which has its whole Program already.
+
+    What this process has read or written last by `driver` is in the kernel.
+    """
+    driver.forget()  # a large thing that soon is no longer true
     return _HOLDERS.get(type(driver), Plain)(driver)

@@ -41,7 +41,7 @@ class Held(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of everything. Call it before another driver writes to this mode's rules."""
+        """Let go of everything."""
 
 
 class Plain:

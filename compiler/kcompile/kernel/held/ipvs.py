@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from ...notices import Notice
 from ...program import Change, Key, Program
-from ...targets.ipvs.resources import DRAINED, AddressKey, RealServerKey, VirtualServerKey
-from ...targets.ipvs.target import needed_by, without_held
+from ...targets.ipvs.resources import DRAINED, RealServerKey
+from ...targets.ipvs.target import needed_by
 from ..drivers import IpvsDriver
-from ..ipvs import IpvsKernel, sources
+from ..ipvs import sources
 from ..ipvs.compare import Comparison
 from ..ipvs.read import real_servers
 from ..netlink import Sockets
@@ -25,30 +25,18 @@ class HeldIpvs:
     """
 
     def __init__(self, driver: IpvsDriver) -> None:
-        self._sockets = Sockets()
         self._uses_nf_tables = driver.backend == "nft"
-        self._kernel = IpvsKernel(driver.backend, driver.directory, self._sockets)
+        self._kernel = driver.kernel
+        self._sockets = self._kernel.sockets = Sockets()
         self._comparison = Comparison(driver.backend, self._sockets)
         self._routed = sources.routed()
 
     def apply(self, changes: Sequence[Change]) -> list[Notice]:
-        self._kernel.apply(self._beside_draining(changes))
+        self._kernel.apply(changes)
         if self._routed and any(c.new is None and c.key in self._routed for c in changes):
             sources.remove_routes()
             self._routed = sources.routed()
         return []
-
-    def _beside_draining(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """`changes` without those that draining real servers forbid, and as updates of what has stayed."""
-        draining = self._kernel.deadlines.draining
-        if not draining:
-            return changes
-        needed = needed_by(draining)
-        return [
-            _update(change) if change.old is None and change.key in needed else change
-            for change in without_held(changes, draining)
-            if not (change.old is None and isinstance(change.key, AddressKey) and change.key in needed)
-        ]
 
     def touched(self) -> bool:
         return False
@@ -82,15 +70,8 @@ class HeldIpvs:
         }
 
     def close(self) -> None:
-        self._kernel.deadlines.save()
         self._sockets.close()
-
-
-def _update(change: Change) -> Change:
-    """The creation `change` of what is still there."""
-    if isinstance(change.key, RealServerKey):
-        return Change(change.key, DRAINED, change.new)
-    return Change(change.key, change.new, change.new) if isinstance(change.key, VirtualServerKey) else change
+        self._kernel.sockets = None
 
 
 def _removal(key: Key) -> Change:

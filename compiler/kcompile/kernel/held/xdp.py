@@ -22,7 +22,8 @@ class HeldXdp:
 
     def __init__(self, driver: XdpDriver) -> None:
         self._kernel = driver.kernel
-        self._kernel.observe()  # an apply by another process may have given other numbers
+        if not self._kernel.is_read:
+            self._kernel.observe()
         self._attached = self._kernel.attachments()  # less than expected, where the kernel refuses XDP
         self._comparison: Comparison | None = None
 

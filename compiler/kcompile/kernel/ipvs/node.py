@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ from ...targets.ipvs.resources import (
     VirtualServerKey,
 )
 from ...targets.ipvs.steps import Kind, Step, steps
-from ...targets.ipvs.target import without_held
+from ...targets.ipvs.target import needed_by, without_held
 from ...targets.xtables.parse import IPVS
 from .. import iptables, netns
 from ..commit import detached
@@ -51,29 +52,32 @@ _Send = Callable[[Sequence[Change], Callable[[Change, int], None], Sockets | Non
 class IpvsKernel:
     """IPVS in the current network namespace.
 
-    `directory`: the node's run directory, for the deadlines of what drains. `sockets`: those to use; without
-    them each message has its own.
+    `directory`: the node's run directory, for the deadlines of what drains. `sockets`: those to use; None:
+    each step opens its own.
     """
 
-    def __init__(
-        self,
-        backend: Literal["legacy", "nft"],
-        directory: Path | None = None,
-        sockets: Sockets | None = None,
-    ) -> None:
+    def __init__(self, backend: Literal["legacy", "nft"], directory: Path | None = None) -> None:
         self._backend: Literal["legacy", "nft"] = backend
-        self._sockets = sockets
-        self.deadlines = Deadlines(directory)
+        self._directory = directory
+        self.sockets: Sockets | None = None
+
+    @cached_property
+    def deadlines(self) -> Deadlines:
+        """What drains."""
+        return Deadlines(self._directory)
 
     def observe(self) -> dict[Key, Any]:
         """The Program in the kernel: our device, sets, rules, virtual and real servers."""
-        program = dummy.observe(self._sockets)
-        program |= ipset.observe(self._sockets)
+        program = dummy.observe(self.sockets)
+        program |= ipset.observe(self.sockets)
         program |= iptables.observe(self._backend, TABLES, IPVS)
-        servers = virtual_servers(self._sockets)
+        servers = virtual_servers(self.sockets)
         ours = [key for key in servers if is_ours(key, program)]
         program.update((key, servers[key]) for key in ours)
-        for key, server in real_servers(ours, self._sockets).items():
+        held = real_servers(ours, self.sockets)
+        draining = self.deadlines.draining
+        self.deadlines.note((), [key for key in draining if key not in held or held[key].weight])
+        for key, server in held.items():
             program[key] = (
                 RealServer(0, server.connections, True)
                 if server.weight == 0 and self.deadlines.over(key)
@@ -84,13 +88,14 @@ class IpvsKernel:
     def apply(self, changes: Sequence[Change]) -> None:
         """Make `changes` in the order of targets/ipvs/steps.py.
 
-        Where a step fails, undo the earlier ones and raise its error.
+        What draining real servers need stays. Where a step fails, undo the earlier ones and raise its error.
         """
+        changes = self._beside_draining(changes)
         try:
             self.carry_out(changes)
         except Exception as failure:
-            if self._sockets is not None:
-                self._sockets.close()  # an answer may be unread
+            if self.sockets is not None:
+                self.sockets.close()  # an answer may be unread
             try:
                 self._undo(changes)
             except Exception as again:
@@ -98,10 +103,29 @@ class IpvsKernel:
                     f"{failure}; and what was could not be put back ({again}): apply again to repair"
                 ) from failure
             raise
+        finally:
+            self.deadlines.save()
+
+    def _beside_draining(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """`changes` without those that draining real servers forbid, and as updates of what has stayed for
+        them.
+        """
+        over = {
+            c.key for c in changes if isinstance(c.key, RealServerKey) and c.new is None and not c.old.weight
+        }
+        draining = [key for key in self.deadlines.draining if key not in over]
+        if not draining or _removes_device(changes):
+            return changes
+        needed = needed_by(draining)
+        return [
+            _update(change) if change.old is None and change.key in needed else change
+            for change in without_held(changes, draining)
+            if not (change.old is None and isinstance(change.key, AddressKey) and change.key in needed)
+        ]
 
     def carry_out(self, changes: Sequence[Change]) -> None:
         """Make `changes` in the same order; what fails leaves those before it made."""
-        drain = not any(isinstance(c.key, DeviceKey) and c.new is None for c in changes)
+        drain = not _removes_device(changes)
         draining: set[RealServerKey] = set()
         for step in steps(changes):
             if draining:
@@ -120,18 +144,16 @@ class IpvsKernel:
 
     def _step(self, step: Step, whole: Sequence[Change]) -> None:
         if step.kind is Kind.SETS:
-            ipset.change(step.changes, whole, self._sockets)
+            ipset.change(step.changes, whole, self.sockets)
         elif step.kind is Kind.RULES:
             iptables.apply({step.family: rules_script(step)}, self._backend)
         elif step.kind is Kind.ADDRESSES:
-            if step.changes[0].new is None and any(
-                isinstance(c.key, DeviceKey) and c.new is None for c in whole
-            ):
+            if step.changes[0].new is None and _removes_device(whole):
                 dummy.remove()  # with all of them at once: one by one, the kernel looks for each in a list
             else:
-                _all(dummy.change_addresses, step.changes, "address", self._sockets)
+                _all(dummy.change_addresses, step.changes, "address", self.sockets)
         elif step.kind is Kind.SERVERS:
-            change_servers(step.changes, self._sockets)
+            change_servers(step.changes, self.sockets)
         elif step.changes[0].new is None:
             dummy.remove()
         else:
@@ -150,7 +172,7 @@ class IpvsKernel:
             """The kernel takes the real servers of a virtual server with it."""
             return not isinstance(key, RealServerKey) or key.virtual_server not in whole
 
-        change_servers([c for c in gone if goes_alone(c.key)], self._sockets)
+        change_servers([c for c in gone if goes_alone(c.key)], self.sockets)
         return staying
 
     def _quieten(self, changes: Sequence[Change]) -> set[RealServerKey]:
@@ -161,9 +183,21 @@ class IpvsKernel:
         if not draining:
             return set()
         old = {c.key: c.old for c in changes}
-        change_servers([Change(key, old[key], DRAINED) for key in draining], self._sockets)
-        held = real_servers(dict.fromkeys(key.virtual_server for key in draining), self._sockets)
+        change_servers([Change(key, old[key], DRAINED) for key in draining], self.sockets)
+        held = real_servers(dict.fromkeys(key.virtual_server for key in draining), self.sockets)
         return {key for key in draining if (server := held.get(key)) is not None and server.connections}
+
+
+def _removes_device(changes: Iterable[Change]) -> bool:
+    """Whether the mode goes, and all its connections with it."""
+    return any(isinstance(c.key, DeviceKey) and c.new is None for c in changes)
+
+
+def _update(change: Change) -> Change:
+    """The creation `change` of what is still there."""
+    if isinstance(change.key, RealServerKey):
+        return Change(change.key, DRAINED, change.new)
+    return Change(change.key, change.new, change.new) if isinstance(change.key, VirtualServerKey) else change
 
 
 def is_ours(key: VirtualServerKey, program: Program) -> bool:
