@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _COMMAND = "kcompile run"
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds after a failure; doubled each time
 _TOGETHER = 0.05  # seconds in which changes of addresses are taken together
+_HOUSEKEEPING = 1.0  # seconds between looks for what open connections no longer need
 _UPKEEP_LATEST = 0.2  # seconds that conntrack waits for a pause between syncs
 _NEVER = math.inf
 
@@ -62,6 +64,7 @@ class KernelThread(threading.Thread):
         self._not_before = 0.0  # the next sync
         self._look_at = _NEVER  # at the node's addresses
         self._check_at = _NEVER
+        self._housekeep_at = _NEVER
         self._tidy_by = self._tidy_from = 0.0
         self._retry_in = _RETRY_FIRST
 
@@ -131,6 +134,9 @@ class KernelThread(threading.Thread):
             self._attempt(programmer.check)
         if self._is_due(programmer) and now >= self._not_before:
             self._sync(programmer)
+        if now >= self._housekeep_at:
+            self._housekeep_at = _NEVER
+            self._attempt(partial(self._housekeep, programmer))
         if self._may_tidy(programmer, time.monotonic()):
             self._tidy(programmer)
 
@@ -154,7 +160,7 @@ class KernelThread(threading.Thread):
 
     def _pause(self, programmer: Programmer) -> float:
         """Seconds until something is due; 0 where it is already."""
-        moments = [self._look_at, self._check_at]
+        moments = [self._look_at, self._check_at, self._housekeep_at]
         if self._is_due(programmer):
             moments.append(self._not_before)
         if programmer.upkeep_due:
@@ -166,10 +172,15 @@ class KernelThread(threading.Thread):
         had = programmer.upkeep_due
         if self._attempt(programmer.sync):
             self._not_before = began + self._options.min_sync_period
+            self._housekeep_at = min(self._housekeep_at, began + _HOUSEKEEPING)
             if self._check_at == _NEVER:
                 self._check_at = began + self._options.sync_period
             if not had:
                 self._tidy_by = time.monotonic() + _UPKEEP_LATEST
+
+    def _housekeep(self, programmer: Programmer) -> None:
+        if programmer.housekeep():
+            self._housekeep_at = time.monotonic() + _HOUSEKEEPING
 
     def _attempt(self, work: Callable[[], object]) -> bool:
         """Whether `work` succeeds; if not, the next sync comes later each time, and reads the kernel."""

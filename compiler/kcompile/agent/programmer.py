@@ -140,6 +140,15 @@ class Programmer:
             self._record.queued()
         self.look()
 
+    def housekeep(self) -> bool:
+        """Take away what only open connections needed; returns whether something is left for them."""
+        if self._held is None or self._following is None or self._doubt:
+            return False
+        self._doubt = True  # where that fails
+        left = self._held.housekeep(self._following.program)
+        self._doubt = False
+        return left
+
     def others(self, generations: Collection[int]) -> bool:
         """Whether somebody else has made one of these transactions of nf_tables."""
         return self._held is not None and bool(generations) and self._held.others(generations)
