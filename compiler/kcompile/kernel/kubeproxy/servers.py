@@ -10,7 +10,6 @@ import json
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 from ... import spawn
 from ...errors import KernelError, UnsupportedError
@@ -75,8 +74,9 @@ class Servers:
         """Let the node's own new connections come from an address that stays. Call it before our rules go
         in.
         """
-        addresses = [(AddressKey(6 if ":" in ip else 4, ip), "") for ip in self._addresses]
-        prefer_node_address(dict[Key, Any]((*addresses, *real_servers(self._virtual).items())), DEVICE)
+        keys: list[Key] = [AddressKey(6 if ":" in ip else 4, ip) for ip in self._addresses]
+        keys += real_servers(self._virtual)
+        prefer_node_address(dict.fromkeys(keys), DEVICE)
 
     def drain(self) -> int:
         """Remove every server without an open TCP connection; returns how many connections are left."""
