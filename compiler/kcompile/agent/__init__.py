@@ -12,6 +12,7 @@ slim.py        objects reduced to what makes rules
 kernel.py      the kernel thread: when to sync, to check, to try again
 programmer.py  one sync: compiles and writes what changed, or everything
 ports.py       the ports of every Service, kept up to date Service by Service
+takeover.py    from kube-proxy's rules to ours
 upkeep.py      conntrack entries that changed ports leave behind
 ledger.py      when each Service was written
 record.py      what the agent has done: written by its threads, read by the servers

@@ -23,6 +23,7 @@ from .programmer import Programmer
 from .record import Record
 from .serve import HealthCheckPorts
 from .state import State
+from .takeover import TakeOver
 
 __all__ = ["KernelThread"]
 
@@ -65,8 +66,10 @@ class KernelThread(threading.Thread):
         self._look_at = _NEVER  # at the node's addresses
         self._check_at = _NEVER
         self._housekeep_at = _NEVER
+        self._take_over_at = _NEVER
         self._tidy_by = self._tidy_from = 0.0
         self._retry_in = _RETRY_FIRST
+        self._takeover = TakeOver(log, wanted=options.take_over)
 
     # ---- from any thread
 
@@ -111,6 +114,7 @@ class KernelThread(threading.Thread):
         )
         self._bell.also(programmer.watch.filenos())
         self.programmer = programmer
+        self._takeover.begin()
         try:
             while not self._stopping:
                 self._calls.make()
@@ -137,6 +141,8 @@ class KernelThread(threading.Thread):
         if now >= self._housekeep_at:
             self._housekeep_at = _NEVER
             self._attempt(partial(self._housekeep, programmer))
+        if now >= self._take_over_at and programmer.synced:
+            self._take_over(programmer)
         if self._may_tidy(programmer, time.monotonic()):
             self._tidy(programmer)
 
@@ -161,6 +167,8 @@ class KernelThread(threading.Thread):
     def _pause(self, programmer: Programmer) -> float:
         """Seconds until something is due; 0 where it is already."""
         moments = [self._look_at, self._check_at, self._housekeep_at]
+        if programmer.synced:
+            moments.append(self._take_over_at)
         if self._is_due(programmer):
             moments.append(self._not_before)
         if programmer.upkeep_due:
@@ -175,6 +183,7 @@ class KernelThread(threading.Thread):
             self._housekeep_at = min(self._housekeep_at, began + _HOUSEKEEPING)
             if self._check_at == _NEVER:
                 self._check_at = began + self._options.sync_period
+                self._take_over_at = began
             if not had:
                 self._tidy_by = time.monotonic() + _UPKEEP_LATEST
 
@@ -201,6 +210,15 @@ class KernelThread(threading.Thread):
         except KcompileError as error:
             self._log.warning("conntrack: %s", error)
             self._tidy_from = time.monotonic() + _RETRY_MOST
+
+    def _take_over(self, programmer: Programmer) -> None:
+        self._take_over_at = time.monotonic() + self._options.sync_period
+        try:
+            self._takeover.go_on(programmer.frontends())
+        except KcompileError as error:
+            self._log.warning("kube-proxy's rules: %s", error)
+        if self._takeover.done:
+            self._take_over_at = _NEVER
 
     def _reload(self, programmer: Programmer) -> None:
         try:

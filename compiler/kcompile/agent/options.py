@@ -14,7 +14,7 @@ class Options(msgspec.Struct, kw_only=True):
 
     `min_sync_period`: seconds between the beginnings of two syncs, at least. `sync_period`: seconds between
     two looks at what the kernel holds. `serves`: health, metrics and status are answered; a bind address
-    that is empty has no server.
+    that is empty has no server. `take_over`: remove what kube-proxy has left.
     """
 
     request: Request
@@ -25,6 +25,7 @@ class Options(msgspec.Struct, kw_only=True):
     serves: bool = False
     healthz_bind_address: str = "0.0.0.0:10256"
     metrics_bind_address: str = "127.0.0.1:10249"
+    take_over: bool = False
 
     @property
     def limit(self) -> float:

@@ -24,7 +24,7 @@ from ..kernel.remember import Applied, forget, recall, remember
 from ..kernel.watch import Watch
 from ..modes import Mode
 from ..program import Program, diff
-from ..targets.base import Incremental
+from ..targets.base import FrontendView, Incremental
 from .ledger import Ledger
 from .log import log_sync
 from .ports import Changed, Ports, Surroundings
@@ -164,6 +164,12 @@ class Programmer:
             return []
         pending = self._record.pending_seconds or 0.0
         return self._ledger.rows(self.ports, self._record.errors, self._state.dirty(), pending)
+
+    def frontends(self) -> list[FrontendView]:
+        """What the rules answer."""
+        if self._driver is None or self._following is None:
+            return []
+        return self._driver.target.frontends(self._following.program)
 
     def resources(self) -> int:
         """How many resources the mode's Program has."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..engine.session import Session
     from ..plans import Plan
 
-__all__ = ["command"]
+__all__ = ["command", "remove_all"]
 
 _NOTHING = "Nothing to delete."
 
@@ -35,14 +35,20 @@ def command(output: str, dry_run: str, yes: bool, **shared: Any) -> None:
     All modes are removed, or the one that --mode names. With -f, only the Services in those manifests are
     removed; the others stay as they were last applied.
     """
-    from ..engine.remove import Emptying
     from ..engine.request import Request
-    from ..engine.session import at_node
 
     request = Request(**shared)
     if request.reads:
         _delete_services(request, output, dry_run, yes=yes)
-        return
+    else:
+        remove_all(request, output, dry_run)
+
+
+def remove_all(request: Request, output: str = "text", dry_run: str = "none") -> None:
+    """Remove every rule of ours, or those of the mode of `request`."""
+    from ..engine.remove import Emptying
+    from ..engine.session import at_node
+
     progress = Progress()
     with at_node(request) as directory:
         _finish(Emptying.make(request, directory, progress), directory, output, dry_run, progress)

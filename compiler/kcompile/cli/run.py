@@ -51,6 +51,12 @@ __all__ = ["command"]
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", help="How log lines are written."
 )
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Remove kube-proxy's rules, once ours answer everything that they do and it has ended.",
+)
+@click.option("--cleanup", is_flag=True, help="Remove kcompile's rules of every mode, and exit.")
 def command(
     kubeconfig: str | None,
     context: str | None,
@@ -59,6 +65,8 @@ def command(
     healthz_bind_address: str,
     metrics_bind_address: str,
     log_format: Form,
+    take_over: bool,
+    cleanup: bool,
     **shared: Any,
 ) -> None:
     """Follow an API server, or the manifests of -f, and keep this node's rules up to date.
@@ -76,8 +84,12 @@ def command(
     from ..agent.options import Options
     from ..agent.process import run
     from ..engine.request import Request
+    from .delete import remove_all
 
     request = Request(**shared)
+    if cleanup:
+        remove_all(request)
+        return
     asked = Options(
         request=request,
         kubeconfig=kubeconfig,
@@ -87,6 +99,7 @@ def command(
         serves=True,
         healthz_bind_address=healthz_bind_address,
         metrics_bind_address=metrics_bind_address,
+        take_over=take_over,
     )
     log = agent_log(sys.stderr, log_format, verbose=request.verbose)
     asyncio.run(run(Agent(asked, source_of(asked), log), Notifier(os.environ)))

@@ -80,7 +80,9 @@ class Commit:
         if self._keep:
             for other in session.others:
                 departure.reroute_new_connections(*other)
-        takeover = TakeOver(session.driver, [other.driver for other in session.others] if self._keep else ())
+        others = [other.driver for other in session.others] if self._keep else []
+        first = self._keep and not session.observed and not others
+        takeover = TakeOver(session.driver, others, first=first)
         warnings = takeover.begin()
         warnings += session.driver.apply(plan.rules)
         past = past_targets(session.driver.target, session.observed) if plan.rules else {}

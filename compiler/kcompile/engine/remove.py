@@ -11,11 +11,13 @@ from ..errors import InputError, KcompileError
 from ..ir.model import Dataplane
 from ..ir.node import Compat, NodeFacts, Settings
 from ..kernel.drivers import Driver, installed
+from ..kernel.kubeproxy import KubeProxy
 from ..kernel.node import NodeResources
 from ..kernel.remember import Applied, forget, recall, remember
 from ..modes import DEFAULT_MODE, mode_of
 from ..notices import Notice
 from ..plans import Plan, Removal
+from ..targets.node import SysctlKey
 from .apply import CHANGED
 from .progress import Progress, silent
 from .request import Request
@@ -102,6 +104,9 @@ class Emptying(NamedTuple):
         plan = session.plan(_nothing(), (), progress, keep_connections=False)
         if left:  # another mode's rules stay, and need the sysctls and the health checks
             plan = msgspec.structs.replace(plan, node=())
+        elif plan.node and KubeProxy.found():  # it needs the sysctls, and found them set
+            kept = tuple([change for change in plan.node if not isinstance(change.key, SysctlKey)])
+            plan = msgspec.structs.replace(plan, node=kept)
         return cls(session, plan, left)
 
     def finish(self, directory: Path, progress: Progress = silent) -> tuple[Notice, ...]:

@@ -13,6 +13,7 @@ from ..errors import KernelError
 from ..notices import Notice
 from . import ctnetlink
 from .drivers import Driver, XdpDriver
+from .kubeproxy import KubeProxy
 
 if TYPE_CHECKING:
     from .bpf.syscall import Fd
@@ -26,11 +27,15 @@ class TakeOver:
     """A change of mode: `driver` replaces `others`, which have been observed.
 
     Call `begin`, apply, remove the others, call `finish`.
+
+    :param first: the node had no rules of ours; those of kube-proxy then translate its connections
     """
 
-    def __init__(self, driver: Driver, others: Sequence[Driver]) -> None:
+    def __init__(self, driver: Driver, others: Sequence[Driver], *, first: bool = False) -> None:
         self._xdp = driver if isinstance(driver, XdpDriver) else None
         self._from_netfilter = any(other.target.name in _NETFILTER for other in others)
+        if self._xdp is not None and first:
+            self._from_netfilter = bool(KubeProxy.found())
         self._flows: list[Mapping[str, Fd]] = []
         if driver.target.name in _NETFILTER:
             self._flows = [other.kernel.maps() for other in others if isinstance(other, XdpDriver)]

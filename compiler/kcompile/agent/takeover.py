@@ -1,0 +1,70 @@
+"""From kube-proxy to the agent: its rules go once ours answer for everything that they do.
+
+Ours come first, beside them: what both translate, the first of them to see a packet translates, and conntrack
+keeps to that. Then kube-proxy's go, in one step a table; open connections live on in conntrack, and those
+through IPVS keep what they need until they end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from ..kernel.kubeproxy import KubeProxy, running
+from ..kernel.kubeproxy.frontends import of_ours
+from ..targets.base import FrontendView
+
+__all__ = ["TakeOver"]
+
+
+class TakeOver:
+    """Removes what kube-proxy has left in the current network namespace; where that isn't `wanted`, names it.
+
+    `done`: there is nothing left to do. Use it in the kernel thread.
+    """
+
+    def __init__(self, log: logging.Logger, *, wanted: bool) -> None:
+        self._log, self._wanted = log, wanted
+        self._said: set[str] = set()
+        self.done = False
+
+    def begin(self) -> None:
+        """Call it before our rules go in. Raises KernelError."""
+        if self._wanted:
+            KubeProxy.found().reroute_new_connections()
+
+    def go_on(self, ours: Iterable[FrontendView]) -> None:
+        """Call it while our rules are in force, now and then until `done`. Raises KernelError.
+
+        :param ours: what they answer
+        """
+        proxy = KubeProxy.found()
+        if not proxy:
+            self.done = True
+        elif not self._wanted:
+            self._say(
+                "kube-proxy's rules are here too (%s); --take-over removes them", _listed(proxy.lines())
+            )
+            self.done = True
+        elif alive := running():
+            self._say("%s is running: its rules go when it has ended", alive[0])
+        elif lacking := proxy.unanswered(of_ours(ours)):
+            self._say("kube-proxy's rules stay: they answer %s, and ours don't", lacking)
+        else:
+            removed = proxy.remove()
+            if removed.gone:
+                self._log.info("taken over from kube-proxy; removed %s", _listed(removed.gone))
+            for line in removed.left:
+                self._say("%s", line)
+            self.done = removed.finished
+
+    def _say(self, text: str, what: object) -> None:
+        """Warn, but only once in the same words."""
+        line = text % what
+        if line not in self._said:
+            self._said.add(line)
+            self._log.warning("%s", line)
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return ", ".join(lines)

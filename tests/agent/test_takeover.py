@@ -1,0 +1,206 @@
+"""A node is taken over from kube-proxy and given back, under traffic: no connection is lost."""
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness import modes, netns
+from harness.topology import Topology
+
+pytestmark = pytest.mark.kernel
+TESTS = Path(__file__).parents[1]
+CASE = "37-lb-ipmode-proxy"
+NODE, CLIENT, POD, OUTSIDE = "192.0.2.10", "10.244.0.5", "10.244.0.21", "203.0.113.7"
+WAYS = ((CLIENT, ("10.96.0.74", 80)), (OUTSIDE, (NODE, 30074)))
+OPEN = 100  # connections a way
+PAUSE = 0.02  # seconds between two new connections of a way: 100 a second in all
+NEW = 20  # connections that must begin after a change, a way
+PATIENCE = 60.0  # seconds: only a failure waits as long
+KUBERNETES = [
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
+    }
+]
+
+
+class Traffic(contextlib.ExitStack):
+    """Open connections, and new ones all the time, through both ways in; `failures` has what went wrong."""
+
+    def __init__(self, net: Topology) -> None:
+        super().__init__()
+        self.failures: list[str] = []
+        self._net, self._ended = net, threading.Event()
+        self._begun = dict.fromkeys(WAYS, 0)
+
+    def __enter__(self) -> "Traffic":
+        super().__enter__()
+        with netns.enter(self._net.home(POD)):
+            listener = self.enter_context(socket.create_server((POD, 8080), backlog=1024))
+        threads = [threading.Thread(target=self._answer, args=(listener,))]
+        self._open = [self.enter_context(self._connected(way)) for way in WAYS for _ in range(OPEN)]
+        threads += [threading.Thread(target=self._connect, args=(way,)) for way in WAYS]
+        self.callback(lambda: [thread.join() for thread in threads])
+        self.callback(self._ended.set)
+        for thread in threads:
+            thread.start()
+        return self
+
+    def check(self) -> None:
+        """Every open connection answers still, and new ones do."""
+        before = dict(self._begun)
+        for number, connection in enumerate(self._open):
+            self._ask(connection, f"open connection {number}")
+        until = time.monotonic() + PATIENCE
+        while any(self._begun[way] < before[way] + NEW for way in WAYS) and not self.failures:
+            assert time.monotonic() < until
+            self._ended.wait(PAUSE)
+        assert not self.failures, self.failures[:5]
+
+    def _connected(self, way) -> socket.socket:
+        source, to = way
+        with netns.enter(self._net.home(source)):
+            return socket.create_connection(to, timeout=5, source_address=(source, 0))
+
+    def _ask(self, connection: socket.socket, what: str) -> None:
+        try:
+            connection.sendall(b"?")
+            if connection.recv(1) != b"?":
+                self.failures.append(f"{what}: closed")
+        except OSError as error:
+            self.failures.append(f"{what}: {error}")
+
+    def _connect(self, way) -> None:
+        while not self._ended.wait(PAUSE):
+            try:
+                with self._connected(way) as connection:
+                    self._ask(connection, f"new connection to {way[1]}")
+            except OSError as error:
+                self.failures.append(f"connect to {way[1]}: {error}")
+            self._begun[way] += 1
+
+    def _answer(self, listener: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            while not self._ended.is_set():
+                for key, _ in selector.select(PAUSE):
+                    if key.fileobj is listener:
+                        selector.register(listener.accept()[0], selectors.EVENT_READ)
+                        continue
+                    data = key.fileobj.recv(16)
+                    key.fileobj.sendall(data)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                        key.fileobj.close()
+            for key in list(selector.get_map().values()):
+                if key.fileobj is not listener:
+                    key.fileobj.close()
+
+
+class Command:
+    """kcompile on the node, with manifests in a folder."""
+
+    def __init__(self, net: Topology, folder: Path, mode: str) -> None:
+        self.manifests = folder / "manifests"
+        self.manifests.mkdir()
+        case = yaml.safe_load((TESTS / f"conformance/flowcases/{CASE}.yaml").read_text())
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}}
+        self.write("case", [*case["manifests"], node])
+        self._log = folder / "log"
+        self._words = [sys.executable, "-m", "kcompile", "run", "--netns", net.node]
+        self._agent = ["--mode", mode, "--node", "node-a", "--pod-cidr", "10.244.0.0/16"]
+        self._agent += ["-f", str(self.manifests), "--take-over", "--sync-period", "1"]
+        self._environment = os.environ | {
+            "KCOMPILE_RUN_DIR": str(folder / "run"),
+            "KCOMPILE_STATE_DIR": str(folder / "state"),
+        }
+
+    def write(self, name: str, objects: list[dict]) -> None:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        (self.manifests / f"{name}.json").write_text(text)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with self._log.open("w") as log:
+            process = subprocess.Popen([*self._words, *self._agent], env=self._environment, stderr=log)
+        try:
+            yield
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0, self._log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+    def wait_for(self, line: str) -> None:
+        """Until the agent has logged `line`."""
+        until = time.monotonic() + PATIENCE
+        while line not in self._log.read_text():
+            assert time.monotonic() < until, self._log.read_text()
+            time.sleep(0.02)
+
+    def cleanup(self) -> None:
+        command = [*self._words, "--cleanup"]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def load(node: str, theirs: str) -> None:
+    """Load kube-proxy's rules as it does: beside what is there, its jumps first."""
+    rules = TESTS / "kubeproxy/rules"
+    if theirs == "nftables":
+        netns.run(node, ["nft", "-f", "-"], text=(rules / f"{CASE}.nftables.nft").read_text())
+        return
+    for version, tool in ((4, "iptables"), (6, "ip6tables")):
+        text = (rules / f"{CASE}.iptables-legacy.ipv{version}.txt").read_text()
+        for hook in ("PREROUTING", "OUTPUT", "POSTROUTING"):
+            text = text.replace(f"-A {hook} ", f"-I {hook} ")
+        text = re.sub(r"-m nfacct --nfacct-name +\S+", "", text)  # counters: objects that it makes beside
+        netns.run(node, [f"{tool}-legacy-restore", "--noflush"], text=text)
+
+
+def left(node: str) -> str:
+    """Every rule on the node."""
+    commands = (["iptables-legacy-save"], ["ip6tables-legacy-save"], ["nft", "list", "ruleset"])
+    return "".join(netns.run(node, command).stdout for command in commands)
+
+
+@pytest.mark.parametrize("theirs", ["nftables", "iptables-legacy"])
+@pytest.mark.parametrize("ours", ["nftables", "iptables-legacy"])
+def test_from_kube_proxy_and_back(ours: str, theirs: str, tmp_path: Path) -> None:
+    for mode in (ours, theirs):
+        if reason := modes.missing(mode):
+            pytest.skip(reason)
+    with Topology([NODE], [CLIENT, POD]) as net:
+        load(net.node, theirs)
+        command = Command(net, tmp_path, ours)
+        with Traffic(net) as traffic:
+            with command.running():
+                command.wait_for("kube-proxy's rules stay: they answer 10.96.0.1:443/TCP, and ours don't")
+                traffic.check()
+                command.write("kubernetes", KUBERNETES)
+                command.wait_for("taken over from kube-proxy")
+                rules = left(net.node)
+                assert "KUBE-SERVICES" not in rules
+                assert "table ip kube-proxy" not in rules
+                assert ("KUBE-FIREWALL" in rules) == (theirs == "iptables-legacy"), "kubelet's"
+                traffic.check()
+            load(net.node, theirs)
+            traffic.check()
+            command.cleanup()
+            assert "kcompile" not in left(net.node).lower()
+            traffic.check()
