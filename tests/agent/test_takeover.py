@@ -1,12 +1,14 @@
 """A node is taken over from kube-proxy and given back, under traffic: no connection is lost."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -25,7 +27,6 @@ TESTS = Path(__file__).parents[1]
 CASE = "37-lb-ipmode-proxy"
 NODE, CLIENT, POD, OUTSIDE = "192.0.2.10", "10.244.0.5", "10.244.0.21", "203.0.113.7"
 WAYS = ((CLIENT, ("10.96.0.74", 80)), (OUTSIDE, (NODE, 30074)))
-OPEN = 100  # connections a way
 PAUSE = 0.02  # seconds between two new connections of a way: 100 a second in all
 NEW = 20  # connections that must begin after a change, a way
 PATIENCE = 60.0  # seconds: only a failure waits as long
@@ -42,18 +43,22 @@ KUBERNETES = [
 class Traffic(contextlib.ExitStack):
     """Open connections, and new ones all the time, through both ways in; `failures` has what went wrong."""
 
-    def __init__(self, net: Topology) -> None:
+    def __init__(self, net: Topology, connections: int = 100) -> None:
         super().__init__()
+        self._connections = connections  # a way
         self.failures: list[str] = []
         self._net, self._ended = net, threading.Event()
         self._begun = dict.fromkeys(WAYS, 0)
+        self._ports = itertools.count(20000)  # none is used twice: IPVS remembers it for a while
 
     def __enter__(self) -> "Traffic":
         super().__enter__()
         with netns.enter(self._net.home(POD)):
             listener = self.enter_context(socket.create_server((POD, 8080), backlog=1024))
         threads = [threading.Thread(target=self._answer, args=(listener,))]
-        self._open = [self.enter_context(self._connected(way)) for way in WAYS for _ in range(OPEN)]
+        self._open = [
+            self.enter_context(self._connected(way)) for way in WAYS for _ in range(self._connections)
+        ]
         threads += [threading.Thread(target=self._connect, args=(way,)) for way in WAYS]
         self.callback(lambda: [thread.join() for thread in threads])
         self.callback(self._ended.set)
@@ -72,10 +77,18 @@ class Traffic(contextlib.ExitStack):
             self._ended.wait(PAUSE)
         assert not self.failures, self.failures[:5]
 
+    def end(self) -> None:
+        """End the open connections."""
+        while self._open:
+            self._open.pop().close()
+
     def _connected(self, way) -> socket.socket:
         source, to = way
         with netns.enter(self._net.home(source)):
-            return socket.create_connection(to, timeout=5, source_address=(source, 0))
+            connection = socket.create_connection(to, timeout=5, source_address=(source, next(self._ports)))
+        # it ends at once, also for IPVS, which remembers others for two minutes
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return connection
 
     def _ask(self, connection: socket.socket, what: str) -> None:
         try:
@@ -102,8 +115,10 @@ class Traffic(contextlib.ExitStack):
                     if key.fileobj is listener:
                         selector.register(listener.accept()[0], selectors.EVENT_READ)
                         continue
-                    data = key.fileobj.recv(16)
-                    key.fileobj.sendall(data)
+                    data = b""
+                    with contextlib.suppress(ConnectionError):
+                        data = key.fileobj.recv(16)
+                        key.fileobj.sendall(data)
                     if not data:
                         selector.unregister(key.fileobj)
                         key.fileobj.close()
@@ -176,7 +191,60 @@ def load(node: str, theirs: str) -> None:
 def left(node: str) -> str:
     """Every rule on the node."""
     commands = (["iptables-legacy-save"], ["ip6tables-legacy-save"], ["nft", "list", "ruleset"])
-    return "".join(netns.run(node, command).stdout for command in commands)
+    return "".join(netns.run(node, command, check=False).stdout for command in commands)
+
+
+IPVS = """\
+modprobe -qa ip_vs dummy || true
+sysctl -qw net.ipv4.vs.conntrack=1 net.ipv4.vs.conn_reuse_mode=0
+ip link add kube-ipvs0 type dummy
+ip address add 10.96.0.74/32 dev kube-ipvs0
+ipset create KUBE-NODE-PORT-TCP bitmap:port range 0-65535
+ipset add KUBE-NODE-PORT-TCP 30074
+ipset create KUBE-CLUSTER-IP hash:ip,port
+ipset add KUBE-CLUSTER-IP 10.96.0.74,tcp:80
+for vip in 10.96.0.74:80 192.0.2.10:30074; do
+    ipvsadm -A -t $vip -s rr
+    ipvsadm -a -t $vip -r 10.244.0.21:8080 -m
+done
+ipvsadm -A -t 192.0.2.10:9000 -s rr
+iptables-legacy-restore --noflush <<END
+*nat
+:KUBE-MARK-MASQ - [0:0]
+:KUBE-POSTROUTING - [0:0]
+:KUBE-SERVICES - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
+-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
+-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0
+-A KUBE-POSTROUTING -j MASQUERADE --random-fully
+-A KUBE-SERVICES -m addrtype --dst-type LOCAL -m set --match-set KUBE-NODE-PORT-TCP dst -j KUBE-MARK-MASQ
+-A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT
+COMMIT
+END
+"""
+"""What kube-proxy's mode ipvs makes of the case; and a virtual server of somebody else."""
+
+
+@pytest.mark.ipvs_kernel
+def test_connections_through_kube_proxys_ipvs_live_on(tmp_path: Path) -> None:
+    if reason := modes.missing("iptables-legacy"):
+        pytest.skip(reason)
+    with Topology([NODE], [CLIENT, POD]) as net:
+        netns.run(net.node, ["bash", "-ec", IPVS])
+        command = Command(net, tmp_path, "iptables-legacy")
+        with Traffic(net, connections=10) as traffic, command.running():
+            command.wait_for("connections are open through kube-proxy's IPVS; its rest goes when they")
+            traffic.check()
+            traffic.end()
+            command.wait_for("taken over from kube-proxy")
+            traffic.check()
+            assert "KUBE-" not in left(net.node) + netns.run(net.node, ["ipset", "save"]).stdout
+            servers = netns.run(net.node, ["ipvsadm", "-Sn"]).stdout
+            assert servers.split() == ["-A", "-t", "192.0.2.10:9000", "-s", "rr"]
+            assert "kube-ipvs0" not in netns.run(net.node, ["ip", "link"]).stdout
 
 
 @pytest.mark.parametrize("theirs", ["nftables", "iptables-legacy"])

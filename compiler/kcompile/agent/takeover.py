@@ -26,6 +26,7 @@ class TakeOver:
     def __init__(self, log: logging.Logger, *, wanted: bool) -> None:
         self._log, self._wanted = log, wanted
         self._said: set[str] = set()
+        self._drains = False
         self.done = False
 
     def begin(self) -> None:
@@ -56,6 +57,10 @@ class TakeOver:
                 self._log.info("taken over from kube-proxy; removed %s", _listed(removed.gone))
             for line in removed.left:
                 self._say("%s", line)
+            if removed.connections and not self._drains:
+                self._drains = True
+                text = "%d connections are open through kube-proxy's IPVS; its rest goes when they have ended"
+                self._log.warning(text, removed.connections)
             self.done = removed.finished
 
     def _say(self, text: str, what: object) -> None:

@@ -21,7 +21,7 @@ _NAMED = 3
 class Removed(NamedTuple):
     """What `KubeProxy.remove` did, and what it left, each as lines for people.
 
-    `connections`: open ones through IPVS, for which a part stays until they end.
+    `connections`: open ones through IPVS, for which everything but idle servers stays until they end.
     """
 
     gone: tuple[str, ...]
@@ -121,8 +121,7 @@ class KubeProxy:
         """
         connections = self.servers.drain() if self.servers is not None else 0
         if connections:
-            left = f"{connections} connections are open through kube-proxy's IPVS; its rest stays for them"
-            return Removed((), (left,), connections)
+            return Removed((), (), connections)
         gone, left_here = [], []
         for each in self.chains:
             if script := each.removal():
