@@ -11,11 +11,12 @@ property tests serve every target.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
-__all__ = ["Change", "Key", "Program", "apply_changes", "diff"]
+__all__ = ["Change", "Key", "Program", "apply_changes", "diff", "digest"]
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
@@ -66,3 +67,11 @@ def apply_changes(program: Program, changes: tuple[Change, ...]) -> dict[Key, An
         else:
             after[change.key] = change.new
     return after
+
+
+def digest(program: Program) -> bytes:
+    """The same for equal programs, in whatever order their resources are, and for no others."""
+    encode = msgspec.msgpack.Encoder(enc_hook=str).encode
+    parts = [encode((key.kind, key, value)) for key, value in program.items()]
+    parts.sort()
+    return blake2b(b"".join(parts), digest_size=32).digest()

@@ -6,6 +6,7 @@ request.py    what a caller asks: input, node, mode, settings
 read.py       manifests and configuration, read and checked                     Request -> Input
 cluster.py    what they lack, allocated and filled in                           Input -> Cluster
 compile.py    what the cluster asks of one node in one mode                     Cluster -> Compiled
+evidence.py   what a node's rules are known to be: read, or confirmed
 session.py    a node, locked: what it holds, and the plan to what it should     Compiled -> Plan
 commit.py     the writes of a plan, in their order                              Plan -> kernel
 apply.py      all of that for an apply, in two halves

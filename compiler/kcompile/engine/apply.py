@@ -138,7 +138,7 @@ class Prepared(NamedTuple):
         """Write down what the kernel says of its rules, for the next apply."""
         if self.session.is_confirmed(digest):
             return
-        what = self.session.confirmation(self.plan, digest)
+        what = self.session.confirmation(digest)
         if what is not None:
             confirm(directory, what)
 
@@ -159,6 +159,8 @@ def prepare(
         goal = _edited_goal(request, given, applied)
     if goal is None:
         goal = _compiled_goal(request, given if isinstance(given, Input) else given.read(), applied)
+    elif not isinstance(given, Input):
+        given.read.drop()
     return _prepared(goal, request, directory, applied, progress)
 
 

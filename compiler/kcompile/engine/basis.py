@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from .compile import Seen
     from .request import Request
 
-__all__ = ["allocated", "given_basis", "node_basis"]
+__all__ = ["allocated", "code_basis", "given_basis", "node_basis"]
 
 
 def given_basis(request: Request, config: Config, texts: Iterable[Text]) -> bytes:
     """The digest of everything that a caller gives, and of the code that reads it."""
     surroundings = socket.gethostname(), os.environ.get("KCOMPILE_CGROUP")
-    digest = sha256(_packed((_code(), request, config, surroundings)))
+    digest = sha256(_packed((code_basis(), request, config, surroundings)))
     for source, data in texts:
         digest.update(_packed((source, len(data))))
         digest.update(data)
@@ -59,10 +59,12 @@ def _packed(value: Any) -> bytes:
     return msgspec.msgpack.encode(value, enc_hook=str)
 
 
-def _code() -> tuple[str, list[tuple[str, int, int]]]:
-    """The version, and name, size and time of every file of the package: an edited one compiles otherwise."""
+def code_basis() -> bytes:
+    """A digest of the version, and name, size and time of every file of the package: an edited one compiles
+    and lowers otherwise.
+    """
     package = Path(__file__).parent.parent
-    return __version__, sorted(_files(str(package)))
+    return sha256(_packed((__version__, sorted(_files(str(package)))))).digest()
 
 
 def _files(folder: str) -> Iterator[tuple[str, int, int]]:

@@ -85,7 +85,7 @@ class Commit:
         takeover = TakeOver(session.driver, others, first=first)
         warnings = takeover.begin()
         warnings += session.driver.apply(plan.rules)
-        past = past_targets(session.driver.target, session.observed) if plan.rules else {}
+        past = past_targets(session.driver.target, session.observed) if plan.rules and session.had_udp else {}
         for other in session.others:
             flows = past_targets(other.driver.target, other.held)
             warnings += self._take_off(other, flows)

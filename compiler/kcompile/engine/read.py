@@ -54,7 +54,7 @@ class Unread(NamedTuple):
 
     config: Config
     basis: bytes
-    read: Callable[[], Input]
+    read: Reading
 
 
 class Edited(NamedTuple):
@@ -70,7 +70,7 @@ class Edited(NamedTuple):
     services: frozenset[str]
     part: Input
     items: Itemized
-    read: Callable[[], Input]
+    read: Reading
 
 
 class Known(NamedTuple):
@@ -97,16 +97,13 @@ def read_again(
     found = _Texts(texts(**request.where))
     basis = given_basis(request, config, found.held)
 
-    def read() -> Input:
-        given = read_input(request, progress, on_node=on_node, config=config, found=found)
-        return given._replace(basis=basis, items=items.known if items else None)
-
-    items = None
+    read = Reading(request, progress, on_node, config, found, basis)
     if found.failure is None:
         before = known()
         if basis == before.given:
             return Unread(config, basis, read)
         items = itemize(request, config, found.held)
+        read.items = items.known if items else None
         if items and before.items and (edit := touched(items, before.items)):
             with contextlib.suppress(KcompileError):  # what is wrong is said of the whole
                 part = read_input(request, progress, on_node=on_node, config=config, found=[edit.text])
@@ -114,6 +111,33 @@ def read_again(
                 services, given, new = edit.services, before.given, items.known
                 return Edited(config, basis, given, since, services, part, new, read)
     return read()
+
+
+class Reading:
+    """Reads an input whose `texts` are in memory.
+
+    `items`: its objects, where edits of them can be told.
+    """
+
+    def __init__(
+        self, request: Request, progress: Progress, on_node: bool, config: Config, texts: _Texts, basis: bytes
+    ) -> None:
+        self._request, self._progress, self._on_node = request, progress, on_node
+        self._config, self._basis = config, basis
+        self._texts: _Texts | None = texts
+        self.items: Itemized | None = None
+
+    def __call__(self) -> Input:
+        """Once only. Raises InputError, as `read_input`."""
+        found, self._texts = self._texts, None
+        given = read_input(
+            self._request, self._progress, on_node=self._on_node, config=self._config, found=found
+        )
+        return given._replace(basis=self._basis, items=self.items)
+
+    def drop(self) -> None:
+        """Free the texts: nobody is going to read them."""
+        self._texts = None
 
 
 class _Texts:

@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from ..errors import InputError, KcompileError, LockedError
-from ..ir.model import Dataplane
+from ..ir.model import Dataplane, Protocol
 from ..kernel import netns
-from ..kernel.confirmed import Confirmed, confirmed
+from ..kernel.confirmed import Confirmed
 from ..kernel.departure import plan_removal
 from ..kernel.drivers import Driver, Installed, installed, stray_rules
 from ..kernel.itemized import itemized
@@ -31,6 +31,7 @@ from ..program import Program
 from ..targets.base import FrontendView
 from ..targets.node import lower_node
 from .commit import Commit
+from .evidence import Evidence
 from .progress import Progress, silent
 from .read import Known
 from .request import Request, xdp_settings
@@ -87,13 +88,10 @@ class Session:
         self, request: Request, driver: Driver, others: Sequence[Installed], resources: NodeResources
     ) -> None:
         self.request, self.driver, self.others, self.resources = request, driver, list(others), resources
-        self.observed: Program = {}
-        self.desired: Program = {}
         self.node_desired: Program = {}
-        self._generation: int | None = None
-        self._held: Dataplane | None = None  # what the kernel has confirmed to run
+        self._desired: Program | None = None  # None: what there is
         self._lowered: Dataplane | None = None
-        self._evidence: Confirmed | None = None
+        self._evidence: Evidence | None = None
 
     @classmethod
     def open(cls, request: Request, mode: Mode, directory: Path) -> Session:
@@ -124,26 +122,27 @@ class Session:
         :param held: what the kernel is known to hold; nothing is read then
         :param lower: in the place of the target's
         """
+        progress("reading the kernel")
+        versions = {port.family.value for port in dataplane.ports}
+        directory = self.resources.directory
+        self._evidence = evidence = Evidence(self.driver, directory, applied, versions, held)
         dataplane, unsupported = self._supported(dataplane)
         warnings += self.request.heard(unsupported)
-        progress("reading the kernel")
-        self.observed = self._observe(applied) if held is None else held
         if keep_connections:
             dataplane = msgspec.structs.replace(dataplane, standing=self._standing())
         progress("lowering")
         self._lowered = dataplane
-        if self._held is not None and _with_effective(dataplane) == _with_effective(self._held):
-            self.desired = self.observed
-        else:
-            self.desired = (lower or self.driver.target.lower)(dataplane)
+        known = evidence.dataplane
+        same = known is not None and self._effective(dataplane) == self._effective(known)
+        self._desired = None if same else (lower or self.driver.target.lower)(dataplane)
         self.node_desired = self._node_resources(dataplane)
         goal = self.resources.goal(self.node_desired)
         progress("comparing")
         return make_plan(
             self.driver.target,
             self.driver.name,
-            self.observed,
-            self.desired,
+            {} if self._desired is None else evidence.program,
+            {} if self._desired is None else self._desired,
             self.resources.observe(goal),
             goal,
             tuple(other.driver.name for other in self.others),
@@ -152,47 +151,40 @@ class Session:
 
     @property
     def lowered(self) -> Dataplane:
-        """The dataplane that `desired` was lowered from. After `plan`."""
+        """What the rules are to be made of. After `plan`."""
         assert self._lowered is not None
         return self._lowered
+
+    @property
+    def observed(self) -> Program:
+        """The rules that the kernel had when `plan` was made."""
+        return self._known.program
+
+    @property
+    def had_udp(self) -> bool:
+        """Whether these rules may have had frontends of UDP."""
+        known = self._known.dataplane
+        return known is None or any(port.protocol is Protocol.UDP for port in known.ports)
+
+    @property
+    def _known(self) -> Evidence:
+        assert self._evidence is not None, "plan comes first"
+        return self._evidence
 
     def is_confirmed(self, digest: bytes) -> bool:
         """Whether the evidence for the remembered dataplane with `digest` is written down already, and says
         all there is to say.
         """
-        return self._evidence is not None and self._evidence.applied == digest and self._held == self._lowered
+        return self._known.says(digest, self._lowered)
 
-    def confirmation(self, plan: Plan, digest: bytes) -> Confirmed | None:
-        """To call under the lock when `plan` has been carried out: the evidence that its rules are in force,
-        as long as the kernel's generation stays.
-
-        None where the kernel has no such number, or somebody else may have changed something meanwhile.
+    def confirmation(self, digest: bytes) -> Confirmed | None:
+        """To call under the lock when the plan has been carried out: the evidence for the next apply.
 
         :param digest: that of the remembered dataplane
         """
-        before, now = self._generation, self.driver.generation()
-        if before is None or now is None or self._lowered is None:
+        if self._lowered is None:
             return None
-        if now != before + bool(plan.rules):  # an apply is one transaction
-            return None
-        families = self.driver.families()
-        return Confirmed(self.driver.name, digest, now, families, self._lowered.standing)
-
-    def _observe(self, applied: Applied | None) -> Program:
-        """What the kernel holds: read, or known where it says that nobody has changed it."""
-        self._held = None
-        self._generation = self.driver.generation()  # before anything is read
-        found = None
-        if applied is not None and self._generation is not None:
-            found = confirmed(self.resources.directory, applied.digest)
-        families = self.driver.families()
-        expected = (self.driver.name, self._generation, families)
-        if applied is None or found is None or (found.mode, found.generation, found.families) != expected:
-            return self.driver.observe()
-        self._evidence = found
-        dataplane, _ = self._supported(applied.dataplane)
-        self._held = msgspec.structs.replace(dataplane, standing=found.standing)
-        return self.driver.target.lower(self._held)
+        return self._known.renewed(digest, self._lowered, self._desired)
 
     def commit(
         self,
@@ -227,13 +219,15 @@ class Session:
 
     def service_changes(self) -> list[ServiceChange]:
         """What `plan` came to, in terms of Services."""
-        if self._held is not None and self._lowered is not None:
-            parts = differing(self._held, self._lowered)
+        target, held = self.driver.target, self._known.dataplane
+        if held is not None and self._lowered is not None:
+            parts = differing(held, self._lowered)
             if parts is not None:
-                target = self.driver.target
                 old, new = (target.frontends(target.lower(part)) for part in parts)
                 return service_changes(old, new)
-        return service_changes(self.held, self.driver.target.frontends(self.desired))
+        if self._desired is None:
+            return []
+        return service_changes(self.held, target.frontends(self._desired))
 
     def removal(self, plan: Plan, dataplane: Dataplane) -> Removal:
         """The Services that the node has, in any mode's rules, and that `plan`, which is for `dataplane`,
@@ -249,20 +243,31 @@ class Session:
 
     def _service_names(self) -> set[str]:
         """Those of the Services that the kernel had in this mode when it was read."""
-        if self._held is not None:
-            return {port.name.partition(":")[0] for port in self._held.ports}
+        known = self._known.dataplane
+        if known is not None:
+            return {port.name.partition(":")[0] for port in known.ports}
         return service_names(self.held)
 
     def _standing(self) -> tuple[int, ...]:
         """The IP versions in which connections may be open, through this mode or one that it replaces."""
-        standing = set(self.driver.target.standing(self.observed))
+        standing = set(self._known.standing)
         replaced: set[int] = set()
         for driver, program in self.others:
             if driver.target.uses_conntrack:
                 replaced.update(driver.target.standing(program))
         if replaced - standing:
-            standing |= replaced.intersection(self.driver.families())
+            standing |= replaced.intersection(self._known.families)
         return tuple(sorted(standing))
+
+    def _effective(self, dataplane: Dataplane) -> Dataplane:
+        """`dataplane` with those of its `standing` IP versions that make a difference to the rules: where a
+        Service forwards, translation goes on anyway.
+        """
+        forwarding = {version for version in dataplane.standing if _forwards(dataplane, version)}
+        if forwarding and self.driver.target.stands_as_one:
+            return msgspec.structs.replace(dataplane, standing=())
+        standing = tuple([version for version in dataplane.standing if version not in forwarding])
+        return msgspec.structs.replace(dataplane, standing=standing)
 
     def _node_resources(self, dataplane: Dataplane) -> Program:
         """The node resources of `dataplane`.
@@ -280,7 +285,7 @@ class Session:
         and a warning each.
         """
         versions = {p.family.value for p in dataplane.ports}
-        lacking = versions.difference(self.driver.families()) if versions else versions
+        lacking = versions.difference(self._known.families) if versions else versions
         if not lacking:
             return dataplane, ()
         ports = tuple([p for p in dataplane.ports if p.family.value not in lacking])
@@ -299,14 +304,6 @@ def differing(old: Dataplane, new: Dataplane) -> tuple[Dataplane, Dataplane] | N
     gone = tuple([port for place, port in before.items() if after.get(place) != port])
     come = tuple([port for place, port in after.items() if before.get(place) != port])
     return msgspec.structs.replace(old, ports=gone), msgspec.structs.replace(new, ports=come)
-
-
-def _with_effective(dataplane: Dataplane) -> Dataplane:
-    """`dataplane` with those of its `standing` IP versions that make a difference: where a Service forwards,
-    translation goes on anyway.
-    """
-    standing = tuple([v for v in dataplane.standing if not _forwards(dataplane, v)])
-    return msgspec.structs.replace(dataplane, standing=standing)
 
 
 def _forwards(dataplane: Dataplane, version: int) -> bool:

@@ -1,8 +1,8 @@
-"""What the kernel said of its rules right after an apply: a number that it raises with every change, whoever
-makes it.
+"""What is known of the rules after an apply, so that the next one sees whether anybody has touched them.
 
-The same number later means that nobody has touched them: they are what was applied, and need not be read.
-Nothing else is evidence. Where a kernel interface has no such number, its rules are read (docs/adr/0014).
+Either the kernel's number for their state, which it raises with every change, whoever makes it; or, where a
+kernel interface has no such number, a digest of the rules, to compare with those that are read
+(docs/adr/0014).
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ __all__ = ["Confirmed", "confirm", "confirmed", "forget"]
 _FILE = "confirmed.msgpack"
 
 
-class Confirmed(msgspec.Struct, frozen=True):
-    """The rules that the driver `mode` made of the remembered dataplane with the digest `applied` are those
-    of the kernel's `generation`.
+class Confirmed(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules that the driver `mode` made of the remembered dataplane with the digest `applied`.
 
-    `families`, `standing`: what else the rules were made of (Dataplane.standing).
+    `code`: what lowered them (engine/basis.py). `generation`: the kernel's number for them; where that is
+    None, `rules` is their digest. `families`, `standing`: what else they were made of (Dataplane.standing).
+    `stands`: the IP versions in which they translate connections.
     """
 
     mode: str
+    code: bytes
     applied: bytes
-    generation: int
     families: tuple[int, ...]
     standing: tuple[int, ...]
+    stands: tuple[int, ...]
+    generation: int | None = None
+    rules: bytes = b""
 
 
 def confirm(directory: Path, what: Confirmed) -> None:

@@ -8,6 +8,7 @@ apply()      make changes; returns warnings
 listing()    our rules as the mode's own tool prints them
 forget()     let go of the Program that observe() has read
 generation() a number of the kernel's that every change of such rules raises; None where it has none
+transactions how often apply() has raised it
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Driver(Protocol):
 
     name: str
     target: Target
+    transactions: int
 
     def families(self) -> tuple[int, ...]: ...
 
@@ -72,6 +74,7 @@ class _Reader:
     """Keeps the Program that it has read last, for a listing."""
 
     _held: dict[Key, Any] | None = None
+    transactions = 0
 
     def observe(self) -> dict[Key, Any]:
         self._held = self._read()
@@ -133,8 +136,10 @@ class NftablesDriver(_StatelessReader):
     def apply(self, changes: Sequence[Change]) -> list[Notice]:
         from .nftables import Nft
 
+        script = "".join(self.target.scripts(changes).values())
         with Nft() as nft:
-            nft.apply("".join(self.target.scripts(changes).values()))
+            nft.apply(script)
+        self.transactions += bool(script)
         return []
 
     def listing(self) -> str:
@@ -178,7 +183,10 @@ class IptablesDriver(_StatelessReader):
     def apply(self, changes: Sequence[Change]) -> list[Notice]:
         from . import iptables
 
-        iptables.apply(self.target.scripts(changes), self.backend)
+        scripts = self.target.scripts(changes)
+        iptables.apply(scripts, self.backend)
+        # each COMMIT is a transaction of its own
+        self.transactions += sum(script.count("\nCOMMIT\n") for script in scripts.values())
         return []
 
     def listing(self) -> str:

@@ -40,11 +40,13 @@ class Target(Protocol):
 
     `uses_conntrack`: conntrack translates connections, not maps of the mode. `translates_in_nat`: rules in
     the nat hooks do the first translation, so that a conntrack entry without NAT has passed no rule of ours.
+    `stands_as_one`: what translates one IP version translates the other one too.
     """
 
     name: str
     uses_conntrack: bool
     translates_in_nat: bool
+    stands_as_one: bool
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         """The whole Program of `dataplane`."""

@@ -37,6 +37,7 @@ class IptablesTarget:
     name = "iptables"
     uses_conntrack = True
     translates_in_nat = True
+    stands_as_one = False
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return IncrementalProgram(dataplane).program

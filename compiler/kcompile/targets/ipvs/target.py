@@ -36,6 +36,7 @@ class IpvsTarget:
     name = "ipvs"
     uses_conntrack = True
     translates_in_nat = False
+    stands_as_one = False
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)

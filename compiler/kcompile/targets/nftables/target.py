@@ -24,6 +24,7 @@ class NftablesTarget:
     name = "nftables"
     uses_conntrack = True
     translates_in_nat = True
+    stands_as_one = False
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)

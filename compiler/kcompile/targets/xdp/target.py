@@ -38,6 +38,7 @@ class XdpTarget:
     name = "xdp"
     uses_conntrack = False
     translates_in_nat = False
+    stands_as_one = True
 
     def lower(self, dataplane: Dataplane) -> dict[Key, Any]:
         return lower(dataplane)
