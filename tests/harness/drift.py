@@ -15,7 +15,7 @@ from kcompile.cli import main
 
 from . import netns
 
-__all__ = ["Node", "service", "services"]
+__all__ = ["Node", "edited", "service", "services"]
 
 
 class Node:
@@ -96,3 +96,13 @@ def services() -> list[dict[str, Any]]:
         "one", 1, type="NodePort", ports=ports, sessionAffinity="ClientIP", sessionAffinityConfig=sticky
     )
     return [node, *first, *service("two", 2)]
+
+
+def edited() -> list[dict[str, Any]]:
+    """`services` with another endpoint in the place of one."""
+    objects = services()
+    first = next(
+        item for item in objects if item["kind"] == "EndpointSlice" and item["addressType"] == "IPv4"
+    )
+    first["endpoints"][0]["addresses"] = ["10.244.9.9"]
+    return objects

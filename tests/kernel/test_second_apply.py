@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness import netns
-from harness.drift import Node, services
+from harness.drift import Node, edited, services
 from kcompile.engine import apply as engine
 from kcompile.engine import basis
 from kcompile.engine.commit import Commit
@@ -178,16 +178,6 @@ def test_the_measurement_runs():
     assert list(costs["nftables"]) == list(second_apply.STEPS)
     assert all(cost.cpu > 0 and cost.peak_mb > 1 for cost in costs["nftables"].values())
     assert second_apply.table(costs).count("| nftables |") == len(second_apply.STEPS)
-
-
-def edited() -> list[dict]:
-    """`services` with another endpoint in the place of one."""
-    objects = services()
-    first = next(
-        item for item in objects if item["kind"] == "EndpointSlice" and item["addressType"] == "IPv4"
-    )
-    first["endpoints"][0]["addresses"] = ["10.244.9.9"]
-    return objects
 
 
 def test_of_an_edit_only_what_it_touches_is_compiled(node, work, monkeypatch):
