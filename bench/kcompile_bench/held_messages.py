@@ -37,7 +37,7 @@ from kcompile.passes import resolve_port
 from kcompile.targets.base import Incremental
 
 from .generate import Scale, facts, settings
-from .ipvs import in_machine
+from .ipvs import where_ipvs_is
 from .netns import namespaces
 from .statistics import quantile
 from .workload import Workload
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if here == modes:
         return 0
     more = ("--scale", str(options.scale), "--rounds", str(options.rounds), "--bench-mode", "ipvs")
-    return in_machine(spawn.python("kcompile_bench.held", *more))
+    return spawn.run(where_ipvs_is(spawn.python("kcompile_bench.held_messages", *more))).returncode
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from kcompile.kernel.ipvs import IpvsKernel
 from kcompile.program import Change
 from kcompile.targets.ipvs.render import server_command
 
-__all__ = ["PEERS", "in_machine", "main", "prepared"]
+__all__ = ["PEERS", "main", "prepared", "where_ipvs_is"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _RESULTS = _ROOT / "bench" / "results"
@@ -103,21 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pytest = spawn.python("pytest", *suites, "-p", "no:cacheprovider", *options, *given, path=_ROOT / "bench")
     in_root = 'cd "$1" && shift && exec "$@"'  # pytest looks for its settings in the current folder
     inside = ["sh", "-c", in_root, "sh", str(_ROOT), *pytest]
+    return spawn.run(where_ipvs_is(inside, "--write", str(_RESULTS))).returncode
+
+
+def where_ipvs_is(command: Sequence[str], *options: str) -> list[str]:
+    """`command`, run in a machine of the tests' where this kernel has no IPVS; `options`: the machine's."""
     if Path("/proc/net/ip_vs").exists():
-        return spawn.run(inside).returncode
-    return in_machine(inside, _RESULTS)
-
-
-def in_machine(command: Sequence[str], *writable: Path) -> int:
-    """Run `command` in a machine of the tests' that has IPVS; returns its exit status.
-
-    It may write to the folders `writable` alone.
-    """
-    options = ["--module", "ip_vs", "--memory", str(_MEMORY), "--time", str(_PATIENCE)]
-    options += [word for folder in writable for word in ("--write", str(folder))]
-    return spawn.run(
-        spawn.python("uml", *options, "--", *spawn.located(command), path=_ROOT / "tests")
-    ).returncode
+        return list(command)
+    machine = ("--module", "ip_vs", "--memory", str(_MEMORY), "--time", str(_PATIENCE), *options)
+    return spawn.python("uml", *machine, "--", *spawn.located(command), path=_ROOT / "tests")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from kcompile.engine.cluster import complete_input
 from kcompile.engine.compile import compile_cluster
-from kcompile.engine.edit import itemize, spliced, touched
+from kcompile.engine.edit import is_taken, itemize, spliced, touched
 from kcompile.engine.read import read_input
 from kcompile.engine.request import Request, configuration
 from kcompile.engine.session import differing
 from kcompile.modes import mode_of
 from kcompile.plans import service_changes
+from kcompile.spec.convert import service_ports
 from kcompile.spec.load import Text
 
 SERVICES = 4
@@ -36,7 +37,7 @@ endpoints = st.lists(
 kinds = st.sampled_from(["ClusterIP", "NodePort", "LoadBalancer"])
 
 
-def service(i: int, kind: str, local: bool) -> dict:
+def service(i: int, kind: str, local: bool, external: list[str] | None = None) -> dict:
     spec = {
         "type": kind,
         "clusterIP": f"10.96.0.{i + 1}",
@@ -45,6 +46,8 @@ def service(i: int, kind: str, local: bool) -> dict:
         "ipFamilyPolicy": "SingleStack",
         "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
     }
+    if external:
+        spec["externalIPs"] = external
     if kind != "ClusterIP":
         spec["ports"][0]["nodePort"] = 30000 + i
         spec["externalTrafficPolicy"] = "Local" if local else "Cluster"
@@ -84,10 +87,12 @@ def node() -> dict:
 
 
 @st.composite
-def inputs(draw: st.DrawFn) -> list[dict]:
+def inputs(draw: st.DrawFn, external: bool = False) -> list[dict]:
+    """`external`: some Services have an externalIP that may be an endpoint's, too."""
     items = [node()]
     for i in range(SERVICES):
-        items.append(service(i, draw(kinds), draw(st.booleans())))
+        addresses = [f"10.244.1.{i + 1}"] if external and draw(st.booleans()) else None
+        items.append(service(i, draw(kinds), draw(st.booleans()), addresses))
         items += [endpoint_slice(i, number, draw(endpoints)) for number in range(2)]
     return items
 
@@ -102,9 +107,10 @@ def text(items: list[dict]) -> Text:
     )
 
 
-def compiled(found: Text):
+def compiled(found: Text, mode: str = "nftables"):
     given = read_input(REQUEST, config=CONFIG, found=[found])
-    return compile_cluster(complete_input(given, REQUEST, Path("/nonexistent/allocations.json")), REQUEST)
+    cluster = complete_input(given, REQUEST, Path("/nonexistent/allocations.json"))
+    return compile_cluster(cluster, REQUEST, default_mode=mode)
 
 
 def edit(before: Text, after: Text):
@@ -137,6 +143,21 @@ def test_the_short_way_comes_to_the_same(items, data):
     views = [target.frontends(target.lower(plane)) for plane in (old.dataplane, made)]
     parts = [target.frontends(target.lower(plane)) for plane in differing(old.dataplane, made)]
     assert service_changes(*parts) == service_changes(*views)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(inputs(external=True), endpoints)
+def test_the_short_way_of_a_mode_that_binds_addresses(items, found):
+    changed = copy.deepcopy(items)
+    changed[2]["endpoints"] = found
+    short = edit(text(items), text(changed))
+    if short is None:
+        return
+    old, whole, part = (compiled(one, "ipvs") for one in (text(items), text(changed), short.text))
+    if old.warnings or part.warnings or is_taken(old.dataplane, service_ports(part.cluster.inventory)):
+        return
+    assert spliced(old.dataplane, part.dataplane, short.services) == whole.dataplane
+    assert not whole.warnings
 
 
 BASE = [
@@ -227,3 +248,14 @@ def test_what_is_no_plain_list_is_read_whole():
         assert itemize(REQUEST, CONFIG, [Text("in.json", data)]) is None
     assert itemize(REQUEST, CONFIG, [one, one]) is None
     assert itemize(REQUEST, CONFIG, []) is None
+
+
+def test_an_endpoint_with_the_address_of_a_service_is_looked_at_in_the_whole():
+    items = [*BASE[:3], service(1, "ClusterIP", False, ["10.244.1.1"]), BASE[4]]
+    changed = copy.deepcopy(items)
+    changed[2]["endpoints"].append(ENDPOINT)
+    old, whole = compiled(text(items), "ipvs"), compiled(text(changed), "ipvs")
+    part = compiled(edit(text(items), text(changed)).text, "ipvs")
+    assert (old.warnings, part.warnings) == ((), ())
+    assert whole.warnings
+    assert is_taken(old.dataplane, service_ports(part.cluster.inventory))

@@ -21,7 +21,7 @@ from ..plans import Plan, Removal
 from .basis import allocated, node_basis
 from .cluster import Cluster, Memory, complete_input, make_own_folder
 from .compile import Seen, chosen_mode, compile_cluster, look
-from .edit import spliced
+from .edit import is_taken, spliced
 from .progress import Progress, silent
 from .read import Edited, Input, Unread
 from .request import Request, allocations_path
@@ -195,15 +195,17 @@ def _edited_goal(request: Request, given: Edited, applied: Applied) -> Goal | No
     """That of the last apply with what an edit makes of a few Services; None where the whole must be looked
     at.
     """
+    from ..spec.convert import service_ports
+
     before = _remembered_goal(request, given.config, given.given, applied)
     if before is None or applied.digest != given.since or before.warnings or request.quiet_warnings:
-        return None
-    if before.mode.binds_addresses:  # one Service's endpoints tell what another's addresses may be
         return None
     try:
         cluster = complete_input(given.part, request, before.memory.path)
         part = compile_cluster(cluster, request, default_mode=applied.mode, seen=before.seen)
     except KcompileError:
+        return None
+    if before.mode.binds_addresses and is_taken(before.dataplane, service_ports(cluster.inventory)):
         return None
     dataplane = spliced(before.dataplane, part.dataplane, given.services)
     if dataplane is None or part.warnings:

@@ -8,7 +8,7 @@ read and compiled whole, and so is whatever looks odd on the way (docs/adr/0014)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,11 +20,11 @@ from ..spec.wellknown import SERVICE_LABEL
 from .basis import given_basis
 
 if TYPE_CHECKING:
-    from ..ir.model import Dataplane, HealthCheck, ResolvedPort
+    from ..ir.model import Dataplane, HealthCheck, ResolvedPort, ServicePort
     from ..spec.config import Config
     from .request import Request
 
-__all__ = ["Items", "Touched", "itemize", "spliced", "touched"]
+__all__ = ["Items", "Touched", "is_taken", "itemize", "spliced", "touched"]
 
 _DIGEST = 32
 _MOST = 1000
@@ -151,6 +151,14 @@ def spliced(whole: Dataplane, part: Dataplane, services: Collection[str]) -> Dat
         ports=tuple([ports.get(_port(port), port) for port in whole.ports]),
         health_checks=tuple([checks.get(_check(check), check) for check in whole.health_checks]),
     )
+
+
+def is_taken(whole: Dataplane, part: Iterable[ServicePort]) -> bool:
+    """Whether an endpoint of `part` has an address by which `whole` is reached: a mode that binds addresses
+    leaves that out of any Service (passes/occupied.py).
+    """
+    endpoints = {endpoint.ip for port in part for endpoint in port.endpoints}
+    return any(frontend.address in endpoints for port in whole.ports for frontend in port.frontends)
 
 
 def _port(port: ResolvedPort) -> tuple[str, str, int]:
