@@ -20,7 +20,7 @@ from ..spec.wellknown import SERVICE_LABEL
 from .basis import given_basis
 
 if TYPE_CHECKING:
-    from ..ir.model import Dataplane, HealthCheck, ResolvedPort, ServicePort
+    from ..ir.model import Dataplane, Family, HealthCheck, Protocol, ResolvedPort, ServicePort
     from ..spec.config import Config
     from .request import Request
 
@@ -32,11 +32,12 @@ _MOST = 1000
 
 
 class Items(NamedTuple):
-    """The objects of one List, each as it stands in the text."""
+    """The objects of one List, each as it stands in the text, and the Service that it is for."""
 
     source: str
     raw: list[msgspec.Raw]
     heads: list[_Head]
+    services: list[tuple[str, str] | None]
     known: Itemized
 
 
@@ -77,6 +78,10 @@ class _Head(msgspec.Struct):
         return None
 
 
+class _Heads(msgspec.Struct):
+    items: list[_Head]
+
+
 def itemize(request: Request, config: Config, texts: Sequence[Text]) -> Items | None:
     """The objects of `texts`; None where those aren't one List in JSON."""
     if len(texts) != 1:
@@ -89,7 +94,7 @@ def itemize(request: Request, config: Config, texts: Sequence[Text]) -> Items | 
     if found.kind != "List" or not found.items:
         return None
     try:
-        heads = [msgspec.json.decode(item, type=_Head) for item in found.items]
+        heads = msgspec.json.decode(data, type=_Heads).items
     except (msgspec.DecodeError, RecursionError):
         return None
     if not {head.kind for head in heads} <= {"Service", "EndpointSlice", "Node"}:
@@ -101,8 +106,10 @@ def itemize(request: Request, config: Config, texts: Sequence[Text]) -> Items | 
     around = [Text(source, data[:start]), Text(f"{blanks} {len(found.items)}", data[end:])]
     frame = given_basis(request, config, around)
     digests = b"".join([sha256(item).digest() for item in found.items])
-    owners = sha256(msgspec.msgpack.encode([(head.place, head.service) for head in heads])).digest()
-    return Items(source, found.items, heads, Itemized(frame, digests, owners))
+    services = [head.service for head in heads]
+    places = [(head.kind, head.metadata.namespace, head.metadata.name) for head in heads]
+    owners = sha256(msgspec.msgpack.encode((places, services))).digest()
+    return Items(source, found.items, heads, services, Itemized(frame, digests, owners))
 
 
 def touched(items: Items, before: Itemized) -> Touched | None:
@@ -114,23 +121,18 @@ def touched(items: Items, before: Itemized) -> Touched | None:
         return None
     starts = range(0, len(new.digests), _DIGEST)
     changed = [
-        heads[at // _DIGEST]
-        for at in starts
-        if new.digests[at : at + _DIGEST] != old.digests[at : at + _DIGEST]
+        at // _DIGEST for at in starts if new.digests[at : at + _DIGEST] != old.digests[at : at + _DIGEST]
     ]
-    services = {head.service for head in changed}
+    services = {items.services[number] for number in changed}
     if not 0 < len(changed) <= _MOST or None in services:
         return None
-    if any(head.kind != "EndpointSlice" for head in changed):
+    if any(heads[number].kind != "EndpointSlice" for number in changed):
         return None
-    if not services <= {head.service for head in heads if head.kind == "Service"}:
+    owned = zip(items.raw, heads, items.services, strict=True)
+    own = [(raw, head) for raw, head, service in owned if service in services or head.kind == "Node"]
+    if not services <= {head.service for _, head in own if head.kind == "Service"}:
         return None
-    own = [
-        bytes(raw)
-        for raw, head in zip(items.raw, heads, strict=True)
-        if head.kind == "Node" or head.service in services
-    ]
-    text = b'{"apiVersion":"v1","kind":"List","items":[' + b",".join(own) + b"]}"
+    text = b'{"apiVersion":"v1","kind":"List","items":[' + b",".join(bytes(raw) for raw, _ in own) + b"]}"
     return Touched(frozenset("/".join(service) for service in services if service), Text(items.source, text))
 
 
@@ -141,6 +143,7 @@ def spliced(whole: Dataplane, part: Dataplane, services: Collection[str]) -> Dat
     if (whole.node, whole.settings) != (part.node, part.settings) or whole.notices or part.notices:
         return None
     ports = {_port(port): port for port in part.ports}
+    names = {port.name for port in part.ports}
     checks = {_check(check): check for check in part.health_checks}
     held = {_port(port) for port in whole.ports if port.name.partition(":")[0] in services}
     held_checks = {_check(c) for c in whole.health_checks if f"{c.namespace}/{c.service}" in services}
@@ -148,7 +151,7 @@ def spliced(whole: Dataplane, part: Dataplane, services: Collection[str]) -> Dat
         return None
     return msgspec.structs.replace(
         whole,
-        ports=tuple([ports.get(_port(port), port) for port in whole.ports]),
+        ports=tuple([ports[_port(p)] if p.name in names else p for p in whole.ports]),
         health_checks=tuple([checks.get(_check(check), check) for check in whole.health_checks]),
     )
 
@@ -161,8 +164,8 @@ def is_taken(whole: Dataplane, part: Iterable[ServicePort]) -> bool:
     return any(frontend.address in endpoints for port in whole.ports for frontend in port.frontends)
 
 
-def _port(port: ResolvedPort) -> tuple[str, str, int]:
-    return port.name, port.protocol.value, port.family.value
+def _port(port: ResolvedPort) -> tuple[str, Protocol, Family]:
+    return port.name, port.protocol, port.family
 
 
 def _check(check: HealthCheck) -> tuple[int, str, str]:

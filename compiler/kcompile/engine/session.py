@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import InputError, KcompileError, LockedError
-from ..ir.model import Dataplane, Protocol
+from ..ir.model import Dataplane, Family, Protocol, ResolvedPort
 from ..kernel import netns
 from ..kernel.confirmed import Confirmed
 from ..kernel.departure import plan_removal
@@ -300,10 +300,15 @@ def differing(old: Dataplane, new: Dataplane) -> tuple[Dataplane, Dataplane] | N
     """Both without the ports that they have in common; None where they differ in more than ports."""
     if (old.node, old.settings) != (new.node, new.settings):
         return None
-    before, after = ({(p.name, p.protocol, p.family): p for p in each.ports} for each in (old, new))
+    kept = {id(port) for port in old.ports} & {id(port) for port in new.ports}
+    before, after = ({_place(p): p for p in each.ports if id(p) not in kept} for each in (old, new))
     gone = tuple([port for place, port in before.items() if after.get(place) != port])
     come = tuple([port for place, port in after.items() if before.get(place) != port])
     return msgspec.structs.replace(old, ports=gone), msgspec.structs.replace(new, ports=come)
+
+
+def _place(port: ResolvedPort) -> tuple[str, Protocol, Family]:
+    return port.name, port.protocol, port.family
 
 
 def _forwards(dataplane: Dataplane, version: int) -> bool:

@@ -35,7 +35,15 @@ __all__ = [
 ]
 
 
-class Family(enum.Enum):
+class _Word(enum.Enum):
+    """Members are compared by identity, so that can be their hash too: Enum's own is written in Python, and
+    policies are hashed for each port.
+    """
+
+    __hash__ = object.__hash__
+
+
+class Family(_Word):
     """An IP family; `value` is the version number."""
 
     IPV4 = 4
@@ -46,7 +54,7 @@ class Family(enum.Enum):
         return 32 if self is Family.IPV4 else 128
 
 
-class Protocol(enum.Enum):
+class Protocol(_Word):
     """A transport protocol; `value` is Kubernetes' spelling, `lower` the kernel tools'."""
 
     TCP = "TCP"
@@ -104,14 +112,14 @@ class Backend(msgspec.Struct, frozen=True, gc=False, order=True):
     hairpin: bool = False
 
 
-class PoolKind(enum.Enum):
+class PoolKind(_Word):
     """Which of a resolved port's two pools serves a packet."""
 
     CLUSTER = "cluster"
     LOCAL = "local"
 
 
-class Verdict(enum.Enum):
+class Verdict(_Word):
     """What becomes of a new connection: DNAT to a pool, REJECT, DROP, or PASS (this Service doesn't touch
     it).
     """
@@ -156,7 +164,7 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-class FrontendKind(enum.Enum):
+class FrontendKind(_Word):
     CLUSTER_IP = "ClusterIP"
     EXTERNAL_IP = "ExternalIP"
     LOAD_BALANCER = "LoadBalancer"
