@@ -115,7 +115,9 @@ def compiled(found: Text, mode: str = "nftables"):
 
 def edit(before: Text, after: Text):
     old, new = itemize(REQUEST, CONFIG, [before]), itemize(REQUEST, CONFIG, [after])
-    return touched(new, old.known)
+    short = itemize(REQUEST, CONFIG, [after], old.known)
+    assert short == new
+    return touched(short, old.known)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -26,18 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Items", "Touched", "is_taken", "itemize", "spliced", "touched"]
 
+_KINDS = {"Service", "EndpointSlice", "Node"}
 _DIGEST = 32
 _MOST = 1000
 """Changed objects, beyond which everything is read again."""
 
 
 class Items(NamedTuple):
-    """The objects of one List, each as it stands in the text, and the Service that it is for."""
+    """The objects of one List: each as it stands in the text, and what is `known` of them."""
 
     source: str
     raw: list[msgspec.Raw]
-    heads: list[_Head]
-    services: list[tuple[str, str] | None]
     known: Itemized
 
 
@@ -64,26 +63,32 @@ class _Head(msgspec.Struct):
     metadata: _Meta
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """Kind, namespace and name."""
-        return self.kind, self.metadata.namespace or "default", self.metadata.name
+    def place(self) -> str:
+        """As in Itemized."""
+        return f"{self.kind} {self.metadata.namespace or 'default'}/{self.metadata.name}"
 
     @property
-    def service(self) -> tuple[str, str] | None:
-        """The Service that the object is, or is for: namespace and name."""
+    def service(self) -> str:
+        """The Service that the object is, or is for, as in Itemized."""
+        name = ""
         if self.kind == "Service":
-            return self.place[1:]
-        if self.kind == "EndpointSlice" and self.metadata.labels.get(SERVICE_LABEL):
-            return self.place[1], self.metadata.labels[SERVICE_LABEL]
-        return None
+            name = self.metadata.name
+        elif self.kind == "EndpointSlice":
+            name = self.metadata.labels.get(SERVICE_LABEL, "")
+        return f"{self.metadata.namespace or 'default'}/{name}" if name else ""
 
 
 class _Heads(msgspec.Struct):
     items: list[_Head]
 
 
-def itemize(request: Request, config: Config, texts: Sequence[Text]) -> Items | None:
-    """The objects of `texts`; None where those aren't one List in JSON."""
+def itemize(
+    request: Request, config: Config, texts: Sequence[Text], before: Itemized | None = None
+) -> Items | None:
+    """The objects of `texts`; None where those aren't one List in JSON.
+
+    :param before: those of an earlier input: what is byte for byte the same isn't looked into
+    """
     if len(texts) != 1:
         return None
     source, data = texts[0]
@@ -93,12 +98,6 @@ def itemize(request: Request, config: Config, texts: Sequence[Text]) -> Items | 
         return None
     if found.kind != "List" or not found.items:
         return None
-    try:
-        heads = msgspec.json.decode(data, type=_Heads).items
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    if not {head.kind for head in heads} <= {"Service", "EndpointSlice", "Node"}:
-        return None
     first, last = bytes(found.items[0]), bytes(found.items[-1])
     start, end = data.find(first), data.rfind(last) + len(last)
     # what stands between the objects: with another key "items" it would be longer
@@ -106,34 +105,59 @@ def itemize(request: Request, config: Config, texts: Sequence[Text]) -> Items | 
     around = [Text(source, data[:start]), Text(f"{blanks} {len(found.items)}", data[end:])]
     frame = given_basis(request, config, around)
     digests = b"".join([sha256(item).digest() for item in found.items])
-    services = [head.service for head in heads]
-    places = [(head.kind, head.metadata.namespace, head.metadata.name) for head in heads]
-    owners = sha256(msgspec.msgpack.encode((places, services))).digest()
-    return Items(source, found.items, heads, services, Itemized(frame, digests, owners))
+    if before is not None and _is_edit(before, frame, digests, found.items):
+        return Items(source, found.items, Itemized(frame, digests, before.places, before.services))
+    try:
+        heads = msgspec.json.decode(data, type=_Heads).items
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not {head.kind for head in heads} <= _KINDS:
+        return None
+    places, services = [head.place for head in heads], [head.service for head in heads]
+    return Items(source, found.items, Itemized(frame, digests, places, services))
+
+
+def _is_edit(before: Itemized, frame: bytes, digests: bytes, raw: list[msgspec.Raw]) -> bool:
+    """Whether the objects `raw` are those of `before`, each for its Service, and only few have changed."""
+    if (frame, len(digests)) != (before.frame, len(before.digests)):
+        return False
+    changed = _changed(digests, before.digests)
+    if len(changed) > _MOST:
+        return False
+    try:
+        heads = [(number, msgspec.json.decode(raw[number], type=_Head)) for number in changed]
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return all((h.place, h.service) == (before.places[n], before.services[n]) for n, h in heads)
+
+
+def _changed(new: bytes, old: bytes) -> list[int]:
+    """The numbers of the objects whose digests differ."""
+    starts = range(0, len(new), _DIGEST)
+    return [at // _DIGEST for at in starts if new[at : at + _DIGEST] != old[at : at + _DIGEST]]
 
 
 def touched(items: Items, before: Itemized) -> Touched | None:
     """The Services whose EndpointSlices have changed since `before`, with all of their slices and every Node;
     None where something else has changed, too.
     """
-    new, old, heads = items.known, before, items.heads
-    if (new.frame, new.owners, len(new.digests)) != (old.frame, old.owners, len(old.digests)):
+    new, old = items.known, before
+    if (new.frame, len(new.digests)) != (old.frame, len(old.digests)):
         return None
-    starts = range(0, len(new.digests), _DIGEST)
-    changed = [
-        at // _DIGEST for at in starts if new.digests[at : at + _DIGEST] != old.digests[at : at + _DIGEST]
-    ]
-    services = {items.services[number] for number in changed}
-    if not 0 < len(changed) <= _MOST or None in services:
+    if (new.places, new.services) != (old.places, old.services):
         return None
-    if any(heads[number].kind != "EndpointSlice" for number in changed):
+    changed = _changed(new.digests, old.digests)
+    services = {new.services[number] for number in changed}
+    if not 0 < len(changed) <= _MOST or "" in services:
         return None
-    owned = zip(items.raw, heads, items.services, strict=True)
-    own = [(raw, head) for raw, head, service in owned if service in services or head.kind == "Node"]
-    if not services <= {head.service for _, head in own if head.kind == "Service"}:
+    if not all(new.places[number].startswith("EndpointSlice ") for number in changed):
+        return None
+    listed = zip(items.raw, new.places, new.services, strict=True)
+    own = [(raw, place) for raw, place, service in listed if service in services or place.startswith("Node ")]
+    if not {f"Service {service}" for service in services} <= {place for _, place in own}:
         return None
     text = b'{"apiVersion":"v1","kind":"List","items":[' + b",".join(bytes(raw) for raw, _ in own) + b"]}"
-    return Touched(frozenset("/".join(service) for service in services if service), Text(items.source, text))
+    return Touched(frozenset(services), Text(items.source, text))
 
 
 def spliced(whole: Dataplane, part: Dataplane, services: Collection[str]) -> Dataplane | None:

@@ -102,7 +102,7 @@ def read_again(
         before = known()
         if basis == before.given:
             return Unread(config, basis, read)
-        items = itemize(request, config, found.held)
+        items = itemize(request, config, found.held, before.items)
         read.items = items.known if items else None
         if items and before.items and (edit := touched(items, before.items)):
             with contextlib.suppress(KcompileError):  # what is wrong is said of the whole

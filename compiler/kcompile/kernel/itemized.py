@@ -19,13 +19,15 @@ _FILE = "items.msgpack"
 class Itemized(msgspec.Struct, frozen=True):
     """`frame`: the digest of all that is given but the objects; `digests`: theirs, one behind the other.
 
-    `owners`: a digest of what each object is, and for which Service. `applied`: that of the remembered
-    dataplane that was made of them.
+    `places`: what each object is, as ``KIND NAMESPACE/NAME``; `services`: for which Service, as
+    ``NAMESPACE/NAME``, empty for none. `applied`: the digest of the remembered dataplane that was made of
+    them.
     """
 
     frame: bytes
     digests: bytes
-    owners: bytes
+    places: list[str]
+    services: list[str]
     applied: bytes = b""
 
 
