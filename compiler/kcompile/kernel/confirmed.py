@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import KernelError
 from ..files import remove_file
-from .kept import keep, kept
+from .kept import keep_sealed, kept_sealed
 
 __all__ = ["Confirmed", "confirm", "confirmed", "forget"]
 
@@ -42,12 +42,12 @@ class Confirmed(msgspec.Struct, frozen=True, kw_only=True):
 def confirm(directory: Path, what: Confirmed) -> None:
     """Write it down; where there is no room, the next apply reads the kernel."""
     with contextlib.suppress(KernelError, OSError):
-        keep(directory / _FILE, what)
+        keep_sealed(directory / _FILE, what)
 
 
 def confirmed(directory: Path, applied: bytes) -> Confirmed | None:
     """What is known of the rules of the remembered dataplane with the digest `applied`."""
-    found = kept(directory / _FILE, Confirmed)
+    found = kept_sealed(directory / _FILE, Confirmed)
     return found if found is not None and applied and found.applied == applied else None
 
 

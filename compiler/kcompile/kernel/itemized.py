@@ -9,7 +9,7 @@ import msgspec
 
 from ..errors import KernelError
 from ..files import remove_file
-from .kept import keep, kept
+from .kept import keep_sealed, kept_sealed
 
 __all__ = ["Itemized", "forget", "itemized", "keep_items"]
 
@@ -34,12 +34,12 @@ class Itemized(msgspec.Struct, frozen=True):
 def keep_items(directory: Path, items: Itemized) -> None:
     """Write it down; where there is no room, the next apply reads every object."""
     with contextlib.suppress(KernelError, OSError):
-        keep(directory / _FILE, items)
+        keep_sealed(directory / _FILE, items)
 
 
 def itemized(directory: Path) -> Itemized | None:
     """The objects of the last apply; None where they aren't known."""
-    return kept(directory / _FILE, Itemized)
+    return kept_sealed(directory / _FILE, Itemized)
 
 
 def forget(directory: Path) -> None:

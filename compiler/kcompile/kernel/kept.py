@@ -6,6 +6,7 @@ MessagePack if its name ends in ``.msgpack``, else JSON.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from ..errors import KernelError
 from ..files import NO_ROOM, Staged, private_folder, read_private
 from . import netns
 
-__all__ = ["keep", "kept", "make_folder", "stage"]
+__all__ = ["keep", "keep_sealed", "kept", "kept_sealed", "make_folder", "stage"]
 
 T = TypeVar("T")
 
@@ -23,6 +24,13 @@ T = TypeVar("T")
 class _Kept(msgspec.Struct):
     boot: str
     netns: str
+    value: msgspec.Raw
+
+
+class _Sealed(msgspec.Struct):
+    """`digest`: of the encoded `value`."""
+
+    digest: bytes
     value: msgspec.Raw
 
 
@@ -76,3 +84,24 @@ def kept(path: Path, kind: type[T]) -> T | None:
     except (FileNotFoundError, PermissionError, msgspec.DecodeError):
         return None
     return value
+
+
+def keep_sealed(path: Path, value: Any) -> None:
+    """`keep`, in MessagePack, for `kept_sealed`."""
+    encoded = msgspec.msgpack.encode(value)
+    keep(path, _Sealed(_digest(encoded), msgspec.Raw(encoded)))
+
+
+def kept_sealed(path: Path, kind: type[T]) -> T | None:
+    """What `keep_sealed` wrote; None also where a byte of it is another now, or it is another version's."""
+    sealed = kept(path, _Sealed)
+    if sealed is None or sealed.digest != _digest(sealed.value):
+        return None
+    try:
+        return msgspec.msgpack.decode(sealed.value, type=kind)
+    except msgspec.DecodeError:
+        return None
+
+
+def _digest(encoded: bytes | msgspec.Raw) -> bytes:
+    return blake2b(encoded, digest_size=32).digest()
