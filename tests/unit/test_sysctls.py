@@ -52,3 +52,14 @@ def test_their_names_are_fit_to_be_paths():
         sysctl.read(name)
     for name in TIMEOUTS:
         timeouts.read(name)
+
+
+def test_a_container_has_them_in_another_folder(tmp_path, monkeypatch):
+    place = tmp_path / "net/ipv4"
+    place.mkdir(parents=True)
+    (place / "ip_forward").write_text("0\n")
+    monkeypatch.setenv("KCOMPILE_SYSCTL_DIR", str(tmp_path))
+    assert sysctl.read("net.ipv4.ip_forward") == "0"
+    assert sysctl.read("net.ipv4.other") is None
+    sysctl.write("net.ipv4.ip_forward", "1")
+    assert (place / "ip_forward").read_text() == "1"

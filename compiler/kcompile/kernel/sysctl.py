@@ -1,7 +1,10 @@
-"""Sysctls of the current network namespace (/proc/sys)."""
+"""Sysctls of the current network namespace: /proc/sys, or in a container, whose own /proc/sys is read-only,
+$KCOMPILE_SYSCTL_DIR.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,10 +17,10 @@ _NAME = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 
 
 def _path(name: str) -> Path:
-    """Raises KernelError for what is no name of a sysctl: it must not lead out of /proc/sys."""
+    """Raises KernelError for what is no name of a sysctl: it must not lead out of the folder."""
     if not _NAME.fullmatch(name):
         raise KernelError(f"sysctl {name!r}: no such name")
-    return Path("/proc/sys") / name.replace(".", "/")
+    return Path(os.environ.get("KCOMPILE_SYSCTL_DIR") or "/proc/sys") / name.replace(".", "/")
 
 
 def read(name: str) -> str | None:

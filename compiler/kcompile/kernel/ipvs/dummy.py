@@ -9,13 +9,13 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ... import spawn
 from ...errors import KernelError
 from ...program import Change, Key
 from ...targets.ipvs.resources import DEVICE, AddressKey, DeviceKey
+from .. import sysctl
 from ..netlink import NETLINK_ROUTE, Sockets, attribute, attributes, opened
 
 __all__ = ["addresses", "change_addresses", "create", "encode_address", "index", "is_up", "observe", "remove"]
@@ -55,8 +55,8 @@ def create() -> None:
     commands = f"link add {DEVICE} type dummy\n"
     if not index():
         _ip(commands)
-    with contextlib.suppress(OSError):  # no IPv6 here
-        Path(f"/proc/sys/net/ipv6/conf/{DEVICE}/addr_gen_mode").write_text("1")
+    with contextlib.suppress(KernelError):  # no IPv6 here
+        sysctl.write(f"net.ipv6.conf.{DEVICE}.addr_gen_mode", "1")
     _ip(f"link set {DEVICE} up\n")
 
 
