@@ -65,7 +65,7 @@ class TakeOver:
 
     def _say(self, text: str, what: object) -> None:
         """Warn, but only once in the same words."""
-        line = text % what
+        line = text % (what,)
         if line not in self._said:
             self._said.add(line)
             self._log.warning("%s", line)
