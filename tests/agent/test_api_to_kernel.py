@@ -61,7 +61,7 @@ def change(store, rng):
 
 def wanted(store, surroundings):
     """The Program of all that `store` has, made at once."""
-    state = State((), Record(), lambda: None)
+    state = State((), Record(), lambda: None, logging.Logger("agent"))
     for kind, cls in (("Service", Service), ("EndpointSlice", EndpointSlice)):
         items = store.list(kind)
         state.listed(kind, [msgspec.convert(item, cls) for item in items])

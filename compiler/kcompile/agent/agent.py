@@ -57,7 +57,7 @@ class Agent:
         def end(error: BaseException | None) -> None:
             loop.call_soon_threadsafe(ended.set_result, error)
 
-        state = State(self.source.kinds, self.record, self._wake, _own_name(self.options))
+        state = State(self.source.kinds, self.record, self._wake, self._log, _own_name(self.options))
         checks = HealthCheckPorts(loop, self._keeps_up)
         kernel = KernelThread(self.options, state, self.record, self._log, checks, entered=enter, ended=end)
         self._kernel = kernel

@@ -6,6 +6,7 @@ Sources put objects in from the event loop's thread; the kernel thread takes the
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -67,16 +68,22 @@ class State:
     """
 
     def __init__(
-        self, kinds: Iterable[Kind], record: Record, wake: Callable[[], None], node: str | None = None
+        self,
+        kinds: Iterable[Kind],
+        record: Record,
+        wake: Callable[[], None],
+        log: logging.Logger,
+        node: str | None = None,
     ) -> None:
         self._lock = threading.Lock()
         self._missing: set[Kind] = set(kinds)
-        self._record, self._wake, self._node = record, wake, node
+        self._record, self._wake, self._log, self._node = record, wake, log, node
         self._services: dict[str, Service] = {}
         self._slices: dict[str, EndpointSlice] = {}
         self._bound: dict[str, dict[str, EndpointSlice]] = {}  # by Service, then by the slice's own key
         self._nodes: dict[str, Node] = {}
         self._cidrs: dict[str, ServiceCIDR] = {}
+        self._failing: dict[Kind, str] = {}
         self._unreadable: dict[tuple[Kind, str], str] = {}  # and the Services of these objects
         self._dirty: set[str] = set()
         self._whole: set[Kind] = set()
@@ -175,10 +182,19 @@ class State:
     def failed(self, kind: Kind, error: KcompileError) -> None:
         """See `Sink`."""
         self._record.source(kind, "failing", str(error))
+        with self._lock:
+            news = self._failing.get(kind) != str(error)
+            self._failing[kind] = str(error)
+        if news:
+            self._log.warning("%s: what is held stays in force: %s", kind, error)
 
     def recovered(self, kind: Kind) -> None:
         """See `Sink`."""
         self._record.source(kind, "watching")
+        with self._lock:
+            news = self._failing.pop(kind, None) is not None
+        if news:
+            self._log.info("%s: followed again", kind)
 
     # ---- with the lock held; most return whether something is to be done
 

@@ -1,6 +1,7 @@
 """Ports that are kept up to date Service by Service are those of all Services at once."""
 
 import copy
+import logging
 import random
 
 import msgspec
@@ -110,7 +111,7 @@ def test_after_any_events_the_program_is_that_of_everything(seed, binds):
     rng = random.Random(seed)
     node, settings = random_node(rng), random_settings(rng)
     hosts = {"198.51.100.1": "Node other"} if binds else None
-    state, world = State((), Record(), lambda: None), World(rng)
+    state, world = State((), Record(), lambda: None, logging.Logger("agent")), World(rng)
     ports = Ports(Surroundings(node, settings, BOTH, hosts))
     mode = mode_of("nftables")
     following = mode.follow(msgspec.structs.replace(ports.dataplane(), standing=(4, 6)))

@@ -1,0 +1,159 @@
+"""``kcompile run`` as a process: beside other commands, killed, told by signals."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from harness import netns
+from harness.onenode import KCOMPILE, Node, fresh, service, text
+from kcompile.kernel.generation import generation
+from kcompile.kernel.nftables import Nft
+
+pytestmark = pytest.mark.kernel
+
+QUIET = ("--healthz-bind-address", "", "--metrics-bind-address", "")
+
+
+class Process(contextlib.AbstractContextManager["Process"]):
+    """``kcompile run`` on a node, from its first sync on."""
+
+    def __init__(self, node: Node, *arguments: str) -> None:
+        self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notes.settimeout(30)
+        path = node.folder / f"notify-{id(self)}"
+        self._notes.bind(str(path))
+        self._started = subprocess.Popen(
+            node.command("run", *QUIET, *arguments),
+            env=node.env | {"NOTIFY_SOCKET": str(path)},
+            cwd=node.folder,
+            stderr=subprocess.PIPE,
+        )
+
+    def __enter__(self):
+        try:
+            self.told("READY=1")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._started.kill()
+        self._started.communicate()
+        self._notes.close()
+
+    def told(self, word):
+        """Wait until systemd would have been told this."""
+        while word not in self._notes.recv(4096).decode():
+            pass
+
+    def says(self, pattern):
+        """Wait for a line of its log."""
+        said = []
+        while select.select([self._started.stderr], [], [], 20)[0] and (line := self._line()):
+            said.append(line)
+            if re.search(pattern, line):
+                return line
+        raise AssertionError(f"it doesn't say {pattern}, but: {said}")
+
+    def _line(self):
+        """The next line, unbuffered: what select() sees is all there is."""
+        line = b""
+        while not line.endswith(b"\n") and (byte := os.read(self._started.stderr.fileno(), 1)):
+            line += byte
+        return line.decode()
+
+    def send(self, number):
+        self._started.send_signal(number)
+
+    def ends(self, number):
+        """Its exit status after a signal."""
+        self.send(number)
+        return self._started.wait(10)
+
+
+@pytest.fixture
+def node(tmp_path):
+    with fresh(tmp_path) as made:
+        (tmp_path / "specs").mkdir()
+        write(made, 2)
+        yield made
+
+
+def write(node, count):
+    """The manifests: `count` Services, replaced in one step."""
+    items = [service(f"web-{number}", f"10.96.0.{number + 1}") for number in range(count)]
+    (node.folder / "new").write_text(text(*items))
+    (node.folder / "new").rename(node.folder / "specs" / "all.json")
+
+
+def rules(node):
+    """The number of elements of our maps, and nf_tables' generation."""
+    with netns.enter(node.name), Nft() as nft:
+        return len(nft.observe()), generation()
+
+
+def test_a_process_lives_beside_commands_and_its_rules_outlive_it(node):
+    config = node.folder / "config.yaml"
+    config.write_text("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n")
+    arguments = ("-f", "specs", "--mode", "nftables", "--config", str(config))
+    with Process(node, *arguments) as running:
+        held, _ = rules(node)
+        assert node.held() == {"demo/web-0", "demo/web-1"}
+        assert "No changes" in node.run("plan", "-f", "specs", "--mode", "nftables").stdout
+        refused = node.run("apply", "-f", "specs")
+        assert refused.returncode == 1
+        assert re.search(r"kcompile run \(pid \d+\) holds this node", refused.stderr)
+        write(node, 3)
+        running.says("synced mode=nftables sync=partial services=1")
+        assert rules(node)[0] > held
+        config.write_text("kind: nonsense\n")
+        running.send(signal.SIGHUP)
+        running.says("the configuration stays as it was")
+        running.told("READY=1")
+        running.send(signal.SIGKILL)
+    before = rules(node)
+    config.write_text("")
+    with Process(node, *arguments[:4]) as again:
+        assert rules(node) == before  # a restart writes nothing
+        status = [*KCOMPILE, "status", "--netns", node.name]
+        assert "demo/web-2" in subprocess.run(status, env=node.env, capture_output=True, text=True).stdout
+        assert again.ends(signal.SIGTERM) == 0
+    assert rules(node) == before
+    assert "No changes" in node.run("plan", "-f", "specs").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("-f", "nowhere"), 2, "nowhere"),
+        (("-f", "specs", "--config", "nowhere.yaml"), 2, "nowhere.yaml"),
+        (("--kubeconfig", "nowhere"), 2, "nowhere"),
+        (("-f", "specs", "--healthz-bind-address", "here"), 2, "here"),
+    ],
+)
+def test_what_no_retry_can_change_ends_it(node, arguments, code, says):
+    done = subprocess.run(
+        node.command("run", *QUIET, *arguments),
+        env=node.env | {"KUBECONFIG": "", "HOME": str(node.folder)},
+        cwd=node.folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert says in done.stderr
+
+
+def test_an_emptied_folder_removes_nothing(node):
+    with Process(node, "-f", "specs", "--mode", "nftables") as running:
+        (node.folder / "specs" / "all.json").unlink()
+        running.says("the directory holds no")
+        assert node.held() == {"demo/web-0", "demo/web-1"}
