@@ -96,6 +96,6 @@ def translated(what: str) -> Iterator[None]:
 
 
 def _words(error: Any) -> str:
-    """The message of an error, or of what caused it, else its name."""
-    text = str(error) or str(error.__cause__ or "") or type(error).__name__
+    """The message of an error, or of what caused it, else that it happened."""
+    text = str(error) or str(error.__cause__ or "") or f"the connection broke ({type(error).__name__})"
     return printable(" ".join(text.split()))
