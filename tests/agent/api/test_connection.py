@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import re
 import ssl
@@ -323,6 +324,23 @@ def test_by_a_proxy(tmp_path: Path, authority: Authority):
                 assert server.asked[0].headers["authorization"] == "Bearer a"
 
     run(main)
+
+
+def test_a_request_that_is_cancelled_in_its_handshake_leaves_no_socket(tmp_path: Path, authority: Authority):
+    """One that did would be a ResourceWarning, at the collection."""
+
+    async def main() -> None:
+        async with reaching(tmp_path / "config", authority) as (connection, _):
+            for steps in range(4, 20):
+                asking = asyncio.create_task(ask(connection))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+                await connection.close()
+
+    run(main)
+    gc.collect()
 
 
 @pytest.mark.parametrize("excepted", ["127.0.0.0/8", "10.0.0.0/8, 127.0.0.1/32,x", "127.0.0.1"])

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "connect"]
 
+_GRACE = 0.5
+"""Seconds that a request has to end in, when its task is cancelled."""
+
 _Signature = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -163,7 +166,8 @@ class Connection:
         )
         try:
             async with asyncio.timeout(timing.answer):
-                return await client.http.send(request, auth=_auth(client), stream=True)
+                sending = asyncio.ensure_future(client.http.send(request, auth=_auth(client), stream=True))
+                return await _sent(sending)
         except TimeoutError:
             raise CutError(f"{what}: no answer in {timing.answer:.0f} s") from None
         except (httpx2.ConnectError, httpx2.ProxyError):
@@ -198,6 +202,19 @@ class Connection:
             raise ApiError(str(error)) from None
         self.server = login.cluster.server
         return _Client(http, login, credential)
+
+
+async def _sent(sending: asyncio.Future[httpx2.Response]) -> httpx2.Response:
+    """The answer. A cancelled TLS handshake would leave its socket open, so one that is under way may end."""
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        await asyncio.wait({sending}, timeout=_GRACE)
+        sending.cancel()
+        (answer,) = await asyncio.gather(sending, return_exceptions=True)
+        if not isinstance(answer, BaseException):
+            await answer.aclose()
+        raise
 
 
 def _http_client(
