@@ -180,6 +180,13 @@ def test_nobody_listens_and_then_somebody_does(tmp_path: Path):
     assert set(held.objects) == {"Service", "EndpointSlice", "Node", "ServiceCIDR"}
 
 
+def test_a_refusal_without_an_end_is_given_up():
+    endless = status(500, "etcd")._replace(end="hold")
+    timing = msgspec.structs.replace(QUICK, answer=0.2)
+    held, _ = follow("Service", [endless, stream()], called("listed Service 0"), timing)
+    assert "watch of services: " in held.errors[0]
+
+
 def test_a_watch_that_drips_is_silent():
     drip = Answer([b"{" for _ in range(3)], end="hold")
     timing = msgspec.structs.replace(QUICK, silence=0.1)

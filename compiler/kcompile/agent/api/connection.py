@@ -125,7 +125,8 @@ class Connection:
                             await self._forget(client)
                             continue
                         if answer.status_code != 200:
-                            body = await answer.aread()
+                            async with asyncio.timeout(timing.answer):
+                                body = await answer.aread()
                             raise refusal(body, what, answer.status_code, answer.headers)
                         yield answer
                         return

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ...errors import ConfigError
+from ...spec.decode import without_nulls
 from ...spec.reader import MAX_BYTES, Unreadable, check_text, read
 from ...spec.text import Wrong, explain, printable, shown
 from ...spec.yaml_reader import yaml_documents
@@ -169,16 +170,10 @@ def _read(path: Path) -> _File:
     if not isinstance(value, dict) or len(documents) > 1:
         raise ConfigError(f"{name}: not a kubeconfig: it must hold one mapping")
     try:
-        return msgspec.convert(_without_nulls(value), _File)
+        return msgspec.convert(without_nulls(value), _File)
     except msgspec.ValidationError as error:
         wrong = explain(error, value)
         raise ConfigError(": ".join(filter(None, (name, wrong.field, wrong.message)))) from None
-
-
-def _without_nulls(value: dict[str, Any]) -> Any:
-    from ...spec.decode import without_nulls
-
-    return without_nulls(value)
 
 
 def _chosen(files: Sequence[tuple[Path, _File]], context: str | None) -> Login:

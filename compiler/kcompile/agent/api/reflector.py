@@ -12,6 +12,8 @@ import random
 import time
 from collections.abc import Iterator
 
+import msgspec
+
 from ...errors import ApiError
 from ...spec.objects import Object
 from ..source import Sink
@@ -187,7 +189,7 @@ class Reflector:
         from now on.
         """
         if error.status == 400 and self._resource.field_optional and "field" in str(error):
-            self._resource = _without_field(self._resource)
+            self._resource = msgspec.structs.replace(self._resource, field="", field_optional=False)
             return True
         if error.status in (400, 422) and streaming:
             self._streams = False
@@ -209,12 +211,6 @@ def _drained(items: list[Item]) -> Iterator[Object]:
         item = items.pop()
         if item.object is not None:
             yield item.object
-
-
-def _without_field(resource: Resource) -> Resource:
-    from msgspec.structs import replace
-
-    return replace(resource, field="", field_optional=False)
 
 
 def _number(version: str) -> int:
