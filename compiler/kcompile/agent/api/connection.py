@@ -250,12 +250,16 @@ def _is_excepted(server: str, environ: Mapping[str, str]) -> bool:
 
 
 def _auth(client: _Client) -> Any:
-    """lightkube's authentication for one request; it reads a token file now, and again after a 401."""
+    """lightkube's authentication for one request; it reads a token file now, and again after a 401. None for
+    a user who has at most a certificate: lightkube takes long to import.
+    """
+    user, credential = client.login.user, client.credential
+    token = (credential.token if credential else "") or user.token
+    if not (token or user.token_file or user.username):
+        return None
     from lightkube.config.client_adapter import user_auth
     from lightkube.config.models import User as LightkubeUser
 
-    user, credential = client.login.user, client.credential
-    token = (credential.token if credential else "") or user.token
     return user_auth(
         LightkubeUser(
             token=token or None,
