@@ -7,6 +7,7 @@ import pytest
 
 from harness.random_dataplanes import random_dataplane, random_history
 from kcompile.engine.session import differing
+from kcompile.ir.model import HealthCheck
 from kcompile.modes import MODES
 from kcompile.program import apply_changes
 from kcompile.targets.base import Relowered
@@ -50,3 +51,18 @@ def test_nothing_is_left_but_what_open_connections_need(target, follow):
     kept.replace(plane.ports, ())
     assert kept.program == target.lower(replace(plane, ports=(), standing=(4, 6)))
     assert target.frontends(kept.program) == []
+
+
+@followed
+def test_health_checks_come_and_go(target, follow):
+    plane = random_dataplane(random.Random(1), services=3)
+    checks = (HealthCheck(30100, "ns0", "svc-1", 1), HealthCheck(30101, "ns0", "svc-2", 0))
+    kept = follow(plane)
+    before = dict(kept.program)
+    for wanted in (checks, checks[:1], ()):
+        before = apply_changes(before, kept.check(wanted))
+        assert before == kept.program == target.lower(replace(plane, health_checks=wanted))
+    kept.check(checks)
+    standing = target.standing(kept.program)
+    kept.replace(plane.ports, ())
+    assert kept.program == target.lower(replace(plane, ports=(), health_checks=checks, standing=standing))

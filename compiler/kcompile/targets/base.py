@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from ..ir.model import Dataplane, ResolvedPort
+from ..ir.model import Dataplane, HealthCheck, ResolvedPort
 from ..program import Change, Key, Program
 from .counted import port_id
 
-__all__ = ["FrontendView", "Incremental", "Relowered", "Target"]
+__all__ = ["FrontendView", "Incremental", "Relowered", "Target", "Unchecked"]
 
 
 class FrontendView(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -72,13 +72,13 @@ class Target(Protocol):
 class Incremental(Protocol):
     """A Program that is kept up to date port by port, at the cost of the ports that change.
 
-    The node, the settings and the health checks are those of the dataplane that it was made of. What open
-    connections need stays when the last port of their IP version goes (Dataplane.standing).
+    The node and the settings are those of the dataplane that it was made of. What open connections need stays
+    when the last port of their IP version goes (Dataplane.standing).
     """
 
     @property
     def program(self) -> Program:
-        """What `Target.lower` makes of the ports as they are now."""
+        """What `Target.lower` makes of the ports and health checks as they are now."""
 
     def replace(self, old: Iterable[ResolvedPort], new: Iterable[ResolvedPort]) -> tuple[Change, ...]:
         """Put the ports `new` in the place of `old`.
@@ -87,6 +87,17 @@ class Incremental(Protocol):
 
         :return: the changes of `program`, in an order in which the kernel can make them
         """
+
+    def check(self, health_checks: Sequence[HealthCheck], /) -> tuple[Change, ...]:
+        """Put `health_checks` in the place of those that there were; returns the changes likewise."""
+
+
+class Unchecked:
+    """The part of an Incremental whose mode has no rules for health checks."""
+
+    def check(self, _health_checks: Sequence[HealthCheck], /) -> tuple[Change, ...]:
+        """See `Incremental`."""
+        return ()
 
 
 class Relowered:
@@ -102,6 +113,14 @@ class Relowered:
         for port in old:
             del self._ports[port_id(port)]
         self._ports.update({port_id(port): port for port in new})
+        return self._lower()
+
+    def check(self, health_checks: Sequence[HealthCheck], /) -> tuple[Change, ...]:
+        """See `Incremental`."""
+        self._dataplane = msgspec.structs.replace(self._dataplane, health_checks=tuple(health_checks))
+        return self._lower()
+
+    def _lower(self) -> tuple[Change, ...]:
         ports = tuple([self._ports[port] for port in sorted(self._ports)])
         standing = {*self._dataplane.standing, *self._target.standing(self.program)}
         self._dataplane = msgspec.structs.replace(self._dataplane, standing=tuple(sorted(standing)))

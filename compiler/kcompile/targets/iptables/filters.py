@@ -8,7 +8,7 @@ no longer has the frontend's address, so they don't match it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ...ir.model import Frontend, FrontendKind, HealthCheck, Policy, ResolvedPort, Verdict
 from . import policy as policies
@@ -61,6 +61,7 @@ class FilterLayout:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.health_checks: Sequence[HealthCheck] = context.dataplane.health_checks
         compat, verdicts = context.compat, context.verdicts
         self._plans: dict[tuple[int, bool], tuple[Policy, _Judged]] = {}
         self._unallocated = (
@@ -91,7 +92,7 @@ class FilterLayout:
             return [f"{_NEW}-j {name}" for name in names if name in trees]
 
         martians = _martians(context)
-        health_checks = sorted(context.dataplane.health_checks, key=lambda check: check.port)
+        health_checks = sorted(self.health_checks, key=lambda check: check.port)
         to_node_ports = context.node_port_matches() if NODE_PORTS in trees else []
         invalid = ["-m conntrack --ctstate INVALID -j DROP"] if context.settings.drop_invalid else []
         hooks = {

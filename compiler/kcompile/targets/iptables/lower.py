@@ -11,10 +11,12 @@ Every chain is called KCOMPILE-*, and only these and the jumps to them are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ...ir.model import Dataplane, Family, ResolvedPort
+import msgspec
+
+from ...ir.model import Dataplane, Family, HealthCheck, ResolvedPort
 from ...program import Change, Key
 from ..xtables.keys import ChainKey, JumpKey
 from .context import Chains, Context
@@ -66,6 +68,17 @@ class IncrementalProgram:
                 [port for port in gone if port.family is family],
                 [port for port in come if port.family is family],
             )
+        return tuple(changes)
+
+    def check(self, health_checks: Sequence[HealthCheck], /) -> tuple[Change, ...]:
+        """Put `health_checks` in the place of those that there were; returns the changes."""
+        self._dataplane = msgspec.structs.replace(self._dataplane, health_checks=tuple(health_checks))
+        changes: list[Change] = []
+        for family, tables in self._families.items():
+            for table in tables:
+                if isinstance(table.layout, FilterLayout):
+                    table.layout.health_checks = health_checks
+            changes += self._replace(family, [], [])
         return tuple(changes)
 
     def _replace(self, family: Family, old: list[ResolvedPort], new: list[ResolvedPort]) -> list[Change]:

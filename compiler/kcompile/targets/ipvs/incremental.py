@@ -13,6 +13,7 @@ from typing import Any
 
 from ...ir.model import Dataplane, Family, FrontendKind, ResolvedPort
 from ...program import Change, Key, Program
+from ..base import Unchecked
 from ..counted import Counted, PortId, port_id
 from .lower import FamilyLowering, Lowered, addressed, stands
 from .marks import Marks
@@ -24,7 +25,7 @@ __all__ = ["IncrementalProgram"]
 _Parts = dict[PortId, dict[Key, Any]]
 
 
-class IncrementalProgram:
+class IncrementalProgram(Unchecked):
     """The Program of `dataplane`, kept up to date port by port: see Incremental in targets/base.py."""
 
     def __init__(self, dataplane: Dataplane) -> None:

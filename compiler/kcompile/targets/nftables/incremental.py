@@ -17,6 +17,7 @@ import msgspec
 
 from ...ir.model import Dataplane, ResolvedPort
 from ...program import Change, Key, diff
+from ..base import Unchecked
 from .lower import FAMILIES, lower_shared
 from .ports import PortLowering
 from .resources import ChainKey, ElementKey
@@ -26,7 +27,7 @@ __all__ = ["IncrementalProgram"]
 _SHARED_ELEMENTS = frozenset(("hairpin", "cluster-ips"))
 
 
-class IncrementalProgram:
+class IncrementalProgram(Unchecked):
     """The Program of `dataplane`, kept up to date port by port: see Incremental in targets/base.py."""
 
     def __init__(self, dataplane: Dataplane) -> None:

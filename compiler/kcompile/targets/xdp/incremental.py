@@ -11,6 +11,7 @@ from typing import Any
 
 from ...ir.model import Dataplane, ResolvedPort
 from ...program import Change, Key, Program
+from ..base import Unchecked
 from ..counted import Counted, PortId, port_id
 from .lower import lower_node, lower_port, stands
 
@@ -19,7 +20,7 @@ __all__ = ["IncrementalProgram"]
 _NODE: PortId = ("", "", 0)
 
 
-class IncrementalProgram:
+class IncrementalProgram(Unchecked):
     """The Program of `dataplane`, kept up to date port by port: see Incremental in targets/base.py."""
 
     def __init__(self, dataplane: Dataplane) -> None:
