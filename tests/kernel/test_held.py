@@ -37,7 +37,7 @@ def start(mode, dataplane):
 
 @pytest.mark.parametrize(
     ("mode", "seed"),
-    [*(("nftables", seed) for seed in range(12)), ("iptables-legacy", 1), ("iptables-nft", 2)],
+    [*(("nftables", seed) for seed in range(6)), ("iptables-legacy", 1), ("iptables-nft", 2)],
 )
 def test_each_step_of_a_history_is_taken(node, mode, seed):
     assert node

@@ -135,7 +135,7 @@ changes = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(changes, st.integers(1, 8))
 def test_an_updated_tree_is_one_made_anew(steps, levels):
     kept, held, chains = Tree(WIDTH, spell, levels, ("default",)), {}, {}
