@@ -22,7 +22,7 @@ Changed = dict[str, tuple[str, ...] | None]
 
 class Piece(NamedTuple):
     """`leaves`: each with the root chain of its tree. `chains`: whole chains, which no other port has.
-    `members`: addresses of the port in the tree that has a leaf for each address, whosever it is.
+    `members`: addresses of the port, for the tree in which ports share the leaf of an address.
     """
 
     leaves: Sequence[tuple[str, Leaf]]
