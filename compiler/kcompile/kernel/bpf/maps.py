@@ -114,11 +114,10 @@ def update_batch(
 
 def delete_batch(fd: Fd, keys: bytes | bytearray | memoryview, count: int) -> int:
     """Remove `count` keys; those that aren't there are passed over. Returns how many were."""
-    info = map_info(fd)
-    deleted, rest = 0, bytes(keys)
-    while count:
-        k = buffer(rest)
-        attr = attribute("QQQQIIQQ", 0, 0, pointer(k), 0, count, fd.number, 0, 0)
+    size, k = map_info(fd).key_size, buffer(keys)
+    deleted = at = 0
+    while at < count:
+        attr = attribute("QQQQIIQQ", 0, 0, pointer(k) + at * size, 0, count - at, fd.number, 0, 0)
         try:
             bpf(_DELETE_BATCH, attr)
         except OSError as e:
@@ -126,10 +125,9 @@ def delete_batch(fd: Fd, keys: bytes | bytearray | memoryview, count: int) -> in
                 raise failed(f"map {fd.name}: deleting {count} entries", e) from e
             done = _count(attr)
             deleted += done
-            count -= done + 1
-            rest = rest[(done + 1) * info.key_size :]
+            at += done + 1
         else:
-            return deleted + count
+            return deleted + count - at
     return deleted
 
 
