@@ -3,7 +3,7 @@ for each command.
 
 A start is most of a small command's time, the more so in User-mode Linux (tests/uml). What runs is the same
 from ``main`` on, in a process of its own, with the environment, the folder and the output file that it was
-given. `python -m kcompile` itself is what tests/kernel and tests/examples start.
+given. `python -m kcompile` itself is what the tests of a terminal, of pipes and of examples start.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class _Forker:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         folder: Path,
-        output: Path,
+        files: Sequence[Path | str],
         timeout: float,
     ) -> int:
         request = {
             "arguments": list(arguments),
             "environment": dict(environment),
             "folder": str(folder),
-            "output": str(output),
+            "files": [str(path) for path in files],
         }
         self._requests.write(json.dumps(request).encode() + b"\n")
         pid = int(self._answers.readline())
@@ -88,12 +88,17 @@ def run(
     folder: Path,
     output: Path,
     timeout: float = 60.0,
+    *,
+    given: Path | str = os.devnull,
+    errors: Path | None = None,
 ) -> int:
     """The exit status of ``kcompile ARGUMENTS`` in `folder`; what it prints goes to the file `output`.
 
+    `given`: the file that it reads as its input. `errors`: where what it says goes instead.
     subprocess.TimeoutExpired where it took longer than `timeout` seconds; it is killed then.
     """
-    return _forker(os.getpid()).run(arguments, environment, folder, output, timeout)
+    files = given, output, output if errors is None else errors
+    return _forker(os.getpid()).run(arguments, environment, folder, files, timeout)
 
 
 def _serve() -> None:
@@ -118,15 +123,21 @@ def _serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
-def _command(arguments: list[str], environment: dict[str, str], folder: str, output: str) -> None:
-    """Never returns."""
+def _command(arguments: list[str], environment: dict[str, str], folder: str, files: list[str]) -> None:
+    """Never returns. `files`: for its three standard streams."""
     from kcompile.cli import main
 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    streams = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    for source, target in ((streams[0], 0), (streams[1], 1), (streams[1], 2)):
+    given, output, errors = files
+    reading, writing = (
+        os.open(given, os.O_RDONLY),
+        os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666),
+    )
+    saying = writing if errors == output else os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    streams = reading, writing, saying
+    for source, target in zip(streams, range(3), strict=True):
         os.dup2(source, target)
     os.closerange(3, max(streams) + 1)
     sys.stdin, sys.stdout, sys.stderr = (
