@@ -146,15 +146,15 @@ def _own_name(options: Options) -> str | None:
     return configuration(options.request).hostname or None
 
 
-def source_of(options: Options) -> Source:
-    """The source that `options` ask for: manifests, or an API server.
+def source_of(options: Options, log: logging.Logger) -> Source:
+    """The source that `options` ask for: manifests, or an API server. Warnings go to `log`.
 
     :raises InputError: for a configuration or kubeconfig that can't be
     """
     if options.request.reads:
         from .directory import DirectorySource
 
-        return DirectorySource(options.request)
+        return DirectorySource(options.request, log)
     from ..kernel.facts import hostname
     from .api.connection import connect
     from .api.server import ApiSource

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _COMMAND = "kcompile run"
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds after a failure; doubled each time
+_CONFIGURED = 2.0  # seconds between two looks whether the configuration file has changed
 _TOGETHER = 0.05  # seconds in which changes of addresses are taken together
 _HOUSEKEEPING = 1.0  # seconds between looks for what open connections no longer need
 _UPKEEP_LATEST = 0.2  # seconds that conntrack waits for a pause between syncs
@@ -67,6 +68,7 @@ class KernelThread(threading.Thread):
         self._check_at = _NEVER
         self._housekeep_at = _NEVER
         self._take_over_at = _NEVER
+        self._configured_at = 0.0 if options.request.config else _NEVER
         self._tidy_by = self._tidy_from = 0.0
         self._retry_in = _RETRY_FIRST
         self._takeover = TakeOver(log, wanted=options.take_over)
@@ -127,6 +129,9 @@ class KernelThread(threading.Thread):
     def _turn(self, programmer: Programmer) -> None:
         """Do what is due."""
         now = time.monotonic()
+        if now >= self._configured_at:
+            self._configured_at = now + _CONFIGURED
+            self._reloading |= programmer.configuration_has_changed()
         if self._reloading:
             self._reloading = False
             self._reload(programmer)
@@ -166,7 +171,7 @@ class KernelThread(threading.Thread):
 
     def _pause(self, programmer: Programmer) -> float:
         """Seconds until something is due; 0 where it is already."""
-        moments = [self._look_at, self._check_at, self._housekeep_at]
+        moments = [self._look_at, self._check_at, self._housekeep_at, self._configured_at]
         if programmer.synced:
             moments.append(self._take_over_at)
         if self._is_due(programmer):

@@ -21,6 +21,7 @@ from ..passes import Claims, Occupied, health_checks, resolve_port
 from ..spec.check_endpoints import check_slice
 from ..spec.check_service import check_service
 from ..spec.convert import ports_of
+from ..spec.gcpause import gc_paused
 from ..spec.inventory import Inventory
 from ..spec.legacy import leave_out_legacy
 from .state import Given
@@ -121,6 +122,7 @@ class Ports:
         moved._replace({name: entry.ports for name, entry in self._entries.items()})
         return moved
 
+    @gc_paused()
     def update(self, services: Mapping[str, Given]) -> Changed:
         """Take in the objects of `services`, which are new, or have changed, or are gone."""
         bad: dict[str, str] = {}

@@ -18,6 +18,7 @@ from ..engine.request import Request, configuration, xdp_settings
 from ..engine.session import Session
 from ..errors import ConfigError
 from ..kernel.drivers import Driver
+from ..kernel.heap import release
 from ..kernel.held import Held, hold
 from ..kernel.node import NodeResources
 from ..kernel.remember import Applied, forget, recall, remember
@@ -69,6 +70,7 @@ class Programmer:
     ) -> None:
         self._request, self._state, self._record, self._log = request, state, record, log
         self._checks, self._directory = checks, directory
+        self._stamp = _stamp(request.config)
         self._config = configuration(request)
         remembered = recall(directory)
         self.mode: Mode = chosen_mode(self._config, remembered.mode if remembered else None)
@@ -82,6 +84,7 @@ class Programmer:
         self._answered: tuple[tuple[HealthCheck, ...], tuple[str, ...]] = ((), ())
         self._ledger = Ledger()
         self._doubt = True  # of what the kernel holds
+        self._drifted = False  # somebody else has changed it
         self._moved = False  # the ports have other surroundings than the rules
         self._versions: frozenset[int] = frozenset()
         self._waiting: list[Batch] = []  # taken, and not in the kernel yet
@@ -123,8 +126,13 @@ class Programmer:
         if self.ports is not None and self._move():
             self._record.queued()
 
+    def configuration_has_changed(self) -> bool:
+        """Whether the file is another one than the one that was read."""
+        return _stamp(self._request.config) != self._stamp
+
     def reload(self) -> None:
         """Read the configuration again. Raises ConfigError; the old one then stays."""
+        self._stamp = _stamp(self._request.config)
         config = configuration(self._request)
         if chosen_mode(config, self.mode.name) is not self.mode:
             raise ConfigError(f"{config.source}: another mode needs a restart: {config.mode}")
@@ -135,7 +143,8 @@ class Programmer:
         if self._held is None or self._following is None or self._doubt:
             return
         self._doubt = True  # where a look fails
-        self._doubt = self._held.differs(self._following.program) or self._resources_differ()
+        self._drifted = self._held.differs(self._following.program)
+        self._doubt = self._drifted or self._resources_differ()
         if self._doubt:
             self._record.queued()
         self.look()
@@ -255,7 +264,7 @@ class Programmer:
                 held=None if self._doubt else before,
                 lower=self._follow,
             )
-            if self._doubt and before is not None:
+            if self._drifted and before is not None:
                 self._tell_drift(session, before)
             if not plan.empty:
                 self._warn(session.commit(plan, dataplane, forks=False))
@@ -263,6 +272,7 @@ class Programmer:
             self._doubt = True
         self._adopt(session)
         self._answer_checks()
+        release()
         self._ledger.wrote_all(time.time())
         self._done(began, full=True, services=len(self.ports.services), changes=len(plan.changes))
 
@@ -287,7 +297,7 @@ class Programmer:
         self._node_desired = session.node_desired
         self._upkeep = Upkeep(session.driver.target)
         self._versions = self.ports.versions
-        self._doubt = self._moved = False
+        self._doubt = self._drifted = self._moved = False
         if self._applied is not None:
             forget(self._directory)  # what it says grows old with the first change
             self._applied = None
@@ -345,6 +355,17 @@ class Programmer:
         log_sync(self._log, self.mode.name, sync)
         self._record.synced(sync)
         return waited
+
+
+def _stamp(path: str | None) -> tuple[int, int, int] | None:
+    """What tells one version of a file from the next; None where there is no file."""
+    if path is None:
+        return None
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _own(nodes: list[Node], name: str) -> Node | None:

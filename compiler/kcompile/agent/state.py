@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from ..errors import KcompileError
 from ..spec.convert import bound_service, is_proxied
+from ..spec.gcpause import gc_paused
 from ..spec.objects import EndpointSlice, Node, Object, Service, ServiceCIDR
 from .record import Record
 from .serve.health import is_eligible
@@ -142,7 +143,7 @@ class State:
         self, kind: Kind, objects: Iterable[Object], unreadable: Iterable[tuple[str, str]] = ()
     ) -> None:
         """See `Sink`."""
-        with self._lock:
+        with gc_paused(), self._lock:
             left = set(self._held(kind)) - {f"{namespace}/{name}" for namespace, name in unreadable}
             changes = 0
             for item in objects:

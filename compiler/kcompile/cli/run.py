@@ -102,4 +102,4 @@ def command(
         take_over=take_over,
     )
     log = agent_log(sys.stderr, log_format, verbose=request.verbose)
-    asyncio.run(run(Agent(asked, source_of(asked), log), Notifier(os.environ)))
+    asyncio.run(run(Agent(asked, source_of(asked, log), log), Notifier(os.environ)))

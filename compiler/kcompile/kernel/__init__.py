@@ -23,6 +23,7 @@ watch.py          notifications of links, addresses and rules
 netns.py          network namespaces: enter by name, identity, cookie
 facts.py          addresses, interfaces and name of the node
 
+heap.py           gives freed memory back
 lock.py           an flock: one writer a node
 commit.py         runs an apply's writes in a process that survives the command
 child.py          runs a function in a forked process

@@ -47,7 +47,6 @@ _RACY = 2.0
 next write may leave its time and size as they are.
 """
 
-_log = logging.getLogger(__name__)
 _Name = tuple[str, str]
 _Stamp = tuple[int, int, int, int, int]
 
@@ -80,10 +79,10 @@ class _Seen(NamedTuple):
 
 
 class Reader:
-    """The files of `request`, read when `watches` tell of a change."""
+    """The files of `request`, read when `watches` tell of a change. Warnings go to `log`."""
 
-    def __init__(self, request: Request, watches: Watches) -> None:
-        self._request, self._watches = request, watches
+    def __init__(self, request: Request, watches: Watches, log: logging.Logger) -> None:
+        self._request, self._watches, self._log = request, watches, log
         self._manifests = Manifests(request, configuration(request), allocations_path(request))
         self._seen: dict[str, _Seen] = {}
         self._sources: list[str] = []
@@ -180,7 +179,7 @@ class Reader:
 
     def _tell(self) -> None:
         for notice in self._request.heard(self._manifests.notices):
-            _log.warning("%s [%s]", notice, notice.id)
+            self._log.warning("%s [%s]", notice, notice.id)
         self._manifests.notices.clear()
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectorySource"]
 
-_log = logging.getLogger(__name__)
 _RESCAN = 60.0  # seconds: network file systems tell nothing of what other machines write
 
 
@@ -34,8 +33,9 @@ class DirectorySource:
 
     kinds: tuple[Kind, ...] = ("Node", "ServiceCIDR", "Namespace", "Service", "EndpointSlice")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, log: logging.Logger | None = None) -> None:
         self._request = request
+        self._log = logging.getLogger(__name__) if log is None else log
 
     async def run(self, sink: Sink) -> None:
         """See `Source`. Nothing is listed before every file is good, once.
@@ -50,7 +50,7 @@ class DirectorySource:
         watches = Watches()
         pool = ThreadPoolExecutor(1, "kcompile-files")
         try:
-            reader = await loop.run_in_executor(pool, Reader, self._request, watches)
+            reader = await loop.run_in_executor(pool, Reader, self._request, watches, self._log)
             said = ""
             while True:
                 looked = await loop.run_in_executor(pool, reader.look, _RESCAN)
@@ -100,9 +100,7 @@ def _say(sink: Sink, error: KcompileError | None, said: str) -> str:
     if text == said:
         return said
     if error is None:
-        _log.info("every file is in force again")
         sink.recovered("Service")
     else:
-        _log.error("what was read before stays in force: %s", error)
         sink.failed("Service", error)
     return text
