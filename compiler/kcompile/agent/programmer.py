@@ -84,7 +84,7 @@ class Programmer:
         self._answered: tuple[tuple[HealthCheck, ...], tuple[str, ...]] = ((), ())
         self._ledger = Ledger()
         self._doubt = True  # of what the kernel holds
-        self._drifted = False  # somebody else has changed it
+        self._drifted = False  # somebody else may have changed it
         self._moved = False  # the ports have other surroundings than the rules
         self._versions: frozenset[int] = frozenset()
         self._waiting: list[Batch] = []  # taken, and not in the kernel yet
@@ -143,10 +143,11 @@ class Programmer:
         if self._held is None or self._following is None or self._doubt:
             return
         self._doubt = True  # where a look fails
-        self._drifted = self._held.differs(self._following.program)
+        self._drifted |= self._held.differs(self._following.program)
         self._doubt = self._drifted or self._resources_differ()
         if self._doubt:
             self._record.queued()
+        release()
         self.look()
 
     def housekeep(self) -> bool:
@@ -297,7 +298,8 @@ class Programmer:
         self._node_desired = session.node_desired
         self._upkeep = Upkeep(session.driver.target)
         self._versions = self.ports.versions
-        self._doubt = self._drifted = self._moved = False
+        self._doubt = self._moved = False
+        self._drifted = session.was_alone() is False  # the next check reads, to be sure
         if self._applied is not None:
             forget(self._directory)  # what it says grows old with the first change
             self._applied = None

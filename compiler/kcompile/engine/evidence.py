@@ -49,6 +49,7 @@ class Evidence:
         """
         self._driver = driver
         self._generation = driver.generation()  # before anything is read
+        self._transactions = driver.transactions
         self._program = program
         self._confirmed: Confirmed | None = None
         self.dataplane: Dataplane | None = None
@@ -100,9 +101,7 @@ class Evidence:
         :param applied: the digest under which `dataplane` is remembered
         :param program: the rules that it came to; None: those that were there
         """
-        before, now = self._generation, self._driver.generation()
-        own = self._driver.transactions
-        alone = before is not None and now is not None and now == before + own
+        alone, now = self.undisturbed(), self._driver.generation()
         stands = self.standing if program is None else self._driver.target.standing(program)
         return Confirmed(
             mode=self._driver.name,
@@ -114,6 +113,13 @@ class Evidence:
             generation=now if alone else None,
             rules=b"" if alone else self._rules(program),
         )
+
+    def undisturbed(self) -> bool | None:
+        """Whether nobody else has written since this was made; None where the kernel has no number for it."""
+        before, now = self._generation, self._driver.generation()
+        if before is None or now is None:
+            return None
+        return now == before + self._driver.transactions - self._transactions
 
     def _rules(self, program: Program | None) -> bytes:
         if program is None and self._confirmed is not None and self._confirmed.rules:

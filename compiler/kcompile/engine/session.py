@@ -186,6 +186,13 @@ class Session:
             return None
         return self._known.renewed(digest, self._lowered, self._desired)
 
+    def was_alone(self) -> bool | None:
+        """Whether nobody else has written rules since `plan`; ask when the plan has been carried out.
+
+        None where the kernel has no number that tells.
+        """
+        return self._known.undisturbed()
+
     def commit(
         self,
         plan: Plan,
