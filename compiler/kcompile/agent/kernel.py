@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..engine.session import at_node
-from ..errors import KcompileError
+from ..errors import KcompileError, UnsupportedError
 from .bell import Bell, Calls
 from .log import log_failure
 from .options import Options
@@ -131,7 +131,7 @@ class KernelThread(threading.Thread):
         now = time.monotonic()
         if now >= self._configured_at:
             self._configured_at = now + _CONFIGURED
-            self._reloading |= programmer.configuration_has_changed()
+            self._reloading |= programmer.place.configuration_has_changed()
         if self._reloading:
             self._reloading = False
             self._reload(programmer)
@@ -155,7 +155,7 @@ class KernelThread(threading.Thread):
         """Something has happened on the node."""
         happened = programmer.watch.read()
         now = time.monotonic()
-        if happened.addresses or (happened.links and programmer.mode.sees_interfaces):
+        if happened.addresses or (happened.links and programmer.place.mode.sees_interfaces):
             self._look_at = min(self._look_at, now + _TOGETHER)
         if happened.lost or programmer.others(happened.generations):
             self._check_at = now
@@ -201,6 +201,8 @@ class KernelThread(threading.Thread):
         try:
             work()
         except KcompileError as error:
+            if isinstance(error, UnsupportedError) and self._record.last_sync is None:
+                raise  # it won't begin to work
             self._not_before = time.monotonic() + self._retry_in
             log_failure(self._log, str(error), self._retry_in)
             self._record.failed(str(error), self._retry_in)
@@ -227,7 +229,7 @@ class KernelThread(threading.Thread):
 
     def _reload(self, programmer: Programmer) -> None:
         try:
-            programmer.reload()
+            programmer.place.reload()
         except KcompileError as error:
             self._log.error("the configuration stays as it was: %s", error)
         else:

@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from ..engine.compile import Seen, chosen_mode, look, node_and_settings
-from ..engine.request import Request, configuration, xdp_settings
+from ..engine.request import Request
 from ..engine.session import Session
-from ..errors import ConfigError
-from ..kernel.drivers import Driver
 from ..kernel.heap import release
 from ..kernel.held import Held, hold
 from ..kernel.node import NodeResources
 from ..kernel.remember import Applied, forget, recall, remember
 from ..kernel.watch import Watch
-from ..modes import Mode
 from ..program import Program, diff
 from ..targets.base import FrontendView, Incremental
 from .ledger import Ledger
 from .log import log_sync
-from .ports import Changed, Ports, Surroundings
+from .place import Place
+from .ports import Changed, Ports
 from .record import ProgrammedService, Record, Sync
 from .serve import HealthCheckPorts, check_addresses
 from .state import Batch, State
@@ -37,7 +34,6 @@ from .upkeep import Upkeep
 if TYPE_CHECKING:
     from ..ir.model import Dataplane, HealthCheck
     from ..notices import Notice
-    from ..spec.objects import Node
 
 __all__ = ["Programmer"]
 
@@ -70,12 +66,9 @@ class Programmer:
     ) -> None:
         self._request, self._state, self._record, self._log = request, state, record, log
         self._checks, self._directory = checks, directory
-        self._stamp = _stamp(request.config)
-        self._config = configuration(request)
-        remembered = recall(directory)
-        self.mode: Mode = chosen_mode(self._config, remembered.mode if remembered else None)
-        self._applied: Applied | None = remembered
-        self._driver = self._new_driver()
+        self._applied = recall(directory)
+        self.place = Place(request, state, directory, self._applied.mode if self._applied else None)
+        self._driver = self.place.driver()
         self.watch = Watch(self._driver)  # before the first look, so that nothing is missed
         self._held: Held | None = None
         self._following: Incremental | None = None
@@ -108,7 +101,7 @@ class Programmer:
         :raises KcompileError: where that fails. The next call then reads the kernel, and does all of it
         """
         if self.ports is None:
-            self.ports = Ports(self._surroundings())
+            self.ports = Ports(self.place.surroundings(self._driver))
         batch = self._state.take()
         began = _Moment(time.time(), batch.taken)
         self._waiting.append(batch)
@@ -125,18 +118,6 @@ class Programmer:
         """Look at the node's addresses and interfaces; where they have changed, `sync` is due."""
         if self.ports is not None and self._move():
             self._record.queued()
-
-    def configuration_has_changed(self) -> bool:
-        """Whether the file is another one than the one that was read."""
-        return _stamp(self._request.config) != self._stamp
-
-    def reload(self) -> None:
-        """Read the configuration again. Raises ConfigError; the old one then stays."""
-        self._stamp = _stamp(self._request.config)
-        config = configuration(self._request)
-        if chosen_mode(config, self.mode.name) is not self.mode:
-            raise ConfigError(f"{config.source}: another mode needs a restart: {config.mode}")
-        self._config = config
 
     def check(self) -> None:
         """Look whether the kernel and the node still are as they were written to; if not, `sync` is due."""
@@ -192,7 +173,7 @@ class Programmer:
             self._held.close()
             self._held = None
         if self.ports is not None and self.synced:
-            with remember(self._directory, Applied(self.mode.name, self.ports.dataplane())) as staged:
+            with remember(self._directory, Applied(self._driver.name, self.ports.dataplane())) as staged:
                 staged.commit()
 
     # ---- compiling
@@ -218,30 +199,12 @@ class Programmer:
         """Resolve everything again where what it depends on has changed; whether that is to be written."""
         assert self.ports is not None
         waiting, self._moved = self._moved, True  # a failure leaves it open
-        surroundings = self._surroundings()
+        surroundings = self.place.surroundings(self._driver)
         if surroundings == self.ports.surroundings:
             self._moved = waiting
         else:
             self.ports = self.ports.moved(surroundings)
         return self._moved
-
-    def _surroundings(self) -> Surroundings:
-        from ..spec.hosts import known_hosts
-        from ..spec.inventory import Inventory
-
-        nodes = self._state.nodes()
-        name = self._name()
-        own = _own(nodes, name)
-        config = msgspec.structs.replace(self._config, hostname=name or _hostname())
-        seen: Seen = look(self.mode, self._request)
-        cidrs = self._state.service_cidrs()
-        facts, settings = node_and_settings(config, own, cidrs, self._request, self.mode, seen)
-        hosts = known_hosts(Inventory(nodes=nodes)) if self.mode.binds_addresses else None
-        return Surroundings(facts, settings, frozenset(self._driver.families()), hosts)
-
-    def _name(self) -> str:
-        """The node's name, as far as somebody has given one."""
-        return self._request.node.strip().lower() if self._request.node else self._config.hostname
 
     def _crosses_families(self, changed: Changed) -> bool:
         """Whether an IP version comes into use, or goes out of it: then the node's sysctls change too."""
@@ -280,11 +243,11 @@ class Programmer:
     def _session(self) -> Session:
         """A look at everything in doubt; else at this mode alone, in which nobody else writes."""
         if self._doubt:
-            return Session.open(self._request, self.mode, self._directory)
+            return Session.open(self._request, self.place.mode, self._directory)
         return Session(self._request, self._driver, [], NodeResources(self._directory))
 
     def _follow(self, dataplane: Dataplane) -> Program:
-        self._following = self.mode.follow(dataplane)
+        self._following = self.place.mode.follow(dataplane)
         return self._following.program
 
     def _adopt(self, session: Session) -> None:
@@ -342,11 +305,6 @@ class Programmer:
         self._record.drift(len(changes), named)
         self._log.warning("%d resources were changed by somebody else, such as %s", len(changes), named[0])
 
-    def _new_driver(self) -> Driver:
-        request = self._request
-        capacities = dict(xdp_settings(request).capacities) if self.mode.sees_interfaces else None
-        return self.mode.driver(self._directory, request.iptables_backend, capacities)
-
     def _done(self, began: _Moment, *, full: bool, services: int, changes: int) -> float:
         """Tell of a sync; returns the seconds from the oldest event to its end."""
         now = time.monotonic()
@@ -354,33 +312,6 @@ class Programmer:
         triggers = tuple([moment for batch in self._waiting for moment in batch.triggers])
         waited = now - min(oldest) if oldest else 0.0
         sync = Sync(began.epoch, now - began.monotonic, full, services, changes, triggers, waited)
-        log_sync(self._log, self.mode.name, sync)
+        log_sync(self._log, self.place.mode.name, sync)
         self._record.synced(sync)
         return waited
-
-
-def _stamp(path: str | None) -> tuple[int, int, int] | None:
-    """What tells one version of a file from the next; None where there is no file."""
-    if path is None:
-        return None
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _own(nodes: list[Node], name: str) -> Node | None:
-    """The Node with `name`, or the only one where nobody has given a name."""
-    if name:
-        return next((node for node in nodes if node.metadata.name == name), None)
-    if len(nodes) == 1:
-        return nodes[0]
-    host = _hostname()
-    return next((node for node in nodes if node.metadata.name == host), None)
-
-
-def _hostname() -> str:
-    from ..kernel.facts import hostname
-
-    return hostname()
