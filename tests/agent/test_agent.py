@@ -149,6 +149,9 @@ def test_rules_that_others_remove_are_back_and_named(place, tmp_path):
         assert place.asked(VIP) == f"{PODS[0]}:8080"
         assert agent.record.counts.drifts == 1
         assert "tcp-plain-1" in agent.record.last_drift[1][0]
+        netns.run(place.name, ["nft", "delete", "table", "ip", "kcompile"])
+        agent.put(slice_of("web", PODS[1]))  # whether that fails, or comes after the repair
+        agent.wait(lambda: place.asked(VIP) == f"{PODS[1]}:8080")
 
 
 def _config(folder, text):

@@ -52,10 +52,10 @@ class Agent:
         ended: asyncio.Future[BaseException | None] = loop.create_future()
 
         def enter(directory: Path) -> None:
-            loop.call_soon_threadsafe(entered.set_result, directory)
+            _tell(loop, entered, directory)
 
         def end(error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(ended.set_result, error)
+            _tell(loop, ended, error)
 
         state = State(self.source.kinds, self.record, self._wake, self._log, _own_name(self.options))
         checks = HealthCheckPorts(loop, self._keeps_up)
@@ -120,6 +120,12 @@ class Agent:
         """See `Programmed`."""
         programmer = self._kernel.programmer if self._kernel is not None else None
         return 0 if programmer is None else programmer.resources()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], value: T) -> None:
+    """Set `future` from another thread, unless nobody waits any more."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: a second signal came
+        loop.call_soon_threadsafe(future.set_result, value)
 
 
 async def _first_failure(ended: asyncio.Future[Any], *parts: Coroutine[Any, Any, None]) -> None:

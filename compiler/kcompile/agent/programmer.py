@@ -5,6 +5,7 @@ Runs in the kernel thread, in the node's network namespace, under its lock.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterable
@@ -15,6 +16,7 @@ import msgspec
 
 from ..engine.request import Request
 from ..engine.session import Session
+from ..errors import KernelError
 from ..kernel.heap import release
 from ..kernel.held import Held, hold
 from ..kernel.node import NodeResources
@@ -158,7 +160,7 @@ class Programmer:
 
     def frontends(self) -> list[FrontendView]:
         """What the rules answer."""
-        if self._driver is None or self._following is None:
+        if self._following is None:
             return []
         return self._driver.target.frontends(self._following.program)
 
@@ -173,7 +175,8 @@ class Programmer:
             self._held.close()
             self._held = None
         if self.ports is not None and self.synced:
-            with remember(self._directory, Applied(self._driver.name, self.ports.dataplane())) as staged:
+            applied = Applied(self._driver.name, self.ports.dataplane())
+            with contextlib.suppress(KernelError), remember(self._directory, applied) as staged:
                 staged.commit()
 
     # ---- compiling

@@ -37,10 +37,9 @@ class Upkeep:
         for place in before.keys() | after.keys():
             was, port = before.get(place), after.get(place)
             if place[1] is Protocol.UDP:
-                if was is not None:
-                    self._gone[place] = was
-                elif port is not None:
-                    self._gone.setdefault(place, port)
+                known = was or port
+                if known is not None and (port is None or _may_strand(was, port)):
+                    self._gone.setdefault(place, known)
             elif port is None:
                 self._came.pop(place, None)
             elif place in self._came or _may_strand(was, port):
@@ -54,11 +53,6 @@ class Upkeep:
         if self._came and self._target.uses_conntrack:
             plane = msgspec.structs.replace(udp, ports=tuple(self._came.values()))
             renew(plane, local, untranslated=self._target.translates_in_nat)
-        self._came.clear()
-
-    def forget(self) -> None:
-        """A commit has done all of it."""
-        self._gone.clear()
         self._came.clear()
 
 
