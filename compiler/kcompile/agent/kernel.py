@@ -35,6 +35,7 @@ _CONFIGURED = 2.0  # seconds between two looks whether the configuration file ha
 _TOGETHER = 0.05  # seconds in which changes of addresses are taken together
 _HOUSEKEEPING = 1.0  # seconds between looks for what open connections no longer need
 _UPKEEP_LATEST = 0.2  # seconds that conntrack waits for a pause between syncs
+_UPKEEP_PAUSE = 0.1  # seconds between two looks at it: each walks the kernel's whole table
 _NEVER = math.inf
 
 
@@ -212,6 +213,7 @@ class KernelThread(threading.Thread):
         return True
 
     def _tidy(self, programmer: Programmer) -> None:
+        self._tidy_from = time.monotonic() + _UPKEEP_PAUSE
         try:
             programmer.tidy()
         except KcompileError as error:

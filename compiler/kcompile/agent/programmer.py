@@ -17,6 +17,7 @@ import msgspec
 from ..engine.request import Request
 from ..engine.session import Session
 from ..errors import KernelError
+from ..kernel.confirmed import Confirmed, confirm
 from ..kernel.heap import release
 from ..kernel.held import Held, hold
 from ..kernel.node import NodeResources
@@ -171,13 +172,26 @@ class Programmer:
     def close(self) -> None:
         """Let go of the kernel; the rules stay, and are remembered for the next command."""
         self.watch.close()
-        if self._held is not None:
-            self._held.close()
-            self._held = None
-        if self.ports is not None and self.synced:
+        if self._held is None:
+            return
+        if self.ports is not None and self._following is not None and self.synced:
             applied = Applied(self._driver.name, self.ports.dataplane())
             with contextlib.suppress(KernelError), remember(self._directory, applied) as staged:
                 staged.commit()
+                self._confirm(applied, self._held, self._following.program)
+        self._held.close()
+        self._held = None
+
+    def _confirm(self, applied: Applied, held: Held, program: Program) -> None:
+        """Write down that the kernel holds `program`, as far as it tells: the next agent reads nothing."""
+        generation = self._driver.generation()
+        if generation is not None and not (self._drifted or held.touched()):
+            standing = self._driver.target.standing(program)
+            families = self._driver.families()
+            confirm(
+                self._directory,
+                Confirmed(self._driver.name, applied.digest, generation, families, standing),
+            )
 
     # ---- compiling
 
