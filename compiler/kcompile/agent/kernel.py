@@ -223,7 +223,7 @@ class KernelThread(threading.Thread):
     def _take_over(self, programmer: Programmer) -> None:
         self._take_over_at = time.monotonic() + self._options.sync_period
         try:
-            self._takeover.go_on(programmer.frontends())
+            self._takeover.go_on(programmer.frontends)
         except KcompileError as error:
             self._log.warning("kube-proxy's rules: %s", error)
         if self._takeover.done:

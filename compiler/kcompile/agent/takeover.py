@@ -8,7 +8,7 @@ through IPVS keep what they need until they end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..kernel.kubeproxy import KubeProxy, running
 from ..kernel.kubeproxy.frontends import of_ours
@@ -34,10 +34,10 @@ class TakeOver:
         if self._wanted:
             KubeProxy.found().reroute_new_connections()
 
-    def go_on(self, ours: Iterable[FrontendView]) -> None:
+    def go_on(self, ours: Callable[[], Iterable[FrontendView]]) -> None:
         """Call it while our rules are in force, now and then until `done`. Raises KernelError.
 
-        :param ours: what they answer
+        :param ours: gives what they answer, which takes time: called only where kube-proxy left something
         """
         proxy = KubeProxy.found()
         if not proxy:
@@ -49,7 +49,7 @@ class TakeOver:
             self.done = True
         elif alive := running():
             self._say("%s is running: its rules go when it has ended", alive[0])
-        elif lacking := proxy.unanswered(of_ours(ours)):
+        elif lacking := proxy.unanswered(of_ours(ours())):
             self._say("kube-proxy's rules stay: they answer %s, and ours don't", lacking)
         else:
             removed = proxy.remove()
