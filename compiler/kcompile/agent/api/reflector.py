@@ -118,8 +118,8 @@ class Reflector:
         item = event.item
         if self._initial is not None:
             if event.initial_end:
-                initial, self._initial = self._initial, None
-                self._replace(list(initial.values()), item.version)
+                initial, self._initial = list(self._initial.values()), None
+                self._replace(initial, item.version)
             elif event.type == "DELETED":
                 self._initial.pop((item.namespace, item.name), None)
             elif event.type != "BOOKMARK":
