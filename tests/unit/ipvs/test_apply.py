@@ -66,7 +66,7 @@ class FakeKernel(ipvs.IpvsKernel):
             self.program[change.key] = change.new
         self.states.append(dict(self.program))
 
-    def _carry_out(self, step, whole):  # noqa: ARG002
+    def _step(self, step, whole):  # noqa: ARG002
         for change in step.changes:
             self._one(change)
 
@@ -76,11 +76,11 @@ def fake(monkeypatch):
     def make(program, connections=()):
         kernel = FakeKernel(program, connections)
 
-        def send(_, changes, what):  # noqa: ARG001
+        def send(_, changes, what, sockets):  # noqa: ARG001
             for change in changes:
                 kernel._one(change)
 
-        def held(_):
+        def held(*_):
             return {
                 k: RealServer(v.weight, kernel.connections.get(k, 0) if v.weight == 0 else 0)
                 for k, v in kernel.program.items()
