@@ -76,7 +76,8 @@ def measure(mode: str, scale: Scale, rounds: int = ROUNDS) -> dict[str, Cost]:
     ]
     gc.collect()
     gc.freeze()  # what was made so far is no business of the collector's, as in an agent after its first sync
-    with _node() as folder:
+    with _node() as folder, contextlib.ExitStack() as stack:
+        stack.callback(gc.unfreeze)
         driver, kept = MODES[mode].driver(folder / "run" / "held"), MODES[mode].follow(dataplane)
         driver.apply(driver.target.diff(driver.observe(), kept.program))
         held = hold(driver)

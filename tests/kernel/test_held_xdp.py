@@ -20,7 +20,7 @@ from kcompile.kernel.drivers import XdpDriver
 from kcompile.kernel.held import hold
 from kcompile.modes import MODES
 from kcompile.targets.xdp import layout
-from kcompile_bench import held as measurement
+from kcompile_bench import held_messages as measurement
 from kcompile_bench.generate import Scale
 
 pytestmark = pytest.mark.kernel
