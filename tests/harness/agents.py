@@ -62,6 +62,7 @@ class Running(contextlib.AbstractContextManager["Running"]):
         objects: Iterable[Object],
         *,
         sync_period: float = 30.0,
+        serves: bool = False,
         **options: Any,
     ) -> None:
         self.source, self.record = Told(objects), Record()
@@ -72,7 +73,7 @@ class Running(contextlib.AbstractContextManager["Running"]):
         handler = logging.Handler()
         handler.emit = lambda record: self.lines.append(record.getMessage())  # type: ignore[method-assign]
         self.log.addHandler(handler)
-        options_ = Options(request=request, sync_period=sync_period)
+        options_ = Options(request=request, sync_period=sync_period, serves=serves)
         self.agent = Agent(options_, self.source, self.log, self.record)
         self.error: BaseException | None = None
         self._changed = threading.Condition()
