@@ -87,13 +87,14 @@ def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = N
 
 def _takes_rules(backend: Backend) -> bool:
     """Whether the kernel accepts rules of `backend`: tried in a temporary namespace, since
-    iptables-nft-restore --test doesn't ask the kernel.
+    iptables-nft-restore --test doesn't ask the kernel. Where none can be made, whether it gives any.
     """
-    tool = _tool("ip4", backend, "restore")
-    if tool is None:
+    tool, reader = _tool("ip4", backend, "restore"), _tool("ip4", backend, "save")
+    if tool is None or reader is None:
         return False
     script = "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n"
-    return _run(["unshare", "--net", tool, "--noflush"], script).code == 0
+    done = _elsewhere([tool, "--noflush"], script)
+    return (_run([reader, "-t", "nat"]) if done is None else done).code == 0
 
 
 def families(backend: Backend) -> tuple[str, ...]:
@@ -157,10 +158,14 @@ def _works(family: str, backend: Backend) -> bool:
     # in a temporary namespace: --test creates a legacy table, which would stay as long as the namespace
     empty = "".join(f"*{table}\nCOMMIT\n" for table in _TABLES)
     command = [tool, "--noflush", "--test", "-w", _LOCK_WAIT]
-    tried = _run(["unshare", "--net", *command], empty)
-    if tried.error.startswith("unshare:"):  # not permitted (CAP_SYS_ADMIN): an empty table does no harm
-        tried = _run(command, empty)
-    return tried.code == 0
+    done = _elsewhere(command, empty)
+    return (_run(command, empty) if done is None else done).code == 0
+
+
+def _elsewhere(command: list[str], text: str) -> _Result | None:
+    """`command` in a temporary network namespace; None without the right to make one (CAP_SYS_ADMIN)."""
+    done = _run(["unshare", "--net", *command], text)
+    return None if done.error.startswith("unshare:") else done
 
 
 def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:
