@@ -114,3 +114,22 @@ def test_what_an_agent_answers(place, tmp_path):
     assert not up(place, PORT), "health checks end with the agent; its rules stay"
     assert before.run("delete").exit_code == 0
     assert netns.pids(place) == []
+
+
+def test_the_rules_of_mode_iptables_accept_health_checks(place, tmp_path):
+    """They name the ports, which come and go with Services, and not the counts."""
+
+    def accepted() -> bool:
+        return f"--dport {PORT}" in netns.run(place, ["iptables-nft", "-t", "filter", "-S"]).stdout
+
+    with Running(
+        place, "iptables-nft", tmp_path, [node("node-a", HERE), service("web", "10.96.0.2")]
+    ) as agent:
+        assert not accepted()
+        agent.put(service("lb", "10.96.0.1", PORTS, **LOCAL))
+        assert accepted()
+        agent.put(slice_of("lb", "10.244.0.5"))
+        assert not agent.record.last_sync.full  # type: ignore[union-attr]
+        agent.wait(lambda: get(place, PORT)[0] == 200)
+        agent.gone(service("lb", "10.96.0.1"))
+        assert not accepted()

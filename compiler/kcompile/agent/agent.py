@@ -13,7 +13,7 @@ from ..engine.request import configuration
 from .kernel import KernelThread
 from .options import Options
 from .record import ProgrammedService, Record
-from .serve import Addresses, HealthCheckPorts, Servers
+from .serve import HealthCheckPorts, Servers
 from .serve.health import keeps_up
 from .source import Source
 from .state import State
@@ -91,13 +91,12 @@ class Agent:
     async def _serve(self, entered: asyncio.Future[Path]) -> None:
         """Answer over HTTP, once the kernel thread is in the node."""
         if self.options.serves:
-            options = self.options
             servers = Servers(
                 self.record,
                 self,
-                Addresses(options.healthz_bind_address, options.metrics_bind_address),
+                self.options.addresses(),
                 await asyncio.shield(entered),
-                limit=options.limit,
+                limit=self.options.limit,
                 in_node=self.in_node,
                 log=self._log,
             )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..engine.request import Request
+from ..engine.request import Request, configuration
+from .serve import Addresses
 
 __all__ = ["Options"]
 
@@ -14,7 +15,8 @@ class Options(msgspec.Struct, kw_only=True):
 
     `min_sync_period`: seconds between the beginnings of two syncs, at least. `sync_period`: seconds between
     two looks at what the kernel holds. `serves`: health, metrics and status are answered; a bind address
-    that is empty has no server. `take_over`: remove what kube-proxy has left.
+    that is empty has no server, one that is None is that of the configuration, else kube-proxy's.
+    `take_over`: remove what kube-proxy has left.
     """
 
     request: Request
@@ -23,11 +25,20 @@ class Options(msgspec.Struct, kw_only=True):
     min_sync_period: float = 0.0
     sync_period: float = 30.0
     serves: bool = False
-    healthz_bind_address: str = "0.0.0.0:10256"
-    metrics_bind_address: str = "127.0.0.1:10249"
+    healthz_bind_address: str | None = None
+    metrics_bind_address: str | None = None
     take_over: bool = False
 
     @property
     def limit(self) -> float:
         """Seconds that a change may wait before the agent is unhealthy: kube-proxy's."""
         return 2 * self.sync_period
+
+    def addresses(self) -> Addresses:
+        """Where the servers listen. Raises ConfigError."""
+        config, default = configuration(self.request), Addresses()
+        healthz, metrics = self.healthz_bind_address, self.metrics_bind_address
+        return Addresses(
+            (config.healthz_bind_address or default.healthz) if healthz is None else healthz,
+            (config.metrics_bind_address or default.metrics) if metrics is None else metrics,
+        )

@@ -47,5 +47,5 @@ def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
 async def _tell(agent: Agent, notifier: Notifier, synced: asyncio.Event) -> None:
     """Tell systemd when the first rules are in, and from then on that the agent lives."""
     await synced.wait()
-    notifier.ready(f"mode {agent.mode}")
+    notifier.ready(f"mode {agent.mode}, {len(agent.programmed())} Services")
     await notifier.watch(lambda: agent.in_node(lambda: None))

@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
+from ..engine.basis import code_basis
 from ..engine.request import Request
 from ..engine.session import Session
 from ..errors import KernelError
@@ -187,11 +186,16 @@ class Programmer:
         generation = self._driver.generation()
         if generation is not None and not (self._drifted or held.touched()):
             standing = self._driver.target.standing(program)
-            families = self._driver.families()
-            confirm(
-                self._directory,
-                Confirmed(self._driver.name, applied.digest, generation, families, standing),
+            what = Confirmed(
+                mode=self._driver.name,
+                code=code_basis(),
+                applied=applied.digest,
+                families=self._driver.families(),
+                standing=standing,
+                stands=standing,
+                generation=generation,
             )
+            confirm(self._directory, what)
 
     # ---- compiling
 
@@ -235,7 +239,7 @@ class Programmer:
     def _write_all(self, began: _Moment) -> None:
         """Write what differs, from what the kernel is known to hold, or read where that is in doubt."""
         assert self.ports is not None
-        dataplane = msgspec.structs.replace(self.ports.dataplane(), health_checks=())  # answered here
+        dataplane = self.ports.dataplane()
         before = None if self._following is None else self._following.program
         session = self._session()
         try:
@@ -252,6 +256,7 @@ class Programmer:
         finally:
             self._doubt = True
         self._adopt(session)
+        self._checks.take_over(self._directory)
         self._answer_checks()
         release()
         self._ledger.wrote_all(time.time())
@@ -260,8 +265,8 @@ class Programmer:
     def _session(self) -> Session:
         """A look at everything in doubt; else at this mode alone, in which nobody else writes."""
         if self._doubt:
-            return Session.open(self._request, self.place.mode, self._directory)
-        return Session(self._request, self._driver, [], NodeResources(self._directory))
+            return Session.open(self._request, self.place.mode, self._directory, answers=False)
+        return Session(self._request, self._driver, [], self._resources())
 
     def _follow(self, dataplane: Dataplane) -> Program:
         self._following = self.place.mode.follow(dataplane)
@@ -289,10 +294,16 @@ class Programmer:
         assert self._following is not None
         assert self._held is not None
         assert self._upkeep is not None
+        assert self.ports is not None
         self._doubt = True
         changes = self._following.replace(changed.old, changed.new)
         if changes:
             self._warn(self._held.apply(changes))
+        if self.ports.health_checks != self._answered[0]:
+            others = self._following.check(self.ports.health_checks)
+            if others:
+                self._warn(self._held.apply(others))
+            changes += others
         self._answer_checks()
         self._doubt = False
         self._upkeep.note(changed.old, changed.new)
@@ -307,8 +318,11 @@ class Programmer:
             self._answered = wanted
             self._warn(self._checks.replace(*wanted))
 
+    def _resources(self) -> NodeResources:
+        return NodeResources(self._directory, answers=False)
+
     def _resources_differ(self) -> bool:
-        resources = NodeResources(self._directory)
+        resources = self._resources()
         goal = resources.goal(self._node_desired)
         return bool(diff(resources.observe(goal), goal))
 

@@ -79,7 +79,7 @@ def slim_node(node: Node) -> Node:
     """A copy for `node_facts` and `known_hosts`."""
     zone = (node.metadata.labels or {}).get(ZONE_LABEL)
     addresses = (node.status.addresses if node.status is not None else None) or ()
-    spec = NodeSpec() if node.spec is None else _replace(node.spec)
+    spec = NodeSpec() if node.spec is None else _replace(node.spec, taints=None)
     return Node(
         metadata=_metadata(node, labels=None if zone is None else {ZONE_LABEL: zone}),
         origin=node.origin,

@@ -39,14 +39,13 @@ __all__ = ["command"]
 @click.option(
     "--healthz-bind-address",
     metavar="IP:PORT",
-    default="0.0.0.0:10256",
-    help="Where to answer /healthz, /livez and /readyz; empty: nowhere.",
+    help="Where to answer /healthz, /livez and /readyz; empty: nowhere. Default: as in --config, else "
+    "0.0.0.0:10256.",
 )
 @click.option(
     "--metrics-bind-address",
     metavar="IP:PORT",
-    default="127.0.0.1:10249",
-    help="Where to answer /metrics; empty: nowhere.",
+    help="Where to answer /metrics; empty: nowhere. Default: as in --config, else 127.0.0.1:10249.",
 )
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", help="How log lines are written."
@@ -62,8 +61,8 @@ def command(
     context: str | None,
     min_sync_period: float,
     sync_period: float,
-    healthz_bind_address: str,
-    metrics_bind_address: str,
+    healthz_bind_address: str | None,
+    metrics_bind_address: str | None,
     log_format: Form,
     take_over: bool,
     cleanup: bool,

@@ -35,6 +35,7 @@ __all__ = ["Addresses", "InNode", "Servers"]
 T = TypeVar("T")
 
 _RETRY_SECONDS = 5.0  # kube-proxy's
+_SERVER = {"Server": "kcompile"}
 
 
 class InNode(Protocol):
@@ -145,12 +146,14 @@ class Servers:
         from aiohttp import web
         from prometheus_client import CONTENT_TYPE_LATEST
 
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        headers = {**_SERVER, "Content-Type": CONTENT_TYPE_LATEST}
+        return web.Response(body=self._metrics.text(), headers=headers)
 
     async def _proxy_mode(self, _: Request) -> StreamResponse:
         from aiohttp import web
 
-        return web.Response(text=mode_of(self._agent.mode).family)
+        mode = self._agent.mode
+        return web.Response(text=mode_of(mode).family if mode else "", headers=_SERVER)
 
 
 _Handler = Callable[["Request"], Awaitable["StreamResponse"]]
@@ -169,7 +172,7 @@ def _json(page: Callable[[], health.Answer]) -> _Handler:
         from aiohttp import web
 
         answer = page()
-        headers = {"X-Content-Type-Options": "nosniff"}
+        headers = {**_SERVER, "X-Content-Type-Options": "nosniff"}
         return web.Response(
             text=answer.body, status=answer.status, content_type="application/json", headers=headers
         )
@@ -186,7 +189,7 @@ async def _start(server: _Server, stack: AsyncExitStack) -> None:
     from aiohttp import web
 
     listener = await server.open()
-    runner = web.AppRunner(server.app, handle_signals=False, access_log=None, shutdown_timeout=0.2)
+    runner = web.AppRunner(server.app, handle_signals=False, access_log=None, shutdown_timeout=0.1)
     stack.push_async_callback(runner.cleanup)
     await runner.setup()
     await web.SockSite(runner, listener).start()
