@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import __version__
 from ..record import Programmed, Record, Sync
@@ -25,6 +25,16 @@ _WAIT_SECONDS = [0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25
 _SIZES = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000]
 
 
+class _Totals(NamedTuple):
+    """What is programmed after `sync` syncs. `lacking`: Services without a local endpoint, by policy."""
+
+    sync: int
+    services: int
+    frontends: int
+    endpoints: int
+    lacking: dict[str, int]
+
+
 class Metrics:
     """`text` is what a scrape gets. A sync is observed when `record` hears of it, the rest at the scrape."""
 
@@ -33,6 +43,7 @@ class Metrics:
 
         self._record, self._agent = record, agent
         self._answers: dict[tuple[str, int], int] = {}
+        self._totals: _Totals | None = None
         self._duration = _histogram("kubeproxy_sync_proxy_rules_duration_seconds", _SYNC_SECONDS)
         self._full = _histogram("kubeproxy_sync_full_proxy_rules_duration_seconds", _SYNC_SECONDS)
         self._partial = _histogram("kubeproxy_sync_partial_proxy_rules_duration_seconds", _SYNC_SECONDS)
@@ -93,19 +104,30 @@ class Metrics:
             yield _counters(f"kubeproxy_proxy_{path}", "code", codes)
 
     def _objects(self) -> Iterator[Metric]:
-        programmed = self._agent.programmed()
-        policies = [policy for service in programmed for policy in service.no_local_endpoints]
-        yield _gauges(
-            "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
-            "traffic_policy",
-            {policy: policies.count(policy) for policy in ("internal", "external")},
-        )
+        totals = self._counted()
+        name = "kubeproxy_sync_proxy_rules_no_local_endpoints_total"
+        yield _gauges(name, "traffic_policy", totals.lacking)
         yield _gauges("kcompile_info", "mode", {self._agent.mode: 1}, {"version": __version__})
-        yield _gauge("kcompile_services", len(programmed))
-        yield _gauge("kcompile_frontends", sum([service.frontends for service in programmed]))
-        yield _gauge("kcompile_endpoints", sum([service.endpoints for service in programmed]))
+        yield _gauge("kcompile_services", totals.services)
+        yield _gauge("kcompile_frontends", totals.frontends)
+        yield _gauge("kcompile_endpoints", totals.endpoints)
         yield _gauge("kcompile_resources", self._agent.resources())
         yield _gauge("kcompile_services_failed", len(self._record.errors))
+
+    def _counted(self) -> _Totals:
+        """The totals after the last sync: every Service is looked at, so once a sync at most."""
+        sync = self._record.counts.syncs
+        if self._totals is None or self._totals.sync != sync:
+            programmed = [service for service in self._agent.programmed() if service.frontends]
+            policies = [policy for service in programmed for policy in service.no_local_endpoints]
+            self._totals = _Totals(
+                sync,
+                len(programmed),
+                sum([service.frontends for service in programmed]),
+                sum([service.endpoints for service in programmed]),
+                {policy: policies.count(policy) for policy in ("internal", "external")},
+            )
+        return self._totals
 
     def _work(self) -> Iterator[Metric]:
         record, counts = self._record, self._record.counts
