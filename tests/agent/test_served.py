@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 
@@ -11,6 +10,7 @@ import pytest
 
 from harness import netns
 from harness.agents import Running
+from harness.ask import get
 from harness.drift import Node
 from harness.drift import service as manifest
 from harness.objects import node, service, slice_of
@@ -32,20 +32,14 @@ def place():
         yield names["served"]
 
 
-def get(place: str, port: int, path: str = "/", host: str = HERE) -> tuple[int, str]:
+def got(place: str, port: int, path: str = "/", host: str = HERE) -> tuple[int, str]:
     with netns.enter(place):
-        connection = http.client.HTTPConnection(host, port, timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return get(port, path, host)
 
 
-def up(place: str, *arguments: object) -> bool:
+def up(place: str, port: int, path: str = "/", host: str = HERE) -> bool:
     try:
-        get(place, *arguments)  # type: ignore[arg-type]
+        got(place, port, path, host)
     except ConnectionRefusedError:
         return False
     return True
@@ -64,14 +58,14 @@ def test_what_an_agent_answers(place, tmp_path):
         agent.wait(lambda: up(place, 10256))
         agent.wait(lambda: up(place, 10249, "/metrics", "127.0.0.1"))
         agent.wait(lambda: up(place, PORT))
-        assert get(place, PORT)[0] == 503
+        assert got(place, PORT)[0] == 503
         trigger = {"endpoints.kubernetes.io/last-change-trigger-time": "2100-01-01T00:00:00Z"}
         here = slice_of("lb", "10.244.0.5", "10.244.0.6")
         here.metadata.annotations = trigger
         agent.put(here)
-        agent.wait(lambda: get(place, PORT)[0] == 200)
-        assert json.loads(get(place, PORT)[1])["localEndpoints"] == 2
-        assert [get(place, 10256, f"/{page}")[0] for page in ("healthz", "livez", "readyz")] == [200] * 3
+        agent.wait(lambda: got(place, PORT)[0] == 200)
+        assert json.loads(got(place, PORT)[1])["localEndpoints"] == 2
+        assert [got(place, 10256, f"/{page}")[0] for page in ("healthz", "livez", "readyz")] == [200] * 3
 
         tainted = msgspec.structs.replace(
             own, spec=NodeSpec(taints=[Taint("ToBeDeletedByClusterAutoscaler")])
@@ -79,7 +73,7 @@ def test_what_an_agent_answers(place, tmp_path):
         syncs = agent.record.counts.syncs
         agent.put(tainted)
         assert agent.record.counts.syncs == syncs, "a taint makes no rules"
-        assert [get(place, 10256, f"/{page}")[0] for page in ("healthz", "livez", "readyz")] == [
+        assert [got(place, 10256, f"/{page}")[0] for page in ("healthz", "livez", "readyz")] == [
             503,
             200,
             200,
@@ -87,7 +81,7 @@ def test_what_an_agent_answers(place, tmp_path):
 
         agent.gone(here)
         agent.put(service("bad", "10.96.0.999"))
-        text = get(place, 10249, "/metrics", "127.0.0.1")[1]
+        text = got(place, 10249, "/metrics", "127.0.0.1")[1]
         for line in (
             "kubeproxy_network_programming_duration_seconds_count 1.0",
             'kubeproxy_sync_proxy_rules_no_local_endpoints_total{traffic_policy="external"} 1.0',
@@ -130,6 +124,6 @@ def test_the_rules_of_mode_iptables_accept_health_checks(place, tmp_path):
         assert accepted()
         agent.put(slice_of("lb", "10.244.0.5"))
         assert not agent.record.last_sync.full  # type: ignore[union-attr]
-        agent.wait(lambda: get(place, PORT)[0] == 200)
+        agent.wait(lambda: got(place, PORT)[0] == 200)
         agent.gone(service("lb", "10.96.0.1"))
         assert not accepted()

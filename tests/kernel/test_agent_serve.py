@@ -5,7 +5,6 @@ hasn't.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import io
 import json
 import socket
@@ -19,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness import netns
+from harness.ask import get, refused
 from harness.drift import Node, service
 from kcompile.agent.log import agent_log
 from kcompile.agent.record import ProgrammedService, Record, Sync
@@ -73,24 +73,6 @@ def kernel(place):
     thread = Kernel(place)
     yield thread
     thread.close()
-
-
-def get(port: int, path: str = "/", host: str = "127.0.0.1") -> tuple[int, str]:
-    connection = http.client.HTTPConnection(host, port, timeout=10)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
-def refused(port: int, host: str = "127.0.0.1") -> bool:
-    try:
-        socket.create_connection((host, port), timeout=10).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 async def until(done: Callable[[], Awaitable[Any]]) -> Any:

@@ -57,8 +57,8 @@ def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = N
     """The variant that the node's other rules use; `override` where it is given.
 
     The one with chains that `ours` matches; else as iptables-wrappers does: the one with kubelet's hint
-    chains, with more rules, or of the command ``iptables``. Creates no legacy table. Raises UnsupportedError
-    where iptables is missing.
+    chains, with more rules, or of the command ``iptables``. Creates no legacy table where it has the right to
+    try in a namespace of its own. Raises UnsupportedError where iptables is missing.
     """
     if override is not None:
         chosen: Backend | None = next((b for b in _BACKENDS if b == override), None)
@@ -87,14 +87,15 @@ def detect_backend(override: str | None = None, ours: re.Pattern[str] | None = N
 
 def _takes_rules(backend: Backend) -> bool:
     """Whether the kernel accepts rules of `backend`: tried in a temporary namespace, since
-    iptables-nft-restore --test doesn't ask the kernel. Where none can be made, whether it gives any.
+    iptables-nft-restore --test doesn't ask the kernel. Where none can be made, a chain that comes and goes
+    in one transaction is tried here.
     """
-    tool, reader = _tool("ip4", backend, "restore"), _tool("ip4", backend, "save")
-    if tool is None or reader is None:
+    tool = _tool("ip4", backend, "restore")
+    if tool is None:
         return False
-    script = "*nat\n:KCOMPILE-PROBE - [0:0]\nCOMMIT\n"
+    script = "*nat\n:KCOMPILE-PROBE - [0:0]\n-X KCOMPILE-PROBE\nCOMMIT\n"
     done = _elsewhere([tool, "--noflush"], script)
-    return (_run([reader, "-t", "nat"]) if done is None else done).code == 0
+    return (_run([tool, "--noflush"], script) if done is None else done).code == 0
 
 
 def families(backend: Backend) -> tuple[str, ...]:
