@@ -31,6 +31,7 @@ MODES = [
 ]
 _PR_SET_MDWE, _REFUSE_EXEC_GAIN = 65, 1
 _CLOSED = """
+touch /run/xtables.lock  # as tmpfiles.d and the manifests do
 for folder in "$1" "$2"; do mount --bind "$folder" "$folder"; done
 mount -o remount,bind,ro / && shift 2 && exec "$@"
 """
