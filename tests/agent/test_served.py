@@ -55,6 +55,7 @@ def test_what_an_agent_answers(place, tmp_path):
     (old,) = netns.pids(place)
     with Running(place, "nftables", tmp_path, [own, lb, other], serves=True) as agent:
         assert old not in netns.pids(place)
+        assert not [change for change in before.changes() if "health" in change], "they are the agent's"
         agent.wait(lambda: up(place, 10256))
         agent.wait(lambda: up(place, 10249, "/metrics", "127.0.0.1"))
         agent.wait(lambda: up(place, PORT))

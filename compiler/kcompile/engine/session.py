@@ -97,14 +97,16 @@ class Session:
     def open(cls, request: Request, mode: Mode, directory: Path, *, answers: bool = True) -> Session:
         """A session for `mode`, with the other modes that have something on the node that can go.
 
-        :param answers: whether health checks are a process's task (NodeResources)
+        :param answers: whether health checks are a process's task (NodeResources); never beside an agent
         """
         capacities = dict(xdp_settings(request).capacities) if mode.sees_interfaces else None
         driver = mode.driver(directory, request.iptables_backend, capacities)
         others = [other for other in installed(driver.name, directory) if plan_removal(*other)]
         if request.iptables_backend:  # else it is the variant that has such rules
             others = stray_rules(driver) + others
-        return cls(request, driver, others, NodeResources(directory, answers=answers))
+        return cls(
+            request, driver, others, NodeResources(directory, answers=answers and holder(directory) is None)
+        )
 
     def plan(
         self,
