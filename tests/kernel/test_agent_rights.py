@@ -63,6 +63,10 @@ def test_the_rights_of_a_mode_are_enough(mode, tmp_path):
         netns.run(name, ["ip", "link", "add", "e0", "type", "veth", "peer", "name", "e1"])
         netns.run(name, ["ip", "link", "set", "e0", "up"])
         netns.run(name, ["ip", "address", "add", "192.0.2.7/24", "dev", "e0"])
+        if mode in ("iptables-legacy", "ipvs"):  # modules are the node's, not the agent's
+            for tool in ("iptables-legacy-save", "ip6tables-legacy-save"):
+                for table in ("nat", "mangle", "filter"):
+                    netns.run(name, [tool, "-t", table])
         node = Node(name, tmp_path, mode)
         manifests = tmp_path / "manifests"
         manifests.mkdir()
