@@ -100,10 +100,8 @@ def test_health_metrics_and_status_are_answered_in_the_node_alone(place, kernel,
     async def scenario() -> None:
         none = await asyncio.to_thread(status)
         assert (none.exit_code, none.output) == (1, "kcompile: no agent runs on this node (kcompile run)\n")
-        servers = Servers(
-            record, Programmed(), Addresses(), directory, limit=60, in_node=kernel, log=agent_log(log)
-        )
-        running = asyncio.create_task(servers.run())
+        servers = Servers(record, Programmed(), Addresses(), limit=60, in_node=kernel, log=agent_log(log))
+        running = asyncio.create_task(servers.run(directory))
         try:
             await until(lambda: kernel(lambda: get(10249, "/proxyMode")))
             assert refused(10256), "the event loop's namespace"
@@ -166,12 +164,11 @@ def test_a_taken_port_is_named_once_and_opened_when_it_is_free(kernel, tmp_path,
             Record(),
             Programmed(),
             Addresses(healthz="[::1]:10256"),
-            tmp_path / "run" / "ns",
             limit=60,
             in_node=kernel,
             log=agent_log(log),
         )
-        running = asyncio.create_task(servers.run())
+        running = asyncio.create_task(servers.run(tmp_path / "run" / "ns"))
         try:
             await until(lambda: kernel(lambda: get(10256, "/livez", "::1")))
             await until(lambda: asyncio.sleep(0, log.getvalue()))

@@ -47,6 +47,7 @@ class Agent:
         :raises KcompileError: for what no retry can change: a configuration or a source that can't be read, a
             mode that this node lacks, a node that another agent holds
         """
+        servers = self._servers()
         loop = asyncio.get_running_loop()
         entered: asyncio.Future[Path] = loop.create_future()
         ended: asyncio.Future[BaseException | None] = loop.create_future()
@@ -63,7 +64,7 @@ class Agent:
         self._kernel = kernel
         kernel.start()
         try:
-            await _first_failure(ended, self.source.run(state), self._serve(entered))
+            await _first_failure(ended, self.source.run(state), _serve(servers, entered))
         finally:
             kernel.stop()
             error = await asyncio.shield(ended)
@@ -88,19 +89,18 @@ class Agent:
     def _keeps_up(self) -> bool:
         return keeps_up(self.record, self.options.limit)
 
-    async def _serve(self, entered: asyncio.Future[Path]) -> None:
-        """Answer over HTTP, once the kernel thread is in the node."""
-        if self.options.serves:
-            servers = Servers(
-                self.record,
-                self,
-                self.options.addresses(),
-                await asyncio.shield(entered),
-                limit=self.options.limit,
-                in_node=self.in_node,
-                log=self._log,
-            )
-            await servers.run()
+    def _servers(self) -> Servers | None:
+        """The HTTP servers, if any are wanted. Raises InputError."""
+        if not self.options.serves:
+            return None
+        return Servers(
+            self.record,
+            self,
+            self.options.addresses(),
+            limit=self.options.limit,
+            in_node=self.in_node,
+            log=self._log,
+        )
 
     # ---- what servers ask (record.Programmed)
 
@@ -125,6 +125,13 @@ def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], value: T) 
     """Set `future` from another thread, unless nobody waits any more."""
     with contextlib.suppress(RuntimeError):  # the loop is closed: a second signal came
         loop.call_soon_threadsafe(future.set_result, value)
+
+
+async def _serve(servers: Servers | None, entered: asyncio.Future[Path]) -> None:
+    """Answer over HTTP, once the kernel thread is in the node."""
+    directory = await asyncio.shield(entered)
+    if servers is not None:
+        await servers.run(directory)
 
 
 async def _first_failure(ended: asyncio.Future[Any], *parts: Coroutine[Any, Any, None]) -> None:

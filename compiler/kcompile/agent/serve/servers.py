@@ -61,8 +61,11 @@ class _Server(NamedTuple):
 
 
 class Servers:
-    """The servers of one agent. `limit`: seconds that a change may wait before the agent is unhealthy
-    (kube-proxy's: twice the sync period).
+    """The servers of one agent.
+
+    :param limit: seconds that a change may wait before the agent is unhealthy (kube-proxy's: twice the sync
+        period)
+    :raises InputError: for an address that isn't one
     """
 
     def __init__(
@@ -70,23 +73,23 @@ class Servers:
         record: Record,
         agent: Programmed,
         addresses: Addresses,
-        directory: Path,
         *,
         limit: float,
         in_node: InNode,
         log: logging.Logger,
     ) -> None:
         self._record, self._agent, self._limit = record, agent, limit
-        self._addresses, self._directory = addresses, directory
+        self._addresses = addresses
+        self._places = {address: _parts(address) for address in addresses if address}
         self._in_node, self._log = in_node, log
         self._metrics = Metrics(record, agent)
 
-    async def run(self) -> None:
+    async def run(self, directory: Path) -> None:
         """Serve until cancelled.
 
-        :raises InputError: for an address that isn't one
+        :param directory: the namespace's run directory
         """
-        waiting, warned = self._servers(), set()
+        waiting, warned = self._servers(directory), set()
         async with AsyncExitStack() as stack:
             while waiting:
                 for server in list(waiting):
@@ -102,23 +105,21 @@ class Servers:
                     await asyncio.sleep(_RETRY_SECONDS)
             await asyncio.Event().wait()
 
-    def _servers(self) -> list[_Server]:
-        path = self._directory / SOCKET
-        servers = [_Server(str(path), self._open_status, self._status_app())]
+    def _servers(self, directory: Path) -> list[_Server]:
+        async def open_status() -> socket.socket:
+            return listen_at(directory)
+
+        servers = [_Server(str(directory / SOCKET), open_status, self._status_app())]
         for address, app in (
             (self._addresses.healthz, self._health_app()),
             (self._addresses.metrics, self._metrics_app()),
         ):
             if address:
-                ip, port = _parts(address)
-                servers.append(_Server(address, partial(self._open, ip, port), app))
+                servers.append(_Server(address, partial(self._open, *self._places[address]), app))
         return servers
 
     async def _open(self, ip: str, port: int) -> socket.socket:
         return await self._in_node(partial(listen, port, ip))
-
-    async def _open_status(self) -> socket.socket:
-        return listen_at(self._directory)
 
     def _health_app(self) -> Application:
         answers = {"healthz": health.healthz, "livez": health.livez, "readyz": health.readyz}
