@@ -29,7 +29,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 @click.option("--netns", metavar="NAME", help="Check this network namespace (a name of `ip netns list`).")
 @options.output
 def command(modes: tuple[str, ...], netns: str | None, output: str) -> None:
-    """Show which modes this node supports, problems, and the commands that fix them.
+    """Show which modes this node supports, who programs it, problems, and the commands that fix them.
 
     Modes are probed in a temporary network namespace; nothing else is changed. Exit status: 0 if at least one
     mode works and no finding is an error, else 1.
@@ -58,6 +58,9 @@ def _lines(report: Report) -> list[str]:
         )
         rows.append((mode.mode, mode.status, families, why))
     lines = table(("MODE", "STATUS", "FAMILIES", "WHY"), rows)
+    owners = [(owner.who, ", ".join(owner.modes) or "<none>", owner.state) for owner in report.owners]
+    if owners:
+        lines += ["", *table(("OWNER", "MODE", "STATE"), owners)]
     fine = [finding.check for finding in report.findings if finding.severity == "ok"]
     for finding in report.findings:
         if finding.severity != "ok":

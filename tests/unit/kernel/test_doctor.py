@@ -13,13 +13,14 @@ from kcompile.kernel.doctor.records import (
     ForwardChain,
     Holder,
     KernelModules,
-    KubeProxy,
     Lack,
     ModeProbe,
     NodeFacts,
+    Owner,
     RuleFacts,
     Variant,
 )
+from kcompile.kernel.kubeproxy import Process
 
 FINE = {"net.ipv4.ip_forward": "1", "net.netfilter.nf_conntrack_tcp_be_liberal": "1"}
 NFT = ModeProbe("nftables")
@@ -51,7 +52,7 @@ def test_a_node_where_all_is_well():
 
 def test_the_schema_is_stable():
     data = json.loads(msgspec.json.encode(judge(facts(rules={"devices": ("kube-ipvs0",)}))))
-    assert list(data) == ["healthy", "modes", "findings"]
+    assert list(data) == ["healthy", "modes", "owners", "findings"]
     assert data["modes"] == [
         {"mode": "nftables", "status": "supported", "families": [4, 6], "why": "", "lacks": []}
     ]
@@ -65,18 +66,37 @@ def test_the_schema_is_stable():
     }
 
 
+def test_whose_rules_answer_services():
+    theirs = {"variants": (Variant("legacy", 4, kube_proxy=9), Variant("legacy", 6, kube_proxy=3))}
+    ours = {"own_modes": ("nftables",)}
+    assert judge(facts()).owners == ()
+    assert judge(facts(rules=ours)).owners == (
+        Owner("kcompile apply", ("nftables",), "rules that nothing keeps up to date"),
+    )
+    assert judge(facts(rules=ours | theirs, agent="kcompile run (pid 8)")).owners == (
+        Owner("kcompile run", ("nftables",), "runs: kcompile run (pid 8)"),
+        Owner("kube-proxy", ("iptables-legacy",), "has ended; its rules are still here"),
+    )
+    (owner,) = judge(facts(rules={"devices": ("kube-ipvs0",)}, kube_proxies=(Process(7),))).owners
+    assert owner == Owner("kube-proxy", ("ipvs",), "runs: kube-proxy (pid 7)")
+
+
 LOOSE = "sysctl -w net.ipv4.conf.all.rp_filter=2"
 CASES = {
     "kube-proxy-in-a-pod": (
-        facts(kube_proxies=(KubeProxy(7, "/kubepods.slice/kubepods-burstable.slice/x"),)),
+        facts(kube_proxies=(Process(7, cgroup="/kubepods.slice/kubepods-burstable.slice/x"),)),
         ("kube-proxy", "error", r"kubectl -n kube-system patch daemonset kube-proxy -p '\{.*\}'"),
     ),
     "kube-proxy-as-a-unit": (
-        facts(kube_proxies=(KubeProxy(7, "/system.slice/kube-proxy.service"),)),
+        facts(kube_proxies=(Process(7, cgroup="/system.slice/kube-proxy.service"),)),
         ("kube-proxy", "error", "systemctl disable --now kube-proxy.service"),
     ),
+    "kube-proxy-inside-of-k3s": (
+        facts(kube_proxies=(Process(7, "k3s-server", "/system.slice/k3s.service"),)),
+        ("kube-proxy", "error", r"echo 'disable-kube-proxy: true' >> .* && systemctl restart k3s"),
+    ),
     "kube-proxy-by-hand": (
-        facts(kube_proxies=(KubeProxy(7, "/user.slice/user@0.service/x.scope"),)),
+        facts(kube_proxies=(Process(7, cgroup="/user.slice/user@0.service/x.scope"),)),
         ("kube-proxy", "error", "kill 7"),
     ),
     "kube-proxy-chains": (

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 from ..bpf.arrays import INSTALL
 from ..bpf.compiler import DEBIAN
-from .records import ForwardChain, KernelModules, KubeProxy, Variant
+from ..kubeproxy.chains import PATTERN
+from ..kubeproxy.process import Process
+from .records import ForwardChain, KernelModules, Variant
 
 __all__ = [
     "accept_services",
@@ -22,12 +24,6 @@ __all__ = [
 ]
 
 _PACKAGES = {"libnftables.so.1": "libnftables1", "ip": "iproute2", str(DEBIAN): "python3-bpfcc"}
-# kube-proxy's chains in both iptables and ipvs mode; kubelet's own (KUBE-FIREWALL, KUBE-KUBELET-CANARY, ...)
-# stay
-_PROXY = (
-    "KUBE-(SERVICES|EXTERNAL-|NODE-?PORT|POSTROUTING|MARK-MASQ|FORWARD|PROXY-"
-    "|SVC-|SVL-|SEP-|FW-|EXT-|XLB-|LOAD-|SOURCE-|IPVS-)"
-)
 _NOT_FOREIGN = "KUBE-|KCOMPILE-"
 _SERVICE = re.compile(r"/([^/]*kube-proxy[^/]*\.service)(?:/|$)")
 _CLOUD = re.compile(r"-cloud-(\w+)$")  # Debian's kernel for virtual machines leaves out much
@@ -82,9 +78,11 @@ def load_modules(names: Iterable[str], modules: KernelModules) -> tuple[tuple[st
     return (), f"this kernel was built without {listed}"
 
 
-def end_kube_proxy(proxy: KubeProxy) -> str:
+def end_kube_proxy(proxy: Process) -> str:
     """The command that stops kube-proxy on this node and keeps it stopped."""
-    if "kubepods" in proxy.cgroup:
+    if proxy.name.startswith("k3s"):
+        return "echo 'disable-kube-proxy: true' >> /etc/rancher/k3s/config.yaml && systemctl restart k3s"
+    if "kubepods" in proxy.cgroup or not proxy.pid:
         nowhere = '{"spec":{"template":{"spec":{"nodeSelector":{"kcompile.dev/kube-proxy":"wanted"}}}}}'
         return f"kubectl -n kube-system patch daemonset kube-proxy -p {shlex.quote(nowhere)}"
     if found := _SERVICE.search(proxy.cgroup):
@@ -94,7 +92,7 @@ def end_kube_proxy(proxy: KubeProxy) -> str:
 
 def remove_kube_proxy_rules(variant: Variant) -> str:
     """Remove kube-proxy's chains from one iptables variant and family, as its own cleanup does."""
-    return f"{variant.tool}-save | grep -Ev '{_PROXY}' | {variant.tool}-restore"
+    return f"{variant.tool}-save | grep -Ev '{PATTERN}' | {variant.tool}-restore"
 
 
 def move_rules(source: Variant, to: Variant) -> str:

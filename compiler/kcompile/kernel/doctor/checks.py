@@ -30,7 +30,7 @@ def _in_families(variants: list[Variant]) -> str:
 
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:
     for proxy in facts.node.kube_proxies:
-        message = f"kube-proxy is running (pid {proxy.pid}); it writes its own rules for the same Services"
+        message = f"{proxy} is running; it writes its own rules for the same Services"
         yield Finding("kube-proxy", "error", message, (advice.end_kube_proxy(proxy),))
 
 
@@ -254,7 +254,7 @@ def _health(facts: Facts) -> Iterator[Finding]:
 
 
 def _lock(facts: Facts) -> Iterator[Finding]:
-    if holder := facts.node.holder:
+    if (holder := facts.node.holder) and not facts.node.agent:
         pids = " ".join(map(str, holder.pids))
         message = f"process {pids} holds kcompile's lock, since at most {holder.seconds} s: {holder.command}"
         if holder.seconds < PATIENCE:
@@ -298,5 +298,5 @@ CHECKS = (
     Check("tcp-liberal", _tcp_liberal, "packets outside the TCP window are un-NATed or dropped"),
     Check("state", _state, "no stale state file"),
     Check("health", _health, "health check ports are answered, or there are none"),
-    Check("lock", _lock, "no other kcompile is running", needs_root=True),
+    Check("lock", _lock, "no other kcompile is running, but the agent where there is one", needs_root=True),
 )

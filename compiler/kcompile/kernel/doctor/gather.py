@@ -12,6 +12,7 @@ from ... import spawn
 from ...errors import KcompileError, KernelError, UnsupportedError
 from .. import iptables, netns
 from ..drivers import installed
+from ..kubeproxy.chains import Chains
 from ..nftables import Nft
 from ..places import run_directory
 from ..remember import recall
@@ -23,8 +24,6 @@ from .xdp import xdp_facts
 
 __all__ = ["gather", "summary"]
 
-# Chains that only kube-proxy makes: kubelet has had some of its other names too.
-_PROXY_CHAIN = re.compile(r"^:KUBE-(?:SERVICES|PROXY-CANARY|NODEPORTS|SVC-|SEP-)", re.MULTILINE)
 _FORWARD = re.compile(r"^:FORWARD (\w+)", re.MULTILINE)
 _FORWARDS = re.compile(r"^-A FORWARD -m conntrack --ctstate \S*\bDNAT\b\S* -j ACCEPT$", re.MULTILINE)
 _OWN, _KUBERNETES = "KCOMPILE-", "KUBE-"
@@ -89,10 +88,11 @@ def summary(backend: str, family: int, text: str) -> Variant:
     rules = [line for line in text.splitlines() if line.startswith("-A ")]
     own = sum(_OWN in rule for rule in rules)
     policy = _FORWARD.search(text)
+    proxy = Chains(backend, family, text)
     return Variant(
         backend,
         family,
-        kube_proxy=len(_PROXY_CHAIN.findall(text)),
+        kube_proxy=len(proxy.names) if proxy.found else 0,
         own=own,
         foreign=sum(_OWN not in rule and _KUBERNETES not in rule for rule in rules),
         chains=_foreign_chains(text),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ..kubeproxy.servers import DEVICE
+from ..kubeproxy.tables import NAME
 from . import advice
 from .checks import CHECKS
-from .records import Facts, Finding, KernelModules, Lack, ModeProbe, ModeReport, Report, Severity
+from .records import Facts, Finding, KernelModules, Lack, ModeProbe, ModeReport, Owner, Report, Severity
 
 __all__ = ["judge"]
 
@@ -33,7 +35,24 @@ def judge(facts: Facts) -> Report:
         if facts.root or not check.needs_root:
             findings += list(check.look(facts)) or [Finding(check.name, "ok", check.fine)]
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
-    return Report(works and all(f.severity != "error" for f in findings), modes, tuple(findings))
+    healthy = works and all(finding.severity != "error" for finding in findings)
+    return Report(healthy, modes, tuple(_owners(facts)), tuple(findings))
+
+
+def _owners(facts: Facts) -> Iterator[Owner]:
+    """Whose rules answer Services here."""
+    if facts.node.agent:
+        yield Owner("kcompile run", facts.rules.own_modes, f"runs: {facts.node.agent}")
+    elif facts.rules.own_modes:
+        yield Owner("kcompile apply", facts.rules.own_modes, "rules that nothing keeps up to date")
+    found = [f"iptables-{variant.backend}" for variant in facts.rules.variants if variant.kube_proxy]
+    found += ["nftables" for _, table in facts.rules.nft_tables if table == NAME]
+    found += ["ipvs" for device in facts.rules.devices if device == DEVICE]
+    modes = tuple(dict.fromkeys(found))
+    if facts.node.kube_proxies:
+        yield Owner("kube-proxy", modes, f"runs: {facts.node.kube_proxies[0]}")
+    elif modes:
+        yield Owner("kube-proxy", modes, "has ended; its rules are still here")
 
 
 def _mode(probe: ModeProbe, modules: KernelModules) -> ModeReport:

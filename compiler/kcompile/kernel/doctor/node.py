@@ -11,10 +11,11 @@ from pathlib import Path
 
 from ...files import open_unlinked
 from .. import health, sysctl
-from ..netns import identity
+from ..kubeproxy import running
+from ..lock import holder
 from ..state import NodeState, stale
 from .attempts import tool_missing
-from .records import Holder, KernelModules, KubeProxy, NodeFacts
+from .records import Holder, KernelModules, NodeFacts
 
 __all__ = ["kernel_modules", "node_facts"]
 
@@ -34,14 +35,16 @@ def node_facts(directory: Path) -> NodeFacts:
     """The facts of the current namespace; `directory` is its run directory."""
     found = {name: value for name in _SYSCTLS if (value := sysctl.read(name)) is not None}
     state = NodeState.load(directory)
+    held = _holder(directory / "lock")
     return NodeFacts(
         sysctls=found,
         rp_filter=_rp_filter(),
         reverted=tuple(name for name, old in state.sysctls.items() if sysctl.read(name) == old),
         stale_state=str(path) if (path := stale(directory)) else "",
         unanswered=tuple(check.port for check in health.unanswered(directory)),
-        holder=_holder(directory / "lock"),
-        kube_proxies=tuple(_kube_proxies()),
+        holder=held,
+        agent=str(holder(directory) or "") if held is not None else "",
+        kube_proxies=tuple(running()),
         missing_tools=tuple(tool for tool in ("ip",) if tool_missing(tool)),
     )
 
@@ -56,21 +59,6 @@ def _rp_filter() -> dict[str, int]:
 
 def _processes() -> Iterator[Path]:
     return (path for path in _PROC.iterdir() if path.name.isdigit())
-
-
-def _kube_proxies() -> Iterator[KubeProxy]:
-    """Those in the current namespace.
-
-    A process that ends meanwhile, or that we may not look at, isn't one.
-    """
-    here = identity()
-    for process in _processes():
-        with contextlib.suppress(OSError):
-            if (process / "comm").read_text() == "kube-proxy\n" and str(
-                (process / "ns/net").stat().st_ino
-            ) == here:
-                cgroup = (process / "cgroup").read_text().strip().rpartition(":")[2]
-                yield KubeProxy(int(process.name), cgroup)
 
 
 def _holder(lock: Path) -> Holder | None:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from ..kubeproxy.process import Process
+
 __all__ = [
     "MODES",
     "Facts",
@@ -13,11 +15,11 @@ __all__ = [
     "ForwardChain",
     "Holder",
     "KernelModules",
-    "KubeProxy",
     "Lack",
     "ModeProbe",
     "ModeReport",
     "NodeFacts",
+    "Owner",
     "Report",
     "RuleFacts",
     "Severity",
@@ -110,13 +112,6 @@ class RuleFacts(msgspec.Struct, frozen=True):
     unread: tuple[tuple[str, str], ...] = ()
 
 
-class KubeProxy(msgspec.Struct, frozen=True):
-    """A running kube-proxy in this netns; `cgroup` is its path."""
-
-    pid: int
-    cgroup: str = ""
-
-
 class Holder(msgspec.Struct, frozen=True):
     """The processes that hold kcompile's lock; `command` and `seconds` (age) are those of the first."""
 
@@ -146,7 +141,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
     """Facts that aren't rules.
 
     `rp_filter`: interface -> value. `reverted`: sysctls that apply changed and that have their old value
-    again.
+    again. `agent`: the ``kcompile run`` that holds this node, in words.
     """
 
     sysctls: dict[str, str] = {}
@@ -155,7 +150,8 @@ class NodeFacts(msgspec.Struct, frozen=True):
     stale_state: str = ""
     unanswered: tuple[int, ...] = ()
     holder: Holder | None = None
-    kube_proxies: tuple[KubeProxy, ...] = ()
+    agent: str = ""
+    kube_proxies: tuple[Process, ...] = ()
     missing_tools: tuple[str, ...] = ()
 
 
@@ -199,6 +195,18 @@ class ModeReport(msgspec.Struct, frozen=True):
     lacks: tuple[str, ...] = ()
 
 
+class Owner(msgspec.Struct, frozen=True):
+    """A program whose rules answer Services on this node: ``kcompile run``, ``kcompile apply`` (rules that no
+    process keeps), or ``kube-proxy``.
+
+    `modes`: those of its rules; `state`: whether it runs, in words.
+    """
+
+    who: str
+    modes: tuple[str, ...]
+    state: str
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One check's result.
 
@@ -213,8 +221,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`healthy`: at least one mode works and no finding is an error."""
+    """`healthy`: at least one mode works and no finding is an error. `owners`: none without root."""
 
     healthy: bool
     modes: tuple[ModeReport, ...]
+    owners: tuple[Owner, ...]
     findings: tuple[Finding, ...]
