@@ -6,6 +6,7 @@ import json
 import os
 import re
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,20 @@ class Command:
         assert done.returncode == 0, done.stderr
 
 
+@contextlib.contextmanager
+def kube_proxy(node: str, folder: Path) -> Iterator[Callable[[], object]]:
+    """A process of that name; yields what ends it."""
+    program = folder / "kube-proxy"
+    shutil.copy("/bin/sleep", program)
+    with netns.enter(node):
+        process = subprocess.Popen([program, "600"])
+    try:
+        yield process.kill
+    finally:
+        process.kill()
+        process.wait()
+
+
 def load(node: str, theirs: str) -> None:
     """Load kube-proxy's rules as it does: beside what is there, its jumps first."""
     rules = TESTS / "kubeproxy/rules"
@@ -256,8 +271,10 @@ def test_from_kube_proxy_and_back(ours: str, theirs: str, tmp_path: Path) -> Non
     with Topology([NODE], [CLIENT, POD]) as net:
         load(net.node, theirs)
         command = Command(net, tmp_path, ours)
-        with Traffic(net) as traffic:
+        with Traffic(net) as traffic, kube_proxy(net.node, tmp_path) as end:
             with command.running():
+                command.wait_for("is running: its rules go when it has ended")
+                end()
                 command.wait_for("kube-proxy's rules stay: they answer 10.96.0.1:443/TCP, and ours don't")
                 traffic.check()
                 command.write("kubernetes", KUBERNETES)
