@@ -153,7 +153,9 @@ class Command:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         with self._log.open("w") as log:
-            process = subprocess.Popen([*self._words, *self._agent], env=self._environment, stderr=log)
+            self._process = process = subprocess.Popen(
+                [*self._words, *self._agent], env=self._environment, stderr=log
+            )
         try:
             yield
             process.send_signal(signal.SIGTERM)
@@ -167,6 +169,7 @@ class Command:
         until = time.monotonic() + PATIENCE
         while line not in self._log.read_text():
             assert time.monotonic() < until, self._log.read_text()
+            assert self._process.poll() is None, self._log.read_text()
             time.sleep(0.02)
 
     def cleanup(self) -> None:

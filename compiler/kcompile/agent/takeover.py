@@ -43,33 +43,30 @@ class TakeOver:
         if not proxy:
             self.done = True
         elif not self._wanted:
-            self._say(
-                "kube-proxy's rules are here too (%s); --take-over removes them", _listed(proxy.lines())
-            )
+            there = ", ".join(proxy.lines())
+            self._say(f"kube-proxy's rules are here too ({there}); --take-over removes them")
             self.done = True
         elif alive := running():
-            self._say("%s is running: its rules go when it has ended", alive[0])
+            self._say(f"{alive[0]} is running: its rules go when it has ended")
         elif lacking := proxy.unanswered(of_ours(ours())):
-            self._say("kube-proxy's rules stay: they answer %s, and ours don't", lacking)
+            self._say(f"kube-proxy's rules stay: they answer {lacking}, and ours don't")
         else:
-            removed = proxy.remove()
-            if removed.gone:
-                self._log.info("taken over from kube-proxy; removed %s", _listed(removed.gone))
-            for line in removed.left:
-                self._say("%s", line)
-            if removed.connections and not self._drains:
-                self._drains = True
-                text = "%d connections are open through kube-proxy's IPVS; its rest goes when they have ended"
-                self._log.warning(text, removed.connections)
-            self.done = removed.finished
+            self._remove(proxy)
 
-    def _say(self, text: str, what: object) -> None:
+    def _remove(self, proxy: KubeProxy) -> None:
+        removed = proxy.remove()
+        if removed.gone:
+            self._log.info("taken over from kube-proxy; removed %s", ", ".join(removed.gone))
+        for line in removed.left:
+            self._say(line)
+        if removed.connections and not self._drains:
+            self._drains = True
+            text = "%d connections are open through kube-proxy's IPVS; its rest goes when they have ended"
+            self._log.warning(text, removed.connections)
+        self.done = removed.finished
+
+    def _say(self, line: str) -> None:
         """Warn, but only once in the same words."""
-        line = text % (what,)
         if line not in self._said:
             self._said.add(line)
             self._log.warning("%s", line)
-
-
-def _listed(lines: Iterable[str]) -> str:
-    return ", ".join(lines)
