@@ -49,11 +49,11 @@ def running() -> list[Process]:
     seen: set[str] = set()
     for process in _processes():
         with contextlib.suppress(OSError):
+            held = _sockets(process) & sockets if sockets else set()
+            seen |= held  # an agent of ours has them too; its process may be in another namespace
             if str((process / "ns/net").stat().st_ino) != here:
                 continue
             name = (process / "comm").read_text().strip()
-            held = _sockets(process) & sockets if sockets else set()
-            seen |= held
             if name == _NAME or (held and name.startswith(_HOSTS)):
                 cgroup = (process / "cgroup").read_text().strip().rpartition(":")[2]
                 found.append(Process(int(process.name), name, cgroup))
