@@ -22,7 +22,7 @@ from ..kernel.held import Held, hold
 from ..kernel.node import NodeResources
 from ..kernel.remember import Applied, forget, recall, remember
 from ..kernel.watch import Watch
-from ..program import Program, diff
+from ..program import Program, diff, digest
 from ..targets.base import FrontendView, Incremental
 from .ledger import Ledger
 from .log import log_sync
@@ -182,20 +182,22 @@ class Programmer:
         self._held = None
 
     def _confirm(self, applied: Applied, held: Held, program: Program) -> None:
-        """Write down that the kernel holds `program`, as far as it tells: the next agent reads nothing."""
+        """Write down what tells that the kernel still holds `program`, for the next agent or command."""
         generation = self._driver.generation()
-        if generation is not None and not (self._drifted or held.touched()):
-            standing = self._driver.target.standing(program)
-            what = Confirmed(
-                mode=self._driver.name,
-                code=code_basis(),
-                applied=applied.digest,
-                families=self._driver.families(),
-                standing=standing,
-                stands=standing,
-                generation=generation,
-            )
-            confirm(self._directory, what)
+        if self._drifted or held.touched():
+            generation = None
+        stands = self._driver.target.standing(program)
+        what = Confirmed(
+            mode=self._driver.name,
+            code=code_basis(),
+            applied=applied.digest,
+            families=self._driver.families(),
+            standing=stands,
+            stands=stands,
+            generation=generation,
+            rules=digest(program) if generation is None else b"",
+        )
+        confirm(self._directory, what)
 
     # ---- compiling
 
@@ -291,6 +293,7 @@ class Programmer:
 
     def _write_part(self, changed: Changed, began: _Moment) -> None:
         """Write the ports that changed."""
+        assert self.ports is not None
         assert self._following is not None
         assert self._held is not None
         assert self._upkeep is not None
