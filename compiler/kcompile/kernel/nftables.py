@@ -19,13 +19,14 @@ from ..targets.nftables.parse import parse
 from ..targets.nftables.resources import TABLE, Table, TableKey
 from .netlink import NETLINK_NETFILTER, Netlink, attribute, attributes
 
-__all__ = ["Nft"]
+__all__ = ["Nft", "has_table"]
 
 _OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 _OUTPUT_NUMERIC_PRIO = 1 << 8  # NFT_CTX_OUTPUT_NUMERIC_PRIO
 _NFPROTO = {"ip": 2, "ip6": 10}
 _GET_TABLE = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE
 _TABLE_NAME, _TABLE_FLAGS = 1, 2  # NFTA_TABLE_*
+_HEAD = 4  # bytes of struct nfgenmsg
 _FLAG_NAMES = ("dormant", "owner", "persist")  # NFT_TABLE_F_*, by bit
 _ABSENT = "No such file or directory"
 
@@ -131,17 +132,29 @@ def _table_flags(family: str) -> tuple[str, ...]:
     """The flags of our table, asked of the kernel: nft before 1.0 doesn't list them as JSON, and 1.0.6 prints
     the family instead.
     """
-    head = struct.pack("=BBH", _NFPROTO[family], 0, 0)  # struct nfgenmsg
-    with Netlink(NETLINK_NETFILTER) as netlink:
-        try:
-            answer = netlink.ask(_GET_TABLE, head + attribute(_TABLE_NAME, TABLE.encode() + b"\0"))
-        except OSError:  # gone since it was listed
-            return ()
-    for kind, at, _ in attributes(answer, len(head), len(answer)):
+    answer = _table(family, TABLE)
+    if answer is None:  # gone since it was listed
+        return ()
+    for kind, at, _ in attributes(answer, _HEAD, len(answer)):
         if kind == _TABLE_FLAGS:
             (bits,) = struct.unpack_from(">I", answer, at)
             return tuple([name for bit, name in enumerate(_FLAG_NAMES) if bits >> bit & 1])
     return ()
+
+
+def has_table(family: str, name: str) -> bool:
+    """Whether the table is there. One question to the kernel: libnftables reads all rules to list tables."""
+    return _table(family, name) is not None
+
+
+def _table(family: str, name: str) -> bytes | None:
+    """What the kernel says of a table; None where there is none, or no nf_tables."""
+    head = struct.pack("=BBH", _NFPROTO[family], 0, 0)  # struct nfgenmsg
+    try:
+        with Netlink(NETLINK_NETFILTER) as netlink:
+            return netlink.ask(_GET_TABLE, head + attribute(_TABLE_NAME, name.encode() + b"\0"))
+    except OSError:
+        return None
 
 
 def _failure(what: str, error: str) -> KernelError:

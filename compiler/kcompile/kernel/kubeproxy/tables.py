@@ -6,8 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ...errors import UnsupportedError
-from ..nftables import Nft
+from ..nftables import Nft, has_table
 from .frontends import ANY, Frontend
 
 __all__ = ["NAME", "families", "frontends", "frontends_in", "remove"]
@@ -19,13 +18,8 @@ _NODE_PORTS = ("service-nodeports", "no-endpoint-nodeports")
 
 
 def families() -> tuple[str, ...]:
-    """``ip`` and ``ip6``, as far as the table is there. Raises KernelError."""
-    try:
-        with Nft() as nft:
-            tables = nft.objects("list tables", "table")
-    except UnsupportedError:
-        return ()
-    return tuple(t["family"] for t in tables if t["name"] == NAME and t["family"] in _VERSIONS)
+    """``ip`` and ``ip6``, as far as the table is there."""
+    return tuple([family for family in _VERSIONS if has_table(family, NAME)])
 
 
 def frontends(family: str) -> set[Frontend]:
