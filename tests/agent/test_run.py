@@ -132,9 +132,7 @@ def test_a_process_lives_beside_commands_and_its_rules_outlive_it(node):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("-f", "nowhere"), 2, "nowhere"),
         (("-f", "specs", "--config", "nowhere.yaml"), 2, "nowhere.yaml"),
-        (("--kubeconfig", "nowhere"), 2, "nowhere"),
         (("-f", "specs", "--healthz-bind-address", "here"), 2, "here"),
     ],
 )

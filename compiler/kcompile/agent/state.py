@@ -51,11 +51,6 @@ class Batch(NamedTuple):
     unreadable: frozenset[str]
     taken: float
 
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.services and not self.whole
-
 
 class State:
     """The objects of a Sink. Every method may be called from any thread.
