@@ -46,7 +46,8 @@ def running() -> list[Process]:
     sockets = _listening()
     here = identity()
     found: list[Process] = []
-    seen: set[str] = set()
+    # An agent serves on these ports too; its process may be in another namespace than its kernel thread.
+    seen = _sockets(_PROC / "self") & sockets if sockets else set()
     for process in _processes():
         with contextlib.suppress(OSError):
             held = _sockets(process) & sockets if sockets else set()
