@@ -297,7 +297,6 @@ class Programmer:
         assert self._following is not None
         assert self._held is not None
         assert self._upkeep is not None
-        assert self.ports is not None
         self._doubt = True
         changes = self._following.replace(changed.old, changed.new)
         if changes:
