@@ -186,6 +186,8 @@ class KernelThread(threading.Thread):
         had = programmer.upkeep_due
         if self._attempt(programmer.sync):
             self._not_before = began + self._options.min_sync_period
+            if programmer.look_due:
+                self._look_at = min(self._look_at, time.monotonic() + _TOGETHER)
             self._housekeep_at = min(self._housekeep_at, began + _HOUSEKEEPING)
             if self._check_at == _NEVER:
                 self._check_at = began + self._options.sync_period

@@ -80,6 +80,7 @@ class Programmer:
         self._ledger = Ledger()
         self._doubt = True  # of what the kernel holds
         self._drifted = False  # somebody else may have changed it
+        self.look_due = False  # addresses or interfaces changed while all was written
         self._moved = False  # the ports have other surroundings than the rules
         self._versions: frozenset[int] = frozenset()
         self._waiting: list[Batch] = []  # taken, and not in the kernel yet
@@ -118,6 +119,7 @@ class Programmer:
 
     def look(self) -> None:
         """Look at the node's addresses and interfaces; where they have changed, `sync` is due."""
+        self.look_due = False
         if self.ports is not None and self._move():
             self._record.queued()
 
@@ -286,7 +288,11 @@ class Programmer:
         self._upkeep = Upkeep(session.driver.target)
         self._versions = self.ports.versions
         self._doubt = self._moved = False
-        self._drifted = session.was_alone() is False  # the next check reads, to be sure
+        alone = session.was_alone()
+        self._drifted = alone is False  # the next check reads, to be sure
+        if alone:  # what was noticed of rules are our own writes
+            happened = self.watch.read()
+            self.look_due |= happened.addresses or happened.links
         if self._applied is not None:
             forget(self._directory)  # what it says grows old with the first change
             self._applied = None
