@@ -19,6 +19,7 @@ from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings
 
 __all__ = [
     "NODE",
+    "NODE_IP",
     "POD_CIDR",
     "PORT",
     "TARGET_PORT",
@@ -26,6 +27,7 @@ __all__ = [
     "facts",
     "json_text",
     "manifests",
+    "service_and_slice",
     "settings",
     "without_last_endpoint",
     "with_port",
@@ -71,9 +73,13 @@ class Scale(NamedTuple):
 def manifests(scale: Scale) -> Iterator[dict[str, Any]]:
     """Every Service, each followed by its EndpointSlice."""
     for i in range(scale.services):
-        name = f"svc-{i:06d}"
-        yield _service(scale, i, name)
-        yield _slice(scale, i, name)
+        yield from service_and_slice(scale, i)
+
+
+def service_and_slice(scale: Scale, i: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Service `i` and its EndpointSlice; `i` may be one that the scale doesn't reach."""
+    name = f"svc-{i:06d}"
+    return _service(scale, i, name), _slice(scale, i, name)
 
 
 def json_text(scale: Scale) -> bytes:

@@ -43,7 +43,7 @@ from .generate import Scale, facts, settings
 from .netns import namespaces
 from .workload import Workload, family_of
 
-__all__ = ["MODES_WITH_A_TOOL", "Row", "main", "measure", "table"]
+__all__ = ["MODES_WITH_A_TOOL", "Row", "main", "measure", "table", "tool"]
 
 MODES_WITH_A_TOOL = ("nftables", "iptables-legacy", "iptables-nft")
 STEPS = ("one endpoint", "one Service")
@@ -104,14 +104,14 @@ def measure(mode: str, scale: Scale, rounds: int) -> list[Row]:
                 row.agent.append(_since(start))
                 back = kept.replace(new, old)
                 held.apply(back)
-                row.bare.append(_cost(_tool(driver, changes, folder)))
-                _tool(driver, back, folder)()
+                row.bare.append(_cost(tool(driver, changes, folder)))
+                tool(driver, back, folder)()
         if driver.observe() != kept.program:
             raise RuntimeError(f"{mode}: the node holds something else than it should")
         return rows
 
 
-def _tool(driver: Driver, changes: Sequence[Change], folder: Path) -> Callable[[], None]:
+def tool(driver: Driver, changes: Sequence[Change], folder: Path) -> Callable[[], None]:
     """What makes `changes` with the mode's own tool."""
     commands = []
     for family, text in driver.target.scripts(changes).items():
