@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -106,9 +107,10 @@ class Rest:
         response.enable_chunked_encoding()
         await response.prepare(request)
         collection = self._store.collection(asked.resource)
-        async for chunk in watch_lines(self._store, collection, options, self._bell, self._pace):
-            await response.write(chunk)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionResetError):  # the client has gone; that is no failure
+            async for chunk in watch_lines(self._store, collection, options, self._bell, self._pace):
+                await response.write(chunk)
+            await response.write_eof()
         return response
 
     async def _create(self, request: web.Request, asked: Target) -> web.StreamResponse:
