@@ -21,7 +21,7 @@ from kcompile.agent.ports import Ports
 from kcompile.agent.record import Record
 from kcompile.agent.state import State
 from kcompile.apiserver import Store, serve
-from kcompile.engine.request import Request
+from kcompile.engine.request import Request, configuration
 from kcompile.kernel.nftables import Nft
 from kcompile.modes import mode_of
 from kcompile.spec.objects import EndpointSlice, Service
@@ -94,7 +94,8 @@ async def follow(name, folder, seed):
             )
         )
         source = ApiSource(connect(str(config)), "node-a", timing=QUICK, seed=seed)
-        asked = Options(request=Request(netns=name, node="node-a", mode="nftables"))
+        request = Request(netns=name, node="node-a", mode="nftables")
+        asked = Options(request=request, config=configuration(request))
         agent = Agent(asked, source, logging.Logger("agent"))
         running = asyncio.ensure_future(agent.run())
         for _ in range(60):

@@ -12,6 +12,7 @@ from kcompile.agent.directory import DirectorySource
 from kcompile.agent.source import Kind
 from kcompile.engine.request import Request
 from kcompile.errors import InputError, KcompileError
+from kcompile.spec.config import Config
 from kcompile.spec.objects import Object
 
 PATIENCE = 20  # seconds: only a failure waits as long
@@ -77,7 +78,7 @@ def follow(folder: Path, scenario: Callable[[Recorder], Coroutine[Any, Any, None
     async def run() -> None:
         sink = Recorder()
         request = Request(files=(str(folder),), state=str(folder.parent / "allocations.json"), **given)
-        source = asyncio.create_task(DirectorySource(request).run(sink))
+        source = asyncio.create_task(DirectorySource(request, Config()).run(sink))
         waiting = asyncio.create_task(scenario(sink))
         done, _ = await asyncio.wait({source, waiting}, return_when=asyncio.FIRST_COMPLETED)
         for task in (source, waiting):
@@ -326,4 +327,4 @@ def test_one_object_of_a_list_is_read_alone(folder: Path) -> None:
 @pytest.mark.parametrize("path", ["-", "missing"])
 def test_what_cannot_be_followed_is_an_error_at_once(path: str) -> None:
     with pytest.raises(InputError, match=r"standard input can't be followed|missing: no such file"):
-        asyncio.run(DirectorySource(Request(files=(path,))).run(Recorder()))
+        asyncio.run(DirectorySource(Request(files=(path,)), Config()).run(Recorder()))

@@ -16,7 +16,7 @@ from kcompile.agent.agent import Agent
 from kcompile.agent.options import Options
 from kcompile.agent.record import Record
 from kcompile.agent.source import Kind, Sink
-from kcompile.engine.request import Request
+from kcompile.engine.request import Request, configuration
 from kcompile.spec.objects import EndpointSlice, Namespace, Node, Object, Service, ServiceCIDR
 
 __all__ = ["Running", "Told"]
@@ -73,7 +73,9 @@ class Running(contextlib.AbstractContextManager["Running"]):
         handler = logging.Handler()
         handler.emit = lambda record: self.lines.append(record.getMessage())  # type: ignore[method-assign]
         self.log.addHandler(handler)
-        options_ = Options(request=request, sync_period=sync_period, serves=serves)
+        options_ = Options(
+            request=request, config=configuration(request), sync_period=sync_period, serves=serves
+        )
         self.agent = Agent(options_, self.source, self.log, self.record)
         self.error: BaseException | None = None
         self._changed = threading.Condition()

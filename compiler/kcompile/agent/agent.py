@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..engine.request import configuration
 from .kernel import KernelThread
 from .options import Options
 from .record import ProgrammedService, Record
@@ -58,7 +57,7 @@ class Agent:
         def end(error: BaseException | None) -> None:
             _tell(loop, ended, error)
 
-        state = State(self.source.kinds, self.record, self._wake, self._log, _own_name(self.options))
+        state = State(self.source.kinds, self.record, self._wake, self._log, self.options.own_name())
         checks = HealthCheckPorts(loop, self._keeps_up)
         kernel = KernelThread(self.options, state, self.record, self._log, checks, entered=enter, ended=end)
         self._kernel = kernel
@@ -151,24 +150,17 @@ async def _first_failure(ended: asyncio.Future[Any], *parts: Coroutine[Any, Any,
                 await task
 
 
-def _own_name(options: Options) -> str | None:
-    """The name that the node is given; None where it is the only Node, or has the host's name."""
-    if options.request.node:
-        return options.request.node.strip().lower()
-    return configuration(options.request).hostname or None
-
-
 def source_of(options: Options, log: logging.Logger) -> Source:
     """The source that `options` ask for: manifests, or an API server. Warnings go to `log`.
 
-    :raises InputError: for a configuration or kubeconfig that can't be
+    :raises InputError: for a kubeconfig that can't be
     """
     if options.request.reads:
         from .directory import DirectorySource
 
-        return DirectorySource(options.request, log)
+        return DirectorySource(options.request, options.config, log)
     from ..kernel.facts import hostname
     from .api.connection import connect
     from .api.server import ApiSource
 
-    return ApiSource(connect(options.kubeconfig, options.context), _own_name(options) or hostname())
+    return ApiSource(connect(options.kubeconfig, options.context), options.own_name() or hostname())

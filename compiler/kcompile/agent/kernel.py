@@ -112,9 +112,7 @@ class KernelThread(threading.Thread):
         self._ended(error)
 
     def _work(self, directory: Path) -> None:
-        programmer = Programmer(
-            self._options.request, self._state, self._record, self._log, self._checks, directory
-        )
+        programmer = Programmer(self._options, self._state, self._record, self._log, self._checks, directory)
         self._bell.also(programmer.watch.filenos())
         self.programmer = programmer
         self._takeover.begin()

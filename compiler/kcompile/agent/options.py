@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..engine.request import Request, configuration
+from ..engine.request import Request
+from ..spec.config import Config
 from .serve import Addresses
 
 __all__ = ["Options"]
@@ -13,6 +14,7 @@ __all__ = ["Options"]
 class Options(msgspec.Struct, kw_only=True):
     """Each field is the option of that name (docs/reference/cli.md).
 
+    `config`: what the request's configuration file says at the start, with the request's options on top.
     `min_sync_period`: seconds between the beginnings of two syncs, at least. `sync_period`: seconds between
     two looks at what the kernel holds. `serves`: health, metrics and status are answered; a bind address
     that is empty has no server, one that is None is that of the configuration, else kube-proxy's.
@@ -20,6 +22,7 @@ class Options(msgspec.Struct, kw_only=True):
     """
 
     request: Request
+    config: Config
     kubeconfig: str | None = None
     context: str | None = None
     min_sync_period: float = 0.0
@@ -35,10 +38,14 @@ class Options(msgspec.Struct, kw_only=True):
         return 2 * self.sync_period
 
     def addresses(self) -> Addresses:
-        """Where the servers listen. Raises ConfigError."""
-        config, default = configuration(self.request), Addresses()
+        """Where the servers listen."""
+        config, default = self.config, Addresses()
         healthz, metrics = self.healthz_bind_address, self.metrics_bind_address
         return Addresses(
             (config.healthz_bind_address or default.healthz) if healthz is None else healthz,
             (config.metrics_bind_address or default.metrics) if metrics is None else metrics,
         )
+
+    def own_name(self) -> str | None:
+        """The name that the node is given; None where it is the only Node, or has the host's name."""
+        return self.request.node.strip().lower() if self.request.node else self.config.hostname or None

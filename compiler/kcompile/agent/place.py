@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..engine.compile import chosen_mode, look, node_and_settings
-from ..engine.request import Request, configuration, xdp_settings
+from ..engine.request import configuration, xdp_settings
 from ..errors import ConfigError
 from ..kernel.drivers import Driver
 from ..modes import Mode
 from ..spec.hosts import known_hosts
 from ..spec.inventory import Inventory
+from .options import Options
 from .ports import Surroundings
 from .state import State
 
@@ -25,19 +26,18 @@ __all__ = ["Place"]
 
 
 class Place:
-    """What `request` says of the node, and where it is to be looked for.
+    """What `options` say of the node, and where it is to be looked for.
 
     Its mode stays what it is at first. Use it in the kernel thread.
 
     :param directory: the namespace's run directory
     :param default_mode: the mode where neither request nor configuration names one
-    :raises ConfigError: for a configuration that can't be
+    :raises ConfigError: for a mode that there isn't
     """
 
-    def __init__(self, request: Request, state: State, directory: Path, default_mode: str | None) -> None:
-        self._request, self._state, self._directory = request, state, directory
-        self._stamp = _stamp(request.config)
-        self._config = configuration(request)
+    def __init__(self, options: Options, state: State, directory: Path, default_mode: str | None) -> None:
+        self._request, self._state, self._directory = options.request, state, directory
+        self._config, self._stamp = options.config, _stamp(self._request.config)
         self.mode: Mode = chosen_mode(self._config, default_mode)
 
     def driver(self) -> Driver:

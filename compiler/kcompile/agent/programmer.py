@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..engine.basis import code_basis
-from ..engine.request import Request
 from ..engine.session import Session
 from ..errors import KernelError
 from ..kernel.confirmed import Confirmed, confirm
@@ -26,6 +25,7 @@ from ..program import Program, diff, digest
 from ..targets.base import FrontendView, Incremental
 from .ledger import Ledger
 from .log import log_sync
+from .options import Options
 from .place import Place
 from .ports import Changed, Ports
 from .record import ProgrammedService, Record, Sync
@@ -50,26 +50,26 @@ class _Moment(NamedTuple):
 
 
 class Programmer:
-    """Keeps the node that `request` names true to `state`.
+    """Keeps the node that `options` name true to `state`.
 
     :param checks: answers the health check ports
     :param directory: the namespace's run directory
-    :raises ConfigError: for a configuration that can't be
+    :raises ConfigError: for a mode that there isn't
     """
 
     def __init__(
         self,
-        request: Request,
+        options: Options,
         state: State,
         record: Record,
         log: logging.Logger,
         checks: HealthCheckPorts,
         directory: Path,
     ) -> None:
-        self._request, self._state, self._record, self._log = request, state, record, log
+        self._request, self._state, self._record, self._log = options.request, state, record, log
         self._checks, self._directory = checks, directory
         self._applied = recall(directory)
-        self.place = Place(request, state, directory, self._applied.mode if self._applied else None)
+        self.place = Place(options, state, directory, self._applied.mode if self._applied else None)
         self._driver = self.place.driver()
         self.watch = Watch(self._driver)  # before the first look, so that nothing is missed
         self._held: Held | None = None

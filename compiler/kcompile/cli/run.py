@@ -82,15 +82,19 @@ def command(
     from ..agent.notify import Notifier
     from ..agent.options import Options
     from ..agent.process import run
-    from ..engine.request import Request
+    from ..engine.request import Request, configuration
+    from ..errors import InputError
     from .delete import remove_all
 
     request = Request(**shared)
     if cleanup:
         remove_all(request)
         return
+    if request.config == "-":
+        raise InputError("run --config -: standard input can't be read again; give a file")
     asked = Options(
         request=request,
+        config=configuration(request),
         kubeconfig=kubeconfig,
         context=context,
         min_sync_period=min_sync_period,

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...engine.request import allocations_path, configuration
+from ...engine.request import allocations_path
 from ...errors import KcompileError, SpecError
 from ...spec.inventory import Inventory
 from ...spec.kustomize import folders_of, kustomize
@@ -26,6 +26,7 @@ from .watches import Interest, Watches, entries
 
 if TYPE_CHECKING:
     from ...engine.request import Request
+    from ...spec.config import Config
 
 __all__ = ["Delta", "Look", "Reader"]
 
@@ -81,9 +82,9 @@ class _Seen(NamedTuple):
 class Reader:
     """The files of `request`, read when `watches` tell of a change. Warnings go to `log`."""
 
-    def __init__(self, request: Request, watches: Watches, log: logging.Logger) -> None:
+    def __init__(self, request: Request, config: Config, watches: Watches, log: logging.Logger) -> None:
         self._request, self._watches, self._log = request, watches, log
-        self._manifests = Manifests(request, configuration(request), allocations_path(request))
+        self._manifests = Manifests(request, config, allocations_path(request))
         self._seen: dict[str, _Seen] = {}
         self._sources: list[str] = []
         self._given: dict[Kind, dict[_Name, Object]] | None = None

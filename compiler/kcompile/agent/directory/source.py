@@ -18,6 +18,7 @@ from ..source import Kind, Sink
 
 if TYPE_CHECKING:
     from ...engine.request import Request
+    from ...spec.config import Config
     from .look import Delta
     from .watches import Watches
 
@@ -33,14 +34,14 @@ class DirectorySource:
 
     kinds: tuple[Kind, ...] = ("Node", "ServiceCIDR", "Namespace", "Service", "EndpointSlice")
 
-    def __init__(self, request: Request, log: logging.Logger | None = None) -> None:
-        self._request = request
+    def __init__(self, request: Request, config: Config, log: logging.Logger | None = None) -> None:
+        self._request, self._config = request, config
         self._log = logging.getLogger(__name__) if log is None else log
 
     async def run(self, sink: Sink) -> None:
         """See `Source`. Nothing is listed before every file is good, once.
 
-        :raises InputError: for a path that isn't there, standard input, or a bad configuration
+        :raises InputError: for a path that isn't there, or standard input
         """
         from .look import Reader
         from .watches import Watches
@@ -50,7 +51,7 @@ class DirectorySource:
         watches = Watches()
         pool = ThreadPoolExecutor(1, "kcompile-files")
         try:
-            reader = await loop.run_in_executor(pool, Reader, self._request, watches, self._log)
+            reader = await loop.run_in_executor(pool, Reader, self._request, self._config, watches, self._log)
             said = ""
             while True:
                 looked = await loop.run_in_executor(pool, reader.look, _RESCAN)
