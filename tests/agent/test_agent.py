@@ -1,6 +1,7 @@
 """The agent in a real namespace: what it is told reaches the kernel, and packets with it."""
 
 import contextlib
+import re
 
 import pytest
 
@@ -121,6 +122,20 @@ def test_a_bad_object_stops_its_own_service_alone(place, tmp_path):
         agent.put(slice_of("web", PODS[1]))
         assert not agent.record.errors
         assert place.asked(VIP) == two
+
+
+def test_the_configuration_is_read_again_and_what_it_lacks_is_named(place, tmp_path):
+    config = {"config": _config(tmp_path, "noSuchField: 1")}
+    with Running(place.name, "nftables", tmp_path, [service("web", VIP)], **config) as agent:
+        said = "\n".join(agent.lines)
+        assert re.search(r"noSuchField.* \[config\]", said), said
+        assert "the cluster has no Node node-a" in said
+        _config(tmp_path, "nonsense")
+        agent.reload()
+        assert "the configuration stays as it was" in agent.lines[-1]
+        _config(tmp_path, "")
+        agent.reload()
+        assert agent.lines[-1] == "the configuration was read again"
 
 
 def test_the_node_and_its_addresses_may_come_later(place, tmp_path):

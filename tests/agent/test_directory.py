@@ -44,6 +44,9 @@ class Recorder:
     def failed(self, kind: Kind, error: KcompileError) -> None:
         self._note(f"failed {kind}: {error}")
 
+    def restarted(self, _: Kind) -> None:
+        raise AssertionError("files have no watches that end")
+
     def recovered(self, kind: Kind) -> None:
         self._note(f"recovered {kind}")
 

@@ -119,6 +119,11 @@ class Running(contextlib.AbstractContextManager["Running"]):
         """Wait for a sync, until everything that was given is in the kernel."""
         self.wait(lambda: self.record.last_sync is not None and self.record.pending_seconds is None)
 
+    def reload(self) -> None:
+        """Let it read its configuration again."""
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self.agent.reload(), self._loop).result(_PATIENCE)
+
     def wait(self, happens: Callable[[], object]) -> None:
         """Wait until `happens`, which is asked after each sync and now and then."""
         with self._changed:

@@ -19,6 +19,7 @@ ledger.py      when each Service was written
 record.py      what the agent has done: written by its threads, read by the servers
 serve/         health, health checks of Services, metrics and status over HTTP
 log.py         the log: text or JSON, one line a sync
+warn.py        warnings in the log
 notify.py      what systemd is told
 
 Two threads share the work. The event loop's thread runs everything that waits: sources, HTTP servers, timers.

@@ -66,8 +66,10 @@ class Agent:
             await _first_failure(ended, self.source.run(state), _serve(servers, entered))
         finally:
             kernel.stop()
-            error = await asyncio.shield(ended)
-            checks.close()
+            try:
+                error = await asyncio.shield(ended)
+            finally:
+                checks.close()
         if error is not None:
             raise error
 
@@ -76,10 +78,10 @@ class Agent:
         assert self._kernel is not None
         return await asyncio.wrap_future(self._kernel.call(call))
 
-    def reload(self) -> None:
-        """Read the configuration again."""
-        if self._kernel is not None:
-            self._kernel.reload()
+    async def reload(self) -> None:
+        """Read the configuration again; a bad one is a line of the log. Raises KernelError after the end."""
+        assert self._kernel is not None
+        await asyncio.wrap_future(self._kernel.reload())
 
     def _wake(self) -> None:
         if self._kernel is not None:

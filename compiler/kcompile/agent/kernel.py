@@ -61,7 +61,7 @@ class KernelThread(threading.Thread):
         self._options, self._state, self._record, self._log = options, state, record, log
         self._checks, self._entered, self._ended = checks, entered, ended
         self._bell, self._calls = Bell(), Calls()
-        self._stopping = self._reloading = False
+        self._stopping = False
         self.programmer: Programmer | None = None
         # Moments by the monotonic clock.
         self._not_before = 0.0  # the next sync
@@ -85,10 +85,9 @@ class KernelThread(threading.Thread):
         self._stopping = True
         self._bell.ring()
 
-    def reload(self) -> None:
-        """Read the configuration again."""
-        self._reloading = True
-        self._bell.ring()
+    def reload(self) -> Future[None]:
+        """Read the configuration again; the result comes once that is done, or has failed."""
+        return self.call(self._reload)
 
     def call(self, call: Callable[[], T]) -> Future[T]:
         """The result of `call` in this thread, and so in the node's namespace."""
@@ -115,8 +114,8 @@ class KernelThread(threading.Thread):
         programmer = Programmer(self._options, self._state, self._record, self._log, self._checks, directory)
         self._bell.also(programmer.watch.filenos())
         self.programmer = programmer
-        self._takeover.begin()
         try:
+            self._takeover.begin()
             while not self._stopping:
                 self._calls.make()
                 self._turn(programmer)
@@ -130,10 +129,8 @@ class KernelThread(threading.Thread):
         now = time.monotonic()
         if now >= self._configured_at:
             self._configured_at = now + _CONFIGURED
-            self._reloading |= programmer.place.configuration_has_changed()
-        if self._reloading:
-            self._reloading = False
-            self._reload(programmer)
+            if programmer.place.configuration_has_changed():
+                self._reload()
         if now >= self._look_at:
             self._look_at = _NEVER
             self._attempt(programmer.look)
@@ -183,6 +180,7 @@ class KernelThread(threading.Thread):
         began = time.monotonic()
         had = programmer.upkeep_due
         if self._attempt(programmer.sync):
+            self._retry_in = _RETRY_FIRST
             self._not_before = began + self._options.min_sync_period
             if programmer.look_due:
                 self._look_at = min(self._look_at, time.monotonic() + _TOGETHER)
@@ -209,7 +207,6 @@ class KernelThread(threading.Thread):
             self._record.failed(str(error), self._retry_in)
             self._retry_in = min(_RETRY_MOST, self._retry_in * 2)
             return False
-        self._retry_in = _RETRY_FIRST
         return True
 
     def _tidy(self, programmer: Programmer) -> None:
@@ -229,10 +226,13 @@ class KernelThread(threading.Thread):
         if self._takeover.done:
             self._take_over_at = _NEVER
 
-    def _reload(self, programmer: Programmer) -> None:
+    def _reload(self) -> None:
+        assert self.programmer is not None
         try:
-            programmer.place.reload()
+            self.programmer.place.reload()
         except KcompileError as error:
             self._log.error("the configuration stays as it was: %s", error)
         else:
+            self._log.info("the configuration was read again")
+            self.programmer.warnings.configuration(self.programmer.place.config)
             self._look_at = 0.0

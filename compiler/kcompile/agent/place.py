@@ -28,7 +28,8 @@ __all__ = ["Place"]
 class Place:
     """What `options` say of the node, and where it is to be looked for.
 
-    Its mode stays what it is at first. Use it in the kernel thread.
+    Its mode stays what it is at first. Use it in the kernel thread. `lacks`: a warning where the cluster has
+    no Node of this name.
 
     :param directory: the namespace's run directory
     :param default_mode: the mode where neither request nor configuration names one
@@ -37,8 +38,9 @@ class Place:
 
     def __init__(self, options: Options, state: State, directory: Path, default_mode: str | None) -> None:
         self._request, self._state, self._directory = options.request, state, directory
-        self._config, self._stamp = options.config, _stamp(self._request.config)
-        self.mode: Mode = chosen_mode(self._config, default_mode)
+        self.config, self._stamp = options.config, _stamp(self._request.config)
+        self.lacks = ""
+        self.mode: Mode = chosen_mode(self.config, default_mode)
 
     def driver(self) -> Driver:
         """What programs the mode here. Raises UnsupportedError where its tools are missing."""
@@ -56,7 +58,7 @@ class Place:
         config = configuration(self._request)
         if chosen_mode(config, self.mode.name) is not self.mode:
             raise ConfigError(f"{config.source}: another mode needs a restart: {config.mode}")
-        self._config = config
+        self.config = config
 
     def surroundings(self, driver: Driver) -> Surroundings:
         """What every port depends on, as it is now.
@@ -64,10 +66,16 @@ class Place:
         :raises ConfigError: for settings that can't be
         """
         nodes = self._state.nodes()
-        name = self._request.node.strip().lower() if self._request.node else self._config.hostname
-        config = msgspec.structs.replace(self._config, hostname=name or _hostname())
+        name = self._request.node.strip().lower() if self._request.node else self.config.hostname
+        config = msgspec.structs.replace(self.config, hostname=name or _hostname())
         seen, cidrs = look(self.mode, self._request), self._state.service_cidrs()
         own = _own(nodes, name)
+        self.lacks = ""
+        if own is None and (nodes or not self._request.reads):
+            self.lacks = (
+                f"the cluster has no Node {config.hostname}: its zone and pod CIDR are unknown, and only "
+                "endpoints with this nodeName count as local (--node names it)"
+            )
         facts, settings = node_and_settings(config, own, cidrs, self._request, self.mode, seen)
         hosts = known_hosts(Inventory(nodes=nodes)) if self.mode.binds_addresses else None
         return Surroundings(facts, settings, frozenset(driver.families()), hosts)

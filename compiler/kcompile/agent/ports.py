@@ -103,14 +103,15 @@ class Ports:
 
     def dataplane(self) -> Dataplane:
         """All of it."""
-        return self._plane(port for entry in self._entries.values() for port in entry.settled)
+        return self.plane(port for entry in self._entries.values() for port in entry.settled)
 
     def udp(self) -> Dataplane:
         """Only the UDP ports."""
         ports = (port for service in self._udp for port in self.of(service))
-        return self._plane(port for port in ports if port.protocol is Protocol.UDP)
+        return self.plane(port for port in ports if port.protocol is Protocol.UDP)
 
-    def _plane(self, ports: Iterable[ResolvedPort]) -> Dataplane:
+    def plane(self, ports: Iterable[ResolvedPort]) -> Dataplane:
+        """A Dataplane with only these ports."""
         node, settings = self.surroundings.node, self.surroundings.settings
         return Dataplane(node, settings, tuple(sorted(ports, key=_place)), self.health_checks)
 

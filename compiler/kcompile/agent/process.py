@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Coroutine
+from typing import Any
 
+from ..errors import KernelError
 from .agent import Agent
 from .notify import Notifier
 
@@ -20,23 +23,27 @@ async def run(agent: Agent, notifier: Notifier) -> None:
     loop = asyncio.get_running_loop()
     running = asyncio.ensure_future(agent.run())
     synced = asyncio.Event()
+    tasks: set[asyncio.Future[None]] = set()
+
+    def begin(work: Coroutine[Any, Any, None]) -> None:
+        tasks.add(task := asyncio.ensure_future(work))
+        task.add_done_callback(tasks.discard)
 
     def reload() -> None:
-        notifier.reloading()
-        agent.reload()
-        notifier.ready()
+        begin(_reload(agent, notifier, synced))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
     loop.add_signal_handler(signal.SIGHUP, reload)
     agent.record.listen(lambda _: _set(loop, synced))
-    telling = asyncio.ensure_future(_tell(agent, notifier, synced))
+    begin(_tell(agent, notifier, synced))
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await running
     finally:
         notifier.stopping()
-        telling.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -48,4 +55,15 @@ async def _tell(agent: Agent, notifier: Notifier, synced: asyncio.Event) -> None
     """Tell systemd when the first rules are in, and from then on that the agent lives."""
     await synced.wait()
     notifier.ready(f"mode {agent.mode}, {len(agent.programmed())} Services")
-    await notifier.watch(lambda: agent.in_node(lambda: None))
+    with contextlib.suppress(KernelError):  # the agent has ended, and says why
+        await notifier.watch(lambda: agent.in_node(lambda: None))
+
+
+async def _reload(agent: Agent, notifier: Notifier, synced: asyncio.Event) -> None:
+    """Read the configuration again. systemd is told, unless it still waits for the first rules."""
+    if synced.is_set():
+        notifier.reloading()
+    with contextlib.suppress(KernelError):  # the agent has ended
+        await agent.reload()
+        if synced.is_set():
+            notifier.ready()

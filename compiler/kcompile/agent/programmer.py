@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,15 +27,15 @@ from .ledger import Ledger
 from .log import log_sync
 from .options import Options
 from .place import Place
-from .ports import Changed, Ports
+from .ports import Changed, Ports, Surroundings
 from .record import ProgrammedService, Record, Sync
 from .serve import HealthCheckPorts, check_addresses
 from .state import Batch, State
 from .upkeep import Upkeep
+from .warn import Warnings
 
 if TYPE_CHECKING:
     from ..ir.model import Dataplane, HealthCheck
-    from ..notices import Notice
 
 __all__ = ["Programmer"]
 
@@ -68,6 +68,7 @@ class Programmer:
     ) -> None:
         self._request, self._state, self._record, self._log = options.request, state, record, log
         self._checks, self._directory = checks, directory
+        self.warnings = Warnings(options.request, log)
         self._applied = recall(directory)
         self.place = Place(options, state, directory, self._applied.mode if self._applied else None)
         self._driver = self.place.driver()
@@ -83,8 +84,9 @@ class Programmer:
         self.look_due = False  # addresses or interfaces changed while all was written
         self._moved = False  # the ports have other surroundings than the rules
         self._versions: frozenset[int] = frozenset()
-        self._waiting: list[Batch] = []  # taken, and not in the kernel yet
+        self._waiting: list[Batch] = []  # taken, and not in the kernel yet; without their objects
         self.ports: Ports | None = None
+        self.warnings.configuration(options.config)
 
     # ---- what the kernel thread calls
 
@@ -104,10 +106,10 @@ class Programmer:
         :raises KcompileError: where that fails. The next call then reads the kernel, and does all of it
         """
         if self.ports is None:
-            self.ports = Ports(self.place.surroundings(self._driver))
+            self.ports = Ports(self._surroundings())
         batch = self._state.take()
         began = _Moment(time.time(), batch.taken)
-        self._waiting.append(batch)
+        self._waiting.append(batch._replace(services={}))
         changed = self._compile(self.ports, batch)
         if self._doubt or batch.whole or self._moved:
             self._move()
@@ -175,13 +177,15 @@ class Programmer:
         self.watch.close()
         if self._held is None:
             return
-        if self.ports is not None and self._following is not None and self.synced:
-            applied = Applied(self._driver.name, self.ports.dataplane())
-            with contextlib.suppress(KernelError), remember(self._directory, applied) as staged:
-                staged.commit()
-                self._confirm(applied, self._held, self._following.program)
-        self._held.close()
-        self._held = None
+        try:
+            if self.ports is not None and self._following is not None and self.synced:
+                applied = Applied(self._driver.name, self.ports.dataplane())
+                with contextlib.suppress(KernelError), remember(self._directory, applied) as staged:
+                    staged.commit()
+                    self._confirm(applied, self._held, self._following.program)
+        finally:
+            self._held.close()
+            self._held = None
 
     def _confirm(self, applied: Applied, held: Held, program: Program) -> None:
         """Write down what tells that the kernel still holds `program`, for the next agent or command."""
@@ -213,18 +217,19 @@ class Programmer:
             self._record.bad(name, error)
         for name in set(changed.good) - batch.unreadable:
             self._record.good(name)
-        self._warn(changed.notices)
+        self.warnings.notices(changed.notices)
         return changed
 
-    def _warn(self, notices: Iterable[Notice]) -> None:
-        for notice in self._request.heard(notices):
-            self._log.warning("%s [%s]", notice, notice.id)
+    def _surroundings(self) -> Surroundings:
+        surroundings = self.place.surroundings(self._driver)
+        self.warnings.node(self.place.lacks)
+        return surroundings
 
     def _move(self) -> bool:
         """Resolve everything again where what it depends on has changed; whether that is to be written."""
         assert self.ports is not None
         waiting, self._moved = self._moved, True  # a failure leaves it open
-        surroundings = self.place.surroundings(self._driver)
+        surroundings = self._surroundings()
         if surroundings == self.ports.surroundings:
             self._moved = waiting
         else:
@@ -256,10 +261,11 @@ class Programmer:
             if self._drifted and before is not None:
                 self._tell_drift(session, before)
             if not plan.empty:
-                self._warn(session.commit(plan, dataplane, forks=False))
+                self.warnings.notices(session.commit(plan, dataplane, forks=False))
         finally:
             self._doubt = True
-        self._adopt(session)
+        self._adopt(session, wrote=not plan.empty)
+        self.warnings.limits(self.place.mode, dataplane, whole=True)
         self._checks.take_over(self._directory)
         self._answer_checks()
         release()
@@ -276,8 +282,8 @@ class Programmer:
         self._following = self.place.mode.follow(dataplane)
         return self._following.program
 
-    def _adopt(self, session: Session) -> None:
-        """The kernel holds what `session` wanted."""
+    def _adopt(self, session: Session, *, wrote: bool) -> None:
+        """The kernel holds what `session` wanted; `wrote`: it did not before, and conntrack was looked at."""
         assert self.ports is not None
         if self._held is not None:
             self._held.close()
@@ -285,7 +291,8 @@ class Programmer:
             self._follow(session.lowered)
         self._driver, self._held = session.driver, hold(session.driver)
         self._node_desired = session.node_desired
-        self._upkeep = Upkeep(session.driver.target)
+        if wrote or self._upkeep is None:
+            self._upkeep = Upkeep(session.driver.target)
         self._versions = self.ports.versions
         self._doubt = self._moved = False
         alone = session.was_alone()
@@ -304,13 +311,14 @@ class Programmer:
         assert self._held is not None
         assert self._upkeep is not None
         self._doubt = True
+        self.warnings.limits(self.place.mode, self.ports.plane(changed.new), whole=False)
         changes = self._following.replace(changed.old, changed.new)
         if changes:
-            self._warn(self._held.apply(changes))
+            self.warnings.notices(self._held.apply(changes))
         if self.ports.health_checks != self._answered[0]:
             others = self._following.check(self.ports.health_checks)
             if others:
-                self._warn(self._held.apply(others))
+                self.warnings.notices(self._held.apply(others))
             changes += others
         self._answer_checks()
         self._doubt = False
@@ -324,7 +332,7 @@ class Programmer:
         wanted = self.ports.health_checks, check_addresses(self.ports.surroundings.node)
         if wanted != self._answered or self._checks.failed:
             self._answered = wanted
-            self._warn(self._checks.replace(*wanted))
+            self.warnings.notices(self._checks.replace(*wanted))
 
     def _resources(self) -> NodeResources:
         return NodeResources(self._directory, answers=False)

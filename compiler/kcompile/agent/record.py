@@ -207,7 +207,7 @@ class Record:
                 self._sources[kind] = SourceState(kind, state, time.time(), error)
 
     def restarted_watch(self, kind: Kind) -> None:
-        """A watch of `kind` ended, and has been opened again or follows a new list."""
+        """A watch of `kind` ended, and another one is open."""
         with self._lock:
             self._counts.restarted[kind] = self._counts.restarted.get(kind, 0) + 1
 

@@ -43,6 +43,9 @@ class Sink(Protocol):
     def recovered(self, kind: Kind) -> None:
         """`kind` is followed again."""
 
+    def restarted(self, kind: Kind, /) -> None:
+        """A watch of `kind` has ended, and another one is open."""
+
 
 class Source(Protocol):
     """`kinds`: those that must be listed before the first sync; a source may give others too."""
@@ -52,6 +55,6 @@ class Source(Protocol):
     async def run(self, sink: Sink) -> None:
         """Feed `sink` until cancelled, in the event loop's thread.
 
-        :raises KcompileError: for what no retry can mend: a kubeconfig that can't be read, a directory that
+        :raises KcompileError: for what no retry can change: a kubeconfig that can't be read, a directory that
             isn't there at the start
         """

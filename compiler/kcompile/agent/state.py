@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
@@ -65,7 +65,7 @@ class State:
 
     def __init__(
         self,
-        kinds: Iterable[Kind],
+        kinds: Collection[Kind],
         record: Record,
         wake: Callable[[], None],
         log: logging.Logger,
@@ -86,6 +86,8 @@ class State:
         self._oldest: float | None = None
         self._triggers: list[float] = []
         self._started = time.time()
+        for kind in kinds:
+            record.source(kind, "listing")
 
     # ---- the kernel thread's side
 
@@ -191,6 +193,10 @@ class State:
             news = self._failing.pop(kind, None) is not None
         if news:
             self._log.info("%s: followed again", kind)
+
+    def restarted(self, kind: Kind) -> None:
+        """See `Sink`."""
+        self._record.restarted_watch(kind)
 
     # ---- with the lock held; most return whether something is to be done
 

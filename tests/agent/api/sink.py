@@ -20,6 +20,7 @@ class Held:
     def __init__(self) -> None:
         self.objects: dict[Kind, dict[str, Object]] = defaultdict(dict)
         self.calls: list[str] = []
+        self.restarts = 0
         self.errors: list[str] = []
         self._changed = asyncio.Event()
 
@@ -46,6 +47,9 @@ class Held:
     def failed(self, kind: Kind, error: KcompileError) -> None:
         self.errors.append(str(error))
         self._note(f"failed {kind}")
+
+    def restarted(self, _: Kind) -> None:
+        self.restarts += 1
 
     def recovered(self, kind: Kind) -> None:
         self._note(f"recovered {kind}")

@@ -119,6 +119,7 @@ def test_a_watch_that_is_killed_is_asked_for_again_from_where_it_was():
     held, asked = follow("Service", answers, called("put rec/c0"))
     assert [each.query.get("resourceVersion") for each in asked[:3]] == [None, "130", "130"]
     assert held.calls.count("listed Service 8") == 1
+    assert held.restarts == 2
 
 
 def test_silence_ends_a_watch_and_a_second_silence_lists_again():

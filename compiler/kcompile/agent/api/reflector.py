@@ -47,7 +47,7 @@ class Reflector:
         self._initial: dict[_Key, Item] | None = None  # of a streamed list, until it is whole
         self._streams = True  # the server offers streamed lists, as far as is known
         self._pages_next = False  # the last streamed list broke off
-        self._listed = self._failing = False
+        self._listed = self._failing = self._watched = False
         self._events = 0  # of this attempt
         self._opened_at: float | None = None  # when the watch of this attempt began
         self._useless = 0  # watches in a row that expired, or went silent, without an event
@@ -104,6 +104,9 @@ class Reflector:
 
     def _opened(self) -> None:
         self._opened_at = time.monotonic()
+        if self._watched:
+            self._sink.restarted(self._resource.kind)
+        self._watched = True
         if self._initial is None:
             self._recovered()
 

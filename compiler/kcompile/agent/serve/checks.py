@@ -54,7 +54,8 @@ class HealthCheckPorts:
         """
         wanted = {check.port: check for check in checks}
         places = tuple(addresses)
-        self._open = {port: held for port, held in self._open.items() if port in wanted}
+        for port in self._open.keys() - wanted.keys():
+            _free(self._open.pop(port)[1])
         opened: dict[int, _Sockets] = {}
         errors: dict[int, str] = {}
         for port in wanted:

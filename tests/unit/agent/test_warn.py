@@ -1,0 +1,41 @@
+"""Warnings that last are in the log once."""
+
+import logging
+import random
+
+from harness.objects import service, slice_of
+from harness.random_dataplanes import random_node, random_settings
+from kcompile.agent.ports import Ports, Surroundings
+from kcompile.agent.state import Given
+from kcompile.agent.warn import Warnings
+from kcompile.engine.request import Request
+from kcompile.modes import mode_of
+
+
+def test_what_a_mode_cannot_do_is_named_once_while_it_lasts():
+    rng, lines = random.Random(1), []
+    log = logging.Logger("agent")
+    log.addFilter(lambda record: lines.append(record.getMessage()))
+    warnings, mode = Warnings(Request(), log), mode_of("xdp")
+    ports = Ports(Surroundings(random_node(rng), random_settings(rng), frozenset((4, 6))))
+
+    def put(name, protocol):
+        port = {"name": "p", "port": 80, "protocol": protocol}
+        given = Given(service(name, "10.96.0.1", port), (slice_of(name, "10.244.0.5", protocol=protocol),))
+        changed = ports.update({f"shop/{name}": given})
+        warnings.limits(mode, ports.plane(changed.new), whole=False)
+
+    put("one", "SCTP")
+    (first,) = [line for line in lines if "SCTP" in line]
+    assert "shop/one" in first
+    warnings.limits(mode, ports.dataplane(), whole=True)
+    assert sum("SCTP" in line for line in lines) == 1
+    put("one", "TCP")
+    warnings.limits(mode, ports.dataplane(), whole=True)
+    put("one", "SCTP")
+    assert sum("SCTP" in line for line in lines) == 2
+    warnings.node("no Node")
+    warnings.node("no Node")
+    warnings.node("")
+    warnings.node("no Node")
+    assert lines.count("no Node") == 2
