@@ -129,7 +129,7 @@ def test_the_configuration_is_read_again_and_what_it_lacks_is_named(place, tmp_p
     with Running(place.name, "nftables", tmp_path, [service("web", VIP)], **config) as agent:
         said = "\n".join(agent.lines)
         assert re.search(r"noSuchField.* \[config\]", said), said
-        assert "the cluster has no Node node-a" in said
+        assert "there is no Node node-a: " in said
         _config(tmp_path, "nonsense")
         agent.reload()
         assert "the configuration stays as it was" in agent.lines[-1]

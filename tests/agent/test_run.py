@@ -133,7 +133,10 @@ def test_a_process_lives_beside_commands_and_its_rules_outlive_it(node):
     ("arguments", "code", "says"),
     [
         (("-f", "specs", "--config", "nowhere.yaml"), 2, "nowhere.yaml"),
-        (("-f", "specs", "--healthz-bind-address", "here"), 2, "here"),
+        (("-f", "specs", "--healthz-bind-address", "here:80"), 2, "here:80: not IP:PORT"),
+        (("-f", "specs", "--metrics-bind-address", "::1:99999"), 2, "not IP:PORT"),
+        (("-f", "specs", "--context", "c"), 2, "for an API server"),
+        (("-f", "specs", "--config", "-"), 2, "--config -"),
     ],
 )
 def test_what_no_retry_can_change_ends_it(node, arguments, code, says):

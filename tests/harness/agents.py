@@ -35,6 +35,7 @@ class Told:
     """A source whose objects the test gives."""
 
     kinds: tuple[Kind, ...] = ("Node", "ServiceCIDR", "Service", "EndpointSlice")
+    follows = "a test"
 
     def __init__(self, objects: Iterable[Object]) -> None:
         self._first = list(objects)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import __version__
 from .kernel import KernelThread
 from .options import Options
 from .record import ProgrammedService, Record
@@ -47,6 +48,7 @@ class Agent:
             mode that this node lacks, a node that another agent holds
         """
         servers = self._servers()
+        self._log.info("kcompile %s follows %s", __version__, self.source.follows)
         loop = asyncio.get_running_loop()
         entered: asyncio.Future[Path] = loop.create_future()
         ended: asyncio.Future[BaseException | None] = loop.create_future()
@@ -70,6 +72,8 @@ class Agent:
                 error = await asyncio.shield(ended)
             finally:
                 checks.close()
+            if error is None:
+                self._log.info("ended; the rules stay")
         if error is not None:
             raise error
 

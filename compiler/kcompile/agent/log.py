@@ -29,8 +29,8 @@ def agent_log(stream: TextIO, form: Form = "text", *, verbose: bool = False) -> 
     return log
 
 
-def log_sync(log: logging.Logger, mode: str, sync: Sync) -> None:
-    """The line of a successful sync. One that wrote nothing is a debug line, unless it was the first."""
+def log_sync(log: logging.Logger, mode: str, sync: Sync, *, first: bool) -> None:
+    """The line of a successful sync. One that wrote nothing is a debug line, unless it was the `first`."""
     fields = {
         "mode": mode,
         "sync": "full" if sync.full else "partial",
@@ -39,7 +39,7 @@ def log_sync(log: logging.Logger, mode: str, sync: Sync) -> None:
         "seconds": round(sync.seconds, 4),
         "waited": round(sync.waited, 4),
     }
-    log.log(logging.INFO if sync.changes else logging.DEBUG, "synced", extra={"fields": fields})
+    log.log(logging.INFO if sync.changes or first else logging.DEBUG, "synced", extra={"fields": fields})
 
 
 def log_failure(log: logging.Logger, error: str, retry_in: float) -> None:

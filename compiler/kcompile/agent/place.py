@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Place"]
 
+_NAMED = 3  # Nodes in a warning
+
 
 class Place:
     """What `options` say of the node, and where it is to be looked for.
@@ -72,10 +74,7 @@ class Place:
         own = _own(nodes, name)
         self.lacks = ""
         if own is None and (nodes or not self._request.reads):
-            self.lacks = (
-                f"the cluster has no Node {config.hostname}: its zone and pod CIDR are unknown, and only "
-                "endpoints with this nodeName count as local (--node names it)"
-            )
+            self.lacks = _lacks(config.hostname, nodes)
         facts, settings = node_and_settings(config, own, cidrs, self._request, self.mode, seen)
         hosts = known_hosts(Inventory(nodes=nodes)) if self.mode.binds_addresses else None
         return Surroundings(facts, settings, frozenset(driver.families()), hosts)
@@ -100,6 +99,16 @@ def _own(nodes: Sequence[Node], name: str) -> Node | None:
         return nodes[0]
     host = _hostname()
     return next((node for node in nodes if node.metadata.name == host), None)
+
+
+def _lacks(name: str, nodes: Sequence[Node]) -> str:
+    """That there is no Node `name` among `nodes`, and what follows from it."""
+    known = ", ".join(node.metadata.name for node in nodes[:_NAMED])
+    among = f" ({known}{', ...' if len(nodes) > _NAMED else ''})" if nodes else ""
+    return (
+        f"there is no Node {name}{among}: the zone and pod CIDR of this node are unknown, and only endpoints "
+        f"with nodeName {name} count as local; --node names another"
+    )
 
 
 def _hostname() -> str:

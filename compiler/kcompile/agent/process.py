@@ -48,7 +48,8 @@ async def run(agent: Agent, notifier: Notifier) -> None:
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     """Set `event` from another thread."""
-    loop.call_soon_threadsafe(event.set)
+    with contextlib.suppress(RuntimeError):  # the loop is closed: a second signal came
+        loop.call_soon_threadsafe(event.set)
 
 
 async def _tell(agent: Agent, notifier: Notifier, synced: asyncio.Event) -> None:

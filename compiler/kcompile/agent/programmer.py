@@ -359,6 +359,6 @@ class Programmer:
         triggers = tuple([moment for batch in self._waiting for moment in batch.triggers])
         waited = now - min(oldest) if oldest else 0.0
         sync = Sync(began.epoch, now - began.monotonic, full, services, changes, triggers, waited)
-        log_sync(self._log, self.place.mode.name, sync)
+        log_sync(self._log, self.place.mode.name, sync, first=self._record.last_sync is None)
         self._record.synced(sync)
         return waited

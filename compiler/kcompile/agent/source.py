@@ -48,9 +48,12 @@ class Sink(Protocol):
 
 
 class Source(Protocol):
-    """`kinds`: those that must be listed before the first sync; a source may give others too."""
+    """`kinds`: those that must be listed before the first sync; a source may give others too. `follows`: what
+    it reads, for the log.
+    """
 
     kinds: tuple[Kind, ...]
+    follows: str
 
     async def run(self, sink: Sink) -> None:
         """Feed `sink` until cancelled, in the event loop's thread.

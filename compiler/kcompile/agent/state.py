@@ -184,7 +184,8 @@ class State:
             news = self._failing.get(kind) != str(error)
             self._failing[kind] = str(error)
         if news:
-            self._log.warning("%s: what is held stays in force: %s", kind, error)
+            rules = "nothing is programmed before" if kind in self._missing else "the rules stay as they are"
+            self._log.warning("can't follow %ss, %s: %s", kind, rules, error)
 
     def recovered(self, kind: Kind) -> None:
         """See `Sink`."""
@@ -192,7 +193,7 @@ class State:
         with self._lock:
             news = self._failing.pop(kind, None) is not None
         if news:
-            self._log.info("%s: followed again", kind)
+            self._log.info("following %ss again", kind)
 
     def restarted(self, kind: Kind) -> None:
         """See `Sink`."""

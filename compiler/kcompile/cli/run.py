@@ -90,6 +90,8 @@ def command(
     if cleanup:
         remove_all(request)
         return
+    if request.reads and (kubeconfig or context):
+        raise InputError("--kubeconfig and --context are for an API server; -f and -k for manifests")
     if request.config == "-":
         raise InputError("run --config -: standard input can't be read again; give a file")
     asked = Options(

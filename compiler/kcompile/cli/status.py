@@ -60,7 +60,9 @@ def _agent_lines(status: AgentStatus, now: datetime) -> list[str]:
         what = "full" if sync.full else _count(sync.services, "Service")
         took = f"{what}, {_count(sync.changes, 'change')} in {_span(sync.seconds)}"
         lines.append(f"Last sync: {_ago(sync.at, now)} ({took})")
-    lines.append(f"Sources: {', '.join(_source(source, now) for source in status.sources) or '<none>'}")
+    states = [f"{source.kind} {source.state}" for source in status.sources]
+    lines.append(f"Sources: {', '.join(states) or '<none>'}")
+    lines += [_failing(source, now) for source in status.sources if source.state == "failing"]
     if status.pending_seconds:
         lines.append(f"Pending: the oldest change has waited for {_span(status.pending_seconds)}")
     if failing := status.failing:
@@ -81,10 +83,8 @@ def _state(status: AgentStatus) -> str:
     return "up to date" if status.node_eligible else "up to date, node is being deleted"
 
 
-def _source(source: Followed, now: datetime) -> str:
-    if source.state != "failing":
-        return f"{source.kind} {source.state}"
-    return f"{source.kind} failing since {_span((now - source.since).total_seconds())} ({source.error})"
+def _failing(source: Followed, now: datetime) -> str:
+    return f"{source.kind}: failing for {_span((now - source.since).total_seconds())}: {source.error}"
 
 
 def _service_table(items: Sequence[ServiceStatus], now: datetime) -> list[str]:

@@ -22,8 +22,8 @@ SYNC = Sync(1_700_000_000.0, 0.0123456, full=False, services=1, changes=3, waite
 def lines(form: Form, verbose: bool = False) -> list[str]:
     stream = io.StringIO()
     log = agent_log(stream, form, verbose=verbose)
-    log_sync(log, "nftables", SYNC)
-    log_sync(log, "nftables", SYNC._replace(changes=0))
+    log_sync(log, "nftables", SYNC, first=False)
+    log_sync(log, "nftables", SYNC._replace(changes=0), first=False)
     log_failure(log, "nft: busy", 0.8)
     log.info("watch", extra={"fields": {"kind": "Service", "error": 'said "no"', "object": ""}})
     try:

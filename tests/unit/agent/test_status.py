@@ -45,12 +45,12 @@ def test_status_goes_over_the_wire_and_names_all_trouble():
     assert b'"nodeEligible":true' in sent
     assert b'"retryInSeconds":0.8' in sent
     now = datetime.now(UTC) + timedelta(minutes=5, seconds=30)
-    agent, last, sources, pending, error, drift = _agent_lines(status, now)
+    agent, last, sources, failing, pending, error, drift = _agent_lines(status, now)
     assert agent.startswith("Agent: mode nftables, pid ")
     assert ", up to date, up " in agent
     assert last == "Last sync: 5m ago (3 Services, 5 changes in 20ms)"
-    assert sources.startswith("Sources: Service watching, Node failing since ")
-    assert sources.endswith(" (connection refused)")
+    assert sources == "Sources: Service watching, Node failing"
+    assert failing == "Node: failing for 5m: connection refused"
     assert pending.startswith("Pending: the oldest change has waited for ")
     assert error == "Last error: 5m ago: nft: busy"
     assert drift == "Drift: 2 resources repaired, last 5m ago: chain a, chain b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -82,6 +83,21 @@ def _seconds(text: str | None) -> float | None:
     return float(text) if text and text.isascii() and text.isdigit() else None
 
 
+_NO_ATTEMPT = "All connection attempts failed"  # anyio's, which tries every address of a name
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What is at the bottom of `error`; of several attempts, that of the first."""
+    while below := error.exceptions if isinstance(error, BaseExceptionGroup) else _below(error):
+        error = below[0]
+    return error
+
+
+def _below(error: BaseException) -> tuple[BaseException, ...]:
+    found = error.__cause__ or error.__context__
+    return () if found is None else (found,)
+
+
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Make the errors of the HTTP library, TLS and sockets a CutError that says `what` was asked for."""
@@ -97,5 +113,9 @@ def translated(what: str) -> Iterator[None]:
 
 def _words(error: Any) -> str:
     """The message of an error, or of what caused it, else that it happened."""
+    if str(error) == _NO_ATTEMPT:
+        error = _cause(error)
+        if isinstance(error, OSError) and error.errno:
+            return os.strerror(error.errno)
     text = str(error) or str(error.__cause__ or "") or f"the connection broke ({type(error).__name__})"
     return printable(" ".join(text.split()))

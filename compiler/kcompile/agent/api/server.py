@@ -31,6 +31,7 @@ class ApiSource:
     ) -> None:
         self._connection, self._timing, self._rng = connection, timing, random.Random(seed)
         self._resources = tuple(resources(node, namespaces=namespaces))
+        self.follows = connection.server
         self.kinds: tuple[Kind, ...] = tuple(each.kind for each in self._resources)
 
     async def run(self, sink: Sink) -> None:

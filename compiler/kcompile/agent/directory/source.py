@@ -36,6 +36,7 @@ class DirectorySource:
 
     def __init__(self, request: Request, config: Config, log: logging.Logger | None = None) -> None:
         self._request, self._config = request, config
+        self.follows = ", ".join((*request.files, *request.kustomizations))
         self._log = logging.getLogger(__name__) if log is None else log
 
     async def run(self, sink: Sink) -> None:

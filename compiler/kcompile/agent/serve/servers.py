@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -197,11 +198,14 @@ async def _start(server: _Server, stack: AsyncExitStack) -> None:
 
 
 def _parts(address: str) -> tuple[str, int]:
-    """The IP and the port of ``IP:PORT`` or ``[IP]:PORT``."""
+    """The IP and the port of ``IP:PORT`` or ``[IP]:PORT``. Raises InputError."""
     ip, _, port = address.rpartition(":")
+    ip = ip.removeprefix("[").removesuffix("]")
     with contextlib.suppress(ValueError):
-        return ip.removeprefix("[").removesuffix("]"), int(port)
-    raise InputError(f"{address}: not an address with a port")
+        ipaddress.ip_address(ip)
+        if port.isdecimal() and 0 < int(port) < 1 << 16:
+            return ip, int(port)
+    raise InputError(f"{address}: not IP:PORT")
 
 
 def _reason(error: Exception) -> str:
