@@ -1,4 +1,4 @@
-"""A server that answers with exactly the bytes it is given: what a real API server sent, chunk by chunk."""
+"""A server that answers with exactly the bytes it is given: what a real API server sent, event by event."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from harness import transcripts
+
 __all__ = ["Answer", "Asked", "RawServer", "body", "event", "hold", "serving", "status", "transcript"]
 
-_TRANSCRIPTS = {
-    each["name"]: each
-    for each in map(json.loads, Path(__file__).with_name("transcripts.jsonl").read_text().splitlines())
-}
+_EXCHANGES = {each.name.split(" ")[0]: each for each in transcripts.read().exchanges}
+_MANAGED = [
+    {"manager": "kubectl", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}}
+]
+"""managedFields, which the transcripts leave out: every object of a real server has some."""
 
 
 class Asked(NamedTuple):
@@ -40,11 +43,23 @@ class Answer(NamedTuple):
     end: str = "clean"
 
 
-def transcript(name: str, *, end: str = "") -> Answer:
-    """What a real API server answered."""
-    found = _TRANSCRIPTS[name]
-    chunks = [chunk.encode() for chunk in found["chunks"]]
-    return Answer(chunks, found["status"], found["headers"], end or found["end"])
+def transcript(name: str, *, end: str = "clean") -> Answer:
+    """What a real API server answered, an event of a watch a chunk."""
+    found = _EXCHANGES[name]
+    if found.events is not None:
+        chunks = [event(kind, _managed(item)) for kind, item in found.events]
+    elif isinstance(found.body, str):
+        chunks = [found.body.encode()]
+    else:
+        items = {"items": [_managed(item) for item in found.body["items"]]} if "items" in found.body else {}
+        chunks = [json.dumps(found.body | items).encode()]
+    left_out = ("content-length", "transfer-encoding")
+    headers = [f"{key}: {value}" for key, value in found.headers.items() if key not in left_out]
+    return Answer(chunks, f"HTTP/1.1 {found.status} {HTTPStatus(found.status).phrase}", headers, end)
+
+
+def _managed(item: dict[str, Any]) -> dict[str, Any]:
+    return item | {"metadata": item["metadata"] | {"managedFields": _MANAGED}} if "metadata" in item else item
 
 
 def hold(*chunks: bytes) -> Answer:

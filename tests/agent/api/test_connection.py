@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import gc
-import json
 import re
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,97 +12,12 @@ import pytest
 
 from harness.certificates import Authority
 from harness.certificates import authority as authority_of
-from kcompile.agent.api.connection import Connection, connect
+from kcompile.agent.api.connection import connect
 from kcompile.errors import ApiError
 
 from .following import QUICK, kubeconfig
-from .raw_server import Answer, Asked, RawServer, body, serving, transcript
-
-OK = body({"metadata": {}})
-UNAUTHORIZED = transcript("list-bad-token")
-
-
-@pytest.fixture(scope="module", name="authority")
-def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    made = authority_of(tmp_path_factory.mktemp("authority"))
-    made.issue("somebody")
-    made.issue("another")
-    return made
-
-
-def server_context(authority: Authority, names: str) -> ssl.SSLContext:
-    """For a server of these names that asks its clients for a certificate, and needs none."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
-    context.load_cert_chain(*authority.issue("server", f"subjectAltName={names}"))
-    context.verify_mode = ssl.CERT_OPTIONAL
-    return context
-
-
-def pem(authority: Authority, name: str) -> str:
-    return (authority.certificate.parent / name).read_text()
-
-
-def data(authority: Authority, name: str) -> str:
-    """As a kubeconfig holds it."""
-    return base64.b64encode(pem(authority, name).encode()).decode()
-
-
-async def ask(connection: Connection) -> str:
-    async with connection.get("/api/v1/services", {}, "list of services", QUICK) as answer:
-        return (await answer.aread()).decode()
-
-
-@asynccontextmanager
-async def reaching(
-    path: Path,
-    authority: Authority,
-    user: dict[str, Any] | None = None,
-    cluster: dict[str, Any] | None = None,
-    answer: Callable[[Asked], Answer] = lambda _: OK,
-    names: str = "IP:127.0.0.1",
-) -> AsyncIterator[tuple[Connection, RawServer]]:
-    """A connection by a kubeconfig at `path` that trusts `authority`, and the server that it reaches."""
-    async with serving(answer, tls=server_context(authority, names)) as server:
-        trusted = {"certificate-authority": str(authority.certificate)} if cluster is None else cluster
-        path.write_text(kubeconfig(server.url, user, trusted))
-        connection = connect(str(path))
-        try:
-            yield connection, server
-        finally:
-            await connection.close()
-
-
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(main())  # type: ignore[arg-type]
-
-
-def plugin(folder: Path, *statuses: dict[str, Any], version: str = "v1") -> dict[str, Any]:
-    """An exec plugin that prints these in turn, and then the last again. `folder` shows how often it ran, and
-    what it was given.
-    """
-    folder.mkdir()
-    kind = {"apiVersion": f"client.authentication.k8s.io/{version}", "kind": "ExecCredential"}
-    for number, status in enumerate(statuses):
-        (folder / str(number)).write_text(json.dumps({**kind, "status": status}))
-    script = folder / "plugin"
-    script.write_text(
-        f"#!/bin/sh\ncd {folder}\necho run >>runs\n"
-        'printf "%s" "$KUBERNETES_EXEC_INFO" >info; printf "%s %s" "$1" "$EXTRA" >given\n'
-        f"n=$(($(wc -l <runs) - 1)); test $n -lt {len(statuses)} || n={len(statuses) - 1}; cat $n\n"
-    )
-    script.chmod(0o755)
-    return {
-        "apiVersion": kind["apiVersion"],
-        "command": "./plugin",
-        "args": ["get"],
-        "env": [{"name": "EXTRA", "value": "more"}],
-        "provideClusterInfo": True,
-        "interactiveMode": "IfAvailable",
-    }
-
-
-def runs(folder: Path) -> int:
-    return (folder / "runs").read_text().count("run")
+from .raw_server import Answer, Asked, serving
+from .reaching import OK, UNAUTHORIZED, ask, data, pem, reaching, run, server_context
 
 
 @pytest.mark.parametrize(
@@ -217,79 +127,6 @@ def test_who_is_trusted(tmp_path: Path, authority: Authority, as_data: bool):
             _,
         ):
             with pytest.raises(ApiError, match=r"certificate is not valid for '127\.0\.0\.1'"):
-                await ask(connection)
-
-    run(main)
-
-
-def test_a_plugin_runs_once_and_again_after_its_expiry_and_a_401(tmp_path: Path, authority: Authority):
-    folder = tmp_path / "exec"
-    long, short = "2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
-    given = plugin(
-        folder,
-        {"token": "first", "expirationTimestamp": short},
-        {"token": "second", "expirationTimestamp": long},
-        {"token": "third"},
-    )
-    refused = ["Bearer none"]
-
-    def answer(asked: Asked) -> Answer:
-        return UNAUTHORIZED if asked.headers["authorization"] == refused[0] else OK
-
-    async def main() -> None:
-        async with reaching(folder / "config", authority, {"exec": given}, None, answer) as (
-            connection,
-            server,
-        ):
-            for _ in range(3):
-                await ask(connection)
-            assert runs(folder) == 2
-            refused[0] = "Bearer second"
-            await ask(connection)
-            assert runs(folder) == 3
-            tokens = [asked.headers["authorization"] for asked in server.asked]
-            assert tokens == [f"Bearer {word}" for word in ("first", "second", "second", "second", "third")]
-            info = json.loads((folder / "info").read_text())
-            assert info["apiVersion"] == given["apiVersion"]
-            assert info["spec"] == {"interactive": False, "cluster": {"server": server.url}}
-            assert (folder / "given").read_text() == "get more"
-
-    run(main)
-
-
-def test_a_plugin_that_gives_a_certificate(tmp_path: Path, authority: Authority):
-    given = {
-        "clientCertificateData": pem(authority, "somebody.crt"),
-        "clientKeyData": pem(authority, "somebody.key"),
-    }
-    user = {"exec": plugin(tmp_path / "exec", given, version="v1beta1")}
-
-    async def main() -> None:
-        async with reaching(tmp_path / "exec" / "config", authority, user) as (connection, server):
-            await ask(connection)
-            assert server.asked[0].peer == "somebody"
-            assert "authorization" not in server.asked[0].headers
-
-    run(main)
-
-
-@pytest.mark.parametrize(
-    ("script", "says"),
-    [
-        ("echo what >&2; echo now >&2; exit 3", "exec plugin .*/plugin: exit status 3: now"),
-        ("echo hello", "printed no ExecCredential"),
-        ('echo \'{"kind":"Pod","apiVersion":"v1"}\'', 'printed "Pod" of "v1"'),
-        (None, "No such file or directory: install it"),
-    ],
-)
-def test_a_plugin_that_fails(tmp_path: Path, authority: Authority, script: str | None, says: str):
-    given = {**plugin(tmp_path / "exec", {"token": "a"}), "installHint": "install it\n"}
-    command = tmp_path / "exec" / "plugin"
-    command.write_text(f"#!/bin/sh\n{script}\n") if script else command.unlink()
-
-    async def main() -> None:
-        async with reaching(tmp_path / "exec" / "config", authority, {"exec": given}) as (connection, _):
-            with pytest.raises(ApiError, match=says):
                 await ask(connection)
 
     run(main)

@@ -20,7 +20,7 @@ from .following import QUICK, SERVICE, called, follow, kubeconfig, script, strea
 from .raw_server import Answer, body, event, hold, serving, status, transcript
 from .sink import Held
 
-NO_STREAMS = transcript("watchlist-refused")
+NO_STREAMS = status(422, 'ListOptions.meta.k8s.io "" is invalid')
 NOTHING = stream()
 
 
@@ -70,7 +70,11 @@ def test_a_bad_object_costs_only_itself():
 def test_a_bad_object_in_a_list_keeps_its_last_good_version():
     bad = service("a", 120, type=5)
     first = stream(service("a", 99))._replace(end="clean")
-    answers = [first, transcript("watch-expired"), stream(bad, service("b", 121), version="121")]
+    answers = [
+        first,
+        transcript("watch-rv1-after-apiserver-restart"),
+        stream(bad, service("b", 121), version="121"),
+    ]
     held, _ = follow("Service", answers, called("listed Service 2"))
     assert held.calls == ["listed Service 1", "bad Service n/a", "listed Service 2"]
     assert set(held.objects["Service"]) == {"n/a", "n/b"}

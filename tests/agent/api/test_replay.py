@@ -1,4 +1,4 @@
-"""What a real API server (Kubernetes 1.36) sent, byte for byte: lists, pages, streamed lists, watches,
+"""What a real API server (Kubernetes 1.36) sent: lists, pages, streamed lists, watches,
 faults.
 """
 
@@ -12,11 +12,14 @@ import pytest
 from kcompile.agent.source import Kind
 
 from .following import QUICK, called, follow
-from .raw_server import Answer, Asked, transcript
+from .raw_server import Answer, Asked, status, transcript
 from .sink import Held
 
 SERVICES = {"default/dead", "default/kubernetes", "default/web", "rec/a", "rec/b1", "rec/b2", "rec/b3"}
-NO_STREAMS = transcript("watchlist-refused")
+STREAMED = transcript("watchlist-sendInitialEvents")
+LISTED = STREAMED._replace(chunks=STREAMED.chunks[:9])  # eight Services and the bookmark after them
+EXPIRED = transcript("watch-rv1-after-apiserver-restart")
+NO_STREAMS = status(422, 'ListOptions.meta.k8s.io "" is invalid')
 
 
 def watched_again(_: Held, asked: list[Asked]) -> bool:
@@ -25,7 +28,7 @@ def watched_again(_: Held, asked: list[Asked]) -> bool:
 
 
 def test_a_streamed_list_goes_on_as_a_watch():
-    held, asked = follow("Service", [transcript("watchlist-services")], watched_again)
+    held, asked = follow("Service", [STREAMED], watched_again)
     assert held.calls == ["listed Service 8", "put rec/a", "gone rec/b0", "put rec/c0"]
     assert set(held.objects["Service"]) == SERVICES | {"rec/c0"}
     first, second = asked
@@ -47,7 +50,7 @@ def test_pages_where_streams_are_refused_and_an_expired_continue_begins_again():
     answers = [
         NO_STREAMS,
         transcript("list-page1"),
-        transcript("list-expired-continue"),
+        transcript("list-page2-continue-token-compacted-and-restarted"),
         transcript("list-page1"),
         transcript("list-all"),
         transcript("watch-from-list-rv"),
@@ -65,7 +68,7 @@ def test_pages_where_streams_are_refused_and_an_expired_continue_begins_again():
 @pytest.mark.parametrize("seed", range(10))
 def test_the_same_bytes_in_other_chunks(seed: int):
     rng = random.Random(seed)
-    whole = b"".join(transcript("watchlist-services").chunks)
+    whole = b"".join(STREAMED.chunks)
     cuts = sorted(rng.randrange(len(whole)) for _ in range(rng.randint(1, 40)))
     chunks = [whole[low:high] for low, high in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     answer = Answer([chunk for chunk in chunks if chunk])
@@ -75,7 +78,9 @@ def test_the_same_bytes_in_other_chunks(seed: int):
 
 def test_an_object_that_leaves_the_selector_is_gone_and_comes_back():
     answers = [NO_STREAMS, Answer([b'{"metadata":{"resourceVersion":"130"},"items":null}'])]
-    held, asked = follow("EndpointSlice", [*answers, transcript("watch-slices")], called("gone rec/a-1", 2))
+    held, asked = follow(
+        "EndpointSlice", [*answers, transcript("watch-slices-with-selector")], called("gone rec/a-1", 2)
+    )
     assert held.calls == [
         "listed EndpointSlice 0", "put rec/a-1", "gone rec/a-1", "put rec/a-1", "gone rec/a-1",
     ]  # fmt: skip
@@ -86,10 +91,10 @@ def test_an_object_that_leaves_the_selector_is_gone_and_comes_back():
 @pytest.mark.parametrize(
     ("kind", "answers", "name"),
     [
-        ("Node", [transcript("watchlist-node")], "/node-a"),
+        ("Node", [transcript("watch-nodes-by-name-watchlist")], "/node-a"),
         ("Node", [NO_STREAMS, transcript("list-node-by-name")], "/node-a"),
         ("ServiceCIDR", [NO_STREAMS, transcript("list-servicecidrs")], "/kubernetes"),
-        ("Service", [NO_STREAMS, transcript("list-services")], "default/web"),
+        ("Service", [NO_STREAMS, transcript("list-services-kube-proxy-1.36-selectors")], "default/web"),
     ],
 )
 def test_other_kinds(kind: Kind, answers: list[Answer], name: str):
@@ -104,18 +109,20 @@ def test_other_kinds(kind: Kind, answers: list[Answer], name: str):
 
 
 def test_a_version_that_is_too_old_is_an_error_event_in_a_200():
-    first = transcript("watchlist-services")._replace(chunks=transcript("watchlist-services").chunks[:9])
-    answers = [first, transcript("watch-expired"), transcript("watchlist-services")]
+    first = STREAMED._replace(chunks=STREAMED.chunks[:9])
+    answers = [
+        first,
+        transcript("watch-rv1-after-apiserver-restart"),
+        STREAMED,
+    ]
     held, asked = follow("Service", answers, called("listed Service 8", 2))
     assert [each.query.get("resourceVersion") for each in asked[:3]] == [None, "130", None]
     assert held.errors == []
 
 
 def test_a_watch_that_is_killed_is_asked_for_again_from_where_it_was():
-    first = transcript("watchlist-services")._replace(
-        chunks=transcript("watchlist-services").chunks[:9], end="cut"
-    )
-    answers = [first, transcript("watch-killed"), transcript("watch-from-list-rv")]
+    first = LISTED._replace(end="cut")
+    answers = [first, Answer(end="cut"), transcript("watch-from-list-rv")]
     held, asked = follow("Service", answers, called("put rec/c0"))
     assert [each.query.get("resourceVersion") for each in asked[:3]] == [None, "130", "130"]
     assert held.calls.count("listed Service 8") == 1
@@ -124,17 +131,17 @@ def test_a_watch_that_is_killed_is_asked_for_again_from_where_it_was():
 
 def test_silence_ends_a_watch_and_a_second_silence_lists_again():
     """A version from the future, after the server's store was restored: 200 and nothing more."""
-    first = transcript("watchlist-services")._replace(chunks=transcript("watchlist-services").chunks[:9])
+    first = STREAMED._replace(chunks=STREAMED.chunks[:9])
     silent = transcript("watch-future-rv", end="hold")
-    answers = [first, silent, silent, transcript("watchlist-services", end="hold")]
+    answers = [first, silent, silent, STREAMED._replace(end="hold")]
     timing = msgspec.structs.replace(QUICK, silence=0.1)
     _, asked = follow("Service", answers, called("listed Service 8", 2), timing)
     assert [each.query.get("resourceVersion") for each in asked[:4]] == [None, "130", "130", None]
 
 
 def test_a_future_version_refused_lists_again():
-    first = transcript("watchlist-services")._replace(chunks=transcript("watchlist-services").chunks[:9])
-    answers = [first, transcript("list-future-rv"), transcript("watchlist-services", end="hold")]
+    first = STREAMED._replace(chunks=STREAMED.chunks[:9])
+    answers = [first, transcript("list-future-rv"), STREAMED._replace(end="hold")]
     _, asked = follow("Service", answers, called("listed Service 8", 2))
     assert [each.query.get("resourceVersion") for each in asked[:3]] == [None, "130", None]
 
@@ -150,7 +157,7 @@ def test_an_older_server_has_no_service_cidrs(answer: str):
 def test_an_older_server_has_no_such_field_selector():
     held, asked = follow(
         "Service",
-        [transcript("list-bad-field-selector"), transcript("watchlist-services")],
+        [transcript("list-bad-field-selector"), STREAMED],
         called("listed Service 8"),
     )
     assert ["fieldSelector" in each.query for each in asked[:2]] == [True, False]
