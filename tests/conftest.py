@@ -32,9 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("agent").addoption(
         "--fault-seeds",
         type=int,
-        default=50,
+        default=10,
         metavar="N",
-        help="how many seeded runs an agent's client has against an API server with faults (default: 50)",
+        help="how many seeded runs an agent's client has against an API server with faults (default: 10)",
     )
 
 

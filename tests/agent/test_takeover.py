@@ -29,6 +29,7 @@ CASE = "37-lb-ipmode-proxy"
 NODE, CLIENT, POD, OUTSIDE = "192.0.2.10", "10.244.0.5", "10.244.0.21", "203.0.113.7"
 WAYS = ((CLIENT, ("10.96.0.74", 80)), (OUTSIDE, (NODE, 30074)))
 PAUSE = 0.02  # seconds between two new connections of a way: 100 a second in all
+SLOW = 0.1  # the same in a machine of the tests, whose processor is an emulated one
 NEW = 20  # connections that must begin after a change, a way
 PATIENCE = 60.0  # seconds: only a failure waits as long
 KUBERNETES = [
@@ -44,9 +45,9 @@ KUBERNETES = [
 class Traffic(contextlib.ExitStack):
     """Open connections, and new ones all the time, through both ways in; `failures` has what went wrong."""
 
-    def __init__(self, net: Topology, connections: int = 100) -> None:
+    def __init__(self, net: Topology, connections: int = 100, pause: float = PAUSE) -> None:
         super().__init__()
-        self._connections = connections  # a way
+        self._connections, self._pause = connections, pause  # a way
         self.failures: list[str] = []
         self._net, self._ended = net, threading.Event()
         self._begun = dict.fromkeys(WAYS, 0)
@@ -75,7 +76,7 @@ class Traffic(contextlib.ExitStack):
         until = time.monotonic() + PATIENCE
         while any(self._begun[way] < before[way] + NEW for way in WAYS) and not self.failures:
             assert time.monotonic() < until
-            self._ended.wait(PAUSE)
+            self._ended.wait(self._pause)
         assert not self.failures, self.failures[:5]
 
     def end(self) -> None:
@@ -100,7 +101,7 @@ class Traffic(contextlib.ExitStack):
             self.failures.append(f"{what}: {error}")
 
     def _connect(self, way) -> None:
-        while not self._ended.wait(PAUSE):
+        while not self._ended.wait(self._pause):
             try:
                 with self._connected(way) as connection:
                     self._ask(connection, f"new connection to {way[1]}")
@@ -112,7 +113,7 @@ class Traffic(contextlib.ExitStack):
         with selectors.DefaultSelector() as selector:
             selector.register(listener, selectors.EVENT_READ)
             while not self._ended.is_set():
-                for key, _ in selector.select(PAUSE):
+                for key, _ in selector.select(self._pause):
                     if key.fileobj is listener:
                         selector.register(listener.accept()[0], selectors.EVENT_READ)
                         continue
@@ -253,7 +254,7 @@ def test_connections_through_kube_proxys_ipvs_live_on(tmp_path: Path) -> None:
     with Topology([NODE], [CLIENT, POD]) as net:
         netns.run(net.node, ["bash", "-ec", IPVS])
         command = Command(net, tmp_path, "iptables-legacy")
-        with Traffic(net, connections=10) as traffic, command.running():
+        with Traffic(net, connections=10, pause=SLOW) as traffic, command.running():
             command.wait_for("connections are open through kube-proxy's IPVS; its rest goes when they")
             traffic.check()
             traffic.end()
@@ -265,8 +266,9 @@ def test_connections_through_kube_proxys_ipvs_live_on(tmp_path: Path) -> None:
             assert "kube-ipvs0" not in netns.run(net.node, ["ip", "link"]).stdout
 
 
-@pytest.mark.parametrize("theirs", ["nftables", "iptables-legacy"])
-@pytest.mark.parametrize("ours", ["nftables", "iptables-legacy"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("nftables", "iptables-legacy"), ("iptables-legacy", "nftables")]
+)
 def test_from_kube_proxy_and_back(ours: str, theirs: str, tmp_path: Path) -> None:
     for mode in (ours, theirs):
         if reason := modes.missing(mode):

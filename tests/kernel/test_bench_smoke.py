@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness import modes
-from kcompile_bench import held
 from kcompile_bench.generate import Scale
+from kcompile_bench.held.bare import MODES
+from kcompile_bench.held.measure import STEPS, measure, table
 
 pytestmark = [pytest.mark.kernel, pytest.mark.together("bench")]
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,12 +56,12 @@ def test_latency_is_measured_and_reported(tmp_path: Path):
     assert "old" not in text
 
 
-def test_one_change_is_measured_beside_the_bare_tool():
-    asked = [mode for mode in held.MODES_WITH_A_TOOL if not modes.missing(mode)]
-    rows = [row for mode in asked for row in held.measure(mode, Scale(20, 2), 2)]
+def test_one_change_is_measured_beside_the_bare_tool_or_messages():
+    asked = [mode for mode in MODES if not modes.missing(mode)]
+    rows = [row for mode in asked for row in measure(mode, Scale(20, 2), 2)]
     assert all(len(row.agent) == len(row.bare) == 2 for row in rows)
-    text = held.table(rows)
-    assert all(f"| {mode} | {step} |" in text for mode in asked for step in held.STEPS)
+    text = table(rows)
+    assert all(f"| {mode} | {step} |" in text for mode in asked for step in STEPS)
 
 
 def test_answers_of_the_name_server_are_counted():

@@ -20,8 +20,6 @@ from kcompile.kernel.drivers import XdpDriver
 from kcompile.kernel.held import hold
 from kcompile.modes import MODES
 from kcompile.targets.xdp import layout
-from kcompile_bench import held_messages as measurement
-from kcompile_bench.generate import Scale
 
 pytestmark = pytest.mark.kernel
 XDP = MODES["xdp"]
@@ -176,12 +174,3 @@ def test_an_interface_that_comes_later_gets_its_programs_and_moved_flows_go(tmp_
             kernel.remove()
         client.close()
         echo.end()
-
-
-def test_the_measurement_runs():
-    if reason := modes.missing("xdp"):
-        pytest.skip(reason)
-    costs = {"xdp": measurement.measure("xdp", Scale(3, 2), rounds=2)}
-    assert set(costs["xdp"]) == set(measurement.CHANGES)
-    assert all(cost.p50 > 0 and cost.bare > 0 for cost in costs["xdp"].values())
-    assert measurement.table(costs).count("| xdp |") == len(measurement.CHANGES)
