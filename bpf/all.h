@@ -8,4 +8,7 @@
 #include "icmp.h"
 #endif
 #include "masquerade.h"
+#ifdef TC
+#include "sources.h"
+#endif
 #include "path.h"

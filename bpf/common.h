@@ -26,8 +26,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "NET16 and NET32 swap 
 
 #ifdef TC
 typedef struct __sk_buff packet_context;
-#define ACTION_PASS (-1) /* TC_ACT_UNSPEC: to the stack */
-#define ACTION_DROP 2    /* TC_ACT_SHOT */
+#define ACTION_PASS (-1)  /* TC_ACT_UNSPEC: to the stack */
+#define ACTION_DROP 2     /* TC_ACT_SHOT */
+#define ACTION_REDIRECT 7 /* TC_ACT_REDIRECT */
 #else
 typedef struct xdp_md packet_context;
 #define ACTION_PASS XDP_PASS

@@ -46,6 +46,7 @@
 #define ip_header_is_supported JOIN(ip_header_is_supported, FAMILY)
 #define ip_total_length JOIN(ip_total_length, FAMILY)
 #define ip_dont_fragment JOIN(ip_dont_fragment, FAMILY)
+#define packet_key_init JOIN(packet_key_init, FAMILY)
 #define tcp_parse JOIN(tcp_parse, FAMILY)
 #define icmp_type_parse JOIN(icmp_type_parse, FAMILY)
 #define packet_parse JOIN(packet_parse, FAMILY)
@@ -114,6 +115,10 @@
 #define source_port_claim JOIN(source_port_claim, FAMILY)
 #define connection_create JOIN(connection_create, FAMILY)
 
+/* sources.h */
+#define source_is_frontend JOIN(source_is_frontend, FAMILY)
+#define source_remember JOIN(source_remember, FAMILY)
+
 /* path.h */
 #define connection_is_reusable JOIN(connection_is_reusable, FAMILY)
 #define connection_continues JOIN(connection_continues, FAMILY)
@@ -124,4 +129,5 @@
 #define decide_translation JOIN(decide_translation, FAMILY)
 #define decide_new_connection JOIN(decide_new_connection, FAMILY)
 #define tcp_is_established JOIN(tcp_is_established, FAMILY)
+#define process_forwarded JOIN(process_forwarded, FAMILY)
 #define process_packet JOIN(process_packet, FAMILY)

@@ -60,6 +60,17 @@ INLINE int ip_dont_fragment(const struct ip_header *ip)
 #endif
 }
 
+/* Sets *key to addresses, ports and protocol of the packet, as it is. */
+INLINE void packet_key_init(struct flow_key *key, const struct ip_header *ip, const struct udp_header *l4)
+{
+    key->saddr = ip->source;
+    key->daddr = ip->destination;
+    key->sport = l4->source;
+    key->dport = l4->destination;
+    key->protocol = ip->protocol;
+    key->pad[0] = key->pad[1] = key->pad[2] = 0;
+}
+
 /* Fills in packet->tcp_flags. PARSED_*; a packet that is cut short is counted. */
 INLINE int tcp_parse(packet_context *ctx, struct packet_info *packet)
 {
@@ -113,12 +124,7 @@ INLINE int packet_parse(packet_context *ctx, struct packet_info *packet)
     packet->ttl = ip->ttl;
     packet->tcp_flags = 0;
     packet->dont_fragment = ip_dont_fragment(ip);
-    packet->key.saddr = ip->source;
-    packet->key.daddr = ip->destination;
-    packet->key.protocol = ip->protocol;
-    packet->key.pad[0] = packet->key.pad[1] = packet->key.pad[2] = 0;
-    packet->key.sport = l4->source;
-    packet->key.dport = l4->destination;
+    packet_key_init(&packet->key, ip, l4);
 
     switch (packet->key.protocol) {
     case IPPROTO_UDP:

@@ -176,6 +176,28 @@ INLINE int tcp_is_established(const struct packet_info *packet)
 }
 
 #ifdef TC
+/* A packet that the stack forwards is on its way out. Only datagrams from an address of the node concern us:
+ * sources.h. */
+INLINE void process_forwarded(packet_context *ctx)
+{
+    struct ip_header *ip = DATA(ctx) + IP_OFFSET;
+    struct udp_header *udp = (void *)ip + IP_HEADER_LENGTH;
+    if ((void *)(udp + 1) > DATA_END(ctx) || ip->protocol != IPPROTO_UDP)
+        return;
+#if FAMILY == 4
+    if (ip->version != IPV4_VERSION_IHL || ip->fragment & NET16(IP_OFFMASK))
+        return;
+#endif
+    struct packet_scratch *scratch = (void *)scratch_lookup();
+    struct packet_info packet = { .tcp_flags = 0 };
+    packet_key_init(&packet.key, ip, udp);
+    if (!scratch || !LOOKUP(locals, &packet.key.saddr))
+        return;
+    __u64 now = bpf_ktime_get_coarse_ns();
+    if (!connection_lookup(scratch, &packet, now))
+        source_remember(scratch, &packet.key, now);
+}
+
 INLINE int process_packet(packet_context *ctx, int hook)
 {
     struct packet_info packet;
@@ -196,8 +218,11 @@ INLINE int process_packet(packet_context *ctx, int hook)
         __u32 reason = 0;
         /* An echo request has no port, but may be rejected. */
         int decision = decide_new_connection(ctx, scratch, key, now, hook, &reason);
-        if (decision == DECISION_PASS)
+        if (decision == DECISION_PASS) {
+            if (hook == HOOK_EGRESS && key->protocol == IPPROTO_UDP)
+                source_remember(scratch, key, now);
             return ACTION_PASS;
+        }
         if (decision == DECISION_TRANSLATE) {
             entry = connection_create(ctx, scratch, key, now);
             reason = REASON_NO_PORT_DROPPED;

@@ -24,23 +24,39 @@ INLINE int process_ethertype(struct __sk_buff *skb, int hook)
     return ACTION_PASS;
 }
 
-int ingress(struct __sk_buff *skb) { return process_ethertype(skb, HOOK_INGRESS); }
-
-/* Left in skb->cb by egress(), for the egress() of the interface that it redirects the packet to. */
+/* Left in skb->cb of what a program has sent on, for the egress() of the interface that it leaves by. */
 #define SEEN_MARK_3 0x6b636f6d
 #define SEEN_MARK_4 0x70696c65
 
-/* Skips packets that a program has processed before: they came in by an interface, or have the marks. */
+INLINE void mark_as_seen(struct __sk_buff *skb)
+{
+    skb->cb[3] = SEEN_MARK_3;
+    skb->cb[4] = SEEN_MARK_4;
+}
+
+int ingress(struct __sk_buff *skb)
+{
+    int action = process_ethertype(skb, HOOK_INGRESS);
+    if (action == ACTION_REDIRECT)
+        mark_as_seen(skb);
+    return action;
+}
+
+/* Only looks at the source of packets that came in by an interface, and not at all at those with the marks. */
 int egress(struct __sk_buff *skb)
 {
-    if (skb->ingress_ifindex)
-        return ACTION_PASS;
     if (skb->cb[3] == SEEN_MARK_3 && skb->cb[4] == SEEN_MARK_4) {
         skb->cb[3] = skb->cb[4] = 0;
         return ACTION_PASS;
     }
-    int action = process_ethertype(skb, HOOK_EGRESS);
-    skb->cb[3] = SEEN_MARK_3;
-    skb->cb[4] = SEEN_MARK_4;
-    return action;
+    if (!skb->ingress_ifindex) {
+        int action = process_ethertype(skb, HOOK_EGRESS);
+        mark_as_seen(skb);
+        return action;
+    }
+    if (skb->protocol == NET16(ETH_P_IP) && !skb->vlan_present)
+        process_forwarded4(skb);
+    if (skb->protocol == NET16(ETH_P_IPV6) && !skb->vlan_present)
+        process_forwarded6(skb);
+    return ACTION_PASS;
 }

@@ -146,6 +146,19 @@ STORIES: dict[str, list[tuple[str, str]]] = {
             "pass: unreachable host > client about udp client:4000 > host:80",
         ),
     ],
+    "answers to what the node sends from a NodePort are its own": [
+        ("egress eth0: udp node:30080 > client:443", "pass"),
+        ("ingress eth0: udp client:443 > node:30080", "pass"),
+        ("xdp eth0: udp client:443 > node:30080", "pass"),
+        ("egress eth0: udp node:30080 > client:443", "pass"),
+        ("ingress eth0: udp client:444 > node:30080", "redirect: udp node:444 > far:8080 ttl=63"),
+        ("ingress eth0: udp far:8080 > node:444", "redirect: udp node:30080 > client:444 ttl=63"),
+    ],
+    "what the node sends later to a client of the NodePort doesn't take its answers away": [
+        ("ingress eth0: udp client:443 > node:30080", "redirect: udp node:443 > far:8080 ttl=63"),
+        ("egress eth0: udp node:30080 > client:443", "pass"),
+        ("ingress eth0: udp client:443 > node:30080", "redirect: udp node:443 > far:8080 ttl=63"),
+    ],
     "what runs out of hops is the stack's": [
         ("ingress near: udp near:4000 > api:80 ttl=1", "pass"),
         ("ingress near: udp near:4000 > api:80 ttl=2", "redirect: udp near:4000 > far:8080 ttl=1"),

@@ -5,6 +5,7 @@
     objects           Kubernetes objects, each under a name of the file's own
     modes             the modes that it is run in; without it every mode
     silent            addresses outside where nobody answers, not even with a reset
+    masquerade        sources (CIDRs) that netfilter masquerades when they leave the node, as a CNI does
     steps             one after the other; each has some of these, which are done in this order
 
       why             what the step is about
@@ -96,6 +97,7 @@ class SequenceCase:
     steps: tuple[Step, ...]
     modes: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    masquerade: tuple[str, ...] = ()
 
     def suits(self, mode: str) -> bool:
         """Whether it is meant for `mode`."""
@@ -112,11 +114,11 @@ def load(path: Path) -> SequenceCase:
     """Read and check the sequence in `path`."""
     data = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     where = path.stem
-    _known(data, {"name", "node", "config", "objects", "modes", "silent", "steps"}, where)
+    _known(data, {"name", "node", "config", "objects", "modes", "silent", "masquerade", "steps"}, where)
     node = data.get("node") or {}
     objects: Mapping[str, Any] = data.get("objects") or {}
-    listed = enumerate(data.get("steps") or [], 1)
-    steps = tuple([_step(item, objects, f"{where}: step {number}") for number, item in listed])
+    told = enumerate(data.get("steps") or [], 1)
+    steps = tuple([_step(item, objects, f"{where}: step {number}") for number, item in told])
     opened: set[str] = set()
     for number, step in enumerate(steps, 1):
         if unknown := sorted(set(step.fates) - opened):
@@ -135,7 +137,8 @@ def load(path: Path) -> SequenceCase:
         manifests=tuple(objects.values()),
         flows=(),
     )
-    return SequenceCase(case, steps, tuple(data.get("modes") or ()), tuple(data.get("silent") or ()))
+    listed = [tuple(map(str, data.get(key) or ())) for key in ("modes", "silent", "masquerade")]
+    return SequenceCase(case, steps, *listed)
 
 
 def _step(item: Any, objects: Mapping[str, Any], where: str) -> Step:

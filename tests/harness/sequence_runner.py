@@ -52,6 +52,8 @@ class _Place(contextlib.ExitStack):
             servers = Servers(self.loop)
             for ip, port, proto in sorted({endpoint[:3] for endpoint in self._endpoints}):
                 servers.open(self.topology.home(ip), ip, port, proto)
+            if self._sequence.masquerade:
+                netns.run(self.topology.node, ["nft", "-f", "-"], text=self._masquerading())
             netns.batch(
                 [f"route add blackhole {ip} table local" for ip in self._sequence.silent], self.topology.world
             )
@@ -59,6 +61,16 @@ class _Place(contextlib.ExitStack):
             self.close()
             raise
         return self
+
+    def _masquerading(self) -> str:
+        """The CNI's rules, for nft."""
+        uplink = self.topology.uplink
+        rules = [
+            f"{'ip6' if ':' in cidr else 'ip'} saddr {cidr} oifname {uplink} masquerade"
+            for cidr in self._sequence.masquerade
+        ]
+        chain = "type nat hook postrouting priority 110;"  # after the modes' own chains
+        return f"table inet cni {{ chain postrouting {{ {chain} {'; '.join(rules)}; }}; }}\n"
 
     def begin(self, opening: Opening) -> str:
         """Open a flow; says what is wrong, or nothing."""
@@ -141,6 +153,8 @@ def run_sequence(
                 failures += [f"{name}: {text}" for text in _take(step, place, kcompile, mode)]
             for flow, _ in place.open.values():
                 flow.close()
+            if sequence.masquerade:
+                netns.run(place.topology.node, ["nft", "delete", "table", "inet", "cni"])
             return failures + delete_all(kcompile, {*modes} - {kcompile.mode})
         finally:
             kcompile.kill()
