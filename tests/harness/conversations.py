@@ -8,19 +8,36 @@ import os
 import socket
 import struct
 import time
+from typing import NamedTuple
 
 from . import netns
 from .listeners import family
 from .loop import Loop
 from .packets import join
 
-__all__ = ["RETRY", "Conversation", "Servers"]
+__all__ = ["RETRY", "PLAIN", "TOO_BIG", "Conversation", "Datagrams", "Servers"]
 
 _QUESTION = b"who?\n"
 _PATIENCE = 3.0
 _RESEND = 0.3
+_DISCOVER = {socket.AF_INET: (0, 10), socket.AF_INET6: (41, 23)}  # IP_MTU_DISCOVER, IPV6_MTU_DISCOVER
+_MTU = {socket.AF_INET: (0, 14), socket.AF_INET6: (41, 24)}  # IP_MTU, IPV6_MTU
+_MAY_BE_CUT, _MUST_NOT_BE_CUT = 0, 2  # IP_PMTUDISC_DONT, IP_PMTUDISC_DO
+TOO_BIG = "too big for "
+"""What an answer begins with that is a router's; the MTU that it says comes next."""
 RETRY = 8.0
 """Seconds in which a connect() that waits is retried by the kernel: after 1, 3 and 7."""
+
+
+class Datagrams(NamedTuple):
+    """Bytes of each datagram and of its answer (0: as few as it takes), and whether they may not be cut."""
+
+    size: int = 0
+    back: int = 0
+    whole: bool | None = None
+
+
+PLAIN = Datagrams()
 
 
 class Servers:
@@ -35,6 +52,8 @@ class Servers:
             sock = socket.socket(family(ip), kind)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((ip, port))
+        if proto == "UDP":
+            sock.setsockopt(*_DISCOVER[family(ip)], _MAY_BE_CUT)
         name = join(ip, port).encode() + b"\n"
         if proto == "UDP":
             self._loop.add(sock, lambda: self._datagram(sock, name))
@@ -44,7 +63,9 @@ class Servers:
 
     def _datagram(self, sock: socket.socket, name: bytes) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            sock.sendto(name, sock.recvfrom(64)[1])
+            told, client = sock.recvfrom(65535)
+            size = told.split(b"\n")[0].partition(b" ")[2]
+            sock.sendto(name.ljust(int(size or b"0"), b"."), client)
 
     def _accept(self, listener: socket.socket, name: bytes) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -72,10 +93,21 @@ class Conversation:
     """
 
     def __init__(
-        self, loop: Loop, namespace: str, src: str, dst: str, dport: int, proto: str, sport: int
+        self,
+        loop: Loop,
+        namespace: str,
+        src: str,
+        dst: str,
+        dport: int,
+        proto: str,
+        sport: int,
+        datagrams: Datagrams = PLAIN,
     ) -> None:
         self._loop, self.datagrams, self._to = loop, proto == "UDP", (dst, dport)
         self._said = b""
+        self._question, self._back = _QUESTION, datagrams.back
+        if self.datagrams:
+            self._question = f"who? {datagrams.back}\n".encode().ljust(datagrams.size, b".")
         self._trouble = 0
         self._over = False
         with netns.enter(namespace):
@@ -86,6 +118,9 @@ class Conversation:
         if not self.datagrams:  # closed by a reset: no TIME_WAIT
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.bind((src, sport))
+        if datagrams.whole is not None:
+            how = _MUST_NOT_BE_CUT if datagrams.whole else _MAY_BE_CUT
+            self._socket.setsockopt(*_DISCOVER[family(src)], how)
         self._namespace = namespace
 
     def start(self) -> None:
@@ -115,8 +150,12 @@ class Conversation:
                 self._send()
                 resend = now + _RESEND if self.datagrams else end
             self._loop.turn(min(end, resend) - now)
+        if self._trouble == errno.EMSGSIZE:
+            return f"{TOO_BIG}{self._socket.getsockopt(*_MTU[self._socket.family])}"
         if self._trouble:
             return os.strerror(self._trouble)
+        if self._said and len(self._said) < self._back:
+            return f"{len(self._said)} bytes of {self._back}"
         return self._said.split(b"\n")[0].decode() or "silence"
 
     def close(self) -> None:
@@ -133,7 +172,7 @@ class Conversation:
 
     def _send(self) -> None:
         try:
-            self._socket.send(_QUESTION)
+            self._socket.send(self._question)
         except BlockingIOError:
             return
         except OSError as failure:
@@ -141,7 +180,7 @@ class Conversation:
 
     def _read(self) -> None:
         try:
-            said = self._socket.recv(4096)
+            said = self._socket.recv(65535)
         except BlockingIOError:
             return
         except OSError as failure:

@@ -5,7 +5,9 @@
     objects           Kubernetes objects, each under a name of the file's own
     modes             the modes that it is run in; without it every mode
     silent            addresses outside where nobody answers, not even with a reset
-    masquerade        sources (CIDRs) that netfilter masquerades when they leave the node, as a CNI does
+    host              what the node has of its own: `sysctls` (path below net/: value), `chains` of nftables
+                      (in a table inet host), `uplink: bridge` (eth0 is a port of the bridge uplink, which has
+                      the addresses), `mtus` (of pods' links)
     steps             one after the other; each has some of these, which are done in this order
 
       why             what the step is about
@@ -15,7 +17,10 @@
                       NAME: lives | moves to BACKEND | ends | waits | gets through to BACKEND
       open            flows that begin now: NAME: {src, dst, dport, proto (TCP), sport} and
         answer        BACKEND, or a list: who must answer; `as NAME`: who answers on that flow;
-                      `nobody`: no connection comes about; `later`: it isn't waited for
+                      `nobody`: no connection comes about; `later`: it isn't waited for;
+                      `too big for MTU`: a router says so
+        size, back    bytes of each datagram and of its answer
+        df            whether datagrams may be cut: `true` forbids it
 
 A connection `lives` when the server that it began with answers on it again, and `ends` when it is reset or
 closed; a UDP flow ends when nobody answers it any more. What `waits` has no answer yet. BACKEND is ip:port.
@@ -32,10 +37,11 @@ from typing import Any
 
 import yaml
 
+from .conversations import PLAIN, TOO_BIG, Datagrams
 from .flowcase import CaseError, FlowCase, Node
 from .packets import canonical, join, split
 
-__all__ = ["Fate", "Opening", "SequenceCase", "Step", "load"]
+__all__ = ["Fate", "Host", "Opening", "SequenceCase", "Step", "load"]
 
 _INFORMATION = {"description", "note", "refs", "summary", "why"}
 _NOBODY, _LATER, _LIKE = "nobody", "later", "as "
@@ -68,6 +74,17 @@ class Opening:
     like: str = ""
     nobody: bool = False
     waiting: bool = False
+    datagrams: Datagrams = PLAIN
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the node has of its own before the first step."""
+
+    sysctls: Mapping[str, int] = field(default_factory=dict)
+    chains: tuple[str, ...] = ()
+    uplink: str = ""
+    mtus: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,7 @@ class SequenceCase:
     steps: tuple[Step, ...]
     modes: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
-    masquerade: tuple[str, ...] = ()
+    host: Host = field(default_factory=lambda: Host())
 
     def suits(self, mode: str) -> bool:
         """Whether it is meant for `mode`."""
@@ -114,7 +131,7 @@ def load(path: Path) -> SequenceCase:
     """Read and check the sequence in `path`."""
     data = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     where = path.stem
-    _known(data, {"name", "node", "config", "objects", "modes", "silent", "masquerade", "steps"}, where)
+    _known(data, {"name", "node", "config", "objects", "modes", "silent", "host", "steps"}, where)
     node = data.get("node") or {}
     objects: Mapping[str, Any] = data.get("objects") or {}
     told = enumerate(data.get("steps") or [], 1)
@@ -137,8 +154,18 @@ def load(path: Path) -> SequenceCase:
         manifests=tuple(objects.values()),
         flows=(),
     )
-    listed = [tuple(map(str, data.get(key) or ())) for key in ("modes", "silent", "masquerade")]
-    return SequenceCase(case, steps, *listed)
+    listed = [tuple(map(str, data.get(key) or ())) for key in ("modes", "silent")]
+    return SequenceCase(case, steps, *listed, _host(data.get("host") or {}, where))
+
+
+def _host(item: Any, where: str) -> Host:
+    _known(item, {"sysctls", "chains", "uplink", "mtus"}, f"{where}: host")
+    return Host(
+        item.get("sysctls") or {},
+        tuple(item.get("chains") or ()),
+        str(item.get("uplink") or ""),
+        {canonical(str(ip)): int(mtu) for ip, mtu in (item.get("mtus") or {}).items()},
+    )
 
 
 def _step(item: Any, objects: Mapping[str, Any], where: str) -> Step:
@@ -177,7 +204,7 @@ def _fate(text: str, where: str) -> Fate:
 
 
 def _opening(name: str, item: Any, where: str) -> Opening:
-    _known(item, {"src", "dst", "dport", "proto", "sport", "answer"}, where)
+    _known(item, {"src", "dst", "dport", "proto", "sport", "answer", "size", "back", "df"}, where)
     answer = item.get("answer") or []
     words: Sequence[str] = answer if isinstance(answer, list) else [answer]
     like = [word.removeprefix(_LIKE) for word in words if word.startswith(_LIKE)]
@@ -190,10 +217,11 @@ def _opening(name: str, item: Any, where: str) -> Opening:
             int(item["dport"]),
             str(item.get("proto") or "TCP"),
             int(item.get("sport") or 0),
-            frozenset(join(*split(word)) for word in backends),
+            frozenset(word if word.startswith(TOO_BIG) else join(*split(word)) for word in backends),
             like[0] if like else "",
             _NOBODY in words,
             _LATER in words,
+            Datagrams(int(item.get("size") or 0), int(item.get("back") or 0), item.get("df")),
         )
     except (KeyError, ValueError) as error:
         raise CaseError(f"{where}: {error}") from error

@@ -40,7 +40,7 @@ class _Place(contextlib.ExitStack):
         self._endpoints = set(sequence.case.endpoints())
         pods = {ip for ip, _, _, name in self._endpoints if name == node.name}
         pods |= {opening.src for opening in sequence.openings if node.has_pod(opening.src)}
-        self.topology = Topology(node.ips, pods - set(node.ips))
+        self.topology = Topology(node.ips, pods - set(node.ips), over=sequence.host.uplink)
         self.loop = Loop()
         self.open: dict[str, tuple[Conversation, str]] = {}
 
@@ -52,8 +52,7 @@ class _Place(contextlib.ExitStack):
             servers = Servers(self.loop)
             for ip, port, proto in sorted({endpoint[:3] for endpoint in self._endpoints}):
                 servers.open(self.topology.home(ip), ip, port, proto)
-            if self._sequence.masquerade:
-                netns.run(self.topology.node, ["nft", "-f", "-"], text=self._masquerading())
+            self._furnish()
             netns.batch(
                 [f"route add blackhole {ip} table local" for ip in self._sequence.silent], self.topology.world
             )
@@ -62,21 +61,30 @@ class _Place(contextlib.ExitStack):
             raise
         return self
 
-    def _masquerading(self) -> str:
-        """The CNI's rules, for nft."""
-        uplink = self.topology.uplink
-        rules = [
-            f"{'ip6' if ':' in cidr else 'ip'} saddr {cidr} oifname {uplink} masquerade"
-            for cidr in self._sequence.masquerade
-        ]
-        chain = "type nat hook postrouting priority 110;"  # after the modes' own chains
-        return f"table inet cni {{ chain postrouting {{ {chain} {'; '.join(rules)}; }}; }}\n"
+    def _furnish(self) -> None:
+        """Give the node what the sequence says that it has of its own."""
+        host, node = self._sequence.host, self.topology.node
+        if host.chains:
+            chains = "".join(f"chain {chain};\n" for chain in host.chains)
+            netns.run(node, ["nft", "-f", "-"], text=f"table inet host {{\n{chains}}}\n")
+        netns.sysctl(node, host.sysctls)
+        for index, ip in enumerate(self.topology.pods):
+            if ip in host.mtus:
+                netns.batch([f"link set pod{index} mtu {host.mtus[ip]}"], node)
+                netns.batch([f"link set eth0 mtu {host.mtus[ip]}"], self.topology.pods[ip])
 
     def begin(self, opening: Opening) -> str:
         """Open a flow; says what is wrong, or nothing."""
         home = self.topology.home(opening.src)
         flow = Conversation(
-            self.loop, home, opening.src, opening.dst, opening.dport, opening.proto, opening.sport
+            self.loop,
+            home,
+            opening.src,
+            opening.dst,
+            opening.dport,
+            opening.proto,
+            opening.sport,
+            opening.datagrams,
         )
         flow.start()
         if opening.waiting:
@@ -92,6 +100,9 @@ class _Place(contextlib.ExitStack):
             wanted = (
                 {self.open[opening.like][1]} if opening.like in self.open else {f"who answers {opening.like}"}
             )
+        if not reached and answer in wanted:
+            flow.close()
+            return ""
         if not reached or (wanted and answer not in wanted):
             flow.close()
             return (
@@ -153,8 +164,8 @@ def run_sequence(
                 failures += [f"{name}: {text}" for text in _take(step, place, kcompile, mode)]
             for flow, _ in place.open.values():
                 flow.close()
-            if sequence.masquerade:
-                netns.run(place.topology.node, ["nft", "delete", "table", "inet", "cni"])
+            if sequence.host.chains:
+                netns.run(place.topology.node, ["nft", "delete", "table", "inet", "host"])
             return failures + delete_all(kcompile, {*modes} - {kcompile.mode})
         finally:
             kcompile.kill()

@@ -55,16 +55,23 @@ class Topology(contextlib.ExitStack):
     removes them all.
 
     `pod_interface` is what the host side of pod veths is called, followed by a number; `uplink` the node's
-    way out.
+    way out. `over`: ``bridge`` if that is a bridge with eth0 as its port.
     """
 
     def __init__(
-        self, node_ips: Sequence[str], pod_ips: Iterable[str], *, pod_interface: str = "pod", bridge: str = ""
+        self,
+        node_ips: Sequence[str],
+        pod_ips: Iterable[str],
+        *,
+        pod_interface: str = "pod",
+        bridge: str = "",
+        over: str = "",
     ) -> None:
         super().__init__()
         self.node_ips = tuple(node_ips)
         self.pod_ips = tuple(sorted(set(pod_ips)))
         self.uplink = "uplink" if bridge == "eth0" or "eth0".startswith(pod_interface) else "eth0"
+        self._over = over
         self._pod_interface = pod_interface
         self._bridge = bridge
         self.node = self.world = ""
@@ -124,6 +131,11 @@ class Topology(contextlib.ExitStack):
     def _node_commands(self, ports: Sequence[str]) -> Iterable[str]:
         yield "link set lo up"
         yield f"link set {self.uplink} up"
+        if self._over == "bridge":
+            yield f"link add uplink address {_mac(0, 0)} type bridge forward_delay 0 mcast_snooping 0"
+            yield f"link set {self.uplink} master uplink"
+            yield "link set uplink up"
+            self.uplink = "uplink"
         for ip in self.node_ips:
             yield _address(ip, self.uplink)
         yield from _default(self.uplink, _mac(1, 0))

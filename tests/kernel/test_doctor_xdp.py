@@ -56,10 +56,15 @@ def test_findings():
 
 
 def test_a_strict_reverse_path_filter():
-    facts = Facts(probes=(ModeProbe("xdp"),), xdp=FINE, node=NodeFacts(rp_filter={"all": 1, "lo": 0}))
-    assert [(f.check, f.severity, f.fix) for f in look(facts)] == [
-        ("xdp-rp-filter", "note", ("sysctl -w net.ipv4.conf.all.rp_filter=2",))
-    ]  # fmt: skip
+    strict = NodeFacts(rp_filter={"all": 1, "lo": 0})
+    facts = Facts(probes=(ModeProbe("xdp"),), xdp=FINE, node=strict)
+    assert list(look(facts)) == []  # apply sets it on lo
+    used = msgspec.structs.replace(facts, rules=RuleFacts(own_modes=("xdp",)))
+    assert [(f.check, f.severity, f.fix) for f in look(used)] == [
+        ("xdp-rp-filter", "warning", ("sysctl -w net.ipv4.conf.lo.rp_filter=2",))
+    ]
+    strict.rp_filter["lo"] = 2
+    assert list(look(used)) == []
 
 
 def test_somebody_elses_programs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -37,7 +37,7 @@ def machine(
         monkeypatch.setenv("KCOMPILE_RUN_DIR", str(tmp_path / "run"))
         cgroup = stack.enter_context(ebpf.cgroup())
         topology = stack.enter_context(Topology([NODE], [CLIENT, *PODS]))
-        netns.sysctl(topology.node, {"ipv4/conf/lo/accept_local": 1, "ipv4/conf/lo/rp_filter": 0})
+        netns.sysctl(topology.node, {"ipv4/conf/lo/accept_local": 1, "ipv4/conf/lo/rp_filter": 2})
         echo = Echo(topology, PODS)
         echo.start()
         made = Machine(topology, tmp_path, request.param, str(cgroup))

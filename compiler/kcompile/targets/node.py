@@ -51,7 +51,7 @@ _IPVS = (
     ("expire_nodest_conn", "1"),
     ("expire_quiescent_template", "1"),
 )
-_LOOPBACK = (("accept_local", "1"), ("rp_filter", "0"))
+_LOOPBACK = (("accept_local", "1"), ("rp_filter", "2"))
 _STRICT_ARP = (("arp_ignore", "1"), ("arp_announce", "2"))
 _FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 _ROUTE_LOCALNET = "net.ipv4.conf.all.route_localnet"
@@ -100,7 +100,8 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
         if dataplane.settings.ipvs.strict_arp:
             program |= {SysctlKey(f"net.ipv4.conf.all.{name}"): value for name, value in _STRICT_ARP}
     elif mode == "xdp":
-        # answers to the node's own sockets arrive on loopback, with an address of the node as their source
+        # answers to the node's own sockets arrive on loopback, with an address of the node as their source.
+        # rp_filter 2, not 0: the larger of lo's value and all's counts, and that may be 1
         if versions:
             program |= {SysctlKey(f"net.ipv4.conf.lo.{name}"): value for name, value in _LOOPBACK}
     elif dataplane.node.route_localnet:

@@ -163,7 +163,7 @@ def test_the_node_needs_its_loopback_to_take_its_own_addresses():
     wanted = {key: value for key, value in lower_node(dataplane(), "xdp").items() if ".lo." in key.name}
     assert wanted == {
         SysctlKey("net.ipv4.conf.lo.accept_local"): "1",
-        SysctlKey("net.ipv4.conf.lo.rp_filter"): "0",
+        SysctlKey("net.ipv4.conf.lo.rp_filter"): "2",
     }
     assert not any(".lo." in key.name for key in lower_node(dataplane(), "nftables"))
 

@@ -110,11 +110,10 @@ def look(facts: Facts) -> Iterator[Finding]:
             "xdp",
         )
     # the larger of all's and an interface's value counts (ip-sysctl.rst)
-    if facts.node.rp_filter.get("all") == 1:
+    if used and max(facts.node.rp_filter.get(name, 0) for name in ("all", "lo")) == 1:
         effect = "replies to the node's own connections to Services are dropped"
-        message = f"rp_filter is strict on all interfaces, also lo: {effect}"
-        fix = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.all.rp_filter=2"),)
-        yield Finding("xdp-rp-filter", "warning" if used else "note", message, fix, "xdp")
+        fix = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.lo.rp_filter=2"),)
+        yield Finding("xdp-rp-filter", "warning", f"rp_filter is strict on lo: {effect}", fix, "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
         effect = "it runs before or after mode xdp's program, or prevents XDP"
