@@ -297,7 +297,7 @@ def plan(cluster: Cluster, mode: str | None = None, *, progress: Progress = sile
     """Compare the node with the cluster: this machine, or the network namespace that the cluster was read
     for.
 
-    Needs root. The calling thread is in that namespace meanwhile, and holds its lock.
+    Needs root. The calling thread is in that namespace meanwhile, and holds its lock, unless an agent does.
 
     :param mode: a value of ``--mode``; None: the configuration's, or what the node runs, or nftables
     :raises errors.ConfigError: for a mode or a setting that can't be
@@ -309,7 +309,7 @@ def plan(cluster: Cluster, mode: str | None = None, *, progress: Progress = sile
     from .engine.session import at_node
 
     here = _at_home(_in_mode(cluster, mode))
-    with at_node(cluster.request) as directory:
+    with at_node(cluster.request, only_reads=True) as directory:
         return Plan(prepare_cluster(here, cluster.request, directory, progress))
 
 
