@@ -198,12 +198,14 @@ async def _start(server: _Server, stack: AsyncExitStack) -> None:
 
 
 def _parts(address: str) -> tuple[str, int]:
-    """The IP and the port of ``IP:PORT`` or ``[IP]:PORT``. Raises InputError."""
+    """The IP and the port of ``IP:PORT`` or ``[IP]:PORT``; port 0 is one of the kernel's choice. Raises
+    InputError.
+    """
     ip, _, port = address.rpartition(":")
     ip = ip.removeprefix("[").removesuffix("]")
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(ip)
-        if port.isdecimal() and 0 < int(port) < 1 << 16:
+        if port.isdecimal() and int(port) < 1 << 16:
             return ip, int(port)
     raise InputError(f"{address}: not IP:PORT")
 
