@@ -1,83 +1,24 @@
 """``kcompile run`` as a process: beside other commands, killed, told by signals."""
 
-import contextlib
-import os
+import fcntl
 import re
-import select
 import signal
-import socket
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from harness import netns
-from harness.onenode import KCOMPILE, Node, fresh, service, text
+from harness.agentprocess import QUIET, Process
+from harness.modes import missing
+from harness.onenode import KCOMPILE, fresh, service, text
 from kcompile.cli import main
 from kcompile.kernel.generation import generation
 from kcompile.kernel.nftables import Nft
 
 pytestmark = pytest.mark.kernel
-
-QUIET = ("--healthz-bind-address", "", "--metrics-bind-address", "")
-
-
-class Process(contextlib.AbstractContextManager["Process"]):
-    """``kcompile run`` on a node, from its first sync on."""
-
-    def __init__(self, node: Node, *arguments: str) -> None:
-        self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notes.settimeout(30)
-        path = node.folder / f"notify-{id(self)}"
-        self._notes.bind(str(path))
-        self._started = subprocess.Popen(
-            node.command("run", *QUIET, *arguments),
-            env=node.env | {"NOTIFY_SOCKET": str(path)},
-            cwd=node.folder,
-            stderr=subprocess.PIPE,
-        )
-
-    def __enter__(self):
-        try:
-            self.told("READY=1")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self._started.kill()
-        self._started.communicate()
-        self._notes.close()
-
-    def told(self, word):
-        """Wait until systemd would have been told this."""
-        while word not in self._notes.recv(4096).decode():
-            pass
-
-    def says(self, pattern):
-        """Wait for a line of its log."""
-        said = []
-        while select.select([self._started.stderr], [], [], 20)[0] and (line := self._line()):
-            said.append(line)
-            if re.search(pattern, line):
-                return line
-        raise AssertionError(f"it doesn't say {pattern}, but: {said}")
-
-    def _line(self):
-        """The next line, unbuffered: what select() sees is all there is."""
-        line = b""
-        while not line.endswith(b"\n") and (byte := os.read(self._started.stderr.fileno(), 1)):
-            line += byte
-        return line.decode()
-
-    def send(self, number):
-        self._started.send_signal(number)
-
-    def ends(self, number):
-        """Its exit status after a signal."""
-        self.send(number)
-        return self._started.wait(10)
 
 
 @pytest.fixture
@@ -123,7 +64,8 @@ def test_a_process_lives_beside_commands_and_its_rules_outlive_it(node):
     before = rules(node)
     config.write_text("")
     with Process(node, *arguments[:4]) as again:
-        assert rules(node) == before  # a restart writes nothing
+        assert rules(node) == before  # a restart writes nothing, and says so
+        again.says("synced mode=nftables sync=full services=3 changes=0")
         status = [*KCOMPILE, "status", "--netns", node.name]
         assert "demo/web-2" in subprocess.run(status, env=node.env, capture_output=True, text=True).stdout
         assert again.ends(signal.SIGTERM) == 0
@@ -159,3 +101,25 @@ def test_an_emptied_folder_removes_nothing(node):
         (node.folder / "specs" / "all.json").unlink()
         running.says("the directory holds no")
         assert node.held() == {"demo/web-0", "demo/web-1"}
+
+
+def test_a_sync_that_takes_long_doesnt_keep_it(node):
+    if reason := missing("iptables-legacy"):
+        pytest.skip(reason)
+    lock = node.folder / "xtables.lock"
+    node.env["XTABLES_LOCKFILE"] = str(lock)
+    with Process(node, "-f", "specs", "--mode", "iptables-legacy") as running, lock.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # kubelet does that too
+        write(node, 3)
+        while not waits_for(lock):
+            time.sleep(0.01)
+        assert running.ends(signal.SIGTERM) == 0
+        assert waits_for(lock)
+    with Process(node, "-f", "specs", "--mode", "iptables-legacy"):
+        assert node.held() == {"demo/web-0", "demo/web-1", "demo/web-2"}
+
+
+def waits_for(lock):
+    """Whether a process waits for this lock of flock(2)."""
+    end = f":{lock.stat().st_ino} "
+    return any("->" in line and end in line for line in Path("/proc/locks").read_text().splitlines())

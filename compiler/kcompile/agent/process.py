@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -14,9 +16,14 @@ from .notify import Notifier
 
 __all__ = ["run"]
 
+_PATIENCE = 0.7  # seconds that a sync may go on after SIGTERM
+
 
 async def run(agent: Agent, notifier: Notifier) -> None:
     """Run `agent` until SIGTERM or SIGINT. SIGHUP: it reads its configuration again.
+
+    A sync that takes long doesn't keep the process: it ends in the midst of it then, as by SIGKILL. The next
+    agent reads the kernel and goes on from there.
 
     :raises KcompileError: see `Agent.run`
     """
@@ -32,8 +39,13 @@ async def run(agent: Agent, notifier: Notifier) -> None:
     def reload() -> None:
         begin(_reload(agent, notifier, synced))
 
+    def end() -> None:
+        notifier.stopping()
+        running.cancel()
+        loop.call_later(_PATIENCE, _leave)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel)
+        loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, reload)
     agent.record.listen(lambda _: _set(loop, synced))
     begin(_tell(agent, notifier, synced))
@@ -44,6 +56,12 @@ async def run(agent: Agent, notifier: Notifier) -> None:
         notifier.stopping()
         for task in tasks:
             task.cancel()
+
+
+def _leave() -> None:
+    """End this process, whatever its threads do."""
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
