@@ -11,6 +11,7 @@ WHOSE steps are counted, and what is killed at number STEP (0 is never):
     writer      calls of C functions in the process that writes to the kernel (ADR 0005); the command is
                 killed
     everything  the same; the command, the writer and all that the writer has started are killed
+    agent       calls of C functions in the kernel thread of ``kcompile run``; the agent is killed
 
 How many there were stands in FILE after a command that was not killed.
 """
@@ -22,12 +23,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Steps", "start"]
 
+AGENT = "kcompile run"
+"""What the kernel thread is called."""
 TESTS = Path(__file__).resolve().parents[1]
 
 
@@ -73,6 +77,9 @@ class Steps:
         if self._whose in ("command", "changes"):
             sys.addaudithook(self._event)
             atexit.register(self._say)
+        elif self._whose == "agent":
+            threading.setprofile(self._in_thread)
+            atexit.register(self._say)
         else:
             os.register_at_fork(after_in_child=lambda: sys.setprofile(self._called))
 
@@ -91,6 +98,14 @@ class Steps:
             return
         self._one()
 
+    def _in_thread(self, *_: object) -> None:
+        """The first event of a thread."""
+        sys.setprofile(self._in_agent if threading.current_thread().name == AGENT else None)
+
+    def _in_agent(self, _frame: object, event: str, _function: object) -> None:
+        if event == "c_call":
+            self._one()
+
     def _one(self) -> None:
         self._count += 1
         if self._count != self._step:
@@ -100,7 +115,7 @@ class Steps:
             os.killpg(os.getpid(), signal.SIGKILL)
 
     def _say(self) -> None:
-        if os.getpid() == self._command or self._whose not in ("command", "changes"):
+        if os.getpid() == self._command or self._whose in ("writer", "everything"):
             self._file.write_text(f"{self._count}\n")
 
 
