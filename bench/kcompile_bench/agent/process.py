@@ -39,11 +39,15 @@ class Memory(NamedTuple):
 class Agent:
     """``kcompile run --mode MODE`` on a node, from its first rules on; a context manager, killed at the end.
 
+    :param waits: for the first rules; else it is there from its first moment
+
     `seconds` and `cpu`: from exec to the first sync, as the log says it; CPU of the programs that it ran
     included. systemd is told READY a little later, with the servers up.
     """
 
-    def __init__(self, place: Place, mode: str, kubeconfig: Path, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, place: Place, mode: str, kubeconfig: Path, more: Sequence[str] = (), *, waits: bool = True
+    ) -> None:
         self.mode = mode
         self._log = place.folder / "log"
         config, notes = place.folder / "config.yaml", place.folder / "notify"
@@ -62,6 +66,9 @@ class Agent:
             self._process = subprocess.Popen(
                 command, env=place.environment | {"NOTIFY_SOCKET": str(notes)}, stderr=log
             )
+            self.pid = self._process.pid
+            if not waits:
+                return
             try:
                 self._wait_for(lambda: b" synced " in self._log.read_bytes(), began + _PATIENCE)
                 self.seconds, self.cpu = time.monotonic() - began, self.cpu_seconds()
@@ -69,7 +76,6 @@ class Agent:
             except BaseException:
                 self.stop(signal.SIGKILL)
                 raise
-        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self
