@@ -15,8 +15,8 @@ from harness.agentprocess import QUIET, Process
 from harness.modes import missing
 from harness.onenode import KCOMPILE, fresh, service, text
 from kcompile.cli import main
+from kcompile.kernel import iptables
 from kcompile.kernel.generation import generation
-from kcompile.kernel.nftables import Nft
 
 pytestmark = pytest.mark.kernel
 
@@ -37,25 +37,25 @@ def write(node, count):
 
 
 def rules(node):
-    """The number of elements of our maps, and nf_tables' generation."""
-    with netns.enter(node.name), Nft() as nft:
-        return len(nft.observe()), generation()
+    """The number of our chains, and nf_tables' generation."""
+    with netns.enter(node.name):
+        return len(iptables.observe("nft")), generation()
 
 
 def test_a_process_lives_beside_commands_and_its_rules_outlive_it(node):
     config = node.folder / "config.yaml"
     config.write_text("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n")
-    arguments = ("-f", "specs", "--mode", "nftables", "--config", str(config))
+    arguments = ("-f", "specs", "--mode", "iptables-nft", "--config", str(config))
     with Process(node, *arguments) as running:
-        held, _ = rules(node)
+        _, before = rules(node)
         assert node.held() == {"demo/web-0", "demo/web-1"}
-        assert "No changes" in node.run("plan", "-f", "specs", "--mode", "nftables").stdout
+        assert "No changes" in node.run("plan", "-f", "specs").stdout
         refused = node.run("apply", "-f", "specs")
         assert refused.returncode == 1
         assert re.search(r"kcompile run \(pid \d+\) holds this node", refused.stderr)
         write(node, 3)
-        running.says("synced mode=nftables sync=partial services=1")
-        assert rules(node)[0] > held
+        running.says("synced mode=iptables-nft sync=partial services=1")
+        assert rules(node)[1] > before
         config.write_text("kind: nonsense\n")
         running.send(signal.SIGHUP)
         running.says("the configuration stays as it was")
@@ -63,7 +63,7 @@ def test_a_process_lives_beside_commands_and_its_rules_outlive_it(node):
         running.send(signal.SIGKILL)
     before = rules(node)
     config.write_text("")
-    with Process(node, *arguments[:4]) as again:
+    with Process(node, *arguments[:2]) as again:  # in the mode that it was
         assert rules(node) == before  # a restart writes nothing, and says so
         again.says("synced mode=nftables sync=full services=3 changes=0")
         status = [*KCOMPILE, "status", "--netns", node.name]

@@ -173,4 +173,5 @@ def _milliseconds(cost: Cost) -> str:
 
 
 def _ratio(one: Cost, other: Cost) -> str:
-    return " / ".join(f"{a / b:.3f}" for a, b in zip(one, other, strict=True))
+    """Empty where the clock is too coarse, as that of CPU time in User-mode Linux."""
+    return " / ".join(f"{a / b:.3f}" if b else "" for a, b in zip(one, other, strict=True))

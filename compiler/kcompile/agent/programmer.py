@@ -19,7 +19,7 @@ from ..kernel.confirmed import Confirmed, confirm
 from ..kernel.heap import release
 from ..kernel.held import Held, hold
 from ..kernel.node import NodeResources
-from ..kernel.remember import Applied, forget, recall, remember
+from ..kernel.remember import Applied, forget, last_mode, recall, remember
 from ..kernel.watch import Watch
 from ..program import Program, diff, digest
 from ..targets.base import FrontendView, Incremental
@@ -70,7 +70,7 @@ class Programmer:
         self._checks, self._directory = checks, directory
         self.warnings = Warnings(options.request, log)
         self._applied = recall(directory)
-        self.place = Place(options, state, directory, self._applied.mode if self._applied else None)
+        self.place = Place(options, state, directory, last_mode(directory))
         self._driver = self.place.driver()
         self.watch = Watch(self._driver)  # before the first look, so that nothing is missed
         self._held: Held | None = None
@@ -81,6 +81,7 @@ class Programmer:
         self._ledger = Ledger()
         self._doubt = True  # of what the kernel holds
         self._drifted = False  # somebody else may have changed it
+        self._began = False  # the first sync is done
         self.look_due = False  # addresses or interfaces changed while all was written
         self._moved = False  # the ports have other surroundings than the rules
         self._versions: frozenset[int] = frozenset()
@@ -300,9 +301,11 @@ class Programmer:
         if alone:  # what was noticed of rules are our own writes
             happened = self.watch.read()
             self.look_due |= happened.addresses or happened.links
-        if self._applied is not None:
-            forget(self._directory)  # what it says grows old with the first change
-            self._applied = None
+        if not self._began:
+            forget(
+                self._directory, self._driver.name
+            )  # what an apply has left grows old with the first change
+            self._began, self._applied = True, None
 
     def _write_part(self, changed: Changed, began: _Moment) -> None:
         """Write the ports that changed."""

@@ -14,7 +14,7 @@ from ..errors import KcompileError
 from ..ir.model import Dataplane
 from ..kernel.confirmed import confirm
 from ..kernel.itemized import Itemized, keep_items
-from ..kernel.remember import Applied, recall, remember
+from ..kernel.remember import Applied, last_mode, recall, remember
 from ..modes import Mode
 from ..notices import Notice
 from ..plans import Plan, Removal
@@ -158,7 +158,8 @@ def prepare(
     elif applied is not None and isinstance(given, Edited):
         goal = _edited_goal(request, given, applied)
     if goal is None:
-        goal = _compiled_goal(request, given if isinstance(given, Input) else given.read(), applied)
+        read = given if isinstance(given, Input) else given.read()
+        goal = _compiled_goal(request, read, last_mode(directory))
     elif not isinstance(given, Input):
         given.read.drop()
     return _prepared(goal, request, directory, applied, progress)
@@ -169,7 +170,8 @@ def prepare_cluster(
 ) -> Prepared:
     """The same from a cluster that is complete. Raises KcompileError."""
     applied = recall(directory)
-    return _prepared(_cluster_goal(cluster, request, applied), request, directory, applied, progress)
+    goal = _cluster_goal(cluster, request, last_mode(directory))
+    return _prepared(goal, request, directory, applied, progress)
 
 
 def _prepared(
@@ -213,15 +215,14 @@ def _edited_goal(request: Request, given: Edited, applied: Applied) -> Goal | No
     return before._replace(dataplane=dataplane, given=given.basis, items=given.items, remembered=False)
 
 
-def _compiled_goal(request: Request, given: Input, applied: Applied | None) -> Goal:
+def _compiled_goal(request: Request, given: Input, default_mode: str | None) -> Goal:
     cluster = complete_input(given, request, allocations_path(request))
     items = None if request.quiet_warnings else given.items
-    return _cluster_goal(cluster, request, applied)._replace(given=given.basis, items=items)
+    return _cluster_goal(cluster, request, default_mode)._replace(given=given.basis, items=items)
 
 
-def _cluster_goal(cluster: Cluster, request: Request, applied: Applied | None) -> Goal:
-    default = applied.mode if applied else None
-    compiled = compile_cluster(cluster, request, on_node=True, default_mode=default)
+def _cluster_goal(cluster: Cluster, request: Request, default_mode: str | None) -> Goal:
+    compiled = compile_cluster(cluster, request, on_node=True, default_mode=default_mode)
     return Goal(
         mode=compiled.mode,
         dataplane=compiled.dataplane,

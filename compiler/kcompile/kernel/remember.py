@@ -4,20 +4,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
+from ..errors import KernelError
 from ..files import Staged, remove_file
 from ..ir.model import Dataplane
 from ..notices import Notice
 from . import confirmed, itemized
-from .kept import kept, stage
+from .kept import keep, kept, stage
 
-__all__ = ["Applied", "forget", "given_before", "recall", "remember"]
+__all__ = ["Applied", "forget", "given_before", "last_mode", "recall", "remember"]
 
-_FILE = "applied.msgpack"
+_FILE, _MODE = "applied.msgpack", "mode.json"
 
 
 class Applied(msgspec.Struct):
@@ -85,8 +87,21 @@ def given_before(directory: Path) -> bytes:
     return stored.given if stored is not None else b""
 
 
-def forget(directory: Path) -> None:
-    """Remove the file. It stays on a read-only file system; no harm, for the kernel is asked anyway."""
+def last_mode(directory: Path) -> str | None:
+    """The mode of the node's rules, as the last apply or an agent has left word; None where neither has."""
+    stored = kept(directory / _FILE, _Stored)
+    return stored.mode if stored is not None else kept(directory / _MODE, str)
+
+
+def forget(directory: Path, mode: str = "") -> None:
+    """Remove the file; only the name of the `mode` stays, if one is given. A read-only file system keeps the
+    file; no harm, for the kernel is asked anyway.
+    """
+    if mode:
+        with contextlib.suppress(KernelError):  # commands then need --mode
+            keep(directory / _MODE, mode)
+    else:
+        remove_file(directory / _MODE)
     remove_file(directory / _FILE)
     confirmed.forget(directory)
     itemized.forget(directory)

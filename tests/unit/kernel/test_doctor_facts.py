@@ -45,7 +45,7 @@ COMMIT
 
 
 def test_whose_the_rules_are():
-    wanted = Variant("nft", 4, kube_proxy=2, own=1, foreign=2, forward="DROP")
+    wanted = Variant("nft", 4, kube_proxy=3, own=1, foreign=2, forward="DROP")
     assert summary("nft", 4, SAVED.format(rule="-A FORWARD -j ACCEPT")) == wanted
     accepts = "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
     assert summary("nft", 4, SAVED.format(rule=accepts)) == msgspec.structs.replace(
