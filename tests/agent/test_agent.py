@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 
 import pytest
 
@@ -153,6 +154,26 @@ def test_the_node_and_its_addresses_may_come_later(place, tmp_path):
         agent.put(node("node-a", NODE))
         assert agent.record.counts.full_syncs == full
         assert not agent.record.counts.drifts
+
+
+def test_a_health_check_port_that_was_taken_is_answered_once_it_is_free(place, tmp_path):
+    def connects():
+        with contextlib.suppress(OSError), socket.create_connection((NODE, 32001), 1) as asking:
+            asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return b" 503 " in asking.recv(32)
+
+    port = {"name": "p", "port": 80, "nodePort": 30001}
+    local = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 32001}
+    web = service("web", VIP, port, type="LoadBalancer", **local)
+    with netns.enter(place.name):
+        taken = socket.create_server(("0.0.0.0", 32001))
+    with taken, Running(place.name, "nftables", tmp_path, [web], sync_period=1.0) as agent:
+        (line,) = [line for line in agent.lines if "health check port" in line]
+        assert "Address already in use" in line
+        taken.close()
+        with netns.enter(place.name):
+            agent.wait(connects)
+        assert sum("health check port" in line for line in agent.lines) == 1
 
 
 def test_rules_that_others_remove_are_back_and_named(place, tmp_path):

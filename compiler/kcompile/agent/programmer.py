@@ -135,6 +135,7 @@ class Programmer:
         self._doubt = self._drifted or self._resources_differ()
         if self._doubt:
             self._record.queued()
+        self._answer_checks()  # a port that was taken may be free
         release()
         self.look()
 
