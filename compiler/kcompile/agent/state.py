@@ -184,8 +184,8 @@ class State:
             news = self._failing.get(kind) != str(error)
             self._failing[kind] = str(error)
         if news:
-            rules = "nothing is programmed before" if kind in self._missing else "the rules stay as they are"
-            self._log.warning("can't follow %ss, %s: %s", kind, rules, error)
+            rules = "no rules are written yet" if kind in self._missing else "the rules stay as they are"
+            self._log.warning("can't follow %ss: %s (%s)", kind, error, rules)
 
     def recovered(self, kind: Kind) -> None:
         """See `Sink`."""
@@ -245,7 +245,7 @@ class State:
             return self._remove("Service", key)
         new, old = slim_service(item), self._services.get(key)
         self._services[key] = new
-        return self._mark(key) if not _same(old, new) else False
+        return self._mark(key) if (old is None or not old.says_the_same(new)) else False
 
     def _put_slice(self, item: EndpointSlice) -> bool:
         key, name = _key(item), bound_service(item)
@@ -257,13 +257,13 @@ class State:
             self._remove("EndpointSlice", key)
             old = None
         self._slices[key] = self._bound.setdefault(service, {})[key] = new
-        return self._mark(service) if not _same(old, new) else False
+        return self._mark(service) if (old is None or not old.says_the_same(new)) else False
 
     def _put_whole(self, kind: Kind, table: dict[str, T], new: T, *, counts: bool = True) -> bool:
         key = _key(new)
         old = table.get(key)
         table[key] = new
-        return self._mark_whole(kind) if counts and not _same(old, new) else False
+        return self._mark_whole(kind) if counts and (old is None or not old.says_the_same(new)) else False
 
     def _remove(self, kind: Kind, key: str) -> bool:
         self._can_be_read(kind, key)
@@ -324,13 +324,3 @@ def _key(item: Object) -> str:
 def _service(item: EndpointSlice) -> str:
     """The Service of a slice that is held."""
     return f"{item.metadata.namespace}/{bound_service(item)}"
-
-
-def _same(old: T | None, new: T) -> bool:
-    """Whether both say the same, wherever they were read."""
-    if old is None:
-        return False
-    place, new.origin = new.origin, old.origin
-    same = old == new
-    new.origin = place
-    return same

@@ -77,6 +77,13 @@ class Object(_K8s, kw_only=True):
         """``namespace/name``, the namespace ``default`` where none was given."""
         return f"{self.metadata.namespace or 'default'}/{self.metadata.name}"
 
+    def says_the_same(self, other: Object) -> bool:
+        """Whether both are equal but for their `origin`."""
+        place, other.origin = other.origin, self.origin
+        same = self == other
+        other.origin = place
+        return same
+
     def fields(self) -> dict[str, Any]:
         """The object as plain values under the API's names, without apiVersion and kind."""
         plain: dict[str, Any] = msgspec.to_builtins(self)

@@ -184,6 +184,15 @@ def test_nobody_listens_and_then_somebody_does(tmp_path: Path):
     assert set(held.objects) == {"Service", "EndpointSlice", "Node", "ServiceCIDR"}
 
 
+def test_a_page_of_html_is_no_api_server():
+    page = Answer([b"<html>Sign in"], headers=["Content-Type: text/html"])
+    held, asked = follow("Service", lambda _: page, called("failed Service", 3))
+    assert {error.partition(": watch")[2] for error in held.errors} == {
+        " of services: text/html instead of JSON: no API server"
+    }
+    assert all(each.is_watch for each in asked)
+
+
 def test_a_refusal_without_an_end_is_given_up():
     endless = status(500, "etcd")._replace(end="hold")
     timing = msgspec.structs.replace(QUICK, answer=0.2)

@@ -113,7 +113,7 @@ class Connection:
         `lasting`: a watch, whose body may pause for any time. `what` is asked for, for messages.
 
         :raises ApiError: RefusedError for an answer other than 200; CutError where the connection fails, now
-            or later
+            or later; for an answer that isn't JSON
         """
         what = f"{self.server}: {what}"
         with translated(what):
@@ -128,6 +128,9 @@ class Connection:
                             async with asyncio.timeout(timing.answer):
                                 body = await answer.aread()
                             raise refusal(body, what, answer.status_code, answer.headers)
+                        kind = answer.headers.get("content-type", "application/json")
+                        if not kind.startswith("application/json"):
+                            raise ApiError(f"{what}: {printable(kind)} instead of JSON: no API server")
                         yield answer
                         return
                     finally:

@@ -248,7 +248,7 @@ def _put(
             old = before[kind].get(name)
             if old is obj:
                 continue
-            if old is None or not _is_same(old, obj):
+            if old is None or not old.says_the_same(obj):
                 yield kind, obj
             else:
                 objects[name] = old
@@ -259,11 +259,3 @@ def _gone(
 ) -> Iterator[tuple[Kind, _Name]]:
     for kind, objects in before.items():
         yield from ((kind, name) for name in objects if name not in now[kind])
-
-
-def _is_same(old: Object, new: Object) -> bool:
-    """Whether they say the same, wherever they were read."""
-    place, new.origin = new.origin, old.origin
-    same = old == new
-    new.origin = place
-    return same
