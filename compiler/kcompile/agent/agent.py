@@ -165,8 +165,9 @@ def source_of(options: Options, log: logging.Logger) -> Source:
         from .directory import DirectorySource
 
         return DirectorySource(options.request, options.config, log)
-    from ..kernel.facts import hostname
     from .api.connection import connect
     from .api.server import ApiSource
 
-    return ApiSource(connect(options.kubeconfig, options.context), options.own_name() or hostname())
+    name = options.own_name()
+    assert name is not None
+    return ApiSource(connect(options.kubeconfig, options.context), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..engine.request import Request
+from ..kernel.facts import hostname
 from ..spec.config import Config
 from .serve import Addresses
 
@@ -47,5 +48,9 @@ class Options(msgspec.Struct, kw_only=True):
         )
 
     def own_name(self) -> str | None:
-        """The name that the node is given; None where it is the only Node, or has the host's name."""
-        return self.request.node.strip().lower() if self.request.node else self.config.hostname or None
+        """The name of the own Node. None with manifests and no name given: it is the only Node, or has the
+        host's name.
+        """
+        if self.request.node:
+            return self.request.node.strip().lower()
+        return self.config.hostname or (None if self.request.reads else hostname())

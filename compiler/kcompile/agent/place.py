@@ -12,6 +12,7 @@ from ..engine.compile import chosen_mode, look, node_and_settings
 from ..engine.request import configuration, xdp_settings
 from ..errors import ConfigError
 from ..kernel.drivers import Driver
+from ..kernel.facts import hostname
 from ..modes import Mode
 from ..spec.hosts import known_hosts
 from ..spec.inventory import Inventory
@@ -40,6 +41,7 @@ class Place:
 
     def __init__(self, options: Options, state: State, directory: Path, default_mode: str | None) -> None:
         self._request, self._state, self._directory = options.request, state, directory
+        self._name = options.own_name()
         self.config, self._stamp = options.config, _stamp(self._request.config)
         self.lacks = ""
         self.mode: Mode = chosen_mode(self.config, default_mode)
@@ -67,9 +69,8 @@ class Place:
 
         :raises ConfigError: for settings that can't be
         """
-        nodes = self._state.nodes()
-        name = self._request.node.strip().lower() if self._request.node else self.config.hostname
-        config = msgspec.structs.replace(self.config, hostname=name or _hostname())
+        nodes, name = self._state.nodes(), self._name
+        config = msgspec.structs.replace(self.config, hostname=name or hostname())
         seen, cidrs = look(self.mode, self._request), self._state.service_cidrs()
         own = _own(nodes, name)
         self.lacks = ""
@@ -91,13 +92,13 @@ def _stamp(path: str | None) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _own(nodes: Sequence[Node], name: str) -> Node | None:
+def _own(nodes: Sequence[Node], name: str | None) -> Node | None:
     """The Node with `name`, or the only one where nobody has given a name."""
     if name:
         return next((node for node in nodes if node.metadata.name == name), None)
     if len(nodes) == 1:
         return nodes[0]
-    host = _hostname()
+    host = hostname()
     return next((node for node in nodes if node.metadata.name == host), None)
 
 
@@ -109,9 +110,3 @@ def _lacks(name: str, nodes: Sequence[Node]) -> str:
         f"there is no Node {name}{among}: the zone and pod CIDR of this node are unknown, and only endpoints "
         f"with nodeName {name} count as local; --node names another"
     )
-
-
-def _hostname() -> str:
-    from ..kernel.facts import hostname
-
-    return hostname()
