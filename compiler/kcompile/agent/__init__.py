@@ -11,7 +11,7 @@ state.py       the objects of the cluster, and which Services have changed
 slim.py        objects reduced to what makes rules
 kernel.py      the kernel thread: when to sync, to check, to try again
 programmer.py  one sync: compiles and writes what changed, or everything
-place.py       the node: configuration, Node, addresses
+ownnode.py     the node: configuration, Node, addresses
 ports.py       the ports of every Service, kept up to date Service by Service
 takeover.py    from kube-proxy's rules to ours
 upkeep.py      conntrack entries that changed ports leave behind

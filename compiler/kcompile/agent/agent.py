@@ -113,7 +113,7 @@ class Agent:
     def mode(self) -> str:
         """The mode's name; empty before it is settled."""
         programmer = self._kernel.programmer if self._kernel is not None else None
-        return programmer.place.mode.name if programmer is not None else ""
+        return programmer.node.mode.name if programmer is not None else ""
 
     def programmed(self) -> list[ProgrammedService]:
         """See `Programmed`."""

@@ -129,7 +129,7 @@ class KernelThread(threading.Thread):
         now = time.monotonic()
         if now >= self._configured_at:
             self._configured_at = now + _CONFIGURED
-            if programmer.place.configuration_has_changed():
+            if programmer.node.configuration_has_changed():
                 self._reload()
         if now >= self._look_at:
             self._look_at = _NEVER
@@ -151,7 +151,7 @@ class KernelThread(threading.Thread):
         """Something has happened on the node."""
         happened = programmer.watch.read()
         now = time.monotonic()
-        if happened.addresses or (happened.links and programmer.place.mode.sees_interfaces):
+        if happened.addresses or (happened.links and programmer.node.mode.sees_interfaces):
             self._look_at = min(self._look_at, now + _TOGETHER)
         if happened.lost or programmer.others(happened.generations):
             self._check_at = now
@@ -229,10 +229,10 @@ class KernelThread(threading.Thread):
     def _reload(self) -> None:
         assert self.programmer is not None
         try:
-            self.programmer.place.reload()
+            self.programmer.node.reload()
         except KcompileError as error:
             self._log.error("the configuration stays as it was: %s", error)
         else:
             self._log.info("the configuration was read again")
-            self.programmer.warnings.configuration(self.programmer.place.config)
+            self.programmer.warnings.configuration(self.programmer.node.config)
             self._look_at = 0.0

@@ -26,7 +26,7 @@ from ..targets.base import FrontendView, Incremental
 from .ledger import Ledger
 from .log import log_sync
 from .options import Options
-from .place import Place
+from .ownnode import OwnNode
 from .ports import Changed, Ports, Surroundings
 from .record import ProgrammedService, Record, Sync
 from .serve import HealthCheckPorts, check_addresses
@@ -70,8 +70,8 @@ class Programmer:
         self._checks, self._directory = checks, directory
         self.warnings = Warnings(options.request, log)
         self._applied = recall(directory)
-        self.place = Place(options, state, directory, last_mode(directory))
-        self._driver = self.place.driver()
+        self.node = OwnNode(options, state, directory, last_mode(directory))
+        self._driver = self.node.driver()
         self.watch = Watch(self._driver)  # before the first look, so that nothing is missed
         self._held: Held | None = None
         self._following: Incremental | None = None
@@ -80,7 +80,7 @@ class Programmer:
         self._answered: tuple[tuple[HealthCheck, ...], tuple[str, ...]] = ((), ())
         self._ledger = Ledger()
         self._doubt = True  # of what the kernel holds
-        self._drifted = False  # somebody else may have changed it
+        self._drifted = False  # another program may have changed it
         self._began = False  # the first sync is done
         self.look_due = False  # addresses or interfaces changed while all was written
         self._moved = False  # the ports have other surroundings than the rules
@@ -149,7 +149,7 @@ class Programmer:
         return left
 
     def others(self, generations: Collection[int]) -> bool:
-        """Whether somebody else has made one of these transactions of nf_tables."""
+        """Whether another program has made one of these transactions of nf_tables."""
         return self._held is not None and bool(generations) and self._held.others(generations)
 
     def tidy(self) -> None:
@@ -223,8 +223,8 @@ class Programmer:
         return changed
 
     def _surroundings(self) -> Surroundings:
-        surroundings = self.place.surroundings(self._driver)
-        self.warnings.node(self.place.lacks)
+        surroundings = self.node.surroundings(self._driver)
+        self.warnings.node(self.node.lacks)
         return surroundings
 
     def _move(self) -> bool:
@@ -267,7 +267,7 @@ class Programmer:
         finally:
             self._doubt = True
         self._adopt(session, wrote=not plan.empty)
-        self.warnings.limits(self.place.mode, dataplane, whole=True)
+        self.warnings.limits(self.node.mode, dataplane, whole=True)
         self._checks.take_over(self._directory)
         self._answer_checks()
         release()
@@ -277,11 +277,11 @@ class Programmer:
     def _session(self) -> Session:
         """A look at everything in doubt; else at this mode alone, in which nobody else writes."""
         if self._doubt:
-            return Session.open(self._request, self.place.mode, self._directory, answers=False)
+            return Session.open(self._request, self.node.mode, self._directory, answers=False)
         return Session(self._request, self._driver, [], self._resources())
 
     def _follow(self, dataplane: Dataplane) -> Program:
-        self._following = self.place.mode.follow(dataplane)
+        self._following = self.node.mode.follow(dataplane)
         return self._following.program
 
     def _adopt(self, session: Session, *, wrote: bool) -> None:
@@ -315,7 +315,7 @@ class Programmer:
         assert self._held is not None
         assert self._upkeep is not None
         self._doubt = True
-        self.warnings.limits(self.place.mode, self.ports.plane(changed.new), whole=False)
+        self.warnings.limits(self.node.mode, self.ports.plane(changed.new), whole=False)
         changes = self._following.replace(changed.old, changed.new)
         if changes:
             self.warnings.notices(self._held.apply(changes))
@@ -347,14 +347,16 @@ class Programmer:
         return bool(diff(resources.observe(goal), goal))
 
     def _tell_drift(self, session: Session, expected: Program) -> None:
-        """Say what somebody else has changed in the kernel."""
+        """Say what another program has changed in the kernel."""
         target = session.driver.target
         changes = diff(expected, session.observed)
         if not changes:
             return
         named = [target.describe(c.key, c.old if c.new is None else c.new) for c in changes[:_EXAMPLES]]
         self._record.drift(len(changes), named)
-        self._log.warning("%d resources were changed by somebody else, such as %s", len(changes), named[0])
+        self._log.warning(
+            "another program changed %d resources, for example %s; they are repaired", len(changes), named[0]
+        )
 
     def _done(self, began: _Moment, *, full: bool, services: int, changes: int) -> float:
         """Tell of a sync; returns the seconds from the oldest event to its end."""
@@ -363,6 +365,6 @@ class Programmer:
         triggers = tuple([moment for batch in self._waiting for moment in batch.triggers])
         waited = now - min(oldest) if oldest else 0.0
         sync = Sync(began.epoch, now - began.monotonic, full, services, changes, triggers, waited)
-        log_sync(self._log, self.place.mode.name, sync, first=self._record.last_sync is None)
+        log_sync(self._log, self.node.mode.name, sync, first=self._record.last_sync is None)
         self._record.synced(sync)
         return waited

@@ -1,4 +1,4 @@
-"""The TLS context of a Login: whom to trust, and the certificate to show. No temporary files."""
+"""The TLS context of a Login: the CAs to trust, and the client's certificate. No temporary files."""
 
 from __future__ import annotations
 

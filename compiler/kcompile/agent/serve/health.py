@@ -51,12 +51,12 @@ def healthz(record: Record, limit: float) -> Answer:
 
 
 def livez(record: Record, limit: float) -> Answer:
-    """For whoever restarts the agent: does it keep up?"""
+    """For a liveness probe: does the agent keep up?"""
     return _answer(record, keeps_up(record, limit), {})
 
 
 def readyz(record: Record, limit: float) -> Answer:
-    """For whoever waits for the agent: are the rules in place?"""
+    """For a readiness probe: are the rules in place?"""
     return _answer(record, record.last_sync is not None and keeps_up(record, limit), {})
 
 

@@ -22,12 +22,12 @@ class Held(Protocol):
         """
 
     def touched(self) -> bool:
-        """Whether somebody else has written to rules like ours since `hold` or the last look, as far as the
+        """Whether another program has written to rules like ours since `hold` or the last look, as far as the
         kernel tells cheaply (nf_tables' generation). False where it doesn't: `differs` then has to look.
         """
 
     def others(self, generations: Collection[int]) -> bool:
-        """Whether somebody else has made one of these transactions of nf_tables (kernel/watch.py)."""
+        """Whether another program has made one of these transactions of nf_tables (kernel/watch.py)."""
 
     def differs(self, expected: Program) -> bool:
         """Whether the kernel holds something else of ours than `expected`, at a cost that an agent can pay

@@ -1,7 +1,7 @@
 """What nftables and both iptables have in common: the kernel tells cheaply whether others have written, while
 reading everything takes 0.1 to 1 s at 10,000 Services.
 
-So all is read at once where a transaction on our rules was somebody else's, or the tables that they are in
+So all is read at once where a transaction on our rules was another program's, or the tables that they are in
 have changed. Where that is only possible, it is read for at most 1/200 of the time: nf_tables counts the
 transactions of every table, and legacy tables don't tell everything.
 """
@@ -36,7 +36,7 @@ class Trace(Protocol):
         """Whether others have written since the last call."""
 
     def others(self, numbers: Collection[int], /) -> bool:
-        """Whether somebody else has made one of these transactions of nf_tables."""
+        """Whether another program has made one of these transactions of nf_tables."""
 
     def close(self) -> None:
         """Let go of everything."""

@@ -23,13 +23,13 @@ from .state import State
 if TYPE_CHECKING:
     from ..spec.objects import Node
 
-__all__ = ["Place"]
+__all__ = ["OwnNode"]
 
 _NAMED = 3  # Nodes in a warning
 
 
-class Place:
-    """What `options` say of the node, and where it is to be looked for.
+class OwnNode:
+    """The node that `options` name: what they, its Node object and its namespace say of it.
 
     Its mode stays what it is at first. Use it in the kernel thread. `lacks`: a warning where the cluster has
     no Node of this name.
