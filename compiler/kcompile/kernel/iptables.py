@@ -104,8 +104,8 @@ def families(backend: Backend) -> tuple[str, ...]:
     Raises KernelError where a table holds rules that only nft can write: iptables could not read it back.
     """
     for family, text in _saved(backend, _TABLES).items() if backend == "nft" else ():
-        if table := _UNREADABLE.search(text):
-            raise _unreadable(family, table[1])
+        if tables := [table for table in _UNREADABLE.findall(text) if table in _TABLES]:
+            raise _unreadable(family, tables[0])
     return tuple(family for family in _TOOLS if _works(family, backend))
 
 
@@ -119,9 +119,10 @@ def observe(
     program: dict[Key, Any] = {}
     for family, text in _saved(backend, tables).items():
         for table in _UNREADABLE.findall(text):
-            if iptables_nft.has_chain(family, table, ours):
+            if table in tables and iptables_nft.has_chain(family, table, ours):
                 raise _unreadable(family, table)
-        program.update(parse(text, family, ours))
+        found = parse(text, family, ours)
+        program.update({key: value for key, value in found.items() if key.table in tables})
     return program
 
 
@@ -170,30 +171,30 @@ def _elsewhere(command: list[str], text: str) -> _Result | None:
 
 
 def _saved(backend: Backend, tables: tuple[str, ...] | None) -> dict[str, str]:
-    """Family -> text of iptables-save for `tables` (None: all existing ones); families run in parallel."""
-    commands = [(family, command) for family in _TOOLS for command in _save_commands(family, backend, tables)]
-    running = [(family, command, _spawn(command)) for family, command in commands]
+    """Family -> text of iptables-save, where one of `tables` may exist (None: any); families run in parallel.
+
+    The text is that of all tables: a start of the tool takes longer than the other tables do.
+    """
+    running = [
+        (family, tool, _spawn([tool]))
+        for family in _TOOLS
+        if (tool := _tool(family, backend, "save")) and _exists(family, backend, tables)
+    ]
     texts: dict[str, str] = {}
-    for family, command, (process, output) in running:
+    for family, tool, (process, output) in running:
         _, error = process.communicate()
         text = _read(output)
         if process.returncode == 0:
-            texts[family] = texts.get(family, "") + text
+            texts[family] = text
         elif not _ABSENT.search(error):
             said = error.strip() or f"exit status {process.returncode}"
-            raise KernelError(f"{Path(command[0]).name}: {said}")
+            raise KernelError(f"{Path(tool).name}: {said}")
     return texts
 
 
-def _save_commands(family: str, backend: Backend, tables: tuple[str, ...] | None) -> list[list[str]]:
-    tool = _tool(family, backend, "save")
-    if tool is None:
-        return []
-    if backend == "legacy":
-        # only existing tables: the kernel creates a table, and its hooks, when asked for it by name
-        existing = _legacy_tables(family)
-        return [[tool, "-t", table] for table in existing if tables is None or table in tables]
-    return [[tool]] if tables is None else [[tool, "-t", table] for table in tables]
+def _exists(family: str, backend: Backend, tables: tuple[str, ...] | None) -> bool:
+    """Whether one of `tables` may exist. Asked of a legacy tool, the kernel would create it."""
+    return backend == "nft" or any(tables is None or table in tables for table in _legacy_tables(family))
 
 
 def _legacy_tables(family: str) -> list[str]:

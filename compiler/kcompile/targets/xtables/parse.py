@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ...program import Key
-from .keys import ChainKey, JumpKey
+from .keys import ChainKey, JumpKey, RuleKey
 
 __all__ = ["IPTABLES", "IPVS", "parse"]
 
@@ -16,13 +15,13 @@ IPVS = re.compile(r"KCOMPILE-IPVS-")
 _JUMP = re.compile(r" -[jg] (\S+)")
 
 
-def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[Key, Any]:
+def parse(text: str, family: str, ours: re.Pattern[str] = IPTABLES) -> dict[RuleKey, Any]:
     """The Program of `family` (``ip4`` or ``ip6``) in `text`, in the kernel's order; `ours` matches the names
     of our chains.
 
     A jump found more than once has its count as its value, so that a plan corrects it.
     """
-    program: dict[Key, Any] = {}
+    program: dict[RuleKey, Any] = {}
     rules: dict[str, list[str]] = {}
     jumps: dict[tuple[str, str], int] = {}
     table = ""
