@@ -86,6 +86,12 @@ def configuration(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [proxy, own]
 
 
+def _yaml(documents: Sequence[Mapping[str, Any]]) -> str:
+    """`documents` as YAML; by its library in C, where there is one, in a tenth of the time."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump_all(documents, Dumper=dumper, sort_keys=False))
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command printed and how it ended."""
@@ -113,9 +119,9 @@ class Kcompile:
         """Write the case's manifests and config; returns the options that name them."""
         manifests, config = self.folder / "manifests", self.folder / "config.yaml"
         manifests.mkdir(exist_ok=True)
-        (manifests / "node.yaml").write_text(yaml.safe_dump(node_object(case.node), sort_keys=False))
-        (manifests / "case.yaml").write_text(yaml.safe_dump_all(case.manifests, sort_keys=False))
-        config.write_text(yaml.safe_dump_all(configuration(case.config), sort_keys=False))
+        (manifests / "node.yaml").write_text(_yaml([node_object(case.node)]))
+        (manifests / "case.yaml").write_text(_yaml(case.manifests))
+        config.write_text(_yaml(configuration(case.config)))
         return ["-f", str(manifests), "--node", case.node.name, "--config", str(config)]
 
     def run(self, *arguments: str, timeout: float = 60.0) -> Result:
@@ -172,10 +178,11 @@ class Kcompile:
     def kill(self) -> None:
         """End what is left, by process id."""
         for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 3.0)):
-            for pid in self.processes():
+            left = self.processes()
+            for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-            if not self.settle(patience):
+            if not left or not self.settle(patience):
                 return
 
 
