@@ -2,6 +2,10 @@
 #include "parse.h"
 #include "flows.h"
 #include "select.h"
+#include "translate.h"
+#ifdef TC
+#include "fragments.h"
+#endif
 #include "forward.h"
 #ifdef TC
 #include "reject.h"

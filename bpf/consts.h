@@ -64,7 +64,8 @@
 #define REASON_UNKNOWN_PORT_REJECTED 4
 #define REASON_NO_PORT_DROPPED 5    /* masquerading found no free source port */
 #define REASON_NO_ROUTE_DROPPED 6   /* the node has no route to the backend */
-#define REASON_FRAGMENT_PASSED 7    /* fragments go to the stack unchanged */
+#define REASON_FRAGMENT_PASSED 7    /* not of a datagram whose first fragment was translated */
 #define REASON_UNSUPPORTED_PASSED 8 /* IP options, extension headers, not TCP, UDP or ICMP */
 #define REASON_MALFORMED_PASSED 9
+#define REASON_FRAGMENT_DROPPED 10  /* to a Service, before the first of its datagram */
 #define REASONS 16

@@ -13,6 +13,7 @@
 #define frontend_key JOIN(frontend_key, FAMILY)
 #define flow_key JOIN(flow_key, FAMILY)
 #define flow JOIN(flow, FAMILY)
+#define fragment_key JOIN(fragment_key, FAMILY)
 #define affinity_key JOIN(affinity_key, FAMILY)
 #define range_key JOIN(range_key, FAMILY)
 #define masquerade_address JOIN(masquerade_address, FAMILY)
@@ -26,6 +27,7 @@
 #define ranges JOIN(ranges, FAMILY)
 #define locals JOIN(locals, FAMILY)
 #define flows JOIN(flows, FAMILY)
+#define fragments JOIN(fragments, FAMILY)
 #define affinity_map JOIN(affinity, FAMILY) /* affinity4, affinity6: `affinity` itself is a struct */
 
 /* consts.h, protocols.h, address.h, checksum.h */
@@ -38,17 +40,20 @@
 #define address_hash JOIN(address_hash, FAMILY)
 #define checksum_of_address JOIN(checksum_of_address, FAMILY)
 #define checksum_diff_address JOIN(checksum_diff_address, FAMILY)
+#define FRAGMENT_HEADER_LENGTH (FAMILY == 4 ? 0 : sizeof(struct fragment_header))
 #define IP_HEADER_LENGTH sizeof(struct ip_header)
 #define ICMP_PROTOCOL (FAMILY == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
 
 /* parse.h */
 #define packet_info JOIN(packet_info, FAMILY)
+#define ip_is_fragment JOIN(ip_is_fragment, FAMILY)
 #define ip_header_is_supported JOIN(ip_header_is_supported, FAMILY)
 #define ip_total_length JOIN(ip_total_length, FAMILY)
 #define ip_dont_fragment JOIN(ip_dont_fragment, FAMILY)
 #define packet_key_init JOIN(packet_key_init, FAMILY)
 #define tcp_parse JOIN(tcp_parse, FAMILY)
 #define icmp_type_parse JOIN(icmp_type_parse, FAMILY)
+#define short_packet_parse JOIN(short_packet_parse, FAMILY)
 #define packet_parse JOIN(packet_parse, FAMILY)
 
 /* flows.h */
@@ -75,17 +80,26 @@
 #define connection_hash JOIN(connection_hash, FAMILY)
 #define backend_select JOIN(backend_select, FAMILY)
 
-/* forward.h */
-#define route_lookup JOIN(route_lookup, FAMILY)
-#define route_exists JOIN(route_exists, FAMILY)
-#define next_hop_lookup JOIN(next_hop_lookup, FAMILY)
+/* translate.h */
 #define ttl_decrement JOIN(ttl_decrement, FAMILY)
 #define ip_header_translate JOIN(ip_header_translate, FAMILY)
 #define l4_checksum_translate JOIN(l4_checksum_translate, FAMILY)
 #define packet_translate JOIN(packet_translate, FAMILY)
+
+/* fragments.h */
+#define fragment_key_init JOIN(fragment_key_init, FAMILY)
+#define fragment_parse JOIN(fragment_parse, FAMILY)
+#define fragment_store JOIN(fragment_store, FAMILY)
+#define fragment_translate JOIN(fragment_translate, FAMILY)
+
+/* forward.h */
+#define route_lookup JOIN(route_lookup, FAMILY)
+#define route_exists JOIN(route_exists, FAMILY)
+#define next_hop_lookup JOIN(next_hop_lookup, FAMILY)
 #define is_masqueraded JOIN(is_masqueraded, FAMILY)
 #define output_is_forwarded JOIN(output_is_forwarded, FAMILY)
 #define output_has_macs JOIN(output_has_macs, FAMILY)
+#define output_too_big JOIN(output_too_big, FAMILY)
 #define output_by_route JOIN(output_by_route, FAMILY)
 #define output_select JOIN(output_select, FAMILY)
 #define packet_forward JOIN(packet_forward, FAMILY)

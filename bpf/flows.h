@@ -11,6 +11,8 @@ struct packet_scratch {
     struct affinity_key affinity_client;
     struct range_key range;
     struct affinity affinity;
+    struct fragment_key datagram;
+    struct fragment fragment;
 };
 _Static_assert(sizeof(struct packet_scratch) <= sizeof(struct scratch), "scratch is too small");
 

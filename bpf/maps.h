@@ -4,7 +4,7 @@
  *
  *   frontends    frontends4/6, ranges4/6, locals4/6, interfaces, config
  *   backends     pools -> slots -> backends; affinity4/6
- *   connections  flows4/6; sockets (of the cgroup hooks)
+ *   connections  flows4/6; fragments4/6; sockets (of the cgroup hooks)
  *   for people   names, counters (by backend), reasons
  *   scratch      memory of a run of a program, whose stack has 512 bytes only
  */
@@ -49,3 +49,6 @@ MAP(18, counters, percpu_array, __u32, struct counter)
 MAP(19, reasons, percpu_array, __u32, __u64)
 
 MAP(20, scratch, percpu_array, __u32, struct scratch)
+
+MAP(21, fragments4, lru_hash, struct fragment_key4, struct fragment)
+MAP(22, fragments6, lru_hash, struct fragment_key6, struct fragment)

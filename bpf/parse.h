@@ -8,16 +8,37 @@
 #define PARSED_ICMP_ERROR 1   /* it quotes the packet that it is about */
 #define PARSED_ECHO_REQUEST 2 /* ping */
 #define PARSED_OTHER 3        /* not for us */
+#define PARSED_FRAGMENT 4     /* for fragments.h */
+#define PARSED_LOST 5         /* a fragment that nothing can be done with */
+
+/* packet_info.fragment */
+#define FRAGMENT_NONE 0
+#define FRAGMENT_FIRST 1
+#define FRAGMENT_LATER 2
+
+#define FITS_NOTHING 0xffff
 
 struct packet_info {
     struct flow_key key; /* ports 0: ICMP */
     __u8 tcp_flags;      /* UDP, ICMP: 0 */
     __u8 ttl;
     __u8 dont_fragment;
-    __u16 length; /* from the IP header on */
+    __u8 fragment; /* FRAGMENT_* */
+    __u16 length;  /* from the IP header on */
+    __u16 fit;     /* what the MTU must have room for: the length, but for fragments */
 };
 
-/* True if `ip` is a header that we handle: no options, no fragment. If not, the reason is counted. */
+/* True if `ip` is the header of a fragment. */
+INLINE int ip_is_fragment(const struct ip_header *ip)
+{
+#if FAMILY == 4
+    return !!(ip->fragment & NET16(IP_MF | IP_OFFMASK));
+#else
+    return ip->protocol == IPPROTO_FRAGMENT;
+#endif
+}
+
+/* True if `ip` is a header that we handle: no options. If not, the reason is counted. */
 INLINE int ip_header_is_supported(const struct ip_header *ip)
 {
 #if FAMILY == 4
@@ -27,17 +48,12 @@ INLINE int ip_header_is_supported(const struct ip_header *ip)
         count_reason(has_options ? REASON_UNSUPPORTED_PASSED : REASON_MALFORMED_PASSED);
         return 0;
     }
-    if (ip->fragment & NET16(IP_MF | IP_OFFMASK)) {
 #else
     if ((ip->version & NET32(IPV6_VERSION_MASK)) != NET32(IPV6_VERSION)) {
         count_reason(REASON_MALFORMED_PASSED);
         return 0;
     }
-    if (ip->protocol == IPPROTO_FRAGMENT) {
 #endif
-        count_reason(REASON_FRAGMENT_PASSED);
-        return 0;
-    }
     return 1;
 }
 
@@ -101,13 +117,21 @@ INLINE int icmp_type_parse(__u8 type)
 #endif
 }
 
+/* PARSED_* for a packet without room for ports, which only the last fragment may be. */
+INLINE int short_packet_parse(packet_context *ctx)
+{
+    struct ip_header *ip = DATA(ctx) + IP_OFFSET;
+    if ((void *)(ip + 1) <= DATA_END(ctx) && ip_header_is_supported(ip) && ip_is_fragment(ip))
+        return PARSED_FRAGMENT;
+    count_reason(REASON_MALFORMED_PASSED);
+    return PARSED_OTHER;
+}
+
 /* Fills in `packet`. PARSED_*; a packet that might be for a Service, but that we can't handle, is counted. */
 INLINE int packet_parse(packet_context *ctx, struct packet_info *packet)
 {
-    if (!packet_may_pull(ctx, IP_OFFSET + IP_HEADER_LENGTH + sizeof(struct udp_header))) {
-        count_reason(REASON_MALFORMED_PASSED);
-        return PARSED_OTHER;
-    }
+    if (!packet_may_pull(ctx, IP_OFFSET + IP_HEADER_LENGTH + sizeof(struct udp_header)))
+        return short_packet_parse(ctx);
     struct ip_header *ip = DATA(ctx) + IP_OFFSET;
     struct udp_header *l4 = (void *)ip + IP_HEADER_LENGTH;
     if ((void *)(l4 + 1) > DATA_END(ctx))
@@ -115,12 +139,15 @@ INLINE int packet_parse(packet_context *ctx, struct packet_info *packet)
     __u32 received = packet_length(ctx) - IP_OFFSET;
     if (!ip_header_is_supported(ip))
         return PARSED_OTHER;
+    if (UNLIKELY(ip_is_fragment(ip)))
+        return PARSED_FRAGMENT;
     __u32 length = ip_total_length(ip);
     if (length < IP_HEADER_LENGTH + sizeof(struct udp_header) || length > received) {
         count_reason(REASON_MALFORMED_PASSED);
         return PARSED_OTHER;
     }
-    packet->length = length;
+    packet->length = packet->fit = length;
+    packet->fragment = FRAGMENT_NONE;
     packet->ttl = ip->ttl;
     packet->tcp_flags = 0;
     packet->dont_fragment = ip_dont_fragment(ip);

@@ -104,7 +104,7 @@ INLINE int decide_without_frontend(packet_context *ctx, struct packet_scratch *s
 INLINE int masquerade(packet_context *ctx, struct packet_scratch *scratch, const struct flow_key *key,
                       int hook)
 {
-    int found = route_lookup(ctx, scratch, key->saddr, scratch->forward.daddr, 0, hook);
+    int found = route_lookup(ctx, scratch, key->saddr, scratch->forward.daddr, LENGTH_THAT_FITS, hook);
     struct interface *interface = interface_lookup(scratch->fib.ifindex);
     if (!route_exists(found) || !interface || address_is_unspecified(interface->masquerade_address))
         return 0;
@@ -205,6 +205,10 @@ INLINE int process_packet(packet_context *ctx, int hook)
     struct packet_scratch *scratch = parsed == PARSED_OTHER ? NULL : (void *)scratch_lookup();
     if (!scratch)
         return ACTION_PASS;
+    if (UNLIKELY(parsed == PARSED_FRAGMENT))
+        parsed = fragment_parse(ctx, scratch, &packet);
+    if (UNLIKELY(parsed == PARSED_OTHER || parsed == PARSED_LOST))
+        return parsed == PARSED_LOST ? ACTION_DROP : ACTION_PASS;
     if (parsed == PARSED_ICMP_ERROR)
         return icmp_error_translate(ctx, scratch, &packet, hook);
 

@@ -19,6 +19,7 @@
 #define IPDEFTTL 64
 #define IP_DF 0x4000      /* ip_header4.fragment: don't fragment */
 #define IP_MF 0x2000      /* more fragments follow */
+#define IPV6_OFFMASK 0xfff8 /* fragment_header.offset, in units of 1 byte */
 #define IP_OFFMASK 0x1fff /* where this fragment belongs, in units of 8 bytes */
 
 /* The first byte of IPv4: version 4, and the header's length in words, which is 5 without options. */
@@ -81,6 +82,8 @@ struct ip_header6 {
     __u8 protocol, ttl;
     ip_address6 source, destination;
 };
+
+struct fragment_header { __u8 next, reserved; __be16 offset; __be32 id; }; /* of IPv6 */
 
 struct tcp_header {
     __be16 source, destination;

@@ -68,6 +68,12 @@ struct flow6 {
     __u8 macs[2 * 6];
 };
 
+/* The ports in the first fragment of a datagram. `id`: of the IP header (IPv4) or of the fragment header. `fits`:
+ * the others go past the stack as it did. */
+struct fragment_key4 { ip_address4 saddr, daddr; __be32 id; __u8 protocol, pad[3]; };
+struct fragment_key6 { ip_address6 saddr, daddr; __be32 id; __u8 protocol, pad[3]; };
+struct fragment { __be16 sport, dport; __u32 fits; __u64 seen; };
+
 /* The backend that a client of a Service with sessionAffinity had last, and when. */
 struct affinity_key4 { ip_address4 client; __u32 service; };
 struct affinity_key6 { ip_address6 client; __u32 service; };

@@ -107,6 +107,8 @@ def _translated(world: World, program: str, data: bytes) -> bool:
     changed; or it is an error.
     """
     version = data[14] >> 4
+    if data[20] == 44 if version == 6 else data[20] & 0x3F or data[21]:
+        return True  # a fragment, whose ports came in another one
     if data[23 if version == 4 else 20] in (1, 58):
         return program == "egress"
     if version == 4:

@@ -102,6 +102,15 @@ def fragment4(data: bytes, word: int) -> bytes:
     return data[:20] + struct.pack("!H", word) + data[22:]
 
 
+def fragment(data: bytes, version: int, offset: int, number: int) -> bytes:
+    """`data` as a fragment that isn't the last, at `offset` (in units of 8 bytes), of datagram `number`."""
+    if version == 6:
+        data = extension6(data, 44)
+        return data[:56] + struct.pack("!HI", offset << 3 | 1, number) + data[62:]
+    data = fragment4(data, 0x2000 | offset)
+    return data[:18] + struct.pack("!H", number) + data[20:]
+
+
 def vlan(data: bytes) -> bytes:
     return data[:12] + b"\x81\x00\x00\x05" + data[12:]
 
@@ -112,9 +121,6 @@ def cut(data: bytes) -> bytes:
 
 LEFT_ALONE = {
     "options": (4, options4, "UNSUPPORTED_PASSED"),
-    "first fragment": (4, lambda d: fragment4(d, 0x2000), "FRAGMENT_PASSED"),
-    "later fragment": (4, lambda d: fragment4(d, 100), "FRAGMENT_PASSED"),
-    "fragment header": (6, lambda d: extension6(d, 44), "FRAGMENT_PASSED"),
     "hop-by-hop options": (6, lambda d: extension6(d, 0), "UNSUPPORTED_PASSED"),
     "destination options": (6, lambda d: extension6(d, 60), "UNSUPPORTED_PASSED"),
     "cut short": (4, cut, "MALFORMED_PASSED"),
@@ -137,6 +143,29 @@ def test_what_is_not_for_us_is_left_alone_and_counted(world: World, kind: str):
         assert world.raw(program, ETH0, data) == ("pass", data)
         assert not reason or world.reason(reason) == before + 1
     assert flows(world, version) == 0
+
+
+@BOTH
+def test_fragments_go_where_the_first_one_went(world: World, version: int):
+    def sent(text: str, offset: int, number: int, program: str = "ingress") -> tuple[str, bool]:
+        """The verdict, and whether the fragment was changed."""
+        data = fragment(frame(text, version), version, offset, number)
+        verdict, after = world.raw(program, ETH0, data)
+        return verdict, after != data
+
+    to_api, to_port = "udp client:4000 > api:80", "udp client:4000 > node:30080"
+    assert sent(to_api, 100, 1) == ("drop", False)  # nobody knows yet whose it is
+    assert world.reason("FRAGMENT_DROPPED") == 1
+    assert sent(to_port, 100, 2) == ("pass", False)  # perhaps the node's own
+    assert world.reason("FRAGMENT_PASSED") == 1
+    assert sent(to_api, 0, 1) == sent(to_api, 100, 1) == ("redirect", True)
+    assert sent(to_port, 0, 2) == sent(to_port, 100, 2) == ("redirect", True)
+    assert sent(to_api, 100, 3) == ("drop", False)
+    assert len(world.entries(f"fragments{version}")) == 2
+    assert sent("tcp client:4000 > api:80", 0, 4) == ("pass", False)
+    before = world.reason("FRAGMENT_PASSED")
+    assert sent(to_api, 100, 1, "xdp") == ("pass", False)  # tc takes it
+    assert world.reason("FRAGMENT_PASSED") == before
 
 
 @BOTH

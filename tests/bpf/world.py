@@ -129,7 +129,7 @@ class World:
 
     def clear(self) -> None:
         """Forget every connection and every number counted."""
-        for name in ("flows4", "flows6", "affinity4", "affinity6", "sockets"):
+        for name in ("flows4", "flows6", "fragments4", "fragments6", "affinity4", "affinity6", "sockets"):
             for keys, _, count in list(library.lookup_batch(self.maps[name])):
                 library.delete_batch(self.maps[name], keys, count)
         cpus = library.possible_cpus()

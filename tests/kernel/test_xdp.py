@@ -20,6 +20,7 @@ from harness.xdpnode import CLIENT, NODE, NODE_PORT, OUTSIDER, PODS, TARGET, VIP
 from kcompile.ir.model import Protocol
 from kcompile.kernel.bpf import attach, node, pins
 from kcompile.kernel.bpf.node import XdpKernel
+from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.resources import AttachKey
 
 pytestmark = pytest.mark.kernel
@@ -79,7 +80,9 @@ def test_rolling_changes_break_no_connection_to_a_survivor(machine: Machine):
 
 
 def test_applying_again_breaks_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch):
-    """Twenty times, half of them with programs of another build: links get new programs, and stay."""
+    """Twenty times, half of them with programs of another build: links get new programs, and stay. The first
+    of those had fewer maps.
+    """
     kernel = machine.apply(PODS)
     held = [machine.connect(CLIENT, (VIP, 80)) for _ in range(8)] + [
         machine.connect(OUTSIDER, (NODE, NODE_PORT)) for _ in range(8)
@@ -90,6 +93,9 @@ def test_applying_again_breaks_nothing(machine: Machine, monkeypatch: pytest.Mon
     for number in range(20):
         if number % 2:
             monkeypatch.setattr(node, "build", lambda n=number: f"build-{n}")
+        if number == 1:
+            for name in layout.ADDED:
+                (kernel.folder / "maps" / name).unlink()
         machine.apply(PODS)
         assert [ask(sock, f"apply {number}") for sock in held] == pods
     with netns.enter(machine.topology.node):

@@ -88,7 +88,7 @@ class XdpKernel:
         maps = {name: fd for name in layout.MAPS if (fd := pins.open_pin(self._maps / name)) is not None}
         for name, fd in maps.items():
             fd.name = name
-        if len(maps) != len(layout.MAPS):
+        if layout.MAPS.keys() - maps.keys() - layout.ADDED:
             return leftovers
         value = library.lookup(maps["config"], layout.INDEX.pack(0), layout.CONFIG.size)
         if value is None or layout.CONFIG.unpack(value)[1] != netns.cookie():
@@ -177,6 +177,8 @@ class XdpKernel:
             return []
         self.keep(changes)
         writer = self._writer or self._create(changes)
+        if missing := [spec for spec in self._specs({}) if spec.name not in writer.maps]:
+            writer.maps = {**writer.maps, **pins.open_maps(self._maps, missing)[0]}
         for change in changes:
             if isinstance(change.key, AttachKey) and change.new is None:
                 self._detach(change.key)

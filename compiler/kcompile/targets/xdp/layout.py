@@ -12,6 +12,7 @@ import struct
 import msgspec
 
 __all__ = [
+    "ADDED",
     "BACKEND",
     "CONFIG",
     "CONSTANTS",
@@ -20,6 +21,9 @@ __all__ = [
     "FLOW6",
     "FLOW_KEY4",
     "FLOW_KEY6",
+    "FRAGMENT",
+    "FRAGMENT_KEY4",
+    "FRAGMENT_KEY6",
     "FRONTEND",
     "FRONTEND_KEY4",
     "FRONTEND_KEY6",
@@ -59,6 +63,9 @@ FLOW_KEY6 = struct.Struct("=16s16s2s2sB3x")
 # saddr, daddr, sport, dport, backend, service, flags, mtu, last_seen, ifindex, macs
 FLOW4 = struct.Struct("=4s4s2s2sIIHHQI12s")
 FLOW6 = struct.Struct("=16s16s2s2sIIHHQI12s")
+FRAGMENT_KEY4 = struct.Struct("=4s4s4sB3x")  # saddr, daddr, id, protocol
+FRAGMENT_KEY6 = struct.Struct("=16s16s4sB3x")
+FRAGMENT = struct.Struct("=2s2sIQ")  # sport, dport, fits, seen
 AFFINITY_KEY4 = struct.Struct("=4sI")  # client, service
 AFFINITY_KEY6 = struct.Struct("=16sI")
 AFFINITY = struct.Struct("=I4xQ")  # backend, last_seen
@@ -90,6 +97,9 @@ STRUCTS = {
     "flow_key6": FLOW_KEY6,
     "flow4": FLOW4,
     "flow6": FLOW6,
+    "fragment_key4": FRAGMENT_KEY4,
+    "fragment_key6": FRAGMENT_KEY6,
+    "fragment": FRAGMENT,
     "affinity_key4": AFFINITY_KEY4,
     "affinity_key6": AFFINITY_KEY6,
     "affinity": AFFINITY,
@@ -154,6 +164,7 @@ CONSTANTS = {
     "REASON_FRAGMENT_PASSED": 7,
     "REASON_UNSUPPORTED_PASSED": 8,
     "REASON_MALFORMED_PASSED": 9,
+    "REASON_FRAGMENT_DROPPED": 10,
     "REASONS": 16,
 }
 
@@ -198,5 +209,10 @@ _ALL = (
     MapLayout("counters", _PERCPU_ARRAY, INDEX, COUNTER, _NODE_BACKENDS),
     MapLayout("reasons", _PERCPU_ARRAY, INDEX, REASON, CONSTANTS["REASONS"]),
     MapLayout("scratch", _PERCPU_ARRAY, INDEX, SCRATCH, 1),
+    MapLayout("fragments4", _LRU_HASH, FRAGMENT_KEY4, FRAGMENT, 8_192),
+    MapLayout("fragments6", _LRU_HASH, FRAGMENT_KEY6, FRAGMENT, 8_192),
 )
 MAPS = {layout.name: layout for layout in _ALL}
+
+ADDED = {"fragments4", "fragments6"}
+"""Maps that a node of an earlier build of this schema lacks: the next apply makes them, empty."""
