@@ -65,7 +65,7 @@ def test_a_process_lives_beside_commands_and_its_rules_outlive_it(node):
     config.write_text("")
     with Process(node, *arguments[:2]) as again:  # in the mode that it was
         assert rules(node) == before  # a restart writes nothing, and says so
-        again.says("synced mode=nftables sync=full services=3 changes=0")
+        again.says("sync=full services=3 changes=0")
         status = [*KCOMPILE, "status", "--netns", node.name]
         assert "demo/web-2" in subprocess.run(status, env=node.env, capture_output=True, text=True).stdout
         assert again.ends(signal.SIGTERM) == 0
