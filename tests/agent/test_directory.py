@@ -1,6 +1,7 @@
 """A source over real files: what reaches the sink when files are written, renamed, broken or removed."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from kcompile.agent.directory import DirectorySource
+from kcompile.agent.directory.inotify import Inotify
 from kcompile.agent.source import Kind
 from kcompile.engine.request import Request
-from kcompile.errors import InputError, KcompileError
+from kcompile.errors import InputError, KcompileError, KernelError
 from kcompile.spec.config import Config
 from kcompile.spec.objects import Object
 
@@ -331,3 +333,12 @@ def test_one_object_of_a_list_is_read_alone(folder: Path) -> None:
 def test_what_cannot_be_followed_is_an_error_at_once(path: str) -> None:
     with pytest.raises(InputError, match=r"standard input can't be followed|missing: no such file"):
         asyncio.run(DirectorySource(Request(files=(path,)), Config()).run(Recorder()))
+
+
+def test_a_refused_inotify_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Inotify, "__init__", refused)
+    with pytest.raises(KernelError, match=r"files can't be watched: .*max_user_instances"):
+        asyncio.run(DirectorySource(Request(files=(str(tmp_path),)), Config()).run(Recorder()))

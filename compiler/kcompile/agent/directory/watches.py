@@ -62,10 +62,14 @@ def entries(path: Path, links: int = _MOST_LINKS) -> Iterator[tuple[str, str]]:
 
 
 class Watches:
-    """An inotify watch a folder. Use it in one thread."""
+    """An inotify watch a folder. Use it in one thread. Raises KernelError where there is no inotify."""
 
     def __init__(self) -> None:
-        self.inotify = Inotify()
+        try:
+            self.inotify = Inotify()
+        except OSError as error:
+            fix = " (sysctl fs.inotify.max_user_instances)" if error.errno == errno.EMFILE else ""
+            raise KernelError(f"files can't be watched: {error.strerror}{fix}") from None
         self._watches: dict[str, int] = {}
         self._folders: dict[int, str] = {}
         self._interests: Mapping[str, Interest] = {}
