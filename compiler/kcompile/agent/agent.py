@@ -22,6 +22,8 @@ __all__ = ["Agent", "source_of"]
 
 T = TypeVar("T")
 
+_SERVES_LATEST = 2.0  # seconds: then the servers wait no longer for the first rules
+
 
 class Agent:
     """Programs the node that `options` name from `source`. Several may run in one process.
@@ -40,6 +42,7 @@ class Agent:
         self.record = Record() if record is None else record
         self._log = log
         self._kernel: KernelThread | None = None
+        self._servers: Servers | None = None
 
     async def run(self) -> None:
         """Until cancelled; the rules stay then.
@@ -47,25 +50,27 @@ class Agent:
         :raises KcompileError: for what no retry can change: a configuration or a source that can't be read, a
             mode that this node lacks, a node that another agent holds
         """
-        servers = self._servers()
+        servers = self._servers = self._new_servers()
         self._log.info("kcompile %s follows %s", __version__, self.source.follows)
         loop = asyncio.get_running_loop()
         entered: asyncio.Future[Path] = loop.create_future()
         ended: asyncio.Future[BaseException | None] = loop.create_future()
 
         def enter(directory: Path) -> None:
-            _tell(loop, entered, directory)
+            _call(loop, entered.set_result, directory)
 
         def end(error: BaseException | None) -> None:
-            _tell(loop, ended, error)
+            _call(loop, ended.set_result, error)
 
+        synced = asyncio.Event()
+        self.record.listen(lambda _: None if synced.is_set() else _call(loop, synced.set))
         state = State(self.source.kinds, self.record, self._wake, self._log, self.options.own_name())
         checks = HealthCheckPorts(loop, self._keeps_up)
         kernel = KernelThread(self.options, state, self.record, self._log, checks, entered=enter, ended=end)
         self._kernel = kernel
         kernel.start()
         try:
-            await _first_failure(ended, self.source.run(state), _serve(servers, entered))
+            await _first_failure(ended, self.source.run(state), _serve(servers, entered, synced))
         finally:
             kernel.stop()
             try:
@@ -87,6 +92,11 @@ class Agent:
         assert self._kernel is not None
         await asyncio.wrap_future(self._kernel.reload())
 
+    async def serving(self) -> None:
+        """Wait until the servers, if any are wanted, have tried every address."""
+        if self._servers is not None:
+            await self._servers.tried.wait()
+
     def _wake(self) -> None:
         if self._kernel is not None:
             self._kernel.wake()
@@ -94,7 +104,7 @@ class Agent:
     def _keeps_up(self) -> bool:
         return keeps_up(self.record, self.options.limit)
 
-    def _servers(self) -> Servers | None:
+    def _new_servers(self) -> Servers | None:
         """The HTTP servers, if any are wanted. Raises InputError."""
         if not self.options.serves:
             return None
@@ -126,16 +136,20 @@ class Agent:
         return 0 if programmer is None else programmer.resources()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], value: T) -> None:
-    """Set `future` from another thread, unless nobody waits any more."""
+def _call(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: object) -> None:
+    """Make `call` in `loop`'s thread, unless nobody waits any more."""
     with contextlib.suppress(RuntimeError):  # the loop is closed: a second signal came
-        loop.call_soon_threadsafe(future.set_result, value)
+        loop.call_soon_threadsafe(call, *arguments)
 
 
-async def _serve(servers: Servers | None, entered: asyncio.Future[Path]) -> None:
-    """Answer over HTTP, once the kernel thread is in the node."""
+async def _serve(servers: Servers | None, entered: asyncio.Future[Path], synced: asyncio.Event) -> None:
+    """Answer over HTTP, once the kernel thread is in the node, and the first rules are in or late: what is
+    imported for it takes 0.3 s of a CPU, which the rules would wait for.
+    """
     directory = await asyncio.shield(entered)
     if servers is not None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(synced.wait(), _SERVES_LATEST)
         await servers.run(directory)
 
 

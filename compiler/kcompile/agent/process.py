@@ -71,8 +71,9 @@ def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
 
 
 async def _tell(agent: Agent, notifier: Notifier, synced: asyncio.Event) -> None:
-    """Tell systemd when the first rules are in, and from then on that the agent lives."""
+    """Tell systemd when the first rules are in and the servers up, and from then on that the agent lives."""
     await synced.wait()
+    await agent.serving()
     notifier.ready(f"mode {agent.mode}, {len(agent.programmed())} Services")
     with contextlib.suppress(KernelError):  # the agent has ended, and says why
         await notifier.watch(lambda: agent.in_node(lambda: None))

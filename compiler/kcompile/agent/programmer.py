@@ -177,6 +177,8 @@ class Programmer:
     def close(self) -> None:
         """Let go of the kernel; the rules stay, and are remembered for the next command."""
         self.watch.close()
+        if self._upkeep is not None:
+            self._upkeep.close()
         if self._held is None:
             return
         try:
@@ -294,6 +296,8 @@ class Programmer:
         self._driver, self._held = session.driver, hold(session.driver)
         self._node_desired = session.node_desired
         if wrote or self._upkeep is None:
+            if self._upkeep is not None:
+                self._upkeep.close()
             self._upkeep = Upkeep(session.driver.target)
         self._versions = self.ports.versions
         self._doubt = self._moved = False

@@ -10,6 +10,7 @@ import msgspec
 
 from ..ir.model import Dataplane, Protocol, ResolvedPort
 from ..kernel.conntrack import live_targets, purge, renew
+from ..kernel.netlink import Sockets
 from ..targets.base import Target
 
 __all__ = ["Upkeep"]
@@ -18,10 +19,11 @@ _Place = tuple[str, Protocol, int]
 
 
 class Upkeep:
-    """What has to be looked at in conntrack, for a mode's `target`."""
+    """What has to be looked at in conntrack, for a mode's `target`. `close` it."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._sockets = Sockets()
         self._gone: dict[_Place, ResolvedPort] = {}  # UDP ports as they were
         self._came: dict[_Place, ResolvedPort] = {}  # TCP and SCTP ports as they are
 
@@ -48,12 +50,16 @@ class Upkeep:
     def run(self, udp: Dataplane, local: Sequence[str]) -> None:
         """Do it. `udp`: every UDP port there is now. `local`: the node's addresses. Raises KernelError."""
         if self._gone:
-            purge(live_targets(udp), _past(self._gone.values()), local)
+            purge(live_targets(udp), _past(self._gone.values()), local, self._sockets)
             self._gone.clear()
         if self._came and self._target.uses_conntrack:
             plane = msgspec.structs.replace(udp, ports=tuple(self._came.values()))
-            renew(plane, local, untranslated=self._target.translates_in_nat)
+            renew(plane, local, self._target.translates_in_nat, self._sockets)
         self._came.clear()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._sockets.close()
 
 
 def _place(port: ResolvedPort) -> _Place:

@@ -20,6 +20,7 @@ from ..ir.model import Dataplane, FrontendKind, Protocol
 from ..program import Program
 from ..targets.base import Target as ServiceTarget
 from . import ctnetlink
+from .netlink import Sockets
 
 __all__ = ["Flow", "Target", "live_targets", "past_targets", "purge", "renew", "stale"]
 
@@ -97,25 +98,34 @@ def purge(
     live: Mapping[Target, frozenset[tuple[str, int]]],
     past: Mapping[Target, frozenset[tuple[str, int]]],
     local: Iterable[str],
+    sockets: Sockets | None = None,
 ) -> int:
-    """Delete the stale UDP flows of the current namespace; returns how many. One dump a family."""
+    """Delete the stale UDP flows of the current namespace; returns how many. One dump a family.
+
+    `sockets`: to be used, and left open.
+    """
     addresses = frozenset(local)
     versions = sorted({key[0] for key in (*live, *past)})
     gone = [
         entry
         for version in versions
-        for entry in ctnetlink.entries(version, socket.IPPROTO_UDP)
+        for entry in ctnetlink.entries(version, socket.IPPROTO_UDP, sockets=sockets)
         if stale(_flow(entry), live, past, addresses)
     ]
-    return ctnetlink.delete(gone)
+    return ctnetlink.delete(gone, sockets)
 
 
-def renew(dataplane: Dataplane, local: Iterable[str], untranslated: bool = True) -> int:
+def renew(
+    dataplane: Dataplane,
+    local: Iterable[str],
+    untranslated: bool = True,
+    sockets: Sockets | None = None,
+) -> int:
     """Delete unanswered connections to frontends of `dataplane` that don't go to a serving backend.
 
     Returns how many. The client's next retry is then the first packet of a connection, which the rules see.
     `untranslated`: also connections without DNAT. Not in mode ipvs: IPVS handles their retries anyway, and
-    may have done so already; deleting such an entry would break the connection.
+    may have done so already; deleting such an entry would break the connection. `sockets`: as for `purge`.
     """
     addresses = frozenset(local)
     gone: list[ctnetlink.Entry] = []
@@ -124,7 +134,7 @@ def renew(dataplane: Dataplane, local: Iterable[str], untranslated: bool = True)
         waiting = [
             entry
             for version in sorted(versions)
-            for entry in ctnetlink.entries(version, number, ctnetlink.SEEN_REPLY)
+            for entry in ctnetlink.entries(version, number, ctnetlink.SEEN_REPLY, sockets=sockets)
             if entry.state == state
         ]
         if waiting:
@@ -133,7 +143,7 @@ def renew(dataplane: Dataplane, local: Iterable[str], untranslated: bool = True)
                 flow = _flow(entry)
                 if (untranslated or flow.answers != flow.destination) and stale(flow, live, {}, addresses):
                     gone.append(entry)
-    return ctnetlink.delete(gone)
+    return ctnetlink.delete(gone, sockets)
 
 
 def _flow(entry: ctnetlink.Entry) -> Flow:

@@ -84,6 +84,7 @@ class Servers:
         self._places = {address: _parts(address) for address in addresses if address}
         self._in_node, self._log = in_node, log
         self._metrics = Metrics(record, agent)
+        self.tried = asyncio.Event()  # every address was, and most are served
 
     async def run(self, directory: Path) -> None:
         """Serve until cancelled.
@@ -102,6 +103,7 @@ class Servers:
                             warned.add(server.where)
                     else:
                         waiting.remove(server)
+                self.tried.set()
                 if waiting:
                     await asyncio.sleep(_RETRY_SECONDS)
             await asyncio.Event().wait()
