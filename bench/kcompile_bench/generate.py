@@ -19,6 +19,7 @@ from kcompile.ir.node import Compat, DetectMode, Detector, NodeFacts, Settings
 
 __all__ = [
     "NODE",
+    "NODES",
     "NODE_IP",
     "POD_CIDR",
     "PORT",

@@ -69,3 +69,11 @@ def test_answers_of_the_name_server_are_counted():
     assert "Serving 307 records of cluster.local on 127.0.0.1, port 5353." in printed[0]
     assert printed[1].split()[2:6] == ["100", "answers", "of", "100"]
     assert printed[2].split()[1:5] == ["500", "answers", "of", "500"]
+
+
+def test_an_agent_is_measured_beside_an_api_server():
+    mode = next(mode for mode in modes.MODES if not modes.missing(mode))
+    short = ("--events", "2", "--pause", "0", "--idle", "0.1", "--settle", "0", "--bare", "1")
+    printed = run("kcompile_bench.agent", "--scale", "20x2", "--mode", mode, *short)
+    assert f"| {mode} | Service new or gone |" in printed
+    assert "| SIGTERM |" in printed

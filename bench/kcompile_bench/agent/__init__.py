@@ -2,6 +2,8 @@
 
 __main__.py  start, memory, one change, idle, restart: a table for each mode
 churn.py     changes and restarts under traffic
+replay.py    the restarts of a hundred nodes
+wire.py      bytes of events and lists
 objects.py   the cluster's objects
 server.py    the API server, a process of its own
 place.py     a namespace that is a node, and the folder of its files

@@ -8,8 +8,8 @@ changes  each alone, from just before the write to the server's store until the 
          (seen.py says how that is seen); *wire* is until a bare client of the same server has the event
 memory   resident, after the first sync and after the changes, and the peak of all
 idle     CPU over some seconds without a change
-restart  after kill -9, over unchanged rules
-bare     the mode's own tool with the text of the same change
+restart  over unchanged rules: after kill -9, and after SIGTERM, when the agent has noted what it left
+bare     the mode's own tool with the text of the same change, wall clock / CPU, and the change over it
 
 Prints tables in Markdown: wall clock, CPU (the programs that the agent runs included), and ratios.
 """
@@ -33,7 +33,7 @@ from kcompile.modes import MODES
 from ..environment import environment
 from ..generate import Scale
 from ..statistics import quantile
-from .bare import bare_seconds
+from .bare import Cost, bare_costs
 from .change import CHANGES, Took, Wire, changes, one_after_another
 from .machine import in_machine
 from .place import Place, place
@@ -43,7 +43,6 @@ from .server import ApiServer
 
 __all__ = ["main"]
 
-_SETTLED = 3.0  # seconds after a start: what follows the first sync is done
 _UNSEEN = {("iptables-legacy", "endpoint replaced")}  # the number of rules stays
 
 
@@ -65,9 +64,9 @@ class Figures(NamedTuple):
     took: dict[str, list[Took]]
     cpu: dict[str, float]
     idle: float
-    restart: Restart
+    restarts: dict[str, Restart]
     stop: float
-    bare: dict[str, float]
+    bare: dict[str, Cost]
 
 
 def measure(mode: str, scale: Scale, asked: argparse.Namespace) -> Figures:
@@ -79,16 +78,19 @@ def measure(mode: str, scale: Scale, asked: argparse.Namespace) -> Figures:
         server = stack.enter_context(ApiServer(scale))
         kubeconfig = server.kubeconfig(here.folder)
         with Agent(here, mode, kubeconfig) as agent:
-            time.sleep(_SETTLED)
+            time.sleep(asked.settle)
             first = agent.memory()
             took, cpu = _changes(server, here, agent, scale, asked)
+            time.sleep(asked.settle)
             idle = _idle(agent, asked.idle)
             memory = agent.memory()
             start = agent.seconds, agent.cpu
             agent.stop(signal.SIGKILL)
-        restart, stop = _again(here, mode, kubeconfig)
-        bare = bare_seconds(here, mode, scale, asked.bare)
-    return Figures(mode, start, (first, memory), took, cpu, idle, restart, stop, bare)
+        restarts = {}
+        for after in ("kill -9", "SIGTERM"):
+            restarts[after], stop = _again(here, mode, kubeconfig)
+        bare = bare_costs(here, mode, scale, asked.bare)
+    return Figures(mode, start, (first, memory), took, cpu, idle, restarts, stop, bare)
 
 
 def _compiled(here: Place, mode: str) -> None:
@@ -114,7 +116,6 @@ def _changes(
 
 
 def _idle(agent: Agent, seconds: float) -> float:
-    time.sleep(_SETTLED)
     before = agent.cpu_seconds()
     time.sleep(seconds)
     return (agent.cpu_seconds() - before) / seconds
@@ -133,9 +134,9 @@ def _again(here: Place, mode: str, kubeconfig: Path) -> tuple[Restart, float]:
 def table(found: Sequence[Figures]) -> str:
     """`found` in Markdown: a table of the process, and one of the changes."""
     process = [
-        "| mode | start s, wall / CPU | RSS MB, first / after / peak | idle % of a CPU "
-        "| restart s, wall / CPU | written again | SIGTERM s |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| mode | start s, wall / CPU | RSS MB, first / after / peak | idle CPU % | SIGTERM s "
+        "| restart after | s, wall / CPU | resources written | transactions |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     change = [
         "| mode | change | in kernel ms, p50 / p99 / most | wire ms, p50 | CPU ms | bare ms | over bare |",
@@ -143,13 +144,14 @@ def table(found: Sequence[Figures]) -> str:
     ]
     for each in found:
         first, last = each.memory
-        again = each.restart
-        process.append(
-            f"| {each.mode} | {each.start[0]:.2f} / {each.start[1]:.2f} "
-            f"| {first.now:.0f} / {last.now:.0f} / {last.peak:.0f} | {100 * each.idle:.2f} "
-            f"| {again.seconds:.2f} / {again.cpu:.2f} "
-            f"| {again.changes} resources, {again.transactions} transactions | {each.stop:.2f} |"
+        cells = (
+            f"{each.mode} | {each.start[0]:.2f} / {each.start[1]:.2f} "
+            f"| {first.now:.0f} / {last.now:.0f} / {last.peak:.0f} | {100 * each.idle:.2f} | {each.stop:.2f}"
         )
+        for after, again in each.restarts.items():
+            times = f"{again.seconds:.2f} / {again.cpu:.2f}"
+            process.append(f"| {cells} | {after} | {times} | {again.changes} | {again.transactions} |")
+            cells = " |  |  |  | "
         change += [_row(each, kind, took) for kind, took in each.took.items()]
     return "\n".join([*process, "", *change, ""])
 
@@ -158,11 +160,13 @@ def _row(each: Figures, kind: str, took: Sequence[Took]) -> str:
     rules = sorted(1000 * one.rule for one in took)
     wire = sorted(1000 * one.wire for one in took)
     middle = quantile(rules, 0.5)
-    bare = 1000 * each.bare.get(kind, 0.0)
-    tool = f"{bare:.1f} | {middle / bare:.2f}" if bare else " | "
+    cpu, tool = 1000 * each.cpu[kind], " | "
+    if kind in each.bare:
+        bare = each.bare[kind]._replace(wall=1000 * each.bare[kind].wall, cpu=1000 * each.bare[kind].cpu)
+        tool = f"{bare.wall:.1f} / {bare.cpu:.1f} | {middle / bare.wall:.2f} / {cpu / bare.cpu:.2f}"
     return (
         f"| {each.mode} | {kind} | {middle:.1f} / {quantile(rules, 0.99):.1f} / {rules[-1]:.1f} "
-        f"| {quantile(wire, 0.5):.1f} | {1000 * each.cpu[kind]:.1f} | {tool} |"
+        f"| {quantile(wire, 0.5):.1f} | {cpu:.1f} | {tool} |"
     )
 
 
@@ -178,10 +182,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--events", type=int, default=200, help="of each kind of change (%(default)s)")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two (%(default)s)")
     parser.add_argument("--idle", type=float, default=20.0, help="seconds without a change (%(default)s)")
+    parser.add_argument("--settle", type=float, default=3.0, help="seconds of rest before them (%(default)s)")
     parser.add_argument("--bare", type=int, default=10, help="rounds of the bare tool (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     given = list(sys.argv[1:] if arguments is None else arguments)
     asked = parser.parse_args(given)
+    asked.events += asked.events % 2  # what is gone comes back
     modes = asked.mode or ["nftables", "iptables-legacy", "xdp"]
     if "ipvs" in modes and (code := in_machine("kcompile_bench.agent", given)) is not None:
         return code

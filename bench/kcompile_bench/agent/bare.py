@@ -6,7 +6,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,19 +17,29 @@ from kcompile.kernel.netns import entered
 from kcompile.modes import MODES
 from kcompile.passes import resolve_port
 
+from ..environment import cpu_seconds
 from ..generate import Scale, facts, settings
-from ..held import MODES_WITH_A_TOOL, tool
+from ..held.bare import recorded
 from ..workload import Workload, family_of
 from .place import Place
 
-__all__ = ["bare_seconds"]
+__all__ = ["Cost", "bare_costs"]
+
+_TOOLS = ("nftables", "iptables-legacy", "iptables-nft")
 
 
-def bare_seconds(place: Place, mode: str, scale: Scale, rounds: int) -> dict[str, float]:
-    """Median seconds of the tool for each kind of change (change.py), on a node whose agent has ended; there
-    and back is a round. Nothing for a mode without a tool.
+class Cost(NamedTuple):
+    """Seconds."""
+
+    wall: float
+    cpu: float
+
+
+def bare_costs(place: Place, mode: str, scale: Scale, rounds: int) -> dict[str, Cost]:
+    """What the tool takes for each kind of change (change.py), on a node whose agent has ended: the median of
+    wall clock, the mean of CPU. There and back is a round. Nothing without a tool or rounds.
     """
-    if mode not in MODES_WITH_A_TOOL:
+    if mode not in _TOOLS or not rounds:
         return {}
     workload, family = Workload(scale), family_of(mode)
     dataplane, wanted = workload.dataplane(family), settings(family)
@@ -48,13 +59,15 @@ def bare_seconds(place: Place, mode: str, scale: Scale, rounds: int) -> dict[str
     with entered(place.netns), tempfile.TemporaryDirectory(prefix="kcbench-") as folder:
         driver = driver_for(mode)
 
-        def took(old: list[ResolvedPort], new: list[ResolvedPort]) -> Iterator[float]:
+        def took(old: list[ResolvedPort], new: list[ResolvedPort]) -> Iterator[Cost]:
             for before, after in ((old, new), (new, old)):
-                run = tool(driver, kept.replace(before, after), Path(folder))
-                began = time.monotonic()
+                with recorded(driver, Path(folder), kept.replace(before, after)) as run:
+                    pass  # a tool's text is all of it
+                began, used = time.monotonic(), cpu_seconds()
                 run()
-                yield time.monotonic() - began
+                yield Cost(time.monotonic() - began, cpu_seconds() - used)
 
         for kind, (old, new) in kinds.items():
-            found[kind] = median([seconds for _ in range(rounds) for seconds in took(old, new)])
+            costs = [cost for _ in range(rounds) for cost in took(old, new)]
+            found[kind] = Cost(median(cost.wall for cost in costs), fmean(cost.cpu for cost in costs))
     return found

@@ -119,14 +119,15 @@ def _replaced(server: ApiServer, scale: Scale) -> Iterator[Change]:
 
 
 def _new_service(server: ApiServer, scale: Scale) -> Iterator[Change]:
-    """A Service whose slice is there already, and its end."""
+    """A Service whose slices are there already, and its end."""
     i = scale.services
     while True:
-        service, part = service_and_slice(scale, i)
-        server.put(part)
+        service, _ = service_and_slice(scale, i)
+        parts = slices(scale, i)
+        server.put(*parts)
         yield Change(scale.vip(i), lambda service=service: server.put(service))  # type: ignore[misc]
         yield Change(scale.vip(i), lambda service=service: server.delete(service))  # type: ignore[misc]
-        server.delete(part)
+        server.delete(*parts)
         i += 1
 
 

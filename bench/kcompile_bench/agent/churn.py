@@ -51,10 +51,13 @@ _AGAIN = 0.002  # seconds between two connections to a Service that is about to 
 
 
 class Figures(NamedTuple):
-    """One mode. `converged`: seconds, sorted; `rate`: changes a second that there were."""
+    """One mode. `rate`: changes a second that there were; `cpu`: the agent's, as a share of one; `converged`:
+    seconds, sorted.
+    """
 
     mode: str
     rate: float
+    cpu: float
     churn: Count
     converged: list[float]
     memory: tuple[Memory, Memory]
@@ -83,9 +86,10 @@ def measure(mode: str, scale: Scale, asked: argparse.Namespace) -> Figures:
                 first = agent.memory()
                 churn = Churn(server, scale, ips, asked.rate)
                 with churn.going():
-                    began = time.monotonic()
+                    began, before = time.monotonic(), agent.cpu_seconds()
                     converged = churn.probe(there, asked.seconds)
-                    rate = churn.made / (time.monotonic() - began)
+                    took = time.monotonic() - began
+                    rate, cpu = churn.made / took, (agent.cpu_seconds() - before) / took
                 counted = traffic.count()
                 memory = first, agent.memory()
             rolled, errors = roll(server, there, scale, ips, asked.pods, asked.grace)
@@ -98,7 +102,7 @@ def measure(mode: str, scale: Scale, asked: argparse.Namespace) -> Figures:
                         time.sleep(0.2)
                         agent.stop(signal.SIGKILL)
         errors += traffic.errors + killing.errors
-    return Figures(mode, rate, counted, sorted(converged), memory, rolled, killing.count(), errors)
+    return Figures(mode, rate, cpu, counted, sorted(converged), memory, rolled, killing.count(), errors)
 
 
 class Churn:
@@ -171,19 +175,21 @@ def _answered(vip: str, pods: set[str]) -> float:
 
 def table(found: Sequence[Figures]) -> str:
     """`found` in Markdown."""
-    lines = [
-        "| mode | changes a s | churn: failed / all / SYN again | converged ms, p50 / p99 / most "
-        "| RSS MB, start / end | rolling: failed / all / SYN again | kill -9: failed / all / SYN again |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+    agents = [
+        "| mode | changes a s | CPU % | converged ms, p50 / p99 / most | RSS MB, start / end |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    connections = [
+        "| mode | churn: failed / all / SYN again | rolling restart | kill -9 |",
+        "| --- | --- | --- | --- |",
     ]
     for each in found:
-        times = [f"{1000 * quantile(each.converged, q):.0f}" for q in (0.5, 0.99, 1.0)]
-        lines.append(
-            f"| {each.mode} | {each.rate:.0f} | {_cell(each.churn)} | {' / '.join(times)} "
-            f"| {each.memory[0].now:.0f} / {each.memory[1].now:.0f} | {_cell(each.rolling)} "
-            f"| {_cell(each.kills)} |"
-        )
-    return "\n".join(lines)
+        times = " / ".join(f"{1000 * quantile(each.converged, q):.0f}" for q in (0.5, 0.99, 1.0))
+        memory = f"{each.memory[0].now:.0f} / {each.memory[1].now:.0f}"
+        agents.append(f"| {each.mode} | {each.rate:.0f} | {100 * each.cpu:.0f} | {times} | {memory} |")
+        cells = " | ".join(_cell(count) for count in (each.churn, each.rolling, each.kills))
+        connections.append(f"| {each.mode} | {cells} |")
+    return "\n".join([*agents, "", *connections, ""])
 
 
 def _cell(count: Count) -> str:

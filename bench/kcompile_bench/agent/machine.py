@@ -9,11 +9,9 @@ from pathlib import Path
 
 from kcompile import spawn
 
-__all__ = ["in_machine"]
+from ..ipvs import where_ipvs_is
 
-_ROOT = Path(__file__).resolve().parents[3]
-_MEMORY = 2560  # MiB
-_PATIENCE = 3600  # seconds
+__all__ = ["in_machine"]
 
 
 def in_machine(module: str, arguments: Sequence[str]) -> int | None:
@@ -23,8 +21,4 @@ def in_machine(module: str, arguments: Sequence[str]) -> int | None:
     """
     if Path("/proc/net/ip_vs").exists():
         return None
-    command = spawn.python(module, *arguments, path=_ROOT / "bench")
-    inside = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(_ROOT), *command]
-    options = ("--module", "ip_vs", "--memory", str(_MEMORY), "--time", str(_PATIENCE))
-    machine = spawn.python("uml", *options, "--", *spawn.located(inside), path=_ROOT / "tests")
-    return spawn.run(machine).returncode
+    return spawn.run(where_ipvs_is(spawn.python(module, *arguments))).returncode
