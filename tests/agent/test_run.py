@@ -115,6 +115,8 @@ def test_a_sync_that_takes_long_doesnt_keep_it(node):
             time.sleep(0.01)
         assert running.ends(signal.SIGTERM) == 0
         assert waits_for(lock)
+        with (node.lock / "lock").open() as ours, pytest.raises(BlockingIOError):
+            fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the next agent waits for what still writes
     with Process(node, "-f", "specs", "--mode", "iptables-legacy"):
         assert node.held() == {"demo/web-0", "demo/web-1", "demo/web-2"}
 

@@ -21,6 +21,7 @@ from ..errors import KernelError, UnsupportedError
 from ..program import Key
 from ..targets.xtables.parse import IPTABLES, parse
 from . import iptables_nft
+from .lock import locks_held
 
 __all__ = ["Backend", "apply", "check", "detect_backend", "families", "observe", "saved"]
 
@@ -256,7 +257,13 @@ def _spawn(command: list[str], text: str = "") -> tuple[subprocess.Popen[str], i
             view = view[os.write(script, view) :]
         os.lseek(script, 0, os.SEEK_SET)
         process = spawn.popen(
-            command, stdin=script, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace"
+            command,
+            stdin=script,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            pass_fds=locks_held(),
         )
     except OSError as e:
         os.close(output)
