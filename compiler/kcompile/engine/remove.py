@@ -97,7 +97,11 @@ class Emptying(NamedTuple):
         drivers = [mode.driver for mode in found] or [mode_of(DEFAULT_MODE).driver(directory)]
         left = False
         if request.mode:
-            drivers = [mode_of(request.mode).driver(directory, request.iptables_backend)]
+            # that of what is there needs no second look at which iptables the node uses
+            known = [driver for driver in drivers if driver.name == request.mode]
+            if request.iptables_backend or not known:
+                known = [mode_of(request.mode).driver(directory, request.iptables_backend)]
+            drivers = known
             left = any(mode.driver.name != drivers[0].name for mode in found)
             found = []
         session = Session(request, drivers[0], found[1:], NodeResources(directory))
