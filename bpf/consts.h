@@ -46,6 +46,7 @@
 #define FLOW_DIRECT 0x10  /* not translated but for its source port, which a translated connection had */
 #define FLOW_PEER 0x20    /* flow.ifindex has INTERFACE_PEER */
 #define FLOW_XDP 0x40     /* flow.ifindex has INTERFACE_XDP */
+#define FLOW_SEEN 0x80    /* in brief4/6: the backend has answered; of the reply's entry */
 
 /* config.flags */
 #define CONFIG_PODS_BY_CIDR4 0x1
@@ -68,4 +69,5 @@
 #define REASON_UNSUPPORTED_PASSED 8 /* IP options, extension headers, not TCP, UDP or ICMP */
 #define REASON_MALFORMED_PASSED 9
 #define REASON_FRAGMENT_DROPPED 10  /* to a Service, before the first of its datagram */
+#define REASON_FLOW_RESTORED 11     /* the other direction's entry had fallen out of its map */
 #define REASONS 16

@@ -27,6 +27,7 @@
 #define ranges JOIN(ranges, FAMILY)
 #define locals JOIN(locals, FAMILY)
 #define flows JOIN(flows, FAMILY)
+#define brief JOIN(brief, FAMILY)
 #define fragments JOIN(fragments, FAMILY)
 #define affinity_map JOIN(affinity, FAMILY) /* affinity4, affinity6: `affinity` itself is a struct */
 
@@ -62,6 +63,8 @@
 #define flow_set_mirror JOIN(flow_set_mirror, FAMILY)
 #define flow_mirrors JOIN(flow_mirrors, FAMILY)
 #define flow_is_idle JOIN(flow_is_idle, FAMILY)
+#define flow_find JOIN(flow_find, FAMILY)
+#define connection_move JOIN(connection_move, FAMILY)
 #define connection_delete JOIN(connection_delete, FAMILY)
 #define connection_is_stale JOIN(connection_is_stale, FAMILY)
 #define connection_restore_reverse JOIN(connection_restore_reverse, FAMILY)
@@ -135,7 +138,9 @@
 
 /* path.h */
 #define connection_is_reusable JOIN(connection_is_reusable, FAMILY)
-#define connection_continues JOIN(connection_continues, FAMILY)
+#define connection_continue JOIN(connection_continue, FAMILY)
+#define connection_is_established JOIN(connection_is_established, FAMILY)
+#define brief_connection_lookup JOIN(brief_connection_lookup, FAMILY)
 #define connection_lookup JOIN(connection_lookup, FAMILY)
 #define decide_direct JOIN(decide_direct, FAMILY)
 #define decide_without_frontend JOIN(decide_without_frontend, FAMILY)

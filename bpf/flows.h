@@ -49,13 +49,44 @@ INLINE int flow_is_idle(const struct flow *entry, __u64 now)
     return (__s64)(now - entry->last_seen) > (__s64)UDP_STREAM_TIMEOUT;
 }
 
+/* The entry at `key`, in whichever map it is; NULL if there is none. */
+INLINE struct flow *flow_find(const struct flow_key *key)
+{
+    struct flow *entry = LOOKUP(flows, key);
+    return entry ? entry : LOOKUP(brief, key);
+}
+
+/* Moves the entries at `key` and `reverse_key` to the map of established connections, or out of it. Returns the
+ * one at `key` where it is now. */
+INLINE struct flow *connection_move(const struct flow_key *key, const struct flow_key *reverse_key,
+                                    int established)
+{
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const struct flow_key *which = i ? key : reverse_key;
+        if (established) {
+            struct flow *entry = LOOKUP(brief, which);
+            if (entry && !UPDATE(flows, which, entry, BPF_ANY))
+                DELETE(brief, which);
+        } else {
+            struct flow *entry = LOOKUP(flows, which);
+            if (entry && !UPDATE(brief, which, entry, BPF_ANY))
+                DELETE(flows, which);
+        }
+    }
+    return flow_find(key);
+}
+
 /* Deletes the entry at `key` and, if it mirrors that one, the entry at `reverse_key`. */
 INLINE void connection_delete(const struct flow_key *key, const struct flow_key *reverse_key)
 {
-    struct flow *reverse = LOOKUP(flows, reverse_key);
-    if (reverse && flow_mirrors(reverse, key))
+    struct flow *reverse = flow_find(reverse_key);
+    if (reverse && flow_mirrors(reverse, key)) {
         DELETE(flows, reverse_key);
+        DELETE(brief, reverse_key);
+    }
     DELETE(flows, key);
+    DELETE(brief, key);
 }
 
 /* True if the connection of `entry`, which is at `key`, is over: closed, idle in both directions (UDP), or
@@ -66,7 +97,7 @@ INLINE int connection_is_stale(struct flow_key *reverse_key, const struct flow_k
     flow_reverse_key(reverse_key, entry, key->protocol);
     if (entry->flags & FLOW_CLOSING)
         return 1;
-    struct flow *reverse = LOOKUP(flows, reverse_key);
+    struct flow *reverse = flow_find(reverse_key);
     if (!reverse || !flow_mirrors(reverse, key))
         return 1;
     return key->protocol == IPPROTO_UDP && flow_is_idle(entry, now) && flow_is_idle(reverse, now);
@@ -85,7 +116,8 @@ INLINE void connection_restore_reverse(struct packet_scratch *scratch, const str
     if (LOOKUP(locals, &key->saddr))
         reverse->flags |= FLOW_TO_STACK;
     reverse->last_seen = now;
-    UPDATE(flows, &scratch->reverse, reverse, BPF_NOEXIST);
+    if (!UPDATE(flows, &scratch->reverse, reverse, BPF_NOEXIST))
+        count_reason(REASON_FLOW_RESTORED);
 }
 
 /* Called once a second for an entry that has packets. Restores the entry that mirrors it, and has the route
@@ -94,7 +126,7 @@ INLINE int connection_refresh(struct packet_scratch *scratch, const struct flow_
                               __u64 now)
 {
     flow_reverse_key(&scratch->reverse, entry, key->protocol);
-    struct flow *reverse = LOOKUP(flows, &scratch->reverse);
+    struct flow *reverse = flow_find(&scratch->reverse);
     if (reverse && !flow_mirrors(reverse, key))
         return 0;
     if (key->protocol == IPPROTO_UDP && flow_is_idle(entry, now) && (!reverse || flow_is_idle(reverse, now)))
@@ -106,19 +138,24 @@ INLINE int connection_refresh(struct packet_scratch *scratch, const struct flow_
     return 1;
 }
 
-/* Notes a FIN or RST: a new connection with the same addresses and ports may replace one that has closed. */
-INLINE void connection_note_close(struct packet_scratch *scratch, const struct flow_key *key,
+/* Notes a FIN or RST: a new connection with the same addresses and ports may replace one that has closed.
+ * Returns the entry, which has moved if that was the end. */
+INLINE struct flow *connection_note_close(struct packet_scratch *scratch, const struct flow_key *key,
                                   struct flow *entry, __u8 tcp_flags)
 {
     flow_reverse_key(&scratch->reverse, entry, key->protocol);
-    struct flow *reverse = LOOKUP(flows, &scratch->reverse);
+    struct flow *reverse = flow_find(&scratch->reverse);
     __u16 flags = FLOW_FIN;
     if (tcp_flags & TCP_RST || !reverse || reverse->flags & FLOW_FIN) {
         flags |= FLOW_CLOSING;
         if (reverse)
             reverse->flags |= FLOW_CLOSING;
     }
+    int was_closing = entry->flags & FLOW_CLOSING;
     entry->flags |= flags;
+    if (!(flags & FLOW_CLOSING) || was_closing)
+        return entry;
+    return connection_move(key, &scratch->reverse, 0);
 }
 
 /* Counts a packet of `length` bytes for the backend. */

@@ -122,7 +122,7 @@ INLINE int icmp_error_translate(packet_context *ctx, struct packet_scratch *scra
     struct flow_key *key = &scratch->reverse;
     if (!icmp_error_quoted_key(ctx, packet, key))
         return ACTION_PASS;
-    struct flow *entry = LOOKUP(flows, key);
+    struct flow *entry = flow_find(key);
     if (!entry)
         return ACTION_PASS;
 

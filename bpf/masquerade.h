@@ -58,13 +58,15 @@ INLINE void connection_init(struct packet_scratch *scratch, const struct flow_ke
 INLINE int reply_entry_create(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
 {
     flow_reverse_key(&scratch->reverse, &scratch->forward, key->protocol);
-    if (!UPDATE(flows, &scratch->reverse, &scratch->reply, BPF_NOEXIST))
-        return 1;
     struct flow *old = LOOKUP(flows, &scratch->reverse);
+    if (!old && !UPDATE(brief, &scratch->reverse, &scratch->reply, BPF_NOEXIST))
+        return 1;
+    old = old ? old : LOOKUP(brief, &scratch->reverse);
     struct flow_key old_reverse;
     if (old && !flow_mirrors(old, key) && !connection_is_stale(&old_reverse, &scratch->reverse, old, now))
         return 0;
-    return !UPDATE(flows, &scratch->reverse, &scratch->reply, BPF_ANY);
+    DELETE(flows, &scratch->reverse);
+    return !UPDATE(brief, &scratch->reverse, &scratch->reply, BPF_ANY);
 }
 
 /* Changes the source port of scratch->forward until no other connection, and no socket of the node, has its
@@ -96,9 +98,9 @@ INLINE struct flow *connection_create(packet_context *ctx, struct packet_scratch
 {
     struct flow *forward = &scratch->forward;
     connection_init(scratch, key, now);
-    if (!source_port_claim(ctx, scratch, key, now) || UPDATE(flows, key, forward, BPF_ANY))
+    if (!source_port_claim(ctx, scratch, key, now) || UPDATE(brief, key, forward, BPF_ANY))
         return NULL;
     if (!(forward->flags & FLOW_DIRECT))
         count_connection(forward->backend);
-    return LOOKUP(flows, key);
+    return LOOKUP(brief, key);
 }

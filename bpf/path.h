@@ -21,30 +21,68 @@ INLINE int connection_is_reusable(struct packet_scratch *scratch, const struct f
            address_equal(*(ip_address *)&backend->address, entry->daddr);
 }
 
-/* True if `packet` belongs to the connection of `entry`, which it brings up to date. If not, the entry is to
- * be deleted. */
-INLINE int connection_continues(struct packet_scratch *scratch, const struct packet_info *packet,
+/* The entry of `packet`'s connection, brought up to date: `entry`, or where that has moved. NULL if it is no
+ * longer the packet's: then it is to be deleted. */
+INLINE struct flow *connection_continue(struct packet_scratch *scratch, const struct packet_info *packet,
                                 struct flow *entry, __u64 now)
 {
     int refresh = (__s64)(now - entry->last_seen) > (__s64)NSEC_PER_SEC;
     if (UNLIKELY(refresh) && !connection_refresh(scratch, &packet->key, entry, now))
-        return 0;
+        return NULL;
     if (LIKELY(!(packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))))
-        return 1;
+        return entry;
     if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-        return connection_is_reusable(scratch, &packet->key, entry);
+        return connection_is_reusable(scratch, &packet->key, entry) ? entry : NULL;
     if (packet->tcp_flags & (TCP_FIN | TCP_RST))
-        connection_note_close(scratch, &packet->key, entry, packet->tcp_flags);
-    return 1;
+        return connection_note_close(scratch, &packet->key, entry, packet->tcp_flags);
+    return entry;
+}
+
+/* True if `packet`, of `entry` in the map of brief connections, shows that this one is established: TCP, the
+ * client goes on after the backend's answer; UDP, the backend answers. `lasts`: or it has gone on for a second. */
+INLINE int connection_is_established(struct packet_scratch *scratch, const struct packet_info *packet,
+                                     struct flow *entry, int lasts)
+{
+    if (entry->flags & FLOW_CLOSING || packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) {
+        entry->flags |= entry->flags & FLOW_REPLY ? FLOW_SEEN : 0;
+        return 0;
+    }
+    if (lasts || (packet->key.protocol == IPPROTO_UDP && entry->flags & FLOW_REPLY))
+        return 1;
+    flow_reverse_key(&scratch->reverse, entry, packet->key.protocol);
+    struct flow *reply = LOOKUP(brief, &scratch->reverse);
+    return packet->key.protocol == IPPROTO_TCP && reply && reply->flags & FLOW_SEEN;
+}
+
+/* The entry of a connection that isn't established yet, or has closed; NULL if there is none. */
+INLINE struct flow *brief_connection_lookup(struct packet_scratch *scratch, const struct packet_info *packet,
+                                            __u64 now)
+{
+    struct flow *entry = LOOKUP(brief, &packet->key);
+    if (!entry)
+        return NULL;
+    int lasts = (__s64)(now - entry->last_seen) > (__s64)NSEC_PER_SEC;
+    struct flow *found = connection_continue(scratch, packet, entry, now);
+    if (!found || !connection_is_established(scratch, packet, found, lasts))
+        return found;
+    flow_reverse_key(&scratch->reverse, found, packet->key.protocol);
+    return connection_move(&packet->key, &scratch->reverse, 1);
 }
 
 /* The entry of the packet's connection, or NULL. */
 INLINE struct flow *connection_lookup(struct packet_scratch *scratch, const struct packet_info *packet,
                                       __u64 now)
 {
-    struct flow *entry = LOOKUP(flows, &packet->key);
-    if (!entry || connection_continues(scratch, packet, entry, now))
-        return entry;
+    struct flow *entry = LOOKUP(flows, &packet->key), *found;
+    if (LIKELY(entry)) {
+        found = connection_continue(scratch, packet, entry, now);
+    } else {
+        found = brief_connection_lookup(scratch, packet, now);
+        if (!found)
+            entry = LOOKUP(brief, &packet->key);
+    }
+    if (LIKELY(found) || !entry)
+        return found;
     flow_reverse_key(&scratch->reverse, entry, packet->key.protocol);
     connection_delete(&packet->key, &scratch->reverse);
     return NULL;
@@ -62,7 +100,7 @@ INLINE int decide_direct(struct packet_scratch *scratch, const struct flow_key *
     forward->sport = key->sport;
     forward->dport = key->dport;
     flow_reverse_key(&scratch->reverse, forward, key->protocol);
-    struct flow *reply = LOOKUP(flows, &scratch->reverse);
+    struct flow *reply = flow_find(&scratch->reverse);
     if (!reply || !(reply->flags & FLOW_REPLY))
         return DECISION_PASS;
 #ifdef TC

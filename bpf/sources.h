@@ -31,6 +31,6 @@ INLINE void source_remember(struct packet_scratch *scratch, const struct flow_ke
     forward->flags = FLOW_DIRECT;
     reply->flags = FLOW_DIRECT | FLOW_REPLY | FLOW_TO_STACK;
     reply->last_seen = forward->last_seen = now;
-    if (!UPDATE(flows, &scratch->reverse, reply, BPF_NOEXIST))
-        UPDATE(flows, key, forward, BPF_ANY);
+    if (!LOOKUP(flows, &scratch->reverse) && !UPDATE(brief, &scratch->reverse, reply, BPF_NOEXIST))
+        UPDATE(brief, key, forward, BPF_ANY);
 }

@@ -44,7 +44,9 @@ struct backend {
  *
  * Forward and reply entries mirror each other: reply.key = reverse(forward.value) and
  * reply.value = reverse(forward.key). So either can be made from the other. Entries that do not mirror are
- * stale. Without masquerading, the client's address stands for the masquerade address. */
+ * stale. Both are in the map brief4 or brief6 until the connection is established, and again after it has
+ * closed: so a flood of connections that come to nothing takes no room from those that are.
+ * Without masquerading, the client's address stands for the masquerade address. */
 struct flow_key4 { ip_address4 saddr, daddr; __be16 sport, dport; __u8 protocol, pad[3]; };
 struct flow_key6 { ip_address6 saddr, daddr; __be16 sport, dport; __u8 protocol, pad[3]; };
 

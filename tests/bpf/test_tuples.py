@@ -10,11 +10,10 @@ import pytest
 
 from harness import netns
 from kcompile.kernel.bpf import library, testrun
-from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.layout import CONSTANTS as C
 
 from .frames import address, frame
-from .world import ETH0, INDEX, World
+from .world import ETH0, INDEX, World, make
 
 pytestmark = pytest.mark.kernel
 
@@ -120,12 +119,11 @@ def test_a_syn_after_its_backend_went_chooses_again_but_a_connection_goes_on(wor
 def test_either_entry_is_made_again_from_the_other(world: World, version: int):
     world.says("ingress eth0: udp client:4000 > api:80", version)
     pair = world.entries(f"flows{version}")
-    form = world.maps[f"flows{version}"]
     for lost, kept in (tuple(pair), tuple(reversed(pair))):
         value = list(world.get(f"flows{version}", kept) or ())
         value[8] -= 2 * SECOND  # as if it had been silent for two seconds
         world.put(f"flows{version}", kept, tuple(value))
-        assert library.delete(form, layout.MAPS[f"flows{version}"].key.pack(*lost))
+        assert world.remove(f"flows{version}", lost)
         forward = kept[0] == address("client", version)
         step = "udp client:4000 > api:80" if forward else "udp far:8080 > node:4000"
         assert world.says(f"ingress eth0: {step}", version).startswith("redirect: ")
@@ -169,3 +167,52 @@ def test_forwarded_packets_are_not_looked_at_on_their_way_out(world: World):
         struct.pack_into("=2I", context, 36, INDEX["near"], ETH0)  # ingress_ifindex, ifindex
         verdict, out, _, _ = testrun.prog_test_run(world.programs["egress"], data, context=bytes(context))
     assert (verdict & 0xFFFFFFFF, out) == (0xFFFFFFFF, data)
+
+
+@BOTH
+def test_a_flood_takes_no_room_from_established_connections(version: int):
+    """Connections that come to nothing, and those that have closed, are in a map of their own."""
+    with make(most=1024) as small:
+
+        def send(text: str) -> str:
+            return small.raw("ingress", ETH0, frame(text, version))[0]
+
+        def established() -> int:
+            return sum(count for _, _, count in library.lookup_batch(small.maps[f"flows{version}"]))
+
+        def connect(port: int) -> None:
+            send(f"tcp client:{port} > api:80 S")
+            send(f"tcp far:8080 > node:{port} SA")
+            send(f"tcp client:{port} > api:80 A")
+
+        held = range(2000, 2100)
+        for port in held:
+            connect(port)
+        assert established() == 2 * len(held)
+        for port in range(10_000, 12_000):
+            send(f"tcp client:{port} > api:80 S")
+            send(f"udp client:{port} > api:80")
+        for port in range(20_000, 21_500):
+            connect(port)
+            send(f"tcp client:{port} > api:80 R")
+        assert established() == 2 * len(held)
+        assert {send(f"tcp client:{port} > api:80 A") for port in held} == {"redirect"}
+
+
+@BOTH
+def test_when_datagrams_are_a_flow(world: World, version: int):
+    """After the first answer, or a second."""
+
+    def established() -> int:
+        return sum(count for _, _, count in library.lookup_batch(world.maps[f"flows{version}"]))
+
+    world.says("ingress near: udp near:4000 > api:80", version)
+    world.says("ingress near: udp near:4000 > api:80", version)
+    assert established() == 0
+    world.says("ingress eth0: udp far:8080 > near:4000", version)
+    assert established() == 2
+    world.says("ingress near: udp near:4001 > api:80", version)
+    for key, value in world.entries(f"flows{version}").items():
+        world.put(f"flows{version}", key, (*value[:8], value[8] - 2 * SECOND, *value[9:]))
+    world.says("ingress near: udp near:4001 > api:80", version)
+    assert established() == 4

@@ -45,6 +45,7 @@ SERVICES: dict[str, tuple[tuple[int, int, int], list[tuple[str, int]], int, int]
     "pool": (_USUAL, [("near", 8080), ("near2", 8080), ("far", 8080), ("far2", 8080)], 0, 0),
     "stale": (_USUAL, [("lost", 8080)], 0, 0),
 }
+_FLOWS = (*layout.flow_maps(4), *layout.flow_maps(6))
 NODE_PORTS = {30080: "api", 30081: "empty"}
 NUMBERS = {name: number for number, name in enumerate(SERVICES, 1)}
 
@@ -87,11 +88,16 @@ def _run(name: str) -> None:
 class World:
     """The maps and programs of one node. Interfaces are named by their index."""
 
-    def __init__(self, namespace: str, defines: tuple[str, ...] = ()) -> None:
+    def __init__(self, namespace: str, defines: tuple[str, ...] = (), most: int = 65536) -> None:
         self.namespace = namespace
         self.maps = {
             m.name: library.create_map(
-                m.type, m.key.size, m.value.size, min(m.capacity, 65536), m.flags, m.name
+                m.type,
+                m.key.size,
+                m.value.size,
+                min(m.capacity, most if m.name in _FLOWS else 65536),
+                m.flags,
+                m.name,
             )
             for m in MAPS.values()
         }
@@ -102,9 +108,23 @@ class World:
         self._fill()
 
     def put(self, name: str, key: tuple[Any, ...], value: tuple[Any, ...]) -> None:
+        """Write an entry; of a flow where it is."""
+        name = next((one for one in self._places(name) if self._get(one, key) is not None), name)
         library.update(self.maps[name], MAPS[name].key.pack(*key), MAPS[name].value.pack(*value))
 
     def get(self, name: str, key: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """An entry; flows4 and flows6 mean brief4 and brief6 too, here and below."""
+        return next((found for one in self._places(name) if (found := self._get(one, key)) is not None), None)
+
+    def _places(self, name: str) -> tuple[str, ...]:
+        return layout.flow_maps(int(name[-1])) if name.startswith("flows") else (name,)
+
+    def remove(self, name: str, key: tuple[Any, ...]) -> bool:
+        """Whether there was such an entry."""
+        packed = MAPS[name].key.pack(*key)
+        return sum(library.delete(self.maps[one], packed) for one in self._places(name)) > 0
+
+    def _get(self, name: str, key: tuple[Any, ...]) -> tuple[Any, ...] | None:
         form = MAPS[name].value
         found = library.lookup(self.maps[name], MAPS[name].key.pack(*key), form.size)
         return None if found is None else form.unpack(found)
@@ -113,7 +133,8 @@ class World:
         form = MAPS[name]
         return {
             key: value
-            for keys, values, _ in library.lookup_batch(self.maps[name])
+            for one in self._places(name)
+            for keys, values, _ in library.lookup_batch(self.maps[one])
             for key, value in zip(form.key.iter_unpack(keys), form.value.iter_unpack(values), strict=True)
         }
 
@@ -129,7 +150,7 @@ class World:
 
     def clear(self) -> None:
         """Forget every connection and every number counted."""
-        for name in ("flows4", "flows6", "fragments4", "fragments6", "affinity4", "affinity6", "sockets"):
+        for name in (*_FLOWS, "fragments4", "fragments6", "affinity4", "affinity6", "sockets"):
             for keys, _, count in list(library.lookup_batch(self.maps[name])):
                 library.delete_batch(self.maps[name], keys, count)
         cpus = library.possible_cpus()
@@ -245,8 +266,8 @@ class World:
 
 
 @contextlib.contextmanager
-def make(defines: tuple[str, ...] = ()) -> Iterator[World]:
-    """A world in a namespace of its own, gone at the end."""
+def make(defines: tuple[str, ...] = (), most: int = 65536) -> Iterator[World]:
+    """A world in a namespace of its own, gone at the end. `most`: entries of each map of flows."""
     with netns.group(["world"]) as names:
         _run(names["world"])
-        yield World(names["world"], defines)
+        yield World(names["world"], defines, most)

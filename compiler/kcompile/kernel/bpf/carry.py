@@ -96,7 +96,10 @@ class Carrier:
         """Write one direction, unless the programs have made a flow there, which is newer."""
         key_form, form = _FORMS[entry.version]
         value = form.pack(*becomes, backend, service, flags, 0, time.monotonic_ns(), 0, _NO_MACS)
-        flows, key = self._maps[f"flows{entry.version}"], key_form.pack(*ends, entry.protocol)
+        flows, brief = (self._maps[name] for name in layout.flow_maps(entry.version))
+        key = key_form.pack(*ends, entry.protocol)
+        if library.lookup(brief, key, form.size) is not None:
+            return
         try:
             library.update(flows, key, value, library.NOEXIST)
         except KernelError as e:

@@ -47,7 +47,8 @@ def _flows(
     `chosen`: which entries of a piece to look at; all without it.
     """
     key_form, form = _FORMS[version]
-    for keys, values, count in library.lookup_batch(maps[f"flows{version}"]):
+    pieces = (piece for name in layout.flow_maps(version) for piece in library.lookup_batch(maps[name]))
+    for keys, values, count in pieces:
         for at in range(count) if chosen is None else chosen(keys, values):
             *ends, protocol = key_form.unpack_from(keys, at * key_form.size)
             saddr, daddr, sport, dport, backend, service, flags, _, seen, *_ = form.unpack_from(
@@ -84,7 +85,8 @@ def purge(maps: Mapping[str, Fd], gone: Gone) -> int:
                 batch += key_form.pack(*ends, protocol), key_form.pack(daddr, saddr, dport, sport, protocol)
                 removed += 1
         if batch:
-            library.delete_batch(maps[f"flows{version}"], b"".join(batch), len(batch))
+            for name in layout.flow_maps(version):
+                library.delete_batch(maps[name], b"".join(batch), len(batch))
     return removed
 
 

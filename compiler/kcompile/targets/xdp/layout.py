@@ -44,6 +44,7 @@ __all__ = [
     "SERVICE_CIDRS",
     "SLOT",
     "STRUCTS",
+    "flow_maps",
 ]
 
 SCHEMA = 1
@@ -148,6 +149,7 @@ CONSTANTS = {
     "FLOW_DIRECT": 16,
     "FLOW_PEER": 32,
     "FLOW_XDP": 64,
+    "FLOW_SEEN": 128,
     "CONFIG_PODS_BY_CIDR4": 1,
     "CONFIG_PODS_BY_CIDR6": 2,
     "CONFIG_SOCKET_TCP": 4,
@@ -165,6 +167,7 @@ CONSTANTS = {
     "REASON_UNSUPPORTED_PASSED": 8,
     "REASON_MALFORMED_PASSED": 9,
     "REASON_FRAGMENT_DROPPED": 10,
+    "REASON_FLOW_RESTORED": 11,
     "REASONS": 16,
 }
 
@@ -211,8 +214,15 @@ _ALL = (
     MapLayout("scratch", _PERCPU_ARRAY, INDEX, SCRATCH, 1),
     MapLayout("fragments4", _LRU_HASH, FRAGMENT_KEY4, FRAGMENT, 8_192),
     MapLayout("fragments6", _LRU_HASH, FRAGMENT_KEY6, FRAGMENT, 8_192),
+    MapLayout("brief4", _LRU_HASH, FLOW_KEY4, FLOW4, 65_536),
+    MapLayout("brief6", _LRU_HASH, FLOW_KEY6, FLOW6, 65_536),
 )
 MAPS = {layout.name: layout for layout in _ALL}
 
-ADDED = {"fragments4", "fragments6"}
+ADDED = {"fragments4", "fragments6", "brief4", "brief6"}
 """Maps that a node of an earlier build of this schema lacks: the next apply makes them, empty."""
+
+
+def flow_maps(version: int) -> tuple[str, str]:
+    """The maps of an IP version's connections: established ones, and those that aren't yet or have closed."""
+    return f"flows{version}", f"brief{version}"
