@@ -200,11 +200,30 @@ class Node:
         return sum(count for each in maps for _, _, count in library.lookup_batch(each)) // 2
 
     def establish(self) -> None:
-        """Make every connection one that is established."""
+        """Make every connection one that is established, in the order in which they began: neighbours in
+        time are neighbours in memory.
+        """
         flows, brief = (self.maps[name] for name in layout.flow_maps(4))
-        for keys, values, count in list(library.lookup_batch(brief)):
-            library.update_batch(flows, keys, values, count)
-            library.delete_batch(brief, keys, count)
+        pairs: list[tuple[bytes, bytes]] = []
+        for keys, values, _ in library.lookup_batch(brief):
+            pairs += zip(
+                _pieces(keys, layout.FLOW_KEY4.size), _pieces(values, layout.FLOW4.size), strict=True
+            )
+        pairs.sort(key=lambda pair: _begun(pair[0]))
+        keys, values = (b"".join(each) for each in zip(*pairs, strict=True))
+        library.update_batch(flows, keys, values, len(pairs))
+        library.delete_batch(brief, keys, len(pairs))
+
+
+def _pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def _begun(key: bytes) -> tuple[bytes, bool]:
+    """What the entries of flows4 sort by: the client's port, then the reply first."""
+    _, _, sport, dport, _ = layout.FLOW_KEY4.unpack(key)
+    forward = dport == b"\0\x50"
+    return (sport if forward else dport), forward
 
 
 def _capacity(m: layout.MapLayout) -> int:

@@ -55,6 +55,14 @@ def test_findings():
     assert veth.fix == ("kcompile apply -f MANIFESTS --mode xdp --xdp-mode auto",)
 
 
+def test_maps_of_connections_that_fill_up():
+    filling = {"flows4": (8000, 10000), "flows6": (7999, 10000)}
+    (full,) = findings(msgspec.structs.replace(FINE, filling=filling), own=("xdp",))
+    assert (full.check, full.severity) == ("xdp-flows", "warning")
+    assert "map flows4 holds 8000 of 10000 entries" in full.message
+    assert full.fix[1] == "kcompile apply -f MANIFESTS --mode xdp --xdp-capacity flows4=40000"
+
+
 def test_a_strict_reverse_path_filter():
     strict = NodeFacts(rp_filter={"all": 1, "lo": 0})
     facts = Facts(probes=(ModeProbe("xdp"),), xdp=FINE, node=strict)

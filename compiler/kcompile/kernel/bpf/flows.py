@@ -14,7 +14,7 @@ from .observe import State
 from .syscall import Fd
 from .writer import Gone
 
-__all__ = ["Connection", "connections", "purge", "reasons", "served", "translated"]
+__all__ = ["Connection", "connections", "filling", "purge", "reasons", "served", "translated"]
 
 _REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
 _UDP_IDLE = 120 * 10**9  # nanoseconds; conntrack's timeout of an idle UDP stream
@@ -117,6 +117,31 @@ def _perhaps(version: int, gone: Gone) -> _Chosen:
         return at
 
     return chosen
+
+
+def filling(maps: Mapping[str, Fd], now: int) -> dict[str, tuple[int, int]]:
+    """How many entries of established connections there are in each IP version's map, without UDP that has
+    been idle for so long that it may go; and how many it has room for.
+
+    `now`: CLOCK_MONOTONIC in nanoseconds.
+    """
+    import numpy as np
+
+    found = {}
+    for version in (4, 6):
+        name = layout.flow_maps(version)[0]
+        key_form, form = _FORMS[version]
+        seen_at = form.size - 24  # before ifindex (4) and macs (12): last_seen (8)
+        entries_seen = 0
+        for keys, values, _ in library.lookup_batch(maps[name]):
+            protocol = np.frombuffer(keys, np.uint8).reshape(-1, key_form.size)[:, -4]
+            seen = np.ascontiguousarray(
+                np.frombuffer(values, np.uint8).reshape(-1, form.size)[:, seen_at : seen_at + 8]
+            ).view(np.uint64)[:, 0]
+            gone = (protocol == PROTOCOLS["udp"]) & (seen < max(now - _UDP_IDLE, 0))
+            entries_seen += int(np.count_nonzero(~gone))
+        found[name] = entries_seen, library.map_info(maps[name]).max_entries
+    return found
 
 
 def translated(maps: Mapping[str, Fd], now: int) -> list[ctnetlink.Connection]:

@@ -350,6 +350,12 @@ class XdpKernel:
             return []
         return [*flows.served(self._writer.maps, self._writer.state), *flows.reasons(self._writer.maps)]
 
+    def filling(self) -> dict[str, tuple[int, int]]:
+        """What flows.filling says of the pinned maps; empty where there are none."""
+        names = [layout.flow_maps(version)[0] for version in (4, 6)]
+        maps = {name: fd for name in names if (fd := pins.open_pin(self._maps / name)) is not None}
+        return flows.filling(maps, time.monotonic_ns()) if len(maps) == len(names) else {}
+
     def connections(self) -> list[flows.Connection]:
         """Every translated connection; after `observe`."""
         if self._writer is None:

@@ -160,7 +160,8 @@ class XdpFacts(msgspec.Struct, frozen=True):
 
     `folder`: where maps are pinned; `bpffs`: it is in a bpffs; `cgroup2`: the mount point.
 
-    `others`: foreign programs as ``INTERFACE: HOOK: program``; `native_veths`: veths with native XDP.
+    `others`: foreign programs as ``INTERFACE: HOOK: program``; `native_veths`: veths with native XDP;
+    `filling`: entries of a map of connections, and how many it has room for.
     """
 
     bpffs: bool = True
@@ -168,6 +169,7 @@ class XdpFacts(msgspec.Struct, frozen=True):
     cgroup2: str = ""
     others: tuple[str, ...] = ()
     native_veths: tuple[str, ...] = ()
+    filling: dict[str, tuple[int, int]] = {}
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

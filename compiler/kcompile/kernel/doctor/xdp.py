@@ -13,6 +13,7 @@ from ... import spawn
 from ...errors import KcompileError, KernelError, UnsupportedError
 from ...targets.xdp import layout
 from ..bpf import attach, library, pins, programs
+from ..bpf.arrays import numpy_missing
 from ..bpf.node import XdpKernel, cgroup_root
 from ..places import run_directory
 from . import advice
@@ -22,6 +23,7 @@ __all__ = ["look", "work", "xdp_facts"]
 
 _NOTHING = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 1, 0x95, 0, 0, 0)  # r0 = 1; exit
 _NATIVE = 1  # IFLA_XDP_ATTACHED's XDP_ATTACHED_DRV (linux/if_link.h)
+_FULL = 0.8
 _BPFFS = Path("/sys/fs/bpf")
 _SOCKETS = "load balancing of the node's own TCP sockets at connect() (not needed with --socket-lb off)"
 
@@ -74,9 +76,10 @@ def xdp_facts() -> XdpFacts:
         for index, name in socket.if_nameindex():
             others += [f"{name}: {line}" for line in attach.other_programs(index, mine)]
         native = _native_veths()
+        filling = kernel.filling() if not numpy_missing() else {}
     except (KcompileError, OSError):  # without root, or before Linux 5.x: then mode xdp's own probe says why
         return XdpFacts(bpffs=pins.is_bpffs(base), folder=str(base), cgroup2=cgroup2)
-    return XdpFacts(pins.is_bpffs(base), str(base), cgroup2, tuple(others), tuple(native))
+    return XdpFacts(pins.is_bpffs(base), str(base), cgroup2, tuple(others), tuple(native), filling)
 
 
 def _native_veths() -> list[str]:
@@ -114,6 +117,13 @@ def look(facts: Facts) -> Iterator[Finding]:
         effect = "replies to the node's own connections to Services are dropped"
         fix = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.lo.rp_filter=2"),)
         yield Finding("xdp-rp-filter", "warning", f"rp_filter is strict on lo: {effect}", fix, "xdp")
+    for name, (count, room) in facts.xdp.filling.items():
+        if count >= _FULL * room:
+            effect = "beyond that, connections that have been silent longest are forgotten"
+            message = f"map {name} holds {count} of {room} entries, two a connection: {effect}"
+            larger = ("apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-capacity", f"{name}={4 * room}")
+            steps = (advice.kcompile(facts.netns, "delete"), advice.kcompile(facts.netns, *larger))
+            yield Finding("xdp-flows", "warning", message, steps, "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
         effect = "it runs before or after mode xdp's program, or prevents XDP"
