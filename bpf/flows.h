@@ -57,7 +57,8 @@ INLINE struct flow *flow_find(const struct flow_key *key)
 }
 
 /* Moves the entries at `key` and `reverse_key` to the map of established connections, or out of it. Returns the
- * one at `key` where it is now. */
+ * one at `key` where it is now. On the way in they stay in the other map too, where nobody looks while they are
+ * in the first: a packet on another CPU, between its two lookups, finds one of them. */
 INLINE struct flow *connection_move(const struct flow_key *key, const struct flow_key *reverse_key,
                                     int established)
 {
@@ -66,8 +67,8 @@ INLINE struct flow *connection_move(const struct flow_key *key, const struct flo
         const struct flow_key *which = i ? key : reverse_key;
         if (established) {
             struct flow *entry = LOOKUP(brief, which);
-            if (entry && !UPDATE(flows, which, entry, BPF_ANY))
-                DELETE(brief, which);
+            if (entry)
+                UPDATE(flows, which, entry, BPF_ANY);
         } else {
             struct flow *entry = LOOKUP(flows, which);
             if (entry && !UPDATE(brief, which, entry, BPF_ANY))

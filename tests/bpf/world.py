@@ -133,7 +133,7 @@ class World:
         form = MAPS[name]
         return {
             key: value
-            for one in self._places(name)
+            for one in reversed(self._places(name))  # of two entries the first map's counts
             for keys, values, _ in library.lookup_batch(self.maps[one])
             for key, value in zip(form.key.iter_unpack(keys), form.value.iter_unpack(values), strict=True)
         }

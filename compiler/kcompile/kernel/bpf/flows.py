@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -48,13 +49,15 @@ def _flows(
     """
     key_form, form = _FORMS[version]
     pieces = (piece for name in layout.flow_maps(version) for piece in library.lookup_batch(maps[name]))
+    known: set[tuple[Any, ...]] = set()  # those of established connections may be in the other map too
     for keys, values, count in pieces:
         for at in range(count) if chosen is None else chosen(keys, values):
             *ends, protocol = key_form.unpack_from(keys, at * key_form.size)
             saddr, daddr, sport, dport, backend, service, flags, _, seen, *_ = form.unpack_from(
                 values, at * form.size
             )
-            if not flags & (_REPLY | _DIRECT):
+            if not flags & (_REPLY | _DIRECT) and (protocol, *ends) not in known:
+                known.add((protocol, *ends))
                 yield (
                     (ends[0], ends[1], ends[2], ends[3]),
                     protocol,
