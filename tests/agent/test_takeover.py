@@ -266,9 +266,8 @@ def test_connections_through_kube_proxys_ipvs_live_on(tmp_path: Path) -> None:
             assert "kube-ipvs0" not in netns.run(net.node, ["ip", "link"]).stdout
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [("nftables", "iptables-legacy"), ("iptables-legacy", "nftables")]
-)
+@pytest.mark.parametrize("theirs", ["nftables", "iptables-legacy"])
+@pytest.mark.parametrize("ours", ["nftables", "iptables-legacy"])
 def test_from_kube_proxy_and_back(ours: str, theirs: str, tmp_path: Path) -> None:
     for mode in (ours, theirs):
         if reason := modes.missing(mode):
