@@ -5,11 +5,13 @@ fall out of the map.
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 
 from harness import netns
 from kcompile.kernel.bpf import library, testrun
+from kcompile.kernel.bpf.flows import filling
 from kcompile.targets.xdp.layout import CONSTANTS as C
 
 from .frames import address, frame
@@ -216,3 +218,8 @@ def test_when_datagrams_are_a_flow(world: World, version: int):
         world.put(f"flows{version}", key, (*value[:8], value[8] - 2 * SECOND, *value[9:]))
     world.says("ingress near: udp near:4001 > api:80", version)
     assert established() == 4
+
+    name = f"flows{version}"
+    now = time.monotonic_ns()
+    assert filling(world.maps, now)[name] == (4, 65536)
+    assert filling(world.maps, now + 121 * SECOND)[name] == (0, 65536)  # may go
