@@ -91,6 +91,7 @@
 
 /* fragments.h */
 #define fragment_key_init JOIN(fragment_key_init, FAMILY)
+#define later_fragment_parse JOIN(later_fragment_parse, FAMILY)
 #define fragment_parse JOIN(fragment_parse, FAMILY)
 #define fragment_store JOIN(fragment_store, FAMILY)
 #define fragment_translate JOIN(fragment_translate, FAMILY)

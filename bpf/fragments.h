@@ -8,7 +8,8 @@
 
 #define FRAGMENT_TIMEOUT (30 * NSEC_PER_SEC) /* as net.ipv4.ipfrag_time */
 
-/* Sets scratch->datagram, and packet->fragment to whether it is the first. False if it is no datagram. */
+/* Sets scratch->datagram, and packet->fragment to whether it is the first. `header`: IPv6, of the fragment. False
+ * if it is no datagram's. */
 INLINE int fragment_key_init(struct packet_scratch *scratch, struct packet_info *packet, const void *header,
                              const struct ip_header *ip)
 {
@@ -31,48 +32,50 @@ INLINE int fragment_key_init(struct packet_scratch *scratch, struct packet_info 
 #endif
 }
 
+/* Takes the ports of a later fragment from the first one. PARSED_TUPLE, or what becomes of it without them: it is
+ * lost if it is for a Service's address, and may be the node's own otherwise. */
+INLINE int later_fragment_parse(struct packet_scratch *scratch, struct packet_info *packet)
+{
+    struct fragment *first = LOOKUP(fragments, &scratch->datagram);
+    if (first && (__s64)(bpf_ktime_get_coarse_ns() - first->seen) < (__s64)FRAGMENT_TIMEOUT) {
+        packet->key.sport = first->sport;
+        packet->key.dport = first->dport;
+        packet->fit = first->fits ? packet->length : FITS_NOTHING;
+        return PARSED_TUPLE;
+    }
+    int is_lost = frontend_lookup_exact(scratch, packet->key.daddr, 0, 0) != NULL;
+    count_reason(is_lost ? REASON_FRAGMENT_DROPPED : REASON_FRAGMENT_PASSED);
+    return is_lost ? PARSED_LOST : PARSED_OTHER;
+}
+
 /* Fills in `packet`, whose ports are known if it is PARSED_TUPLE. */
 INLINE int fragment_parse(packet_context *ctx, struct packet_scratch *scratch, struct packet_info *packet)
 {
-    const __u32 offset = IP_OFFSET + IP_HEADER_LENGTH;
-    packet_may_pull(ctx, offset + FRAGMENT_HEADER_LENGTH + sizeof(struct udp_header)); /* later ones may be shorter */
+    const __u32 offset = IP_OFFSET + IP_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH;
+    packet_may_pull(ctx, offset + sizeof(struct udp_header)); /* false: the last one may be shorter */
     struct ip_header *ip = DATA(ctx) + IP_OFFSET;
     void *header = (void *)ip + IP_HEADER_LENGTH;
     struct udp_header *udp = header + FRAGMENT_HEADER_LENGTH;
     if ((void *)udp > DATA_END(ctx))
         return PARSED_OTHER;
-    __u32 length = ip_total_length(ip);
-    packet->length = packet->fit = length;
+    packet->length = packet->fit = ip_total_length(ip);
     packet->ttl = ip->ttl;
     packet->tcp_flags = 0;
-    int first_is_known = 0;
-    if (length <= packet_length(ctx) - IP_OFFSET && fragment_key_init(scratch, packet, header, ip)) {
-        __builtin_memset(&packet->key, 0, sizeof(packet->key));
-        packet->key.saddr = ip->source;
-        packet->key.daddr = ip->destination;
-        packet->key.protocol = IPPROTO_UDP;
-        if (packet->fragment == FRAGMENT_FIRST) {
-            if ((void *)(udp + 1) > DATA_END(ctx))
-                return PARSED_OTHER;
-            packet->key.sport = udp->source;
-            packet->key.dport = udp->destination;
-            return PARSED_TUPLE;
-        }
-        struct fragment *first = LOOKUP(fragments, &scratch->datagram);
-        first_is_known = first && (__s64)(bpf_ktime_get_coarse_ns() - first->seen) < (__s64)FRAGMENT_TIMEOUT;
-        if (first_is_known) {
-            packet->key.sport = first->sport;
-            packet->key.dport = first->dport;
-            packet->fit = first->fits ? length : FITS_NOTHING;
-            return PARSED_TUPLE;
-        }
-        if (frontend_lookup_exact(scratch, ip->destination, 0, 0)) {
-            count_reason(REASON_FRAGMENT_DROPPED);
-            return PARSED_LOST;
-        }
+    if (packet->length > packet_length(ctx) - IP_OFFSET || !fragment_key_init(scratch, packet, header, ip)) {
+        count_reason(REASON_FRAGMENT_PASSED);
+        return PARSED_OTHER;
     }
-    count_reason(REASON_FRAGMENT_PASSED);
-    return PARSED_OTHER;
+    __builtin_memset(&packet->key, 0, sizeof(packet->key));
+    packet->key.saddr = ip->source;
+    packet->key.daddr = ip->destination;
+    packet->key.protocol = IPPROTO_UDP;
+    if (packet->fragment == FRAGMENT_LATER)
+        return later_fragment_parse(scratch, packet);
+    if ((void *)(udp + 1) > DATA_END(ctx))
+        return PARSED_OTHER;
+    packet->key.sport = udp->source;
+    packet->key.dport = udp->destination;
+    return PARSED_TUPLE;
 }
 
 /* Keeps the ports of a first fragment. `fits`: it goes past the stack. */

@@ -16,7 +16,7 @@
 #define FRAGMENT_FIRST 1
 #define FRAGMENT_LATER 2
 
-#define FITS_NOTHING 0xffff
+#define FITS_NOTHING 0xffff /* packet_info.fit of a fragment that has to go by the stack */
 
 struct packet_info {
     struct flow_key key; /* ports 0: ICMP */
