@@ -10,7 +10,7 @@ from ..spec.objects import Object
 
 __all__ = ["Kind", "Sink", "Source"]
 
-Kind = Literal["Service", "EndpointSlice", "Node", "ServiceCIDR", "Namespace"]
+Kind = Literal["Service", "EndpointSlice", "Node", "ServiceCIDR", "Namespace", "Pod"]
 
 
 class Sink(Protocol):

@@ -10,7 +10,17 @@ import click
 
 from ..modes import MODES, SCHEDULERS
 
-__all__ = ["cluster_domain", "configuration", "dry_run", "output", "place", "service_ranges", "specs", "yes"]
+__all__ = [
+    "api_server",
+    "cluster_domain",
+    "configuration",
+    "dry_run",
+    "output",
+    "place",
+    "service_ranges",
+    "specs",
+    "yes",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,6 +89,18 @@ service_ranges = _options(
     ),
 )
 """The ranges that clusterIPs and nodePorts are allocated from."""
+
+api_server = _options(
+    click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        help="Without -f: how to reach the API server. Default: $KUBECONFIG, ~/.kube/config, or in cluster.",
+    ),
+    click.option(
+        "--context", metavar="NAME", help="The context of the kubeconfig. Default: its current one."
+    ),
+)
+"""How to reach an API server."""
 
 recursive = click.option("-R", "--recursive", is_flag=True, help="Also read subdirectories.")
 

@@ -16,12 +16,7 @@ __all__ = ["command"]
 
 @click.command("run")
 @options.specs
-@click.option(
-    "--kubeconfig",
-    metavar="FILE",
-    help="Without -f: how to reach the API server. Default: $KUBECONFIG, ~/.kube/config, or in cluster.",
-)
-@click.option("--context", metavar="NAME", help="The context of the kubeconfig. Default: its current one.")
+@options.api_server
 @click.option(
     "--min-sync-period",
     type=click.FloatRange(min=0),

@@ -1,6 +1,6 @@
-"""The kinds that the agent follows: where they are in the API, and which of their objects a proxy asks for.
+"""The kinds that the agent follows: where they are in the API, and which of their objects are asked for.
 
-The selectors are those of kube-proxy (cmd/kube-proxy/app/server.go).
+A proxy's selectors are those of kube-proxy (cmd/kube-proxy/app/server.go). A name server has no selectors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ...spec.objects import EndpointSlice, Namespace, Node, Object, Service, Ser
 from ...spec.wellknown import HEADLESS_LABEL, PROXY_NAME_LABEL
 from ..source import Kind
 
-__all__ = ["Resource", "resources"]
+__all__ = ["Resource", "name_resources", "resources"]
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,23 +44,23 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 
 def resources(node: str, *, namespaces: bool = False) -> Iterable[Resource]:
     """What an agent on `node` follows; Namespaces only where asked for."""
-    yield Resource(
-        kind="Service",
-        cls=Service,
-        path="/api/v1/services",
-        label=f"!{PROXY_NAME_LABEL}",
-        field="spec.clusterIP!=None",
-        field_optional=True,
+    services, slices, cidrs = name_resources()
+    yield msgspec.structs.replace(
+        services, label=f"!{PROXY_NAME_LABEL}", field="spec.clusterIP!=None", field_optional=True
     )
-    yield Resource(
-        kind="EndpointSlice",
-        cls=EndpointSlice,
-        path="/apis/discovery.k8s.io/v1/endpointslices",
-        label=f"!{HEADLESS_LABEL},!{PROXY_NAME_LABEL}",
-    )
+    yield msgspec.structs.replace(slices, label=f"!{HEADLESS_LABEL},!{PROXY_NAME_LABEL}")
     yield Resource(kind="Node", cls=Node, path="/api/v1/nodes", field=f"metadata.name={node}")
-    yield Resource(
-        kind="ServiceCIDR", cls=ServiceCIDR, path="/apis/networking.k8s.io/v1/servicecidrs", may_lack=True
-    )
+    yield cidrs
     if namespaces:
         yield Resource(kind="Namespace", cls=Namespace, path="/api/v1/namespaces")
+
+
+def name_resources() -> tuple[Resource, Resource, Resource]:
+    """What a name server follows: all Services and EndpointSlices, headless ones too, and ServiceCIDRs."""
+    return (
+        Resource(kind="Service", cls=Service, path="/api/v1/services"),
+        Resource(kind="EndpointSlice", cls=EndpointSlice, path="/apis/discovery.k8s.io/v1/endpointslices"),
+        Resource(
+            kind="ServiceCIDR", cls=ServiceCIDR, path="/apis/networking.k8s.io/v1/servicecidrs", may_lack=True
+        ),
+    )

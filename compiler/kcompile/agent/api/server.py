@@ -1,21 +1,22 @@
-"""ApiSource: Services, EndpointSlices, the own Node, ServiceCIDRs and Namespaces of an API server."""
+"""ApiSource: Services, EndpointSlices and other kinds of an API server."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
 
 from ..source import Kind, Sink
 from .backoff import Timing
 from .connection import Connection
 from .reflector import Reflector
-from .resources import resources
+from .resources import Resource, resources
 
 __all__ = ["ApiSource"]
 
 
 class ApiSource:
-    """A Source that lists and watches by `connection` what an agent on `node` needs.
+    """A Source that lists and watches by `connection` what an agent on `node` needs, or `wanted`.
 
     `namespaces`: Namespaces too. `seed` of the jitter, for tests; None for a random one.
     """
@@ -23,14 +24,15 @@ class ApiSource:
     def __init__(
         self,
         connection: Connection,
-        node: str,
+        node: str = "",
         *,
         namespaces: bool = False,
+        wanted: Iterable[Resource] = (),
         timing: Timing = Timing(),  # noqa: B008 -- immutable
         seed: int | None = None,
     ) -> None:
         self._connection, self._timing, self._rng = connection, timing, random.Random(seed)
-        self._resources = tuple(resources(node, namespaces=namespaces))
+        self._resources = tuple(wanted) or tuple(resources(node, namespaces=namespaces))
         self.follows = connection.server
         self.kinds: tuple[Kind, ...] = tuple(each.kind for each in self._resources)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,8 +36,9 @@ _LISTS: Mapping[Kind, str] = {
     "Namespace": "namespaces",
     "Service": "services",
     "EndpointSlice": "endpoint_slices",
+    "Pod": "pods",
 }
-"""The kinds that are given, in this order, and their lists in an Inventory."""
+"""The kinds that can be given, and their lists in an Inventory."""
 
 _QUIET, _LONGEST = 0.002, 0.03
 """Seconds without an event after which a change is looked at, and the most that it waits: a swap of links is
@@ -80,11 +81,24 @@ class _Seen(NamedTuple):
 
 
 class Reader:
-    """The files of `request`, read when `watches` tell of a change. Warnings go to `log`."""
+    """The files of `request`, read when `watches` tell of a change. `kinds`: those to give, in this order.
+    `allocates`: whether what is allocated is also remembered. Warnings go to `log`.
+    """
 
-    def __init__(self, request: Request, config: Config, watches: Watches, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        request: Request,
+        config: Config,
+        watches: Watches,
+        log: logging.Logger,
+        *,
+        kinds: Iterable[Kind],
+        allocates: bool = True,
+    ) -> None:
         self._request, self._watches, self._log = request, watches, log
-        self._manifests = Manifests(request, config, allocations_path(request))
+        self._kinds, path = tuple(kinds), allocations_path(request)
+        self._memory = None if allocates else path
+        self._manifests = Manifests(request, config, path, keeps=allocates)
         self._seen: dict[str, _Seen] = {}
         self._sources: list[str] = []
         self._given: dict[Kind, dict[_Name, Object]] | None = None
@@ -99,7 +113,7 @@ class Reader:
         self._due = time.monotonic() + patience
         delta, again = None, False
         try:
-            while self._watches.follow(_interests(self._request)):
+            while self._watches.follow(_interests(self._request, self._memory)):
                 pass  # a folder may have come before its watch did
             sources, again = self._read()
             delta = self._delta(sources)
@@ -162,11 +176,12 @@ class Reader:
 
     def _delta(self, sources: list[str]) -> Delta | None:
         """What the files change. Raises KcompileError where they make no cluster."""
-        if sources == self._sources and not self._manifests.pending and self._given is not None:
+        is_same = sources == self._sources and not self._manifests.pending and self._given is not None
+        if is_same and not self._manifests.has_other_memory():
             return None
         if self._given is None and any(map(self._watches.being_written, sources)):
             return None
-        whole = _named(self._manifests.whole(sources))
+        whole = _named(self._manifests.whole(sources), self._kinds)
         self._sources = sources
         before, self._given = self._given, whole
         if before is None:
@@ -189,8 +204,8 @@ def _stamp(path: str) -> _Stamp:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _interests(request: Request) -> dict[str, Interest]:
-    """What to watch, by folder."""
+def _interests(request: Request, memory: Path | None) -> dict[str, Interest]:
+    """What to watch, by folder. `memory`: the file with what others have allocated."""
     found: dict[str, Interest] = {}
 
     def watch(folder: Path) -> Interest:
@@ -202,6 +217,8 @@ def _interests(request: Request) -> dict[str, Interest]:
 
     for path in map(Path, (*request.files, *request.kustomizations)):
         watch_entries(path)
+    if memory is not None:
+        watch_entries(memory)
     for directory in filter(Path.is_dir, map(Path, request.files)):
         for folder in _folders(directory, recursive=request.recursive):
             interest = watch(folder)
@@ -232,10 +249,10 @@ def _links(folder: Path) -> list[Path]:
         return []
 
 
-def _named(inventory: Inventory) -> dict[Kind, dict[_Name, Object]]:
+def _named(inventory: Inventory, kinds: Iterable[Kind]) -> dict[Kind, dict[_Name, Object]]:
     return {
-        kind: {(obj.metadata.namespace, obj.metadata.name): obj for obj in getattr(inventory, name)}
-        for kind, name in _LISTS.items()
+        kind: {(obj.metadata.namespace, obj.metadata.name): obj for obj in getattr(inventory, _LISTS[kind])}
+        for kind in kinds
     }
 
 

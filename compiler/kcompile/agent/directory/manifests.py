@@ -74,16 +74,19 @@ class Manifests:
 
     `errors`: by source, why what the file says now is not in force; its last good state is. `pending`: files
     that have been parsed, and aren't in force yet. `notices`: the warnings about what was read since they
-    were last taken away.
+    were last taken away. `keeps`: False where what is allocated isn't written down, and what another process
+    has written is read.
     """
 
-    def __init__(self, request: Request, config: Config, allocations: Path) -> None:
+    def __init__(self, request: Request, config: Config, allocations: Path, *, keeps: bool = True) -> None:
         self.errors: dict[str, KcompileError] = {}
         self.notices: list[Notice] = []
         self._request, self._config, self._path = request, config, allocations
         self._files: dict[str, _File] = {}
         self.pending: dict[str, _File] = {}
+        self._keeps = keeps
         self._memory: AllocationState | None = None
+        self._read_memory: AllocationState | None = None
         self._settings: ClusterSettings | None = None
         self._read: list[Service] = []
         self._services: list[Service] = []
@@ -150,18 +153,26 @@ class Manifests:
         complete(inventory)
         return inventory
 
+    def has_other_memory(self) -> bool:
+        """Whether another process has allocated something since the last look, and that counts."""
+        if self._keeps or self._read_memory is None:
+            return False
+        return AllocationState.load(str(self._path)) != self._read_memory
+
     def _allocated(self, inventory: Inventory) -> list[Service]:
         """The Services with every address and port; what was allocated is on the disk then."""
         services = inventory.services
         settings = settings_of(self._config, inventory.service_cidrs)
         same = len(services) == len(self._read) and all(map(operator.is_, services, self._read))
-        if same and settings == self._settings:
+        if same and settings == self._settings and not self.has_other_memory():
             return self._services
-        before = AllocationState.load(str(self._path)) if self._memory is None else self._memory
+        before = self._memory
+        if before is None or self.has_other_memory():
+            before = self._read_memory = AllocationState.load(str(self._path))
         # what is allocated changes a Service, and it may be another address the next time
         filled = [_copy(s) if lacks(s) or s.metadata.generate_name else s for s in services]
         after = settings.allocate(filled, before)
-        if after != before:
+        if after != before and self._keeps:
             own = not self._request.state
             Memory(path=self._path, before=before, after=after, in_own_folder=own).keep()
         self._memory, self._settings, self._read, self._services = after, settings, services, filled

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,27 @@ _RESCAN = 60.0  # seconds: network file systems tell nothing of what other machi
 class DirectorySource:
     """The manifests that a Request names. They are read as ``apply`` reads them, and what they lack is
     allocated with the same memory.
+
+    `pods`: give Pods too. `allocates`: False where only another process may write that memory; what it has
+    written since is read then.
     """
 
     kinds: tuple[Kind, ...] = ("Node", "ServiceCIDR", "Namespace", "Service", "EndpointSlice")
 
-    def __init__(self, request: Request, config: Config, log: logging.Logger | None = None) -> None:
-        self._request, self._config = request, config
+    def __init__(
+        self,
+        request: Request,
+        config: Config,
+        log: logging.Logger | None = None,
+        *,
+        pods: bool = False,
+        allocates: bool = True,
+    ) -> None:
+        self._request, self._config, self._allocates = request, config, allocates
         self.follows = ", ".join((*request.files, *request.kustomizations))
         self._log = logging.getLogger(__name__) if log is None else log
+        if pods:
+            self.kinds = (*self.kinds, "Pod")
 
     async def run(self, sink: Sink) -> None:
         """See `Source`. Nothing is listed before every file is good, once.
@@ -52,7 +66,9 @@ class DirectorySource:
         watches = Watches()
         pool = ThreadPoolExecutor(1, "kcompile-files")
         try:
-            reader = await loop.run_in_executor(pool, Reader, self._request, self._config, watches, self._log)
+            make = partial(Reader, kinds=self.kinds, allocates=self._allocates)
+            given = self._request, self._config, watches, self._log
+            reader = await loop.run_in_executor(pool, make, *given)
             said = ""
             while True:
                 looked = await loop.run_in_executor(pool, reader.look, _RESCAN)

@@ -3,6 +3,7 @@
 checks.py     healthCheckNodePorts
 health.py     whether the rules are up to date, and whether load balancers may use this node
 metrics.py    Prometheus metrics
+pages.py      pages by path, and how they are served
 servers.py    the three servers and their sockets: health, metrics, status
 status.py     what `kcompile status` shows, as objects
 unix.py       the socket that `kcompile status` asks

@@ -7,8 +7,6 @@ is tried again: the agent's work doesn't depend on it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -19,12 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from ...errors import InputError, KcompileError
+from ...errors import KcompileError
 from ...kernel.responder import listen
 from ...modes import mode_of
 from ..record import Programmed, Record
 from . import health
 from .metrics import Metrics
+from .pages import SERVER, app_of, ip_and_port, json_page, serve_app
 from .status import SOCKET, programmed_services, status_of
 from .unix import listen_at
 
@@ -36,7 +35,6 @@ __all__ = ["Addresses", "InNode", "Servers"]
 T = TypeVar("T")
 
 _RETRY_SECONDS = 5.0  # kube-proxy's
-_SERVER = {"Server": "kcompile"}
 
 
 class InNode(Protocol):
@@ -81,7 +79,7 @@ class Servers:
     ) -> None:
         self._record, self._agent, self._limit = record, agent, limit
         self._addresses = addresses
-        self._places = {address: _parts(address) for address in addresses if address}
+        self._places = {address: ip_and_port(address) for address in addresses if address}
         self._in_node, self._log = in_node, log
         self._metrics = Metrics(record, agent)
         self.tried = asyncio.Event()  # every address was, and most are served
@@ -96,7 +94,7 @@ class Servers:
             while waiting:
                 for server in list(waiting):
                     try:
-                        await _start(server, stack)
+                        await serve_app(server.app, await server.open(), stack)
                     except (OSError, KcompileError) as e:
                         if server.where not in warned:
                             self._log.warning("%s: %s; tried again", server.where, _reason(e))
@@ -132,10 +130,10 @@ class Servers:
             self._metrics.answered(path, answer.status)
             return answer
 
-        return _app({f"/{path}": _json(partial(page, path)) for path in answers})
+        return app_of({f"/{path}": json_page(partial(page, path)) for path in answers})
 
     def _metrics_app(self) -> Application:
-        return _app({"/metrics": self._scrape, "/proxyMode": self._proxy_mode})
+        return app_of({"/metrics": self._scrape, "/proxyMode": self._proxy_mode})
 
     def _status_app(self) -> Application:
         def status() -> health.Answer:
@@ -144,72 +142,24 @@ class Servers:
         def programmed() -> health.Answer:
             return _encoded(programmed_services(self._record, self._agent))
 
-        return _app({"/status": _json(status), "/debug/programmed": _json(programmed)})
+        return app_of({"/status": json_page(status), "/debug/programmed": json_page(programmed)})
 
     async def _scrape(self, _: Request) -> StreamResponse:
         from aiohttp import web
         from prometheus_client import CONTENT_TYPE_LATEST
 
-        headers = {**_SERVER, "Content-Type": CONTENT_TYPE_LATEST}
+        headers = {**SERVER, "Content-Type": CONTENT_TYPE_LATEST}
         return web.Response(body=self._metrics.text(), headers=headers)
 
     async def _proxy_mode(self, _: Request) -> StreamResponse:
         from aiohttp import web
 
         mode = self._agent.mode
-        return web.Response(text=mode_of(mode).family if mode else "", headers=_SERVER)
-
-
-_Handler = Callable[["Request"], Awaitable["StreamResponse"]]
-
-
-def _app(pages: dict[str, _Handler]) -> Application:
-    from aiohttp import web
-
-    app = web.Application()
-    app.add_routes([web.get(path, handler) for path, handler in pages.items()])
-    return app
-
-
-def _json(page: Callable[[], health.Answer]) -> _Handler:
-    async def handler(_: Request) -> StreamResponse:
-        from aiohttp import web
-
-        answer = page()
-        headers = {**_SERVER, "X-Content-Type-Options": "nosniff"}
-        return web.Response(
-            text=answer.body, status=answer.status, content_type="application/json", headers=headers
-        )
-
-    return handler
+        return web.Response(text=mode_of(mode).family if mode else "", headers=SERVER)
 
 
 def _encoded(value: msgspec.Struct) -> health.Answer:
     return health.Answer(200, msgspec.json.encode(value).decode())
-
-
-async def _start(server: _Server, stack: AsyncExitStack) -> None:
-    """Open and serve `server` until `stack` ends."""
-    from aiohttp import web
-
-    listener = await server.open()
-    runner = web.AppRunner(server.app, handle_signals=False, access_log=None, shutdown_timeout=0.1)
-    stack.push_async_callback(runner.cleanup)
-    await runner.setup()
-    await web.SockSite(runner, listener).start()
-
-
-def _parts(address: str) -> tuple[str, int]:
-    """The IP and the port of ``IP:PORT`` or ``[IP]:PORT``; port 0 is one of the kernel's choice. Raises
-    InputError.
-    """
-    ip, _, port = address.rpartition(":")
-    ip = ip.removeprefix("[").removesuffix("]")
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(ip)
-        if port.isdecimal() and int(port) < 1 << 16:
-            return ip, int(port)
-    raise InputError(f"{address}: not IP:PORT")
 
 
 def _reason(error: Exception) -> str:
