@@ -11,7 +11,9 @@ from . import options
 from .console import echo, print_data, warn
 
 if TYPE_CHECKING:
-    from ..dns.source import Manifests
+    from ..dns.follow import Follower
+    from ..dns.serve import Pair, Server
+    from ..engine.request import Request
 
 __all__ = ["command"]
 
@@ -33,6 +35,12 @@ def _what(f: F) -> F:
             default=5,
             help="TTL of the records in seconds (5).",
         ),
+        click.option(
+            "--pod-cidr",
+            "pod_cidrs",
+            metavar="CIDR[,CIDR]",
+            help="Pod address ranges, for the reverse zones. Default: as in --config, and the Nodes'.",
+        ),
         options.service_ranges,
         options.configuration,
         click.option("--state", metavar="FILE", help="File with the allocated addresses; read only."),
@@ -42,19 +50,22 @@ def _what(f: F) -> F:
             help="Use the addresses that were allocated in this network namespace.",
         ),
         options.cluster_domain,
-        click.option(
-            "-f",
-            "--filename",
-            "files",
-            multiple=True,
-            required=True,
-            metavar="PATH",
-            help="Manifests, as for kcompile apply.",
-        ),
         options.recursive,
     ):
         f = option(f)
     return f
+
+
+def _files(*, required: bool) -> Callable[[F], F]:
+    return click.option(
+        "-f",
+        "--filename",
+        "files",
+        multiple=True,
+        required=required,
+        metavar="PATH",
+        help="Manifests, as for kcompile apply.",
+    )
 
 
 @click.group("dns")
@@ -63,6 +74,7 @@ def command() -> None:
 
 
 @command.command("render")
+@_files(required=True)
 @_what
 @click.option(
     "-o",
@@ -72,7 +84,10 @@ def command() -> None:
     help="Output format.",
 )
 @click.option(
-    "--zone", "only", metavar="NAME", help="Print only this zone. Default: all three, each with its $ORIGIN."
+    "--zone",
+    "only",
+    metavar="NAME",
+    help="Print only this zone. Default: all of them, each with its $ORIGIN.",
 )
 @click.option(
     "--directory",
@@ -80,28 +95,37 @@ def command() -> None:
     metavar="DIR",
     help="Directory of the zone files, for the Corefile (/etc/coredns).",
 )
-def render(output: str, only: str | None, directory: str, **shared: Any) -> None:
+def render(
+    output: str, only: str | None, directory: str, ttl: int, servers: tuple[str, ...], **shared: Any
+) -> None:
     """Print the records: zone files, lines for /etc/hosts, a Corefile for CoreDNS, or JSON."""
+    import time
+
     from ..dns import render as form
+    from ..dns.source import read, wanted
     from ..errors import ConfigError
 
-    records = _source(**shared).load()
+    request = _request(shared, servers)
+    zones = read(request, wanted(request, ttl, servers), int(time.time()))
     if output == "json":
-        print_data(form.json_data(records), "json")
+        print_data(form.json_data(zones), "json")
     elif output == "hosts":
-        echo(form.hosts(records))
+        echo(form.hosts(zones))
     elif output == "corefile":
-        echo(form.corefile(records, directory))
+        echo(form.corefile(zones, directory))
     else:
-        wanted = [only.strip(".").lower() + "."] if only else list(records.zones)
-        if unknown := set(wanted).difference(records.zones):
-            zones = ", ".join(zone.rstrip(".") for zone in records.zones)
-            raise ConfigError(f"--zone {unknown.pop().rstrip('.')}: the zones are {zones}")
-        for zone in wanted:
-            echo(form.zone(records, zone))
+        files = form.zone_files(zones)
+        names = [only.strip(".").lower() + "."] if only else list(files)
+        if unknown := set(names).difference(files):
+            known = ", ".join(zone.rstrip(".") for zone in files)
+            raise ConfigError(f"--zone {unknown.pop().rstrip('.')}: the zones are {known}")
+        for name in names:
+            echo(files[name])
 
 
 @command.command("serve")
+@_files(required=False)
+@options.api_server
 @_what
 @click.option(
     "--listen",
@@ -111,56 +135,123 @@ def render(output: str, only: str | None, directory: str, **shared: Any) -> None
     help="Address to listen on (127.0.0.1). May be repeated.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=53, help="UDP and TCP port (53).")
-def serve(listen: tuple[str, ...], port: int, **shared: Any) -> None:
-    """Serve the records over UDP and TCP until stopped; re-read the manifests when they change.
+@click.option(
+    "--forward",
+    "upstream",
+    multiple=True,
+    metavar="IP[:PORT]",
+    help="Name server for names outside of the cluster. May be repeated. Default: they are refused.",
+)
+@click.option(
+    "--metrics-bind-address",
+    metavar="IP:PORT",
+    default="",
+    help="Where to answer /metrics, /health and /ready. Default: nowhere.",
+)
+def serve(
+    listen: tuple[str, ...],
+    port: int,
+    upstream: tuple[str, ...],
+    metrics_bind_address: str,
+    kubeconfig: str | None,
+    context: str | None,
+    ttl: int,
+    servers: tuple[str, ...],
+    **shared: Any,
+) -> None:
+    """Serve the records of an API server, or of the manifests of -f, over UDP and TCP until stopped.
 
-    Queries for other names are refused (no forwarding). If changed manifests are invalid, the server warns
-    and keeps serving the last valid ones.
+    Changes are followed. If changed manifests are invalid, the server warns and keeps serving the last valid
+    ones.
     """
     import asyncio
-    import ipaddress
+    import functools
 
-    from ..dns.serve import Server
-    from ..dns.serve import serve as run
-    from ..errors import ConfigError
+    from ..dns.answers import Answerer
+    from ..dns.follow import Follower
+    from ..dns.forward import Forwarder
+    from ..dns.serve import Server, bound
+    from ..dns.source import follow, wanted
+    from ..dns.zones import Zones
     from ..kernel import netns
+
+    _require_addresses("--listen", listen)
+    request = _request(shared, servers)
+    forward = [_server(text) for text in upstream]
+    what = wanted(request, ttl, servers, tuple([ip for ip in listen if ip not in ("0.0.0.0", "::")]))
+    answerer = Answerer(Zones(what.domain, ttl), forwards=bool(forward), ready=False)
+    server = Server(answerer, Forwarder(forward, _warn) if forward else None)
+    source = functools.partial(follow, request, kubeconfig, context)
+    follower = Follower(answerer, source, what, _warn)
+    with netns.entered(request.netns):
+        sockets = bound([(address, port) for address in listen])
+    where = f"{', '.join(listen)}, port {port}"
+    asyncio.run(_run(server, follower, sockets, metrics_bind_address, where))
+
+
+async def _run(server: Server, follower: Follower, sockets: list[Pair], metrics: str, where: str) -> None:
+    """The server's whole life."""
+    import os
+    from contextlib import AsyncExitStack
+
+    from ..agent.notify import Notifier
+    from ..dns.serve import serve as run
+
+    notifier = Notifier(os.environ)
+
+    async def work(start: Callable[[], None]) -> None:
+        async with AsyncExitStack() as stack:
+            if metrics:
+                from ..agent.serve.pages import ip_and_port
+                from ..dns.status import Status
+
+                await Status(server, follower).serve(*ip_and_port(metrics), stack)
+            await follower.run(lambda: ready(start))
+
+    def ready(start: Callable[[], None]) -> None:
+        start()
+        zones = server.answerer.zones
+        click.echo(f"Serving {len(zones):,} records of {zones.domain.rstrip('.')} on {where}.")
+        notifier.ready(f"{len(zones)} records")
+        if server.forwarder is not None:
+            server.forwarder.look_for_loops()
+
+    await run(server, sockets, work)
+    notifier.stopping()
+
+
+def _warn(message: str) -> None:
     from ..notices import Notice
 
-    for text in listen:
+    warn([Notice("dns-stale", message)])
+
+
+def _server(text: str) -> tuple[str, int]:
+    """The address and port of another name server."""
+    from ..agent.serve.pages import ip_and_port
+    from ..errors import ConfigError, InputError
+
+    ip, port = text, 53
+    if text.count(":") == 1 or text.startswith("["):
         try:
-            ipaddress.ip_address(text)
-        except ValueError:
-            raise ConfigError(f"--listen {text}: not an IP address") from None
-    source = _source(**shared)
-    server = Server(source, lambda message: warn([Notice("dns-stale", message)]))
-
-    def ready() -> None:
-        domain = server.records.domain.rstrip(".")
-        where = f"{', '.join(listen)}, port {port}"
-        click.echo(f"Serving {len(server.records):,} records of {domain} on {where}.")
-
-    with netns.entered(shared["netns"]):
-        asyncio.run(run(server, [(address, port) for address in listen], ready))
+            ip, port = ip_and_port(text)
+        except InputError:
+            raise ConfigError(f"--forward {text}: not an IP address with a port") from None
+    _require_addresses("--forward", (ip,))
+    return ip, port
 
 
-def _source(ttl: int, servers: tuple[str, ...], **shared: Any) -> Manifests:
-    import ipaddress
-
-    from ..dns.source import Manifests
-    from ..engine.request import Request, allocations_path, configuration
+def _require_addresses(option: str, texts: tuple[str, ...]) -> None:
     from ..errors import ConfigError
+    from ..spec.addresses import is_ip
 
-    for address in servers:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise ConfigError(f"--address {address}: not an IP address") from None
-    request = Request(**shared)
-    return Manifests(
-        paths=request.files,
-        recursive=request.recursive,
-        state=str(allocations_path(request)),
-        config=configuration(request),
-        ttl=ttl,
-        servers=servers,
-    )
+    for text in texts:
+        if not is_ip(text):
+            raise ConfigError(f"{option} {text}: not an IP address")
+
+
+def _request(shared: dict[str, Any], servers: tuple[str, ...]) -> Request:
+    from ..engine.request import Request
+
+    _require_addresses("--address", servers)
+    return Request(**shared, allow_empty=True)

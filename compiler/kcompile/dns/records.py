@@ -1,149 +1,161 @@
 """The records of the Kubernetes DNS specification, version 1.1.0 (github.com/kubernetes/dns,
-docs/specification.md). Pure.
+docs/specification.md), object by object. Pure.
 
 Where the specification leaves a choice, it is CoreDNS's: an endpoint without a hostname is named by its
-address, dashed; SRV records have priority 0 and share a weight of 100; Pods that are known get
+address, dashed; SRV records have priority 0 and share a weight of 100, and are at the Service's own name too;
+endpoints of a Service with a clusterIP have names as well; Pods that are known get
 ``A-B-C-D.NAMESPACE.pod.DOMAIN``, as its ``pods verified``.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-import msgspec
+from ..spec.addresses import canonical_ip, is_ip
+from ..spec.objects import Endpoint, EndpointSlice, Pod, Service
+from .reverse import Reverse
 
-from ..spec.cluster import DEFAULT_DOMAIN
-from ..spec.inventory import Inventory
-from ..spec.objects import Endpoint, EndpointPort, EndpointSlice, Service
-from ..spec.wellknown import SERVICE_LABEL
-
-__all__ = ["DEFAULT_DOMAIN", "DEFAULT_TTL", "REVERSE", "VERSION", "Records", "dashed", "records"]
+__all__ = ["APEX", "DEFAULT_TTL", "DNS_SERVICE", "VERSION", "Maker", "Names", "dashed"]
 
 DEFAULT_TTL = 5
 """Seconds; CoreDNS's own default."""
 VERSION = "1.1.0"
-REVERSE = ("in-addr.arpa.", "ip6.arpa.")
-_DNS_SERVICE = ("kube-system", "kube-dns")
+DNS_SERVICE = ("kube-system", "kube-dns")
+APEX = "the name server"
+"""The owner of the zones' own records."""
+_LONGEST_NAME = 254  # characters, with the dot at the end: 255 bytes in a message
+
+Names = dict[str, dict[str, list[str]]]
+"""Name (lower case, absolute) -> type -> data, in the text of a zone file."""
 
 
-class Records(msgspec.Struct):
-    """`names`: name (lower case, absolute) -> type -> data, in the text of a zone file; a name without types
-    exists and has no records.
+class _Target(NamedTuple):
+    """An address of a Service: where SRV records of a port lead. `ports`: name, protocol, number."""
+
+    host: str
+    ports: Sequence[tuple[str, str, int]]
+
+
+class Maker:
+    """Makes records in the zone `domain` (absolute) and the reverse zones of `reverse`.
+
+    `ttl`: seconds. A zone's SOA has serial 0: who hands it out puts in the current one.
     """
 
-    domain: str
-    ttl: int
-    names: dict[str, dict[str, list[str]]] = {}
+    def __init__(self, domain: str, ttl: int = DEFAULT_TTL, reverse: Reverse | None = None) -> None:
+        self.domain, self.ttl, self.reverse = domain, ttl, reverse or Reverse()
 
-    @property
-    def zones(self) -> tuple[str, ...]:
-        """The zones that the names are in, absolute: the domain and the two reverse trees."""
-        return (self.domain, *REVERSE)
+    def apexes(self, servers: Iterable[str]) -> Names:
+        """The zones' own records. `servers`: addresses of the name server."""
+        made = _Made()
+        for zone in (self.domain, *self.reverse.zones):
+            self._zone(made, zone)
+        made.add(f"dns-version.{self.domain}", "TXT", f'"{VERSION}"')
+        for address in servers:
+            made.add(self._server, *_address(address))
+        return made.names()
 
-    def add(self, name: str, kind: str, data: str) -> None:
-        """Put one record in, once."""
-        found = self.names.setdefault(name, {}).setdefault(kind, [])
-        if data not in found:
-            found.append(data)
-
-    def __iter__(self) -> Iterator[tuple[str, str, str]]:
-        """Every record: name, type, data."""
-        for name, kinds in self.names.items():
-            for kind, values in kinds.items():
-                for data in values:
-                    yield name, kind, data
-
-    def __len__(self) -> int:
-        return sum(len(values) for kinds in self.names.values() for values in kinds.values())
-
-
-def records(
-    inventory: Inventory,
-    domain: str = DEFAULT_DOMAIN,
-    ttl: int = DEFAULT_TTL,
-    servers: Iterable[str] = (),
-    serial: int = 1,
-) -> Records:
-    """The records of `inventory`, which is complete: addresses allocated, EndpointSlices made.
-
-    `servers`: addresses of the name server itself; without any, those of the Service kube-system/kube-dns.
-    `serial`: the zones' own.
-    """
-    made = Records(domain.strip(".").lower() + ".", ttl)
-    _apexes(made, inventory, tuple(servers), serial)
-    slices: dict[tuple[str, str], list[EndpointSlice]] = defaultdict(list)
-    for piece in inventory.endpoint_slices:
-        slices[piece.metadata.namespace, (piece.metadata.labels or {}).get(SERVICE_LABEL, "")].append(piece)
-    for namespace in inventory.namespaces:
-        made.names.setdefault(f"{namespace.metadata.name}.svc.{made.domain}", {})
-    for service in inventory.services:
-        name = f"{service.metadata.name}.{service.metadata.namespace}.svc.{made.domain}"
-        if service.spec.type == "ExternalName":
-            made.add(name, "CNAME", (service.spec.external_name or "").rstrip(".").lower() + ".")
-        elif service.spec.cluster_ip == "None":
-            _headless(made, name, slices[service.metadata.namespace, service.metadata.name])
+    def service(self, service: Service, slices: Iterable[EndpointSlice]) -> Names:
+        """The records of a Service and its endpoints."""
+        made, spec = _Made(), service.spec
+        name = f"{service.metadata.name}.{service.metadata.namespace}.svc.{self.domain}"
+        if spec.type == "ExternalName":
+            target = (spec.external_name or "").rstrip(".").lower()
+            if target and not is_ip(target):
+                made.add(name, "CNAME", f"{target}.")
+            return made.names()
+        is_headless = spec.cluster_ip == "None"
+        endpoints = list(self._endpoints(made, name, slices, at_service=is_headless))
+        if is_headless:
+            _services(made, name, endpoints)
         else:
-            _cluster_ip(made, name, service)
-    for pod in inventory.pods:
-        status = pod.status
+            ports = [(port.name, port.protocol.lower(), port.port) for port in spec.ports]
+            addresses = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
+            for address in addresses:
+                made.add(name, *_address(address))
+                self._pointer(made, address, name)
+            _services(made, name, [_Target(name, ports) for _ in addresses])
+        return made.names()
+
+    def pod(self, pod: Pod) -> Names:
+        """The records of a Pod that runs."""
+        made, status = _Made(), pod.status
         if status is not None and status.phase not in ("Succeeded", "Failed"):
             for address in [entry.ip for entry in status.pod_ips or ()] or [status.pod_ip or ""]:
                 if address:
-                    name = f"{dashed(address)}.{pod.metadata.namespace}.pod.{made.domain}"
-                    made.add(name, _kind(address), ipaddress.ip_address(address).compressed)
-    return made
+                    name = f"{dashed(address)}.{pod.metadata.namespace}.pod.{self.domain}"
+                    made.add(name, *_address(address))
+        return made.names()
 
+    @property
+    def _server(self) -> str:
+        return f"ns.dns.{self.domain}"
 
-def _apexes(made: Records, inventory: Inventory, servers: tuple[str, ...], serial: int) -> None:
-    own = f"ns.dns.{made.domain}"
-    for zone in made.zones:
-        made.add(zone, "SOA", f"{own} hostmaster.{made.domain} {serial} 7200 1800 86400 {made.ttl}")
-        made.add(zone, "NS", own)
-    made.add(f"dns-version.{made.domain}", "TXT", f'"{VERSION}"')
-    if not servers:
-        own_service = [
-            s for s in inventory.services if (s.metadata.namespace, s.metadata.name) == _DNS_SERVICE
-        ]
-        servers = tuple(address for service in own_service for address in service.spec.cluster_ips or ())
-    for address in servers:
-        made.add(own, _kind(address), ipaddress.ip_address(address).compressed)
+    def _zone(self, made: _Made, zone: str) -> None:
+        made.add(zone, "SOA", f"{self._server} hostmaster.{self.domain} 0 7200 1800 86400 {self.ttl}")
+        made.add(zone, "NS", self._server)
 
-
-def _cluster_ip(made: Records, name: str, service: Service) -> None:
-    for address in service.spec.cluster_ips or ():
-        made.add(name, _kind(address), ipaddress.ip_address(address).compressed)
-        made.add(_reverse(address), "PTR", name)
-    for port in service.spec.ports:
-        if port.name:
-            made.add(f"_{port.name}._{port.protocol.lower()}.{name}", "SRV", f"0 100 {port.port} {name}")
-
-
-def _headless(made: Records, name: str, slices: list[EndpointSlice]) -> None:
-    """Add each ready endpoint's address at the Service's name, and at a name of its own."""
-    made.names.setdefault(name, {})
-    # (port name, protocol) -> (port, host), in order
-    targets: dict[tuple[str, str], dict[tuple[int, str], None]] = defaultdict(dict)
-    for piece in slices:
-        for endpoint in piece.endpoints or ():
-            if not _is_ready(endpoint):
+    def _endpoints(
+        self, made: _Made, name: str, slices: Iterable[EndpointSlice], *, at_service: bool
+    ) -> Iterator[_Target]:
+        """Add each ready endpoint's address at a name of its own, and `at_service` at the Service's."""
+        for piece in slices:
+            ports = [
+                (port.name or "", (port.protocol or "TCP").lower(), port.port)
+                for port in piece.ports or ()
+                if port.port
+            ]
+            if piece.address_type == "FQDN":
                 continue
-            for address in endpoint.addresses:
-                host = f"{(endpoint.hostname or dashed(address)).lower()}.{name}"
-                text = ipaddress.ip_address(address).compressed
-                made.add(name, _kind(address), text)
-                made.add(host, _kind(address), text)
-                made.add(_reverse(address), "PTR", host)
-                for port in piece.ports or ():
-                    if _is_named(port):
-                        targets[port.name or "", (port.protocol or "TCP").lower()][port.port or 0, host] = (
-                            None
-                        )
-    for (port_name, protocol), hosts in targets.items():
-        weight = max(100 // len(hosts), 1)
-        for number, host in hosts:
-            made.add(f"_{port_name}._{protocol}.{name}", "SRV", f"0 {weight} {number} {host}")
+            for endpoint in filter(_is_ready, piece.endpoints or ()):
+                for address in endpoint.addresses:
+                    host = f"{(endpoint.hostname or dashed(address)).lower()}.{name}"
+                    kind, text = _address(address)
+                    if at_service:
+                        made.add(name, kind, text)
+                    made.add(host, kind, text)
+                    self._pointer(made, address, host)
+                    yield _Target(host, ports)
+
+    def _pointer(self, made: _Made, address: str, name: str) -> None:
+        made.add(self.reverse.name(address), "PTR", name)
+        if zone := self.reverse.zone_around(address):
+            self._zone(made, zone)
+
+
+class _Made:
+    """Records that are being made, each once. A name that is too long for a message has none."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, dict[str, None]]] = {}
+
+    def add(self, name: str, kind: str, data: str) -> None:
+        if len(name) <= _LONGEST_NAME:
+            self._names.setdefault(name, {}).setdefault(kind, {})[data] = None
+
+    def names(self) -> Names:
+        return {
+            name: {kind: list(values) for kind, values in kinds.items()}
+            for name, kinds in self._names.items()
+        }
+
+
+def _services(made: _Made, name: str, targets: Sequence[_Target]) -> None:
+    """Add SRV records for `targets`: of each named port, and of all ports at the Service's own name.
+
+    The weight is CoreDNS's: a share of 100 for each address and port, also where two of them make one record.
+    """
+    found: dict[str, list[tuple[int, str]]] = {}
+    for target in targets:
+        for port_name, protocol, number in target.ports:
+            found.setdefault(name, []).append((number, target.host))
+            if port_name:
+                found.setdefault(f"_{port_name}._{protocol}.{name}", []).append((number, target.host))
+    for owner, all_of in found.items():
+        weight = max(100 // len(all_of), 1)
+        for number, host in all_of:
+            made.add(owner, "SRV", f"0 {weight} {number} {host}")
 
 
 def _is_ready(endpoint: Endpoint) -> bool:
@@ -151,18 +163,11 @@ def _is_ready(endpoint: Endpoint) -> bool:
     return endpoint.conditions is None or endpoint.conditions.ready is not False
 
 
-def _is_named(port: EndpointPort) -> bool:
-    return bool(port.name and port.port)
-
-
 def dashed(address: str) -> str:
     """An address as a label: 10-244-0-5, 2001-db8--1."""
-    return ipaddress.ip_address(address).compressed.replace(".", "-").replace(":", "-")
+    return _address(address)[1].replace(".", "-").replace(":", "-")
 
 
-def _kind(address: str) -> str:
-    return "AAAA" if ":" in address else "A"
-
-
-def _reverse(address: str) -> str:
-    return ipaddress.ip_address(address).reverse_pointer + "."
+def _address(address: str) -> tuple[str, str]:
+    """The type of an address' record, and its data: the shortest spelling. Raises ValueError."""
+    return "AAAA" if ":" in address else "A", canonical_ip(address)

@@ -1,8 +1,4 @@
-"""A name server for the records: UDP and TCP on every address of `listen`, until SIGTERM.
-
-It checks the source when a question comes, at most twenty times a second: an idle server does nothing, and no
-answer is older than that.
-"""
+"""A name server: UDP and TCP on every address of `listen`, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -10,121 +6,129 @@ import asyncio
 import contextlib
 import signal
 import socket
-import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
-from ..errors import InputError, KernelError
-from .records import Records
-from .wire import Answerer
-from .zones import Zones
+from ..errors import KernelError
+from .answers import Answerer, Counts, Onward
+from .connections import Connections
+from .forward import Forwarder
 
-__all__ = ["Server", "Source", "serve"]
+__all__ = ["Pair", "Server", "bound", "serve"]
 
-_LOOK_AGAIN = 0.05  # seconds
-_BURST = 64  # datagrams in a row, before TCP gets its turn
-_IDLE = 10.0  # seconds until a silent TCP connection is closed
-_CONNECTIONS = 256
-
-
-class Source(Protocol):
-    """The origin of the records."""
-
-    def signature(self) -> object:
-        """A cheap value that changes when `load` would return something else."""
-
-    def load(self) -> Records:
-        """The records. Raises InputError or OSError."""
+_BURST = 64  # datagrams in a row, before others get their turn
+_LONGEST = 4096  # bytes of a question over UDP
+_RECEIVED = 4 << 20  # bytes of questions that wait while something else is done
 
 
 class Server:
-    """Answers from `source`; while that is broken, from its last good state, after one call of `complain`
-    with the reason.
-    """
+    """Answers from `answerer`, or by `forwarder` what that leaves to another server."""
 
-    def __init__(self, source: Source, complain: Callable[[str], None]) -> None:
-        self._source, self._complain = source, complain
-        self._signature = source.signature()
-        self._answerer = Answerer(Zones(source.load()))
-        self._looked = time.monotonic()
-        self._connections = 0
+    def __init__(self, answerer: Answerer, forwarder: Forwarder | None = None) -> None:
+        self.answerer, self.forwarder = answerer, forwarder
+        self.connections = Connections(self)
+        self.counts: dict[tuple[str, int], Counts] = {
+            (protocol, version): {} for protocol in ("udp", "tcp") for version in (4, 6)
+        }
+        """Answers by protocol and IP version."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def records(self) -> Records:
-        """The records served now."""
-        return self._answerer.zones.records
+    def stream_answer(self, message: bytes, *, version: int) -> bytes | Onward | None:
+        """See `connections.Answers`."""
+        return self.answerer.answer(message, self.counts["tcp", version], tcp=True)
 
-    def answer(self, message: bytes, *, tcp: bool = False) -> bytes | None:
-        """The reply to one message; None where it gets none."""
-        now = time.monotonic()
-        if now - self._looked > _LOOK_AGAIN:
-            self._looked = now
-            self._follow()
-        return self._answerer.answer(message, tcp=tcp)
+    async def onward(self, asked: Onward) -> bytes:
+        """See `connections.Answers`."""
+        assert self.forwarder is not None
+        return await self.forwarder.answer(asked)
 
-    def _follow(self) -> None:
-        signature = self._source.signature()
-        if signature == self._signature:
-            return
-        self._signature = signature
-        try:
-            self._answerer = Answerer(Zones(self._source.load()))
-        except (InputError, OSError) as error:
-            self._complain(f"still serving what was there before: {error}")
-
-    def datagrams(self, sock: socket.socket) -> None:
+    def datagrams(self, sock: socket.socket, counts: Counts) -> None:
         """Answer the datagrams that wait on `sock`."""
+        answer, receive, send = self.answerer.answer, sock.recvfrom, sock.sendto
         for _ in range(_BURST):
             try:
-                message, client = sock.recvfrom(4096)
+                message, client = receive(_LONGEST)
             except (BlockingIOError, ConnectionError):
                 return
-            if (answer := self.answer(message)) is not None:
-                with contextlib.suppress(
-                    OSError
-                ):  # the client is gone, or the buffer full: it will ask again
-                    sock.sendto(answer, client)
+            reply = answer(message, counts)
+            if reply.__class__ is bytes:
+                # where it fails, the client is gone or the buffer full: it will ask again
+                with contextlib.suppress(OSError):
+                    send(reply, client)
+            elif isinstance(reply, Onward):
+                task = asyncio.ensure_future(self._forwarded(sock, reply, client))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
-    async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one TCP connection, question by question (RFC 7766)."""
-        self._connections += 1
-        try:
-            while self._connections <= _CONNECTIONS:
-                length = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), _IDLE))
-                answer = self.answer(await asyncio.wait_for(reader.readexactly(length), _IDLE), tcp=True)
-                if answer is None:
-                    break
-                writer.write(len(answer).to_bytes(2) + answer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
-            pass
-        finally:
-            self._connections -= 1
-            writer.close()
+    async def _forwarded(self, sock: socket.socket, asked: Onward, client: Any) -> None:
+        reply = await self.onward(asked)
+        with contextlib.suppress(OSError):
+            sock.sendto(reply, client)
+
+    def close(self) -> None:
+        """End what is under way."""
+        self.connections.close()
+        for task in self._tasks:
+            task.cancel()
 
 
-async def serve(server: Server, listen: Sequence[tuple[str, int]], ready: Callable[[], None]) -> None:
-    """Serve on every (address, port) of `listen`, until SIGTERM or SIGINT. Raises KernelError where one can't
-    be bound.
+async def serve(
+    server: Server,
+    sockets: Sequence[Pair],
+    work: Callable[[Callable[[], None]], Coroutine[Any, Any, None]],
+) -> None:
+    """Serve on `sockets` until SIGTERM or SIGINT, or until `work` ends.
+
+    `work` is given a call that starts the answers: until then questions wait. Raises what `work` raises.
     """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with contextlib.AsyncExitStack() as stack:
-        for address, port in listen:
-            try:
-                datagrams = stack.enter_context(_bound(address, port, socket.SOCK_DGRAM))
-                stream = stack.enter_context(_bound(address, port, socket.SOCK_STREAM))
-            except OSError as error:
-                raise KernelError(
-                    f"can't listen on {address} port {port}: {error.strerror or error}"
-                ) from None
-            loop.add_reader(datagrams, server.datagrams, datagrams)
-            stack.callback(loop.remove_reader, datagrams)
-            await stack.enter_async_context(await asyncio.start_server(server.stream, sock=stream))
-        ready()
-        await stopped.wait()
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start() -> None:
+        for pair in sockets:
+            loop.add_reader(
+                pair.datagrams, server.datagrams, pair.datagrams, server.counts["udp", pair.version]
+            )
+            maker = server.connections.maker(pair.version)
+            tasks.append(loop.create_task(loop.create_server(maker, sock=pair.stream)))
+
+    tasks += [loop.create_task(work(start)), loop.create_task(stopped.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for pair in sockets:
+            loop.remove_reader(pair.datagrams)
+        for task in tasks:
+            task.cancel()
+        server.close()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, asyncio.Server):
+            outcome.close()
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+class Pair(NamedTuple):
+    """The sockets of one address; `version` of IP."""
+
+    datagrams: socket.socket
+    stream: socket.socket
+    version: int
+
+
+def bound(listen: Sequence[tuple[str, int]]) -> list[Pair]:
+    """Sockets for every (address, port), in the current network namespace. Raises KernelError."""
+    found: list[Pair] = []
+    for address, port in listen:
+        try:
+            pair = _bound(address, port, socket.SOCK_DGRAM), _bound(address, port, socket.SOCK_STREAM)
+        except OSError as error:
+            raise KernelError(f"can't listen on {address} port {port}: {error.strerror or error}") from None
+        found.append(Pair(*pair, 6 if ":" in address else 4))
+    return found
 
 
 def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
@@ -136,7 +140,7 @@ def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED)
         sock.bind((address, port))
     except BaseException:
         sock.close()

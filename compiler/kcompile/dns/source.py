@@ -1,56 +1,44 @@
-"""Reads manifests, checks and completes them as for the rules, and makes DNS records from them."""
+"""Where records come from: manifests, or an API server."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from ..engine.cluster import complete_input
 from ..engine.read import read_cluster_input
-from ..engine.request import Request
-from ..spec.config import Config
-from ..spec.reader import Unreadable, files
-from .records import DEFAULT_TTL, Records, records
+from ..engine.request import Request, allocations_path, configuration
+from ..spec.cluster import settings_of
+from .collect import Wanted, collected
+from .zones import Zones
 
-__all__ = ["Manifests"]
+if TYPE_CHECKING:
+    from ..agent.source import Source
 
-
-class Manifests(msgspec.Struct, kw_only=True):
-    """`paths` to read, `config` of the cluster, `servers`: the name server's addresses.
-
-    `state`: where ``kcompile apply`` keeps what it allocated (read only).
-    """
-
-    paths: tuple[str, ...]
-    recursive: bool = False
-    state: str
-    config: Config = Config()
-    ttl: int = DEFAULT_TTL
-    servers: tuple[str, ...] = ()
-
-    def signature(self) -> object:
-        """Changes with any file that is read: its place, size, inode or time of change."""
-        try:
-            paths = [*files(self.paths, recursive=self.recursive), self.state]
-        except Unreadable as error:  # a directory with nothing in it; `load` says so
-            return error.message
-        return tuple((path, _stat(path)) for path in paths)
-
-    def load(self) -> Records:
-        """The records now. Raises InputError; standard input can be read only once."""
-        request = Request(files=self.paths, recursive=self.recursive, allow_empty=True)
-        given = read_cluster_input(request, config=self.config)
-        cluster = complete_input(given, request, Path(self.state))
-        return records(
-            cluster.inventory, cluster.settings.domain, self.ttl, self.servers, serial=int(time.time())
-        )
+__all__ = ["follow", "read", "wanted"]
 
 
-def _stat(path: str) -> tuple[int, ...] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def wanted(request: Request, ttl: int, servers: tuple[str, ...], listens: tuple[str, ...] = ()) -> Wanted:
+    """What records to make of the cluster of `request`: see `Wanted`. Raises ConfigError."""
+    return Wanted(settings_of(configuration(request)), ttl, servers, listens)
+
+
+def read(request: Request, what: Wanted, serial: int) -> Zones:
+    """The records of the manifests of `request` as they are now. Raises InputError."""
+    config = configuration(request)
+    given = read_cluster_input(request, config=config)
+    cluster = complete_input(given, request, Path(allocations_path(request)))
+    return collected(cluster.inventory, what._replace(settings=cluster.settings), serial)
+
+
+def follow(request: Request, kubeconfig: str | None, context: str | None) -> Source:
+    """The manifests of `request`, or without any an API server. Raises InputError."""
+    if request.reads:
+        from ..agent.directory import DirectorySource
+
+        return DirectorySource(request, pods=True, allocates=False)
+    from ..agent.api.connection import connect
+    from ..agent.api.resources import name_resources
+    from ..agent.api.server import ApiSource
+
+    return ApiSource(connect(kubeconfig, context), wanted=name_resources())

@@ -1,166 +1,123 @@
-"""Questions to answers, as bytes (RFC 1035; EDNS: RFC 6891). dnspython makes each answer once; then its bytes
-are cached.
-
-The cache holds everything after the question: the question itself is echoed byte by byte, in the case it was
-asked in.
-"""
+"""Messages as bytes: what a question says (RFC 1035; EDNS: RFC 6891), and the parts of an answer. Pure."""
 
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .zones import REFUSED, Answer, RRset, Zones
+__all__ = [
+    "AA", "ANY_CLASS", "BAD_VERSION", "CD", "FORMAT_ERROR", "HEADER", "IN", "MAX_TCP", "MAX_UDP",
+    "NOT_IMPLEMENTED", "OPCODE", "QR", "RA", "RD", "SERVER_FAILURE", "TC", "TRANSFERS",
+    "MalformedError", "Question", "echoed", "limit_of", "opt", "question_of",
+]  # fmt: skip
 
-__all__ = ["MAX_UDP", "Answerer"]
-
-MAX_UDP = 1232
-"""Bytes that a UDP answer has at most, whatever the client says that it takes: more would be fragmented (DNS
-flag day 2020).
+MAX_UDP, MAX_TCP = 1232, 65535
+"""Bytes that an answer has at most. Over UDP, whatever the client says that it takes: more would be
+fragmented (DNS flag day 2020).
 """
-_MAX_TCP, _PLAIN_UDP = 65535, 512
-_FORMAT_ERROR, _NOT_IMPLEMENTED, _BAD_VERSION = 1, 4, 16
-_QR, _OPCODE, _AA, _RD, _CD = 0x8000, 0x7800, 0x0400, 0x0100, 0x0010
-_IN, _OPT, _ANY, _TRANSFERS = 1, 41, 255, (251, 252)
-_KEPT = 65_536  # answers; a client that asks for random names must not fill the memory
-_ROTATIONS = 8
-_HEADER = struct.Struct("!HHHHHH")
+_PLAIN_UDP = 512
+FORMAT_ERROR, SERVER_FAILURE, NOT_IMPLEMENTED, BAD_VERSION = 1, 2, 4, 16
+QR, OPCODE, AA, TC, RD, RA, CD = 0x8000, 0x7800, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
+IN, ANY_CLASS, _OPT, TRANSFERS = 1, 255, 41, (251, 252)
+HEADER = struct.Struct("!HHHHHH")
+_QUESTION_AT, _LONGEST_NAME, _LONGEST_LABEL, _POINTER = 12, 255, 63, 0xC0
+_TAIL, _RECORD, _OPTION = struct.Struct("!HH"), struct.Struct("!HHIH"), struct.Struct("!HH")
 
 
-class _Edns(NamedTuple):
-    size: int
-    version: int
-
-
-class _MalformedError(Exception):
+class MalformedError(Exception):
     """The message can't be read."""
 
 
-class Answerer:
-    """Answers questions about `zones`. Not for several threads at once."""
+class Question(NamedTuple):
+    """`name` in the case that it was asked in, uncompressed; `end`: where the question ends in the message.
 
-    def __init__(self, zones: Zones) -> None:
-        self.zones = zones
-        # -> (flags, [the counts and the rest of the answer after the question])
-        self._kept: dict[tuple[bytes, int], tuple[int, list[bytes]]] = {}
-        self._turn = 0
-
-    def answer(self, message: bytes, *, tcp: bool = False) -> bytes | None:
-        """The reply to `message`; None for a message that gets none (too short, or itself a reply)."""
-        if len(message) < 12:
-            return None
-        number, flags, questions, answers, authority, additional = _HEADER.unpack_from(message)
-        if flags & _QR:
-            return None
-        back = _QR | (flags & (_OPCODE | _RD | _CD))
-        if flags & _OPCODE:
-            return _HEADER.pack(number, back | _NOT_IMPLEMENTED, 0, 0, 0, 0)
-        try:
-            if questions != 1 or answers or authority:
-                raise _MalformedError
-            end = _end_of_name(message, 12) + 4
-            if end > len(message):
-                raise _MalformedError
-            edns = _edns(message, end, additional)
-        except _MalformedError:
-            return _HEADER.pack(number, back | _FORMAT_ERROR, 0, 0, 0, 0)
-        limit = _MAX_TCP if tcp else min(max(edns.size, _PLAIN_UDP), MAX_UDP) if edns else _PLAIN_UDP
-        key = (
-            message[12 : end - 4].lower() + message[end - 4 : end],
-            (limit << 1 | (edns is not None)) << 8 | (edns.version if edns else 0),
-        )
-        found = self._kept.get(key)
-        if found is None:
-            if len(self._kept) >= _KEPT:
-                self._kept.clear()
-            found = self._kept[key] = self._made(message[12:end], edns, limit)
-        result, tails = found
-        self._turn += 1
-        tail = tails[self._turn % len(tails)]
-        return b"%b%b%b%b" % (message[:2], (back | result).to_bytes(2), tail[:8], message[12:end] + tail[8:])
-
-    def _made(self, question: bytes, edns: _Edns | None, limit: int) -> tuple[int, list[bytes]]:
-        """The flags to add, and for each rotation the four counts and the bytes after the question."""
-        import dns.message
-        import dns.rcode
-
-        query: Any = dns.message.from_wire(_HEADER.pack(0, 0, 1, 0, 0, 0) + question)
-        asked = query.question[0]
-        answer = self._found(asked, edns)
-        tails, flags = [], 0
-        longest = max((len(rrset.data) for rrset in answer.answers), default=1)
-        for turn in range(min(longest, _ROTATIONS)):
-            response: Any = dns.message.make_response(query)
-            if answer.rcode != REFUSED:
-                response.flags |= _AA
-            response.answer = [self._rrset(rrset, turn) for rrset in answer.answers]
-            response.authority = [self._rrset(rrset, 0) for rrset in answer.authority]
-            response.additional = [self._rrset(rrset, turn) for rrset in answer.additional]
-            if edns:
-                response.use_edns(0, payload=MAX_UDP)
-            response.set_rcode(dns.rcode.Rcode(answer.rcode))
-            wire = _fitting(response, limit)
-            flags = int.from_bytes(wire[2:4]) & ~_QR
-            tails.append(wire[4:12] + wire[12 + len(question) :])
-        return flags, tails
-
-    def _found(self, asked: Any, edns: _Edns | None) -> Answer:
-        import dns.rdatatype
-
-        if edns and edns.version:
-            return Answer(_BAD_VERSION)
-        if asked.rdclass not in (_IN, _ANY) or asked.rdtype in _TRANSFERS:
-            return Answer(REFUSED)
-        kind = "ANY" if asked.rdtype == _ANY else dns.rdatatype.to_text(asked.rdtype)
-        return self.zones.lookup(asked.name.to_text(), kind)
-
-    def _rrset(self, rrset: RRset, turn: int) -> Any:
-        import dns.rrset
-
-        at = turn % len(rrset.data)
-        return dns.rrset.from_text(
-            rrset.name, self.zones.records.ttl, "IN", rrset.kind, *rrset.data[at:], *rrset.data[:at]
-        )
-
-
-def _fitting(response: Any, limit: int) -> bytes:
-    """`response` in at most `limit` bytes: without additional records if need be, then truncated with the
-    flag that says so.
+    `size`: bytes that the client takes over UDP by EDNS, None without EDNS. `version`: that of EDNS.
     """
-    import dns.exception
 
-    try:
-        wire: bytes = response.to_wire(max_size=limit, want_shuffle=False)
-    except dns.exception.TooBig:
-        response.additional = []
-        wire = response.to_wire(max_size=limit, prefer_truncation=True, want_shuffle=False)
-    return wire
+    name: bytes
+    kind: int
+    rdclass: int
+    end: int
+    size: int | None = None
+    version: int = 0
 
 
-def _end_of_name(message: bytes, at: int) -> int:
-    """The offset after the name that starts at `at`; a question's name is never compressed."""
+def question_of(message: bytes) -> Question:
+    """What a query asks. Raises MalformedError for anything but one question."""
+    _, _, questions, answers, authority, additional = HEADER.unpack_from(message)
+    if questions != 1 or answers or authority:
+        raise MalformedError
+    at = _end_of_name(message, _QUESTION_AT, compressed=False)
+    end = at + _TAIL.size
+    if end > len(message):
+        raise MalformedError
+    kind, rdclass = _TAIL.unpack_from(message, at)
+    size, version = _edns(message, end, additional)
+    return Question(message[_QUESTION_AT:at], kind, rdclass, end, size, version)
+
+
+def limit_of(size: int | None, *, tcp: bool) -> int:
+    """Bytes that an answer may have. `size`: what the client takes, None without EDNS."""
+    if tcp:
+        return MAX_TCP
+    return _PLAIN_UDP if size is None else min(max(size, _PLAIN_UDP), MAX_UDP)
+
+
+def echoed(flags: int) -> int:
+    """The flags of an answer that are those of its query."""
+    return QR | (flags & (OPCODE | RD | CD))
+
+
+def opt(rcode: int = 0) -> bytes:
+    """The OPT record of an answer: what we take over UDP, and the upper bits of `rcode`."""
+    return b"\0" + struct.pack("!HHBBHH", _OPT, MAX_UDP, rcode >> 4, 0, 0, 0)
+
+
+def _end_of_name(message: bytes, at: int, *, compressed: bool) -> int:
+    """The offset after the name that starts at `at`. A question's is never compressed: nothing is before
+    it.
+    """
     start = at
     while at < len(message):
         length = message[at]
         at += 1
         if not length:
             return at
-        if length > 63 or at + length - start > 254:
+        if length >= _POINTER and compressed:
+            return at + 1
+        if length > _LONGEST_LABEL or at + length - start >= _LONGEST_NAME:
             break
         at += length
-    raise _MalformedError
+    raise MalformedError
 
 
-def _edns(message: bytes, at: int, additional: int) -> _Edns | None:
-    """The OPT record among `additional` records that start at `at`, None without one. A signature (TSIG) is
-    ignored.
+def _edns(message: bytes, at: int, additional: int) -> tuple[int | None, int]:
+    """The size and the version that the OPT record says, among `additional` records that start at `at`. A
+    signature (TSIG) is ignored.
     """
+    found: tuple[int | None, int] = (None, 0)
     for _ in range(additional):
-        name = _end_of_name(message, at)
-        if name + 10 > len(message):
-            raise _MalformedError
-        kind, size, _, version, _, length = struct.unpack_from("!HHBBHH", message, name)
+        name = _end_of_name(message, at, compressed=True)
+        if name + _RECORD.size > len(message):
+            raise MalformedError
+        kind, size, ttl, length = _RECORD.unpack_from(message, name)
+        data = name + _RECORD.size
+        if data + length > len(message):
+            raise MalformedError
         if kind == _OPT:
-            return _Edns(size, version)
-        at = name + 10 + length
-    return None
+            if found[0] is not None or name != at + 1:  # a second one, or one with a name (6.1.1)
+                raise MalformedError
+            _check_options(message[data : data + length])
+            found = size, ttl >> 16 & 0xFF
+        at = data + length
+    return found
+
+
+def _check_options(data: bytes) -> None:
+    at = 0
+    while at < len(data):
+        if at + _OPTION.size > len(data):
+            raise MalformedError
+        at += _OPTION.size + _OPTION.unpack_from(data, at)[1]
+    if at != len(data):
+        raise MalformedError

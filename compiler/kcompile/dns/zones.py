@@ -1,96 +1,224 @@
-"""Looks names up as an authoritative server does (RFC 1034 4.3.2; negative answers: RFC 2308). Pure."""
+"""Looks names up as an authoritative server does (RFC 1034 4.3.2; negative answers: RFC 2308).
+
+Every record has an owner, the object that it comes from. A change replaces the records of one owner, and
+costs as much as these are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from .records import Records
+from .records import Names
 
 __all__ = ["NAME_ERROR", "NO_ERROR", "REFUSED", "Answer", "RRset", "Zones"]
 
 NO_ERROR, NAME_ERROR, REFUSED = 0, 3, 5
 _MAX_CNAMES = 8
 
+_Kinds = Mapping[str, Sequence[str]]
 
-class RRset(msgspec.Struct, frozen=True):
-    """Records of one name and type, as Records holds them."""
+
+class RRset(msgspec.Struct, frozen=True, gc=False):
+    """Records of one name and type; the data in the text of a zone file."""
 
     name: str
     kind: str
     data: Sequence[str]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A reply: `rcode`, the records, and for a negative answer the SOA whose TTL says how long it holds."""
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A reply: `rcode`, the records, and for a negative answer the SOA whose TTL says how long it holds.
+
+    `zone`: the question's. `outside`: the last CNAME's target, where that is in none of the zones.
+    `additional` can be taken once.
+    """
 
     rcode: int
+    zone: str = ""
     answers: tuple[RRset, ...] = ()
     authority: tuple[RRset, ...] = ()
-    additional: tuple[RRset, ...] = ()
+    additional: Iterable[RRset] = ()
+    outside: str = ""
 
 
 class Zones:
-    """Looks names up in `records`; `records.names` must not change any more."""
+    """Names, by owner. `domain` is absolute; `ttl` in seconds; `serial` is that of every zone.
 
-    def __init__(self, records: Records) -> None:
-        self.records = records
-        self._names = records.names
-        self._above = _above(records)
+    A name exists if it has records, or names below it have (empty non-terminals, RFC 4592 2.2.2).
+    """
+
+    def __init__(self, domain: str, ttl: int, serial: int = 1) -> None:
+        self.domain, self.ttl, self.serial = domain, ttl, serial
+        self._names: dict[str, dict[str, _Kinds]] = {}  # name -> owner -> type -> data
+        self._owned: dict[str, tuple[str, ...]] = {}  # owner -> names
+        self._below: dict[str, int] = {}  # name -> how many exist directly below it
+        self._zones: dict[str, int] = {}  # name -> how many owners give it an SOA
+        self._count = 0
+
+    def change(self, owner: str, names: Names | None) -> set[str]:
+        """From now on `owner` has these records; None or empty: it is gone. Returns the names that had or
+        have a record of it.
+        """
+        before = self._owned.pop(owner, ())
+        names = names or {}
+        touched = {*before, *names}
+        for name in before:
+            self._drop(name, owner, keep=name in names)
+        for name, kinds in names.items():
+            owners = self._names.get(name)
+            if owners is None:
+                owners = self._names[name] = {}
+                self._rise(name)
+            owners[owner] = kinds
+            self._count += sum(map(len, kinds.values()))
+            if "SOA" in kinds:
+                self._zones[name] = self._zones.get(name, 0) + 1
+        if names:
+            self._owned[owner] = tuple(names)
+        return touched
+
+    def _drop(self, name: str, owner: str, *, keep: bool) -> None:
+        owners = self._names[name]
+        kinds = owners.pop(owner)
+        self._count -= sum(map(len, kinds.values()))
+        if "SOA" in kinds:
+            self._zones[name] -= 1
+            if not self._zones[name]:
+                del self._zones[name]
+        if not owners and not keep:
+            del self._names[name]
+            self._sink(name)
+
+    def _rise(self, name: str) -> None:
+        """`name` has records now: it and the names above it exist."""
+        existed = name in self._below
+        while name and not existed:
+            name = name.partition(".")[2]
+            existed = self.exists(name)
+            self._below[name] = self._below.get(name, 0) + 1
+
+    def _sink(self, name: str) -> None:
+        """`name` has no records any more: it doesn't exist, nor do the names above it, unless others do."""
+        while name and not self.exists(name):
+            name = name.partition(".")[2]
+            self._below[name] -= 1
+            if not self._below[name]:
+                del self._below[name]
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """Every record: name, type, data."""
+        for name in self._names:
+            for kind, values in self.kinds(name).items():
+                for data in values:
+                    yield name, kind, data
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Every owner."""
+        return tuple(self._owned)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones, absolute; the domain first."""
+        return tuple(sorted(self._zones, key=lambda zone: (zone != self.domain, zone)))
+
+    def owners_of(self, name: str, kind: str, data: str) -> list[str]:
+        """The owners of one record."""
+        owners = self._names.get(name, {})
+        return [owner for owner, kinds in owners.items() if data in self._dated(kinds.get(kind, ()), kind)]
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a name, with records or without."""
+        return name in self._names or name in self._below
+
+    def has(self, name: str, kind: str) -> bool:
+        """Whether `name` has records for a question of `kind`: of that type, or a CNAME."""
+        wanted = (kind, "CNAME")
+        owners = self._names.get(name)
+        if not owners:
+            return False
+        return kind == "ANY" or any(each in kinds for kinds in owners.values() for each in wanted)
 
     def zone_of(self, name: str) -> str:
         """The zone of `name`; empty for a name in none of the server's zones."""
-        return next((z for z in self.records.zones if name == z or name.endswith("." + z)), "")
+        while name:
+            if name in self._zones:
+                return name
+            name = name.partition(".")[2]
+        return ""
+
+    def kinds(self, name: str) -> _Kinds:
+        """The records at `name`: type -> data. Empty without any."""
+        owners = self._names.get(name)
+        if not owners:
+            return {}
+        if len(owners) == 1:
+            (merged,) = owners.values()
+        else:
+            merged = _merged(owners.values())
+        if "SOA" in merged:
+            merged = {**merged, "SOA": self._dated(merged["SOA"], "SOA")}
+        return merged
+
+    def _dated(self, data: Sequence[str], kind: str) -> Sequence[str]:
+        return [self._with_serial(each) for each in data] if kind == "SOA" else data
+
+    def _with_serial(self, soa: str) -> str:
+        server, mailbox, _, *times = soa.split(" ")
+        return " ".join([server, mailbox, str(self.serial), *times])
 
     def lookup(self, name: str, kind: str) -> Answer:
-        """The answer to a question of `kind` (``ANY``: all records) for `name` (absolute, any case)."""
-        name = name.lower()
-        if not self.zone_of(name):
+        """The answer to a question of `kind` (``ANY``: all records) for `name` (absolute, lower case)."""
+        zone = self.zone_of(name)
+        if not zone:
             return Answer(REFUSED)
         found: list[RRset] = []
-        for _ in range(_MAX_CNAMES):
-            kinds = self._names.get(name)
-            if kinds and kind == "ANY":
+        seen = {name}
+        while True:
+            kinds = self.kinds(name)
+            if kind == "ANY" and kinds:
                 found += [RRset(name, each, data) for each, data in kinds.items()]
-            elif kinds and kind in kinds:
+            elif kind in kinds:
                 found.append(RRset(name, kind, kinds[kind]))
-            elif kinds and "CNAME" in kinds:
+            elif "CNAME" in kinds:
                 found.append(RRset(name, "CNAME", kinds["CNAME"]))
                 name = kinds["CNAME"][0]
-                if self.zone_of(name):
-                    continue
-                return Answer(NO_ERROR, tuple(found))
+                if not self.zone_of(name):
+                    return Answer(NO_ERROR, zone, tuple(found), outside=name)
+                if name in seen or len(seen) == _MAX_CNAMES:
+                    return Answer(NO_ERROR, zone, tuple(found))
+                seen.add(name)
+                continue
             else:
-                exists = kinds is not None or name in self._above
-                return Answer(NO_ERROR if exists else NAME_ERROR, tuple(found), (self._soa(name),))
-            return Answer(NO_ERROR, tuple(found), additional=self._targets(found) if kind == "SRV" else ())
-        return Answer(NO_ERROR, tuple(found))
+                rcode = NO_ERROR if self.exists(name) else NAME_ERROR
+                return Answer(rcode, zone, tuple(found), (self.soa(self.zone_of(name)),))
+            return Answer(NO_ERROR, zone, tuple(found), additional=self._targets(found))
 
-    def _soa(self, name: str) -> RRset:
-        zone = self.zone_of(name)
-        return RRset(zone, "SOA", self._names[zone]["SOA"])
+    def soa(self, zone: str) -> RRset:
+        """The SOA record of `zone`."""
+        return RRset(zone, "SOA", self.kinds(zone)["SOA"])
 
-    def _targets(self, found: list[RRset]) -> tuple[RRset, ...]:
-        """The addresses of the hosts that SRV records name."""
-        hosts = dict.fromkeys(data.rpartition(" ")[2] for rrset in found for data in rrset.data)
-        targets: list[RRset] = []
+    def _targets(self, found: Iterable[RRset]) -> Iterator[RRset]:
+        """The addresses of the hosts that SRV and NS records name, looked up as they are taken."""
+        named = [rrset.data for rrset in found if rrset.kind in ("SRV", "NS")]
+        hosts = dict.fromkeys([data.rpartition(" ")[2] for data in itertools.chain.from_iterable(named)])
         for host in hosts:
-            sets = self._names.get(host, {})
-            targets += [RRset(host, kind, data) for kind, data in sets.items() if kind in ("A", "AAAA")]
-        return tuple(targets)
+            for kind, data in self.kinds(host).items():
+                if kind in ("A", "AAAA"):
+                    yield RRset(host, kind, data)
 
 
-def _above(records: Records) -> set[str]:
-    """Names that only have longer names below them: they exist, without records (empty non-terminals, RFC
-    4592 2.2.2).
-    """
-    above: set[str] = set()
-    zones = set(records.zones)
-    for name in records.names:
-        while name not in zones:
-            name = name.partition(".")[2]
-            if not name or name in above:
-                break
-            above.add(name)
-    return above
+def _merged(all_of: Iterable[_Kinds]) -> dict[str, Sequence[str]]:
+    """Records of several owners at one name, each once."""
+    merged: dict[str, dict[str, None]] = {}
+    for kinds in all_of:
+        for kind, values in kinds.items():
+            merged.setdefault(kind, {}).update(dict.fromkeys(values))
+    return {kind: list(values) for kind, values in merged.items()}
