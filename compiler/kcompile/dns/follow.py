@@ -16,6 +16,7 @@ from .collect import Wanted
 __all__ = ["Follower"]
 
 _RESTART = 1.0  # seconds
+_SLICE = 0.001  # seconds of work between two looks for questions
 _MANY = 200  # names
 
 
@@ -71,6 +72,8 @@ class Follower:
                 length = int.from_bytes(await stream.readexactly(reader.LENGTH))
                 self._take(reader.told(await stream.readexactly(length)), ready)
                 await asyncio.sleep(0)  # answers come first
+                while self.ready and self._answerer.prepare(_SLICE):
+                    await asyncio.sleep(0)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

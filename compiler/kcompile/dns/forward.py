@@ -101,7 +101,7 @@ def _target(asked: Onward) -> Name:
 
     if asked.before:
         return dns.name.from_text(asked.target)
-    return dns.name.from_wire(asked.question.name, 0)[0]
+    return dns.name.from_wire(asked.asked, 0)[0]
 
 
 def _packed(asked: Onward, response: Any, left: int) -> bytes:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from .zones import RRset
 
-__all__ = ["TYPES", "Packer", "name_text", "offsets", "wire_name"]
+__all__ = ["TYPES", "Packer", "offsets", "wire_name"]
 
 TYPES = {
     "A": 1,
@@ -29,6 +30,7 @@ TYPES = {
 _IN = 1
 _QUESTION_AT = 12  # bytes of the header
 _POINTER = 0xC000
+_ASKED = (_POINTER | _QUESTION_AT).to_bytes(2)
 _FIXED = struct.Struct("!HHIH")
 _SRV, _SOA = struct.Struct("!HHH"), struct.Struct("!IIIII")
 
@@ -39,33 +41,29 @@ def wire_name(name: str) -> bytes:
     return b"".join([bytes((len(label),)) + label for label in labels]) + b"\0"
 
 
-def name_text(wire: bytes) -> str:
-    """The absolute name of uncompressed `wire`, in lower case. A dot within a label is escaped, as no name of
-    ours has one.
-    """
-    labels, at = [], 0
-    while length := wire[at]:
-        labels.append(wire[at + 1 : at + 1 + length].lower().decode("latin-1").replace(".", "\\."))
-        at += 1 + length
-    return ".".join(labels) + "."
-
-
 class Packer:
     """Packs records for answers to a question about `name` (absolute, lower case); `ttl` in seconds."""
 
     def __init__(self, name: str, ttl: int) -> None:
-        self._ttl = ttl
-        self._pointers: dict[str, bytes] = {}
+        self._question, self._ttl = name, ttl
         self._kept: dict[str, bytes] = {}
-        at = _QUESTION_AT
+
+    @cached_property
+    def _pointers(self) -> dict[str, bytes]:
+        """To the question's name, and to those above it."""
+        found: dict[str, bytes] = {}
+        at, name = _QUESTION_AT, self._question
         while name.strip("."):
-            self._pointers[name] = (_POINTER | at).to_bytes(2)
+            found[name] = (_POINTER | at).to_bytes(2)
             label, _, name = name.partition(".")
             at += 1 + len(label)
+        return found
 
     def records(self, rrset: RRset) -> list[bytes]:
         """Every record of `rrset`."""
-        owner, kind, ttl = self._name(rrset.name), TYPES[rrset.kind], self._ttl
+        is_asked = rrset.name == self._question != "."
+        owner = _ASKED if is_asked else self._name(rrset.name)
+        kind, ttl = TYPES[rrset.kind], self._ttl
         if rrset.kind == "A":
             head = owner + _FIXED.pack(kind, _IN, ttl, 4)
             return [head + socket.inet_aton(data) for data in rrset.data]

@@ -29,12 +29,14 @@ class MalformedError(Exception):
 
 
 class Question(NamedTuple):
-    """`name` in the case that it was asked in, uncompressed; `end`: where the question ends in the message.
+    """`name` is absolute, in lower case, and has `length` bytes; `end`: where the question ends in the
+    message. A dot within a label is escaped, as no name of ours has one.
 
     `size`: bytes that the client takes over UDP by EDNS, None without EDNS. `version`: that of EDNS.
     """
 
-    name: bytes
+    name: str
+    length: int
     kind: int
     rdclass: int
     end: int
@@ -47,13 +49,23 @@ def question_of(message: bytes) -> Question:
     _, _, questions, answers, authority, additional = HEADER.unpack_from(message)
     if questions != 1 or answers or authority:
         raise MalformedError
-    at = _end_of_name(message, _QUESTION_AT, compressed=False)
+    labels: list[bytes] = []
+    at = _QUESTION_AT
+    while length := message[at] if at < len(message) else _POINTER:
+        if length > _LONGEST_LABEL:  # a question's name is never compressed: nothing is before it
+            raise MalformedError
+        labels.append(message[at + 1 : at + 1 + length])
+        at += 1 + length
+    at += 1
     end = at + _TAIL.size
-    if end > len(message):
+    if end > len(message) or at - _QUESTION_AT > _LONGEST_NAME:
         raise MalformedError
+    name = b".".join(labels).lower()
+    if name.count(b".") >= len(labels) > 0:
+        name = b".".join([label.replace(b".", b"\\.") for label in labels]).lower()
     kind, rdclass = _TAIL.unpack_from(message, at)
-    size, version = _edns(message, end, additional)
-    return Question(message[_QUESTION_AT:at], kind, rdclass, end, size, version)
+    size, version = _edns(message, end, additional) if additional else (None, 0)
+    return Question(name.decode("latin-1") + ".", at - _QUESTION_AT, kind, rdclass, end, size, version)
 
 
 def limit_of(size: int | None, *, tcp: bool) -> int:
@@ -73,17 +85,15 @@ def opt(rcode: int = 0) -> bytes:
     return b"\0" + struct.pack("!HHBBHH", _OPT, MAX_UDP, rcode >> 4, 0, 0, 0)
 
 
-def _end_of_name(message: bytes, at: int, *, compressed: bool) -> int:
-    """The offset after the name that starts at `at`. A question's is never compressed: nothing is before
-    it.
-    """
+def _end_of_name(message: bytes, at: int) -> int:
+    """The offset after the name that starts at `at`; it may end in a pointer to another."""
     start = at
     while at < len(message):
         length = message[at]
         at += 1
         if not length:
             return at
-        if length >= _POINTER and compressed:
+        if length >= _POINTER:
             return at + 1
         if length > _LONGEST_LABEL or at + length - start >= _LONGEST_NAME:
             break
@@ -97,7 +107,7 @@ def _edns(message: bytes, at: int, additional: int) -> tuple[int | None, int]:
     """
     found: tuple[int | None, int] = (None, 0)
     for _ in range(additional):
-        name = _end_of_name(message, at, compressed=True)
+        name = _end_of_name(message, at)
         if name + _RECORD.size > len(message):
             raise MalformedError
         kind, size, ttl, length = _RECORD.unpack_from(message, name)

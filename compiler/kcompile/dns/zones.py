@@ -199,7 +199,10 @@ class Zones:
             else:
                 rcode = NO_ERROR if self.exists(name) else NAME_ERROR
                 return Answer(rcode, zone, tuple(found), (self.soa(self.zone_of(name)),))
-            return Answer(NO_ERROR, zone, tuple(found), additional=self._targets(found))
+            names_hosts = kind in ("SRV", "NS", "ANY")
+            return Answer(
+                NO_ERROR, zone, tuple(found), additional=self._targets(found) if names_hosts else ()
+            )
 
     def soa(self, zone: str) -> RRset:
         """The SOA record of `zone`."""
