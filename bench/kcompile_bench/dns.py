@@ -3,7 +3,7 @@
 
 Each server and the client that asks it are processes of their own, each on a processor of its own, on the
 loopback of a namespace made for them. The client keeps a window of questions under way and counts answers (a
-check of each would cost more than the server's work). "first" asks every name once, of a server that has settled;
+check of each would cost more than the server's work). "first" asks every name once, of a server that is idle;
 "again" asks for names at random after that. BIND serves the same records beside it where it is installed, one
 after the other in each round, so that a ratio is of the same minutes. CPU is the server's own, a question:
 on a busy machine that ratio says more than the rate.

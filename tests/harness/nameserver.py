@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["CLUSTER", "serving"]
+__all__ = ["CLUSTER", "free_port", "serving"]
 
 CLUSTER = Path(__file__).parents[1] / "dns" / "cluster.yaml"
 
@@ -20,22 +20,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(*options: str, manifests: Path = CLUSTER) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """``kcompile dns serve`` with `options`; its port and process."""
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "kcompile",
-        "dns",
-        "serve",
-        "-f",
-        str(manifests),
-        "--state",
-        str(manifests.parent / "none.json"),
-    ]
+def serving(
+    *options: str, manifests: Path | None = CLUSTER, port: int = 0
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """``kcompile dns serve`` with `options`; its port and process. `manifests` None: `options` say where the
+    objects are.
+    """
+    port = port or free_port()
+    files = ["-f", str(manifests), "--state", str(manifests.parent / "none.json")] if manifests else []
     server = subprocess.Popen(
-        [*command, "--port", str(port), *options],
+        [sys.executable, "-m", "kcompile", "dns", "serve", *files, "--port", str(port), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

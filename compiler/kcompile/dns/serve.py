@@ -17,6 +17,7 @@ from .forward import Forwarder
 __all__ = ["Pair", "Server", "bound", "serve"]
 
 _BURST = 64  # datagrams in a row, before others get their turn
+_ACCEPTED, _WAITING = 16, 1024  # connections that are taken in a row, and that wait for it
 _LONGEST = 4096  # bytes of a question over UDP
 _RECEIVED = 4 << 20  # bytes of questions that wait while something else is done
 
@@ -92,8 +93,7 @@ async def serve(
             loop.add_reader(
                 pair.datagrams, server.datagrams, pair.datagrams, server.counts["udp", pair.version]
             )
-            maker = server.connections.maker(pair.version)
-            tasks.append(loop.create_task(loop.create_server(maker, sock=pair.stream)))
+            tasks.append(loop.create_task(_accept(server, pair)))
 
     tasks += [loop.create_task(work(start)), loop.create_task(stopped.wait())]
     try:
@@ -109,6 +109,15 @@ async def serve(
             outcome.close()
         if isinstance(outcome, Exception):
             raise outcome
+
+
+async def _accept(server: Server, pair: Pair) -> asyncio.Server:
+    """Take connections, not too many in a row; the others wait."""
+    loop = asyncio.get_running_loop()
+    maker = server.connections.maker(pair.version)
+    listener = await loop.create_server(maker, sock=pair.stream, backlog=_ACCEPTED)
+    pair.stream.listen(_WAITING)
+    return listener
 
 
 class Pair(NamedTuple):
@@ -142,6 +151,8 @@ def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED)
         sock.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(_WAITING)
     except BaseException:
         sock.close()
         raise
