@@ -27,6 +27,7 @@ __all__ = ["LENGTH", "Told", "end", "start", "told"]
 
 LENGTH = 4
 """Bytes before a message: its length."""
+_NICE = 10  # answers come first on a processor too
 _MOST = 300  # names in a message: what is taken in between two answers
 
 
@@ -76,6 +77,7 @@ def _follow(sock: socket.socket, source: Callable[[], Source], wanted: Wanted) -
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to both: the server ends this one
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sock.setblocking(False)
+        os.nice(_NICE)
         logging.disable()  # the server is told what a source logs
         asyncio.run(_Following(sock, wanted).run(source))
         code = 0
