@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from . import options
-from .console import echo, print_data, warn
+from .console import echo, print_data, table, warn
 
 if TYPE_CHECKING:
+    from ..dns.check import Verdict
     from ..dns.follow import Follower
     from ..dns.serve import Pair, Server
     from ..engine.request import Request
@@ -177,7 +178,7 @@ def serve(
 
     _require_addresses("--listen", listen)
     request = _request(shared, servers)
-    forward = [_server(text) for text in upstream]
+    forward = [_server("--forward", text) for text in upstream]
     what = wanted(request, ttl, servers, tuple([ip for ip in listen if ip not in ("0.0.0.0", "::")]))
     answerer = Answerer(Zones(what.domain, ttl), forwards=bool(forward), ready=False)
     server = Server(answerer, Forwarder(forward, _warn) if forward else None)
@@ -187,6 +188,70 @@ def serve(
         sockets = bound([(address, port) for address in listen])
     where = f"{', '.join(listen)}, port {port}"
     asyncio.run(_run(server, follower, sockets, metrics_bind_address, where))
+
+
+@command.command("check")
+@click.argument("name")
+@_files(required=False)
+@options.api_server
+@_what
+@click.option(
+    "--server",
+    "asked",
+    metavar="IP[:PORT]",
+    default="127.0.0.1",
+    help="The name server to ask. Default: 127.0.0.1, port 53.",
+)
+@options.output
+def check(
+    name: str,
+    asked: str,
+    output: str,
+    kubeconfig: str | None,
+    context: str | None,
+    ttl: int,
+    servers: tuple[str, ...],
+    **shared: Any,
+) -> None:
+    """Ask a name server for NAME, and compare with the objects of an API server, or of the manifests of -f.
+
+    NAME is absolute or below the cluster's domain (web.shop.svc), or an address. Prints each record, and the
+    object that it comes from. Exit code 1 where the server says something else.
+    """
+    import asyncio
+    import sys
+
+    import msgspec
+
+    from ..dns.check import absolute
+    from ..dns.check import check as compare
+    from ..dns.source import follow, once, read, wanted
+
+    request = _request(shared, servers)
+    what = wanted(request, ttl, servers)
+    if request.reads:
+        zones = read(request, what, 1)
+    else:
+        zones = asyncio.run(once(follow(request, kubeconfig, context), what))
+    verdict = compare(zones, absolute(name, zones.domain), _server("--server", asked))
+    if output == "text":
+        echo(_verdict_lines(verdict))
+    else:
+        print_data(msgspec.to_builtins(verdict), output)
+    if not verdict.agrees:
+        sys.exit(1)
+
+
+def _verdict_lines(verdict: Verdict) -> Iterator[str]:
+    rows = [(line.state, line.kind, line.data, ", ".join(line.objects) or "-") for line in verdict.lines]
+    if rows:
+        yield from table(("STATE", "TYPE", "DATA", "OBJECT"), rows)
+    for kind, rcode in verdict.answered.items():
+        yield f"{kind}: the server answers {rcode}"
+    if verdict.agrees:
+        yield f"The server agrees: {verdict.name} {'is there' if rows else verdict.rcode}."
+    else:
+        yield f"The server says something else about {verdict.name}."
 
 
 async def _run(server: Server, follower: Follower, sockets: list[Pair], metrics: str, where: str) -> None:
@@ -226,7 +291,7 @@ def _warn(message: str) -> None:
     warn([Notice("dns-stale", message)])
 
 
-def _server(text: str) -> tuple[str, int]:
+def _server(option: str, text: str) -> tuple[str, int]:
     """The address and port of another name server."""
     from ..agent.serve.pages import ip_and_port
     from ..errors import ConfigError, InputError
@@ -236,8 +301,8 @@ def _server(text: str) -> tuple[str, int]:
         try:
             ip, port = ip_and_port(text)
         except InputError:
-            raise ConfigError(f"--forward {text}: not an IP address with a port") from None
-    _require_addresses("--forward", (ip,))
+            raise ConfigError(f"{option} {text}: not an IP address with a port") from None
+    _require_addresses(option, (ip,))
     return ip, port
 
 

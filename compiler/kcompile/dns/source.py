@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..engine.cluster import complete_input
 from ..engine.read import read_cluster_input
 from ..engine.request import Request, allocations_path, configuration
+from ..errors import KcompileError
 from ..spec.cluster import settings_of
-from .collect import Wanted, collected
+from .collect import Collector, Wanted, collected
 from .zones import Zones
 
 if TYPE_CHECKING:
     from ..agent.source import Source
 
-__all__ = ["follow", "read", "wanted"]
+__all__ = ["follow", "once", "read", "wanted"]
 
 
 def wanted(request: Request, ttl: int, servers: tuple[str, ...], listens: tuple[str, ...] = ()) -> Wanted:
@@ -29,6 +31,30 @@ def read(request: Request, what: Wanted, serial: int) -> Zones:
     given = read_cluster_input(request, config=config)
     cluster = complete_input(given, request, Path(allocations_path(request)))
     return collected(cluster.inventory, what._replace(settings=cluster.settings), serial)
+
+
+async def once(source: Source, what: Wanted) -> Zones:
+    """The records of `source` as it is now. Raises KcompileError."""
+    changed = asyncio.Event()
+    errors: list[str] = []
+    collector = Collector(source.kinds, what, changed.set, errors.append)
+    following = asyncio.ensure_future(source.run(collector))
+    following.add_done_callback(lambda _: changed.set())
+    try:
+        while not collector.ready:
+            await changed.wait()
+            changed.clear()
+            if following.done():
+                following.result()
+            if errors:
+                raise KcompileError(errors[0])
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+    zones = Zones(what.domain, what.ttl)
+    for change in collector.changes():
+        zones.change(*change)
+    return zones
 
 
 def follow(request: Request, kubeconfig: str | None, context: str | None) -> Source:
