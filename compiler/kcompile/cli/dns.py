@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -252,6 +252,79 @@ def _verdict_lines(verdict: Verdict) -> Iterator[str]:
         yield f"The server agrees: {verdict.name} {'is there' if rows else verdict.rcode}."
     else:
         yield f"The server says something else about {verdict.name}."
+
+
+@command.command("feed")
+@_files(required=False)
+@options.api_server
+@_what
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["bind", "nsd", "coredns", "dnsmasq"]),
+    required=True,
+    help="The name server that reads the files.",
+)
+@click.option("--directory", required=True, metavar="DIR", help="Where the files are written.")
+@click.option(
+    "--reload",
+    "reload_command",
+    metavar="COMMAND",
+    help="Run this after a change, instead of the server's own command; empty: nothing.",
+)
+@click.option("--once", is_flag=True, help="Write the files and exit, without a reload.")
+def feed(
+    kind: str,
+    directory: str,
+    reload_command: str | None,
+    once: bool,
+    kubeconfig: str | None,
+    context: str | None,
+    ttl: int,
+    servers: tuple[str, ...],
+    **shared: Any,
+) -> None:
+    """Keep the files of another name server current, and tell it after a change.
+
+    bind, nsd: zone files, and one to include in the configuration. coredns: zone files and a Corefile.
+    dnsmasq: a file for addn-hosts.
+    """
+    import asyncio
+    import logging
+    from pathlib import Path
+
+    from ..dns.feed import SERVERS, Feed
+    from ..dns.source import follow, wanted
+    from ..dns.source import once as now
+
+    logging.disable()  # what a source logs comes as a warning too
+    request = _request(shared, servers)
+    what = wanted(request, ttl, servers)
+    folder = Path(directory).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    feeding = Feed(SERVERS[kind], folder, what, _warn, reload_command)
+    source = follow(request, kubeconfig, context)
+    if once:
+        feeding.write(asyncio.run(now(source, what)))
+        return
+
+    def written(records: int) -> None:
+        click.echo(f"Wrote {records:,} records to {folder}.")
+
+    asyncio.run(_until_stopped(feeding.run(source, written)))
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` until SIGTERM or SIGINT."""
+    import asyncio
+    import contextlib
+    import signal
+
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _run(server: Server, follower: Follower, sockets: list[Pair], metrics: str, where: str) -> None:

@@ -12,6 +12,7 @@ answers.py       questions to answers, as bytes
 serve.py         the name server
 connections.py   its TCP connections
 forward.py       questions that other servers answer
+feed.py          keeps the files of another name server current
 check.py         a running server's answers beside the objects
 reader.py        the process that follows the source
 follow.py        takes in what that process tells
