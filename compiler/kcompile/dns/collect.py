@@ -173,6 +173,9 @@ class Collector:
         self.failing.pop(kind, None)
         self._marked()
 
+    def restarted(self, kind: Kind, /) -> None:
+        """See `Sink`. It changes no record."""
+
     def _held(self, kind: Kind) -> Iterable[_Name]:
         if kind in ("Node", "ServiceCIDR"):
             return [("", name.partition(" ")[2]) for name in self._cidrs if name.startswith(f"{kind} ")]

@@ -62,7 +62,7 @@ def follow(request: Request, kubeconfig: str | None, context: str | None) -> Sou
     if request.reads:
         from ..agent.directory import DirectorySource
 
-        return DirectorySource(request, pods=True, allocates=False)
+        return DirectorySource(request, configuration(request), pods=True, allocates=False)
     from ..agent.api.connection import connect
     from ..agent.api.resources import name_resources
     from ..agent.api.server import ApiSource
