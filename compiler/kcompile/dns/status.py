@@ -1,6 +1,6 @@
 """What the name server answers over HTTP: its health, and Prometheus metrics.
 
-A metric has CoreDNS's name where it means the same. docs/reference/metrics.md has the list.
+A metric has CoreDNS's name where it means the same. docs/howto/dns.md has the list.
 
 /health    200 while the server runs
 /ready     200 once it has records, 503 before
