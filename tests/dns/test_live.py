@@ -26,10 +26,11 @@ def plain(item: Object) -> dict[str, object]:
 
 async def addresses(port: int, until: set[str]) -> None:
     query = dns.message.make_query("peers.shop.svc.cluster.local.", "A")
-    while True:
+    for _ in range(20_000):
         reply = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=5)
         if {r.to_text() for rrset in reply.answer for r in rrset} == until:
             return
+    raise AssertionError(f"{reply.answer}, not {until}")
 
 
 def get(where: str) -> tuple[int, str]:

@@ -15,6 +15,7 @@ import dns.query
 from harness.nameserver import serving
 from kcompile.dns.connections import Connections
 
+MOST = 20_000  # questions until something must have changed
 WEB = dns.message.make_query("web.shop.svc.cluster.local.", "A")
 
 
@@ -92,11 +93,9 @@ def test_no_question_is_lost_while_everything_changes(tmp_path: Path):
 
     write(1)
     with serving(manifests=path) as (port, server):
-        seen = {asked(port)}
         for number in range(2, 8):
             write(number)
-            while f"10.96.0.{number}" not in seen:
-                seen.add(asked(port))  # raises where no answer comes
+            assert any(asked(port) == f"10.96.0.{number}" for _ in range(MOST))  # raises without an answer
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=5) == 0
 
@@ -137,8 +136,6 @@ def test_the_reader_is_started_again(tmp_path: Path):
         path.write_text(services({"web": "10.96.0.90"}))
         os.kill(int(reader), signal.SIGKILL)
         assert "started again" in server.stderr.readline()
-        while asked(port) != "10.96.0.90":
-            pass
+        assert any(asked(port) == "10.96.0.90" for _ in range(MOST))
         old = dns.message.make_query("old.shop.svc.cluster.local.", "A")
-        while dns.query.udp(old, "127.0.0.1", port=port, timeout=5).answer:
-            pass
+        assert not all(dns.query.udp(old, "127.0.0.1", port=port, timeout=5).answer for _ in range(MOST))
