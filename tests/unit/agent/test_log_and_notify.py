@@ -54,8 +54,11 @@ def test_json():
 
 
 def test_two_agents_and_the_process_share_no_logger():
-    assert agent_log(io.StringIO()) is not agent_log(io.StringIO())
-    assert "kcompile" not in logging.Logger.manager.loggerDict
+    before = set(logging.Logger.manager.loggerDict)
+    one, other = agent_log(io.StringIO()), agent_log(io.StringIO())
+    assert one is not other
+    assert one.parent is None
+    assert set(logging.Logger.manager.loggerDict) == before
 
 
 @pytest.fixture
