@@ -26,7 +26,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = ["Steps", "start"]
 
@@ -80,6 +80,7 @@ class Steps:
         elif self._whose == "agent":
             threading.setprofile(self._in_thread)
             atexit.register(self._say)
+            self._leave, os._exit = os._exit, self._left  # how it ends in the midst of a sync
         else:
             os.register_at_fork(after_in_child=lambda: sys.setprofile(self._called))
 
@@ -105,6 +106,10 @@ class Steps:
     def _in_agent(self, _frame: object, event: str, _function: object) -> None:
         if event == "c_call":
             self._one()
+
+    def _left(self, status: int) -> NoReturn:
+        self._say()
+        self._leave(status)
 
     def _one(self) -> None:
         self._count += 1

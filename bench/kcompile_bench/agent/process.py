@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from kcompile import spawn
 from kcompile.modes import MODES
 
 from ..generate import NODE, POD_CIDR
@@ -62,9 +62,8 @@ class Agent:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, self._log.open("wb") as log:
             told.bind(str(notes))
             began = time.monotonic()
-            self._process = subprocess.Popen(
-                command, env=place.environment | {"NOTIFY_SOCKET": str(notes)}, stderr=log
-            )
+            environment = place.environment | {"NOTIFY_SOCKET": str(notes)}
+            self._process = spawn.popen(command, env=environment, stderr=log)
             self.pid = self._process.pid
             if not waits:
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -47,7 +46,7 @@ def _tool(driver: Driver, changes: Sequence[Change], folder: Path) -> Callable[[
 
     def run() -> None:
         for command in commands:
-            subprocess.run(command, check=True)
+            spawn.run(command).check_returncode()
 
     return run
 
