@@ -69,7 +69,7 @@ class HealthCheckPorts:
         return self._warnings(wanted, errors)
 
     def _warnings(self, wanted: Mapping[int, HealthCheck], errors: Mapping[int, str]) -> list[Notice]:
-        """A warning for each of `errors` that its Service hasn't got yet."""
+        """Warn of each of `errors` that was not said of its Service before."""
         warnings, warned = [], {}
         for port, error in errors.items():
             if error:
