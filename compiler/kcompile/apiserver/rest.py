@@ -105,9 +105,9 @@ class Rest:
         response = web.StreamResponse(headers=headers())
         response.content_type = "application/json"
         response.enable_chunked_encoding()
-        await response.prepare(request)
         collection = self._store.collection(asked.resource)
         with contextlib.suppress(ConnectionResetError):  # the client has gone; that is no failure
+            await response.prepare(request)
             async for chunk in watch_lines(self._store, collection, options, self._bell, self._pace):
                 await response.write(chunk)
             await response.write_eof()
