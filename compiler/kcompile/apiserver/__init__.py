@@ -8,14 +8,20 @@ options.py      the options of a list or watch
 listing.py      lists: versions and pages
 watch.py        watches
 store.py        the objects, and what clients may do to them
+deletion.py     what a deletion makes of an object
+patch.py        the three forms of a patch
 collection.py   the objects of one kind, and their newest changes
 records.py      an object at one version, and a change
 admission.py    defaults and checks, by the rules of spec
+poddefaults.py  what a Pod's spec is filled up with
+workloads.py    defaults and checks of what makes Pods
+schema.py       the fields of the kinds, as published
 allocation.py   what Services are allocated
 metadata.py     the metadata that the server sets
 selectors.py    label and field selectors
 resources.py    the kinds that are served
 status.py       refusals
+streams.py      what the server needs of the kubelets
 
 What it doesn't know it refuses, with a Status: it never makes an answer up. It has no faults of its own; a
 proxy of the tests puts them between it and a client.
@@ -24,6 +30,7 @@ proxy of the tests puts them between it and a client.
 from .serving import Serving, serve
 from .status import StatusError
 from .store import Store
+from .streams import Containers, Running
 from .watch import Pace
 
-__all__ = ["Pace", "Serving", "StatusError", "Store", "serve"]
+__all__ = ["Containers", "Pace", "Running", "Serving", "StatusError", "Store", "serve"]

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from .deletion import now
 from .records import Stored
 from .resources import Resource
 from .status import conflict
 
 __all__ = ["SERVERS_OWN", "beginning", "check_preconditions", "succeeding"]
 
-SERVERS_OWN = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
-"""Metadata that the server alone sets: a client's is ignored."""
+SERVERS_OWN = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+)
+"""Metadata that the server alone sets, or doesn't have: a client's is ignored."""
 
 _LASTING = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
 _CHANGED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -32,9 +41,7 @@ def beginning(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
     meta["resourceVersion"] = ""
     if resource.generation:
         meta["generation"] = given.get("generation") or 1
-    meta["creationTimestamp"] = given.get("creationTimestamp") or time.strftime(
-        "%Y-%m-%dT%H:%M:%SZ", time.gmtime()
-    )
+    meta["creationTimestamp"] = given.get("creationTimestamp") or now()
     return {**obj, "metadata": meta | {key: value for key, value in given.items() if key not in meta}}
 
 
@@ -50,7 +57,7 @@ def succeeding(resource: Resource, old: dict[str, Any], obj: Mapping[str, Any]) 
 
 
 def _part(obj: Mapping[str, Any], part: str) -> Any:
-    return obj["metadata"].get(part) if part == "labels" else obj.get(part)
+    return obj["metadata"].get(part) if part in ("labels", "annotations") else obj.get(part)
 
 
 def check_preconditions(item: Stored, wanted: Mapping[str, Any]) -> None:

@@ -16,13 +16,17 @@ _NODE_INFO = (
     '"kubeletVersion":"","kubeProxyVersion":"","operatingSystem":"","architecture":""}'
 )
 _NAMED = ("metadata.name", "metadata.namespace")
+_SELECTED = '"selector":null,"template":{"metadata":{},"spec":{"containers":null}}'
+_DAEMONS = '"currentNumberScheduled":0,"numberMisscheduled":0,"desiredNumberScheduled":0,"numberReady":0'
+_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
 
 class Resource(NamedTuple):
     """One kind. `plural` is its name in paths; the core group is the empty one.
 
     `generation`: the parts whose changes metadata.generation counts. `answers_deleted`: a deletion answers
-    with the object, else with a Status.
+    with the object, else with a Status. `short`: other names that kubectl knows it by. `everyday`: part of
+    the category "all". `parts`: its subresources.
     """
 
     group: str
@@ -34,6 +38,9 @@ class Resource(NamedTuple):
     empty: str
     generation: tuple[str, ...] = ()
     answers_deleted: bool = False
+    short: tuple[str, ...] = ()
+    everyday: bool = False
+    parts: tuple[str, ...] = ()
 
     @property
     def api_version(self) -> str:
@@ -50,43 +57,69 @@ class Resource(NamedTuple):
         return f'{{"kind":"{self.kind}","apiVersion":"{self.api_version}",'.encode()
 
 
-RESOURCES = (
-    Resource(
-        "",
+def _core(plural: str, kind: str, *short: str, **rest: Any) -> Resource:
+    return Resource("", "v1", plural, kind, short=short, **{"namespaced": True, "fields": _NAMED, **rest})
+
+
+def _workload(
+    plural: str, kind: str, short: str, empty: str, parts: tuple[str, ...], **rest: Any
+) -> Resource:
+    more: dict[str, Any] = {"fields": _NAMED, "generation": ("spec",), **rest}
+    return Resource(
+        "apps",
         "v1",
+        plural,
+        kind,
+        namespaced=True,
+        short=(short,),
+        everyday=True,
+        empty=empty,
+        parts=parts,
+        **more,
+    )
+
+
+RESOURCES = (
+    _core("configmaps", "ConfigMap", "cm", empty=""),
+    _core("endpoints", "Endpoints", "ep", empty=""),
+    _core(
+        "events",
+        "Event",
+        "ev",
+        fields=(
+            *_NAMED,
+            *(f"involvedObject.{part}" for part in _INVOLVED),
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ),
+        empty='"involvedObject":{},"source":{},"firstTimestamp":null,"lastTimestamp":null,"eventTime":null,'
+        '"reportingComponent":"","reportingInstance":""',
+    ),
+    _core(
         "namespaces",
         "Namespace",
+        "ns",
         namespaced=False,
         fields=("metadata.name", "name", "status.phase"),
         empty='"spec":{},"status":{}',
         answers_deleted=True,
+        parts=("finalize", "status"),
     ),
-    Resource(
-        "",
-        "v1",
+    _core(
         "nodes",
         "Node",
+        "no",
         namespaced=False,
         fields=("metadata.name", "spec.unschedulable"),
         empty=f'"spec":{{}},"status":{{"daemonEndpoints":{{"kubeletEndpoint":{{"Port":0}}}},"nodeInfo":{_NODE_INFO}}}',
+        parts=("status",),
     ),
-    Resource(
-        "",
-        "v1",
-        "services",
-        "Service",
-        namespaced=True,
-        fields=(*_NAMED, "spec.clusterIP", "spec.type"),
-        empty='"spec":{},"status":{"loadBalancer":{}}',
-        answers_deleted=True,
-    ),
-    Resource("", "v1", "endpoints", "Endpoints", namespaced=True, fields=_NAMED, empty=""),
-    Resource(
-        "",
-        "v1",
+    _core(
         "pods",
         "Pod",
-        namespaced=True,
+        "po",
         fields=(
             *_NAMED,
             "spec.nodeName",
@@ -101,6 +134,62 @@ RESOURCES = (
         empty='"spec":{"containers":null},"status":{}',
         generation=("spec",),
         answers_deleted=True,
+        everyday=True,
+        parts=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
+    ),
+    _core("secrets", "Secret", fields=(*_NAMED, "type"), empty=""),
+    _core("serviceaccounts", "ServiceAccount", "sa", empty="", answers_deleted=True, parts=("token",)),
+    _core(
+        "services",
+        "Service",
+        "svc",
+        fields=(*_NAMED, "spec.clusterIP", "spec.type"),
+        empty='"spec":{},"status":{"loadBalancer":{}}',
+        answers_deleted=True,
+        everyday=True,
+        parts=("status",),
+    ),
+    _workload(
+        "daemonsets",
+        "DaemonSet",
+        "ds",
+        f'"spec":{{{_SELECTED},"updateStrategy":{{}}}},"status":{{{_DAEMONS}}}',
+        ("status",),
+    ),
+    _workload(
+        "deployments",
+        "Deployment",
+        "deploy",
+        f'"spec":{{{_SELECTED},"strategy":{{}}}},"status":{{}}',
+        ("scale", "status"),
+        generation=("spec", "annotations"),
+    ),
+    _workload(
+        "replicasets",
+        "ReplicaSet",
+        "rs",
+        '"spec":{"selector":null,"template":{"metadata":{},"spec":{"containers":null}}},"status":{"replicas":0}',
+        ("scale", "status"),
+        fields=(*_NAMED, "status.replicas"),
+    ),
+    _workload(
+        "statefulsets",
+        "StatefulSet",
+        "sts",
+        f'"spec":{{{_SELECTED},"serviceName":"","updateStrategy":{{}}}},"status":{{"replicas":0,"availableReplicas":0}}',
+        ("scale", "status"),
+    ),
+    Resource(
+        "batch",
+        "v1",
+        "jobs",
+        "Job",
+        namespaced=True,
+        fields=(*_NAMED, "status.successful"),
+        empty='"spec":{"template":{"metadata":{},"spec":{"containers":null}}},"status":{}',
+        generation=("spec",),
+        everyday=True,
+        parts=("status",),
     ),
     Resource(
         "discovery.k8s.io",
@@ -120,14 +209,16 @@ RESOURCES = (
         namespaced=False,
         fields=_NAMED,
         empty='"spec":{},"status":{}',
+        parts=("status",),
     ),
 )
 
 BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
 BY_PLURAL = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
 _GROUPS = {(resource.group, resource.version) for resource in RESOURCES}
-_PATH = {"name": "metadata.name"}  # an older name of it
+_PATH = {"name": "metadata.name", "source": "source.component", "status.successful": "status.succeeded"}
 _FALSE = frozenset(("spec.unschedulable", "spec.hostNetwork"))
+_ZERO = frozenset(("status.replicas", "status.successful"))
 _PATHS = {
     resource: {name: _PATH.get(name, name).split(".") for name in resource.fields} for resource in RESOURCES
 }
@@ -147,5 +238,5 @@ def values(resource: Resource, obj: dict[str, Any]) -> dict[str, str]:
             value = value.get(step) if isinstance(value, dict) else None
         if isinstance(value, bool) or (value is None and name in _FALSE):
             value = "true" if value else "false"
-        found[name] = str(value or "")
+        found[name] = str(value or ("0" if name in _ZERO else ""))
     return found

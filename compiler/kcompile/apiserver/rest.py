@@ -16,6 +16,7 @@ from .options import Options
 from .paths import Target, target
 from .status import StatusError
 from .store import Store
+from .streams import Containers
 from .watch import Bell, Pace, watch_lines
 
 if TYPE_CHECKING:
@@ -41,10 +42,16 @@ _VERSION = {
 
 
 class Rest:
-    """Answers requests out of `store`. `token`: the bearer token that every request must have, if any."""
+    """Answers requests out of `store`. `token`: the bearer token that every request must have, if any.
 
-    def __init__(self, store: Store, bell: Bell, pace: Pace, token: str | None) -> None:
+    `containers`: who answers for the containers of pods, if anyone does.
+    """
+
+    def __init__(
+        self, store: Store, bell: Bell, pace: Pace, token: str | None, containers: Containers | None
+    ) -> None:
         self._store, self._bell, self._pace, self._token = store, bell, pace, token
+        self._containers = containers
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
@@ -122,10 +129,17 @@ class Rest:
         return await json_answer(request, 200, msgspec.json.encode(self._store.update(obj)))
 
     async def _delete(self, request: web.Request, asked: Target) -> web.StreamResponse:
-        wanted = (await delete_options(request)).get("preconditions") or {}
         resource = asked.resource
-        gone = self._store.delete(resource.kind, asked.namespace, asked.name, wanted)
-        if not resource.answers_deleted:
+        options = await delete_options(request)
+        gone = self._store.delete(
+            resource.kind,
+            asked.namespace,
+            asked.name,
+            options.get("preconditions") or {},
+            grace=options.get("gracePeriodSeconds"),
+            propagation=options.get("propagationPolicy"),
+        )
+        if not resource.answers_deleted and "deletionTimestamp" not in gone["metadata"]:
             gone = status.success(resource, asked.name, gone["metadata"]["uid"])
         return await json_answer(request, 200, msgspec.json.encode(gone))
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from .bodies import MAX_BODY
 from .rest import Rest
 from .store import Store
+from .streams import Containers
 from .watch import Bell, Pace
 
 __all__ = ["Serving", "serve"]
@@ -33,17 +34,19 @@ async def serve(
     token: str | None = None,
     tls: ssl.SSLContext | None = None,
     pace: Pace | None = None,
+    containers: Containers | None = None,
 ) -> AsyncIterator[Serving]:
     """Serve `store` over HTTP/1.1 in the running event loop until the block ends, which ends all watches.
 
     `port` 0 means any that is free; `path` is a unix socket instead. `token`: the bearer token to ask for.
-    `pace`: when bookmarks are sent, and how long a watch lasts.
+    `pace`: when bookmarks are sent, and how long a watch lasts. `containers`: who answers for the containers
+    of pods; without it their logs, exec, attach and port-forward are 501.
     """
     from aiohttp import web
 
     bell = Bell(store)
     app = web.Application(client_max_size=MAX_BODY)
-    app.router.add_route("*", "/{path:.*}", Rest(store, bell, pace or Pace(), token).handle)
+    app.router.add_route("*", "/{path:.*}", Rest(store, bell, pace or Pace(), token, containers).handle)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     scheme = "https" if tls else "http"

@@ -15,6 +15,7 @@ __all__ = [
     "StatusError",
     "already_exists",
     "bad_request",
+    "being_terminated",
     "conflict",
     "expired",
     "invalid",
@@ -102,6 +103,15 @@ def already_exists(resource: Resource, name: str) -> StatusError:
 def conflict(resource: Resource, name: str, why: str) -> StatusError:
     message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {why}'
     return StatusError(409, "Conflict", message, _named(resource, name))
+
+
+def being_terminated(resource: Resource, name: str, namespace: str) -> StatusError:
+    """403: a new object in a Namespace that is being deleted."""
+    why = f"unable to create new content in namespace {namespace} because it is being terminated"
+    message = f'{resource.qualified} "{name}" is forbidden: {why}'
+    cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
+    causes = [cause | {"field": "metadata.namespace"}]
+    return StatusError(403, "Forbidden", message, _named(resource, name) | {"causes": causes})
 
 
 def invalid(kind: str, name: str, causes: Sequence[Cause], group: str = "") -> StatusError:

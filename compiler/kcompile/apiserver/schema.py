@@ -1,0 +1,136 @@
+"""The published schemas of the kinds (OpenAPI v3): which fields an object has, and of which types.
+
+schemas.json has them by name, with the merge keys and strategies of patches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+__all__ = ["field_of", "items_of", "of_kind", "published", "unknown_fields", "wrong_type"]
+
+Schema = dict[str, Any]
+_PREFIX = "#/components/schemas/"
+_OPEN: Schema = {}
+"""The schema of what isn't described: anything goes."""
+_PLAIN = {"string": str, "boolean": bool, "object": dict, "array": list}
+_GO = {"integer": "int32", "string": "string", "boolean": "bool", "number": "float64"}
+
+
+@cache
+def published() -> Schema:
+    """schemas.json: ``kinds`` (apiVersion/Kind to the name of a schema) and ``schemas``."""
+    text = resources.files(__package__).joinpath("schemas.json").read_text()
+    found: Schema = json.loads(text)
+    return found
+
+
+def of_kind(api_version: str, kind: str) -> Schema:
+    """The schema of a kind; an open one for a kind that isn't described."""
+    data = published()
+    name = data["kinds"].get(f"{api_version}/{kind}")
+    return data["schemas"][name] if name else _OPEN
+
+
+def _whole(schema: Schema) -> Schema:
+    """`schema`, or what it refers to."""
+    reference = schema.get("$ref") or next((each["$ref"] for each in schema.get("allOf") or ()), None)
+    return published()["schemas"][reference.removeprefix(_PREFIX)] if reference else schema
+
+
+def field_of(schema: Schema, name: str) -> Schema | None:
+    """The schema of an object's field, with its patch strategy; None where it has no such field."""
+    whole = _whole(schema)
+    if (properties := whole.get("properties")) is not None:
+        found: Schema | None = properties.get(name)
+        return found
+    values: Schema = whole.get("additionalProperties") or _OPEN
+    return values
+
+
+def items_of(schema: Schema) -> Schema:
+    """The schema of a list's items."""
+    found: Schema = _whole(schema).get("items") or _OPEN
+    return found
+
+
+def unknown_fields(schema: Schema, value: Any, path: str = "") -> Iterator[str]:
+    """The paths of fields that the schema doesn't have: ``spec.ports[0].prot``."""
+    if isinstance(value, list):
+        items = items_of(schema)
+        for index, item in enumerate(value):
+            yield from unknown_fields(items, item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            where = f"{path}.{name}" if path else name
+            if (field := field_of(schema, name)) is None:
+                yield where
+            else:
+                yield from unknown_fields(field, each, where)
+
+
+def wrong_type(schema: Schema, value: Any, path: str = "") -> tuple[str, str, str] | None:
+    """The first value that isn't of its field's type: its path, its type, the field's. None if all are."""
+    whole = _whole(schema)
+    if not _fits(whole, value):
+        return path, _named(value), _wanted(whole)
+    if isinstance(value, list):
+        items = items_of(whole)
+        each = ((items, item, f"{path}[{index}]") for index, item in enumerate(value))
+    elif isinstance(value, dict):
+        fields = ((field_of(whole, name), item, name) for name, item in value.items())
+        each = (
+            (field, item, f"{path}.{name}" if path else name)
+            for field, item, name in fields
+            if field is not None
+        )
+    else:
+        return None
+    return next((found for one in each if (found := wrong_type(*one)) is not None), None)
+
+
+def _fits(schema: Schema, value: Any) -> bool:
+    if value is None or not schema:
+        return True
+    if (choices := schema.get("oneOf")) is not None:
+        return any(_fits(choice, value) for choice in choices)
+    match schema.get("type"):
+        case "integer":
+            return _is_integer(value)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case None:
+            return True
+        case kind:
+            return isinstance(value, _PLAIN[kind])
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _named(value: Any) -> str:
+    """The word of Go's JSON for a value."""
+    match value:
+        case bool():
+            return "bool"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+    return "object"
+
+
+def _wanted(schema: Schema) -> str:
+    if "oneOf" in schema:
+        return " or ".join(choice["type"] for choice in schema["oneOf"])
+    kind = schema.get("type", "")
+    return str(schema.get("format") or _GO.get(kind, kind))
