@@ -2,7 +2,8 @@
 
 The library is Debian's libnftables1, loaded with ctypes, since its Python binding can't be installed into a
 venv. Its socket belongs to the network namespace that the thread is in when the context is made
-(libnftables(3)).
+(libnftables(3)). Its parser and evaluation keep state in variables of the library, so one thread of a process
+is in it at a time, whatever the context.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ctypes
 import json
 import re
 import struct
+import threading
 from typing import Any
 
 from ..errors import KernelError, UnsupportedError
@@ -29,6 +31,7 @@ _TABLE_NAME, _TABLE_FLAGS = 1, 2  # NFTA_TABLE_*
 _HEAD = 4  # bytes of struct nfgenmsg
 _FLAG_NAMES = ("dormant", "owner", "persist")  # NFT_TABLE_F_*, by bit
 _ABSENT = "No such file or directory"
+_library = threading.Lock()  # ctypes lets other threads run during a call
 
 
 class Nft:
@@ -48,7 +51,8 @@ class Nft:
         lib.nft_ctx_set_dry_run.argtypes = [ctypes.c_void_p, ctypes.c_bool]
         lib.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         self._lib = lib
-        self._context = lib.nft_ctx_new(0)
+        with _library:
+            self._context = lib.nft_ctx_new(0)
         if not self._context:
             raise UnsupportedError("this kernel has no nftables, or we may not use it (root is needed)")
         lib.nft_ctx_buffer_output(self._context)
@@ -63,12 +67,14 @@ class Nft:
     def close(self) -> None:
         """Free the context."""
         if self._context:
-            self._lib.nft_ctx_free(self._context)
+            with _library:
+                self._lib.nft_ctx_free(self._context)
             self._context = None
 
     def _run(self, text: str, flags: int = 0) -> tuple[int, bytes, str]:
-        self._lib.nft_ctx_output_set_flags(self._context, flags)
-        code = self._lib.nft_run_cmd_from_buffer(self._context, text.encode())
+        with _library:
+            self._lib.nft_ctx_output_set_flags(self._context, flags)
+            code = self._lib.nft_run_cmd_from_buffer(self._context, text.encode())
         output = self._lib.nft_ctx_get_output_buffer(self._context) or b""
         error = (self._lib.nft_ctx_get_error_buffer(self._context) or b"").decode(errors="replace")
         return code, output, error
