@@ -14,12 +14,13 @@ client are /32 or /128, so nodes may have any addresses that their manifests say
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_interface, ip_network
 from itertools import islice
 
 from ..errors import ConfigError
-from .state import NodeState, PodState
+from .settings import NodeSettings
+from .state import NodeState
 
 __all__ = [
     "CLIENT",
@@ -81,7 +82,7 @@ def _parts(pod_cidrs: Iterable[str], version: int, count: int) -> list[str]:
 
 
 def fabric_lines(
-    nodes: Iterable[NodeState], netns_of: dict[str, str], client: str, routes: bool, families: int
+    nodes: Iterable[NodeSettings], netns_of: dict[str, str], client: str, routes: bool, families: int
 ) -> Iterator[str]:
     """The fabric: a bridge for the nodes, a link to the client, and with `routes` the routes to pod CIDRs.
 
@@ -115,7 +116,7 @@ def client_lines(families: int) -> Iterator[str]:
         yield f"route add default via {gateway} dev eth0 onlink"
 
 
-def node_lines(node: NodeState, nodes: list[NodeState], routes: bool) -> Iterator[str]:
+def node_lines(node: NodeSettings, nodes: Sequence[NodeSettings], routes: bool) -> Iterator[str]:
     """A node, and its routes to the others."""
     yield "link set lo up"
     yield "link set eth0 up"
@@ -141,31 +142,33 @@ def node_lines(node: NodeState, nodes: list[NodeState], routes: bool) -> Iterato
                 yield f"route add {cidr} via {_first(cidr)} dev {VXLAN} onlink"
 
 
-def neighbour_lines(node: NodeState, nodes: list[NodeState]) -> Iterator[str]:
+def neighbour_lines(node: NodeSettings, nodes: Sequence[NodeSettings]) -> Iterator[str]:
     """Forwarding entries for bridge(8): the node address of each VXLAN device."""
     for number, other in enumerate(nodes):
         if other is not node:
             yield f"fdb append {_mac(number)} dev {VXLAN} dst {other.ips[0]}"
 
 
-def pod_node_lines(pod: PodState, node: NodeState, netns: str, routes: bool) -> Iterator[str]:
-    """The node's side of a pod."""
+def pod_node_lines(
+    link: str, ips: Sequence[str], node: NodeSettings, netns: str, routes: bool
+) -> Iterator[str]:
+    """The node's side of the pod with the addresses `ips`: the interface `link`, and routes to them."""
     mtu = "" if routes else f" mtu {_MTU}"
-    yield f"link add {pod.link}{mtu} type veth peer name eth0{mtu} netns {netns}"
-    yield f"link set {pod.link} up"
-    for ip in pod.ips:
+    yield f"link add {link}{mtu} type veth peer name eth0{mtu} netns {netns}"
+    yield f"link set {link} up"
+    for ip in ips:
         gateway = _of_family(_POD_GATEWAY, ip)
-        own = f"{gateway}/64 dev {pod.link} nodad" if ":" in ip else f"{gateway}/32 dev {pod.link} scope link"
+        own = f"{gateway}/64 dev {link} nodad" if ":" in ip else f"{gateway}/32 dev {link} scope link"
         yield f"address add {own}"
         source = next((f" src {each}" for each in node.ips if (":" in each) == (":" in ip)), "")
-        yield f"route add {_host(ip)} dev {pod.link}{source}"
+        yield f"route add {_host(ip)} dev {link}{source}"
 
 
-def pod_lines(pod: PodState) -> Iterator[str]:
+def pod_lines(ips: Sequence[str]) -> Iterator[str]:
     """The pod's own side."""
     yield "link set lo up"
     yield "link set eth0 up"
-    for ip in pod.ips:
+    for ip in ips:
         yield f"address add {_host(ip)} dev eth0 nodad"
         yield f"route add default via {_of_family(_POD_GATEWAY, ip)} dev eth0 onlink"
 
@@ -186,7 +189,7 @@ def _of_family(pair: tuple[str, str], ip: str) -> str:
     return pair[":" in ip]
 
 
-def _pairs(node: NodeState) -> Iterator[tuple[str, str]]:
+def _pairs(node: NodeSettings) -> Iterator[tuple[str, str]]:
     """Each pod CIDR with the node's address of its family."""
     for cidr in node.pod_cidrs:
         yield from ((cidr, ip) for ip in node.ips if (":" in ip) == (":" in cidr))

@@ -119,8 +119,8 @@ class Reconciler:
             netns.batch([f"link del {pod.link}"], on_node)
         netns.add([name])
         netns.tune(name, {})
-        netns.batch(network.pod_node_lines(pod, node, name, routes), on_node)
-        netns.batch(network.pod_lines(pod), name)
+        netns.batch(network.pod_node_lines(pod.link, pod.ips, node, name, routes), on_node)
+        netns.batch(network.pod_lines(pod.ips), name)
         return True
 
     def _replaced(self, surplus: Iterable[PodState], wanted: Iterable[PodState]) -> list[PodState]:

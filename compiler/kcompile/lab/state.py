@@ -22,6 +22,7 @@ from ..kernel.places import run_base
 from ..spec.addresses import family_of
 from ..spec.allocate import DEFAULT_NODE_PORT_RANGE
 from ..spec.cluster import ClusterSettings
+from .settings import NodeSettings
 
 __all__ = ["LabState", "NodeState", "PodState", "Stored", "check_name", "lab_directory", "labs"]
 
@@ -37,16 +38,12 @@ class Stored(msgspec.Struct):
     document: int = 0
 
 
-class NodeState(msgspec.Struct):
+class NodeState(NodeSettings):
     """A node.
 
     `next_pod`: the host number of the next pod's address; round-robin, so a freed one is reused late.
     """
 
-    name: str
-    ips: list[str]
-    pod_cidrs: list[str]
-    labels: dict[str, str] = {}
     next_pod: int = 2
     next_link: int = 0
 

@@ -1,7 +1,6 @@
 """What status shows, and the wires as lines."""
 
 from kcompile.lab.network import default_nodes, node_lines, pod_lines, pod_node_lines
-from kcompile.lab.state import PodState
 from kcompile.lab.view import tree
 
 SHOWN = {
@@ -68,10 +67,8 @@ def test_a_lab_without_services():
 
 def test_the_lines_of_a_pod():
     node = default_nodes(1, dual_stack=True)[0]
-    pod = PodState(
-        namespace="n", name="p", node="node-a", ips=["10.244.0.2", "fd00:10:244::2"], manifest={}, link="pod0"
-    )
-    assert list(pod_node_lines(pod, node, "space", routes=True)) == [
+    ips = ["10.244.0.2", "fd00:10:244::2"]
+    assert list(pod_node_lines("pod0", ips, node, "space", routes=True)) == [
         "link add pod0 type veth peer name eth0 netns space",
         "link set pod0 up",
         "address add 169.254.1.1/32 dev pod0 scope link",
@@ -79,8 +76,8 @@ def test_the_lines_of_a_pod():
         "address add fe80::1/64 dev pod0 nodad",
         "route add fd00:10:244::2/128 dev pod0 src 2001:db8:1::a",
     ]
-    assert next(pod_node_lines(pod, node, "space", routes=False)).count("mtu 1450") == 2
-    assert list(pod_lines(pod))[2:] == [
+    assert next(pod_node_lines("pod0", ips, node, "space", routes=False)).count("mtu 1450") == 2
+    assert list(pod_lines(ips))[2:] == [
         "address add 10.244.0.2/32 dev eth0 nodad",
         "route add default via 169.254.1.1 dev eth0 onlink",
         "address add fd00:10:244::2/128 dev eth0 nodad",
