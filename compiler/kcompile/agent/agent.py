@@ -87,6 +87,14 @@ class Agent:
         assert self._kernel is not None
         return await asyncio.wrap_future(self._kernel.call(call))
 
+    async def look(self) -> None:
+        """Look at the node's interfaces and addresses now, and write what they change.
+
+        Raises KernelError after the end.
+        """
+        assert self._kernel is not None
+        await asyncio.wrap_future(self._kernel.look())
+
     async def reload(self) -> None:
         """Read the configuration again; a bad one is a line of the log. Raises KernelError after the end."""
         assert self._kernel is not None

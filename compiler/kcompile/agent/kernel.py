@@ -89,6 +89,10 @@ class KernelThread(threading.Thread):
         """Read the configuration again; the result comes once that is done, or has failed."""
         return self.call(self._reload)
 
+    def look(self) -> Future[None]:
+        """Look at the node's addresses and interfaces now; the result comes when what follows is written."""
+        return self.call(self._look)
+
     def call(self, call: Callable[[], T]) -> Future[T]:
         """The result of `call` in this thread, and so in the node's namespace."""
         future = self._calls.ask(call)
@@ -190,6 +194,12 @@ class KernelThread(threading.Thread):
                 self._take_over_at = began
             if not had:
                 self._tidy_by = time.monotonic() + _UPKEEP_LATEST
+
+    def _look(self) -> None:
+        assert self.programmer is not None
+        self._look_at = _NEVER
+        if self._attempt(self.programmer.look) and self._is_due(self.programmer):
+            self._sync(self.programmer)
 
     def _housekeep(self, programmer: Programmer) -> None:
         if programmer.housekeep():

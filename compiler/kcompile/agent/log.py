@@ -17,14 +17,16 @@ __all__ = ["Form", "agent_log", "log_failure", "log_sync"]
 Form = Literal["text", "json"]
 
 
-def agent_log(stream: TextIO, form: Form = "text", *, verbose: bool = False) -> logging.Logger:
-    """A logger that writes to `stream`. `verbose`: debug lines too.
+def agent_log(
+    stream: TextIO, form: Form = "text", *, verbose: bool = False, prefix: str = ""
+) -> logging.Logger:
+    """A logger that writes to `stream`. `verbose`: debug lines too. `prefix`: of each line of text.
 
     Fields are given as ``log.info("message", extra={"fields": {...}})``.
     """
     log = logging.Logger("kcompile", logging.DEBUG if verbose else logging.INFO)
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Json() if form == "json" else _Text())
+    handler.setFormatter(_Json() if form == "json" else _Text(prefix))
     log.addHandler(handler)
     return log
 
@@ -50,9 +52,13 @@ def log_failure(log: logging.Logger, error: str, retry_in: float) -> None:
 class _Text(logging.Formatter):
     """``2026-11-30T19:45:00.123Z info synced services=1 changes=3``; an exception's lines follow."""
 
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={_value(value)}" for name, value in _fields(record).items())
-        line = f"{_moment(record)} {record.levelname.lower()} {record.getMessage()}{fields}"
+        line = f"{self._prefix}{_moment(record)} {record.levelname.lower()} {record.getMessage()}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

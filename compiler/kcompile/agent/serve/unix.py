@@ -1,4 +1,6 @@
-"""The agent's socket in its namespace's run directory: for the server, and for ``kcompile status``."""
+"""Sockets that only root can connect to: the agent's in its run directory, for ``kcompile status``, and those
+of a lab.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from ...errors import KcompileError
 from ...kernel.kept import make_folder
 from .status import SOCKET
 
-__all__ = ["ask", "listen_at"]
+__all__ = ["ask", "connect_to", "listen_at"]
 
 T = TypeVar("T")
 
@@ -25,18 +27,18 @@ _LONGEST = 107  # bytes of a path in sockaddr_un
 _SECONDS = 10.0
 
 
-def listen_at(directory: Path) -> socket.socket:
-    """A socket that only root can connect to, in the run directory of an agent that holds its lock.
+def listen_at(directory: Path, name: str = SOCKET) -> socket.socket:
+    """The socket `name` in `directory`, by default the agent's. Whoever calls it holds the lock there.
 
     :raises OSError: where it can't be made
     :raises KernelError: where there is no room, or others can write to the directory
     """
     make_folder(directory)
-    path = directory / SOCKET
+    path = directory / name
     path.unlink(missing_ok=True)  # of an agent that was killed
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _short(directory) as short:
+        with _short(path) as short:
             listener.bind(short)
         path.chmod(0o600)
         listener.listen()
@@ -54,7 +56,7 @@ def ask(directory: Path, path: str, kind: type[T]) -> T:
     """
     connection = http.client.HTTPConnection("agent", timeout=_SECONDS)
     try:
-        connection.sock = _connected(directory)
+        connection.sock = connect_to(directory, timeout=_SECONDS)
         connection.request("GET", path)
         answer = connection.getresponse()
         body = answer.read()
@@ -74,11 +76,12 @@ def ask(directory: Path, path: str, kind: type[T]) -> T:
         raise KcompileError(f"the agent is of another version: {e}") from None
 
 
-def _connected(directory: Path) -> socket.socket:
+def connect_to(directory: Path, name: str = SOCKET, timeout: float | None = None) -> socket.socket:
+    """A connection to the socket `name` in `directory`. Raises OSError where nobody listens."""
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        one.settimeout(_SECONDS)
-        with _short(directory) as short:
+        one.settimeout(timeout)
+        with _short(directory / name) as short:
             one.connect(short)
     except OSError:
         one.close()
@@ -87,15 +90,14 @@ def _connected(directory: Path) -> socket.socket:
 
 
 @contextmanager
-def _short(directory: Path) -> Iterator[str]:
-    """A path of the socket that fits into an address, however long that of `directory` is."""
-    path = str(directory / SOCKET)
+def _short(path: Path) -> Iterator[str]:
+    """A path of the socket that fits into an address, however long `path` is."""
     if len(os.fsencode(path)) <= _LONGEST:
-        yield path
+        yield str(path)
         return
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{fd}/{SOCKET}"
+        yield f"/proc/self/fd/{fd}/{path.name}"
     finally:
         with contextlib.suppress(OSError):
             os.close(fd)
