@@ -1,6 +1,8 @@
 """CoreDNS's own cases (coredns.txt), asked of our records of the same objects."""
 
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import dns.message
 import dns.rcode
@@ -8,6 +10,7 @@ import pytest
 
 from kcompile.dns.answers import Answerer
 from kcompile.dns.collect import Wanted, collected
+from kcompile.dns.zones import Zones
 from kcompile.spec.cluster import ClusterSettings
 from kcompile.spec.inventory import Inventory
 from kcompile.spec.objects import (
@@ -23,8 +26,6 @@ from kcompile.spec.objects import (
 )
 from kcompile.spec.wellknown import SERVICE_LABEL
 
-LINES = (Path(__file__).parent / "coredns.txt").read_text().splitlines()
-CASES = [line.split(maxsplit=3) for line in LINES if not line.startswith("#")]
 HTTP = [ServicePort(name="http", port=80)]
 
 
@@ -48,13 +49,16 @@ def endpoints(of: str, port: int | None, **hosts: str) -> list[EndpointSlice]:
             Endpoint(addresses=[a], hostname=None if n.startswith("_") else n.rstrip("_").replace("_", "-"))
             for n, a in own.items()
         ]
-        meta = Metadata(name=f"{of}-{family}", namespace="testns", labels={SERVICE_LABEL: of})
+        meta = Metadata(name=f"{of}-{family}-{len(hosts)}", namespace="testns", labels={SERVICE_LABEL: of})
         ports = [EndpointPort(name="http", port=port, protocol="TCP")]
         slices.append(EndpointSlice(metadata=meta, address_type=family, endpoints=ends, ports=ports))
     return slices
 
 
-INVENTORY = Inventory(
+PODS = [
+    Pod(metadata=Metadata(name="foo", namespace="podns"), status=PodStatus(pod_ip="10.240.0.1")),
+]
+PODLESS = Inventory(
     services=[
         service("svc1", "10.0.0.1"),
         service("svcempty", "10.0.0.1"),
@@ -71,33 +75,82 @@ INVENTORY = Inventory(
                    _5="5678:abcd::1", _6="5678:abcd::2"),
         *endpoints("hdlsprtls", None, _1="172.0.0.20"),
     ],
-    pods=[
-        Pod(metadata=Metadata(name="foo", namespace="podns"), status=PodStatus(pod_ip="10.240.0.1")),
+)  # fmt: skip
+REVERSE = Inventory(
+    services=[service("svc1", "192.168.1.100"), service("svc2", "192.168.1.101")],
+    endpoint_slices=[
+        *endpoints("svc1", 80, ep1a="10.0.0.100", double_ep="10.0.0.99", ep1b="1234:abcd::1",
+                   ip6svc1ex="fd00:77:30::a", ip6svc1in="fd00:77:30::2:9ba6"),
+        *endpoints("svc1", 80, ep1a="10.0.0.100"),
+        *endpoints("svc2", 80, double_ep="10.0.0.99"),
     ],
 )  # fmt: skip
+RANGES = ClusterSettings(
+    service_cidrs=("192.168.0.0/16",), pod_cidrs=("10.0.0.0/16", "1234:abcd::/96", "fd00:77:30::/96")
+)
 
 
-@pytest.fixture(scope="module")
-def answerer() -> Answerer:
-    return Answerer(collected(INVENTORY, Wanted(ClusterSettings(), 5), 1))
+def answering(inventory: Inventory, settings: ClusterSettings) -> Answerer:
+    return Answerer(collected(inventory, Wanted(settings, 5, ("127.0.0.1",)), 1))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case[:2]))
-def test_as_coredns(answerer: Answerer, case: list[str]):
-    name, kind, rcode, *data = case
-    query = dns.message.make_query(f"{name}.cluster.local.", kind)
-    wire = answerer.answer(query.to_wire(), {})
+ANSWERERS = {
+    "all": answering(Inventory(PODLESS.services, PODLESS.endpoint_slices, pods=PODS), ClusterSettings()),
+    "podless": answering(PODLESS, ClusterSettings()),
+    "reverse": answering(REVERSE, RANGES),
+    "none": Answerer(Zones("cluster.local.", 5), ready=False),
+}
+
+
+class Case(NamedTuple):
+    """`ours`: what we answer instead, by design."""
+
+    objects: str
+    name: str
+    kind: str
+    rcode: str
+    data: set[str]
+    ours: tuple[str, set[str]] | None = None
+
+
+def split(data: str) -> set[str]:
+    return {text.strip() for text in data.split("|")} if data else set()
+
+
+def cases() -> list[Case]:
+    found: list[Case] = []
+    objects = ""
+    for line in (Path(__file__).parent / "coredns.txt").read_text().splitlines():
+        if line.startswith("["):
+            objects = line[1:].partition("]")[0]
+        elif differs := re.fullmatch(r"  ours (\w+) ?(.*?): .+", line):
+            found[-1] = found[-1]._replace(ours=(differs[1], split(differs[2])))
+        elif line and not line.startswith("#"):
+            name, kind, rcode, *data = line.split(maxsplit=3)
+            absolute = name if name.endswith(".") else f"{name}.cluster.local."
+            found.append(Case(objects, absolute, kind, rcode, split("".join(data))))
+    return found
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.objects} {case.name} {case.kind}")
+def test_as_coredns(case: Case):
+    query = dns.message.make_query(case.name, case.kind)
+    wire = ANSWERERS[case.objects].answer(query.to_wire(), {})
     assert isinstance(wire, bytes)
     reply = dns.message.from_wire(wire)
-    found = {record.to_text() for rrset in reply.answer for record in rrset}
-    assert dns.rcode.to_text(reply.rcode()) == rcode
-    assert found == ({text.strip() for text in data[0].split("|")} if data else set())
-    assert bool(reply.authority) == (not data)
+    said = (
+        dns.rcode.to_text(reply.rcode()),
+        {record.to_text().lower() for rrset in reply.answer for record in rrset},
+    )
+    assert said == (case.ours or (case.rcode, case.data))
+    assert bool(reply.authority) == (not said[1] and said[0] != "SERVFAIL")
+    assert reply.question[0].name.to_text() == case.name  # also in its case
+    assert case.ours != (case.rcode, case.data)  # else it isn't another one
 
 
-def test_the_hosts_of_services_come_along(answerer: Answerer):
+def test_the_hosts_of_services_come_along():
     query = dns.message.make_query("_http._tcp.hdls1.testns.svc.cluster.local.", "SRV", use_edns=0)
-    reply = dns.message.from_wire(answerer.answer(query.to_wire(), {}))
+    reply = dns.message.from_wire(ANSWERERS["all"].answer(query.to_wire(), {}))
     assert {r.to_text() for rrset in reply.additional for r in rrset} == {
         "172.0.0.2", "172.0.0.3", "172.0.0.4", "172.0.0.5", "5678:abcd::1", "5678:abcd::2",
     }  # fmt: skip
