@@ -10,6 +10,7 @@ packing.py       records as bytes
 wire.py          what a question says, as bytes
 answers.py       questions to answers, as bytes
 serve.py         the name server
+datagrams.py     many datagrams in one system call
 connections.py   its TCP connections
 forward.py       questions that other servers answer
 feed.py          keeps the files of another name server current

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Iterable
+from functools import lru_cache
 from random import random
 from typing import NamedTuple
 
@@ -29,14 +30,17 @@ from .wire import (
     RA,
     RD,
     SERVER_FAILURE,
+    SHAPES,
     TC,
     TRANSFERS,
     MalformedError,
     Question,
+    Shape,
     echoed,
     limit_of,
     opt,
     question_of,
+    shape_of,
 )
 from .zones import NAME_ERROR, NO_ERROR, REFUSED, Answer, RRset, Zones
 
@@ -45,11 +49,10 @@ __all__ = ["Answerer", "Counts", "Label", "Onward"]
 _PREPARED = 50_000  # answers that are packed before they are asked; some 500 bytes each
 _ASKED_OFTEN = ("A", "AAAA", "SRV")
 _NAMES = {number: name for name, number in TYPES.items()}
-_NO_EDNS, _WITH_EDNS = b"\0\1\0\0\0\0\0\0", b"\0\1\0\0\0\0\0\1"
 _OPT = opt()
 _ECHOED = RD | CD
+_SHAPES = 1024  # that are remembered: clients can make up more
 _POINTER = 0xC000
-_OPT_START, _OPT_END = b"\0\0\x29", b"\0\0"  # root name and type; no options
 
 Label = tuple[str, str, int]
 """What an answer counts as: zone, type (``other`` for those that no record has), rcode."""
@@ -76,11 +79,10 @@ class Onward(NamedTuple):
 class _Kept(NamedTuple):
     """A packed answer. `head`: records that come first (CNAME), `before` of them; `turning`: records in any
     order, which start at `starts` (the last one is the end); `rest`: authority and additional records,
-    `authority` of the first, and the additional ones end at `ends`. `counts`: the header's, without and with
-    EDNS. `onward`: where another server has to go on.
+    `authority` of the first, and the additional ones end at `ends`. `headers`: by the number of a shape.
+    `whole`: all records, where there is one order. `onward`: where another server has to go on.
     """
 
-    flags: int
     label: Label
     size: int
     head: bytes
@@ -90,7 +92,8 @@ class _Kept(NamedTuple):
     rest: bytes
     authority: int
     ends: list[int]
-    counts: tuple[bytes, bytes]
+    headers: tuple[bytes, ...]
+    whole: bytes
     onward: str
 
 
@@ -106,6 +109,7 @@ class Answerer:
         self._forwards = forwards
         self._flags = QR | (RA if forwards else 0)
         self._kept: dict[bytes, _Kept] = {}  # by the question in lower case
+        self._shapes: dict[bytes, Shape] = {}  # by all of a query but its id and question
         self._unprepared: dict[str, None] = {}
         self._labels: dict[Label, Label] = {}  # each once
         self._soas: dict[str, tuple[int, bytes]] = {}  # zone -> length of its name, its SOA without that
@@ -139,23 +143,27 @@ class Answerer:
         """The reply to `message`; None for a message that gets none (too short, or itself a reply)."""
         end = message.find(0, 12) + 5
         asked = message[12:end]
-        kept = self._kept.get(asked.lower())
-        if kept is not None and not message[2] & 0xF8:
-            rest = message[end:]
-            if not rest and message[4:12] == _NO_EDNS:
+        kept = self._kept.get(asked) or self._kept.get(asked.lower())
+        if kept is not None:
+            header, rest = message[2:12], message[end:]
+            shape = self._shapes.get(header + rest) or self._shape(header, rest)
+            if shape is not None:
                 counts[kept.label] = counts.get(kept.label, 0) + 1
-                return self._reply(message, asked, kept, limit_of(None, tcp=tcp), b"")
-            if (
-                len(rest) == 11
-                and rest.startswith(_OPT_START)
-                and rest.endswith(_OPT_END)
-                and not rest[6]
-                and message[4:12] == _WITH_EDNS
-            ):
-                counts[kept.label] = counts.get(kept.label, 0) + 1
-                limit = limit_of(rest[3] << 8 | rest[4], tcp=tcp)
-                return self._reply(message, asked, kept, limit, _OPT)
+                number, space, edns = shape
+                if tcp:
+                    space = MAX_TCP - HEADER.size - len(edns)
+                if kept.whole and kept.size + len(asked) <= space:
+                    return b"%b%b%b%b%b" % (message[:2], kept.headers[number], asked, kept.whole, edns)
+                return _reply(message[:2], asked, kept, shape, space)
         return self._any_answer(message, counts, tcp=tcp)
+
+    def _shape(self, header: bytes, rest: bytes) -> Shape | None:
+        shape = shape_of(header, rest)
+        if shape is not None:
+            if len(self._shapes) == _SHAPES:
+                self._shapes.clear()
+            self._shapes[header + rest] = shape
+        return shape
 
     def _any_answer(self, message: bytes, counts: Counts, *, tcp: bool) -> bytes | Onward | None:
         if len(message) < HEADER.size:
@@ -183,7 +191,9 @@ class Answerer:
             back = echoed(flags) | self._flags
             return Onward(message[:2], back, question, asked, kept.onward, kept.head, kept.before, limit)
         counts[kept.label] = counts.get(kept.label, 0) + 1
-        return self._reply(message, asked, kept, limit, edns)
+        number_of = (1 if flags & RD else 0) | (2 if flags & CD else 0) | (4 if edns else 0)
+        shape = Shape(number_of, limit - HEADER.size - len(edns), edns)
+        return _reply(message[:2], asked, kept, shape, shape.space)
 
     def _negative(
         self, question: Question, message: bytes, asked: bytes, limit: int, counts: Counts
@@ -253,8 +263,8 @@ class Answerer:
         ends = offsets(additional)
         rest = end + b"".join(additional)
         is_ours = answer.rcode not in (REFUSED, SERVER_FAILURE)
+        flags = self._flags | answer.rcode | (AA if is_ours else 0)
         return _Kept(
-            flags=self._flags | answer.rcode | (AA if is_ours else 0),
             label=self._labels.setdefault(label, label),
             size=len(head) + len(body) + len(rest),
             head=head,
@@ -264,27 +274,37 @@ class Answerer:
             rest=rest,
             authority=len(authority),
             ends=[len(end) + each for each in ends],
-            counts=(
-                _counts(len(heads) + len(turning), len(authority), len(additional)),
-                _counts(len(heads) + len(turning), len(authority), len(additional) + 1),
-            ),
+            headers=_headers(flags, len(heads) + len(turning), len(authority), len(additional)),
+            whole=head + body + rest if len(turning) <= 1 else b"",
             onward=onward,
         )
 
-    def _reply(self, message: bytes, asked: bytes, kept: _Kept, limit: int, edns: bytes) -> bytes:
-        """`kept` in at most `limit` bytes."""
-        flags = (kept.flags | (int.from_bytes(message[2:4]) & _ECHOED)).to_bytes(2)
-        body, starts = kept.turning, kept.starts
-        turns = len(starts) - 1
-        first = int(random() * turns)
-        space = limit - 12 - len(asked) - len(edns)
-        if kept.size > space:
-            return _cut(message[:2], flags, asked, kept, space, edns, first)
-        if turns > 1:
-            start = starts[first]
-            body = body[start:] + body[:start]
-        counts = kept.counts[1 if edns else 0]
-        return b"%b%b%b%b%b%b%b%b" % (message[:2], flags, counts, asked, kept.head, body, kept.rest, edns)
+
+def _reply(number: bytes, asked: bytes, kept: _Kept, shape: Shape, space: int) -> bytes:
+    """`kept` in at most `space` bytes, with the question."""
+    body, starts = kept.turning, kept.starts
+    turns = len(starts) - 1
+    first = int(random() * turns)
+    space -= len(asked)
+    if kept.size > space:
+        return _cut(number, asked, kept, shape, space, first)
+    if turns > 1:
+        start = starts[first]
+        body = body[start:] + body[:start]
+    head = kept.headers[shape.number]
+    return b"%b%b%b%b%b%b%b" % (number, head, asked, kept.head, body, kept.rest, shape.edns)
+
+
+@lru_cache(_SHAPES)
+def _headers(flags: int, answers: int, authority: int, additional: int) -> tuple[bytes, ...]:
+    """Headers after the id, for each shape's number."""
+    shapes = [Shape(number, 0, b"") for number in range(SHAPES)]
+    return tuple(
+        [
+            (flags | shape.flags).to_bytes(2) + _counts(answers, authority, additional + (shape.number >> 2))
+            for shape in shapes
+        ]
+    )
 
 
 def _of(packer: Packer, rrset: RRset | None) -> list[bytes]:
@@ -303,15 +323,14 @@ def _fitting(packer: Packer, rrsets: Iterable[RRset], space: int) -> list[bytes]
     return found
 
 
-def _cut(
-    number: bytes, flags: bytes, asked: bytes, kept: _Kept, space: int, edns: bytes, first: int
-) -> bytes:
+def _cut(number: bytes, asked: bytes, kept: _Kept, shape: Shape, space: int, first: int) -> bytes:
     """As much of `kept` as `space` bytes hold. Additional records may be left out; without one of the others
     the answer is truncated, and says so.
     """
     body, starts = kept.turning, kept.starts
     turns, start = len(starts) - 1, starts[first]
     wanted = len(kept.head) + len(body) + kept.ends[0]
+    edns, flags = shape.edns, kept.headers[shape.number][:2]
     opts = 1 if edns else 0
     if wanted <= space:
         fit = bisect_right(kept.ends, space - len(kept.head) - len(body)) - 1

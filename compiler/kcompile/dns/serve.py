@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from ..errors import KernelError
 from .answers import Answerer, Counts, Onward
 from .connections import Connections
+from .datagrams import Datagrams
 from .forward import Forwarder
 
 __all__ = ["Pair", "Server", "bound", "serve"]
 
 _BURST = 64  # datagrams in a row, before others get their turn
 _ACCEPTED, _WAITING = 16, 1024  # connections that are taken in a row, and that wait for it
-_LONGEST = 4096  # bytes of a question over UDP
 _RECEIVED = 4 << 20  # bytes of questions that wait while something else is done
 
 
@@ -43,21 +43,23 @@ class Server:
         assert self.forwarder is not None
         return await self.forwarder.answer(asked)
 
-    def datagrams(self, sock: socket.socket, counts: Counts) -> None:
-        """Answer the datagrams that wait on `sock`."""
-        answer, receive, send = self.answerer.answer, sock.recvfrom, sock.sendto
-        for _ in range(_BURST):
-            try:
-                message, client = receive(_LONGEST)
-            except (BlockingIOError, ConnectionError):
-                return
-            reply = answer(message, counts)
-            if reply.__class__ is bytes:
-                # where it fails, the client is gone or the buffer full: it will ask again
-                with contextlib.suppress(OSError):
-                    send(reply, client)
-            elif isinstance(reply, Onward):
-                task = asyncio.ensure_future(self._forwarded(sock, reply, client))
+    def datagrams(self, waiting: Datagrams, counts: Counts) -> None:
+        """Answer the datagrams that wait: not too many, before others get their turn."""
+        answer = self.answerer.answer
+        number = 0
+        while number < _BURST and (messages := waiting.received()):
+            replies = [answer(message, counts) for message in messages]
+            waiting.send(replies)
+            number += len(messages)
+            if self.forwarder is not None:
+                self._forward(waiting, replies)
+
+    def _forward(self, waiting: Datagrams, replies: Sequence[bytes | Onward | None]) -> None:
+        """Ask another server where `replies` say so; what it says is sent when it has come."""
+        for number, reply in enumerate(replies):
+            if isinstance(reply, Onward):
+                client = waiting.client(number)
+                task = asyncio.ensure_future(self._forwarded(waiting.sock, reply, client))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
@@ -90,9 +92,8 @@ async def serve(
 
     def start() -> None:
         for pair in sockets:
-            loop.add_reader(
-                pair.datagrams, server.datagrams, pair.datagrams, server.counts["udp", pair.version]
-            )
+            counts = server.counts["udp", pair.version]
+            loop.add_reader(pair.datagrams, server.datagrams, Datagrams(pair.datagrams), counts)
             tasks.append(loop.create_task(_accept(server, pair)))
 
     tasks += [loop.create_task(work(start)), loop.create_task(stopped.wait())]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 __all__ = [
     "AA", "ANY_CLASS", "BAD_VERSION", "CD", "FORMAT_ERROR", "HEADER", "IN", "MAX_TCP", "MAX_UDP",
-    "NOT_IMPLEMENTED", "OPCODE", "QR", "RA", "RD", "SERVER_FAILURE", "TC", "TRANSFERS",
-    "MalformedError", "Question", "echoed", "limit_of", "opt", "question_of",
+    "NOT_IMPLEMENTED", "OPCODE", "QR", "RA", "RD", "SERVER_FAILURE", "SHAPES", "TC",
+    "TRANSFERS",
+    "MalformedError", "Question", "Shape", "echoed", "limit_of", "opt", "question_of", "shape_of",
 ]  # fmt: skip
 
 MAX_UDP, MAX_TCP = 1232, 65535
@@ -22,6 +23,10 @@ IN, ANY_CLASS, _OPT, TRANSFERS = 1, 255, 41, (251, 252)
 HEADER = struct.Struct("!HHHHHH")
 _QUESTION_AT, _LONGEST_NAME, _LONGEST_LABEL, _POINTER = 12, 255, 63, 0xC0
 _TAIL, _RECORD, _OPTION = struct.Struct("!HH"), struct.Struct("!HHIH"), struct.Struct("!HH")
+SHAPES = 8
+"""Headers that answers of one kind can have: with RD, CD, EDNS, or without."""
+_NO_EDNS, _WITH_EDNS = b"\0\1\0\0\0\0\0\0", b"\0\1\0\0\0\0\0\1"  # counts of a query
+_OPT_START, _OPT_END, _VERSION_AT = b"\0\0\x29", b"\0\0", 6  # root name and type; no options
 
 
 class MalformedError(Exception):
@@ -68,6 +73,45 @@ def question_of(message: bytes) -> Question:
     return Question(name.decode("latin-1") + ".", at - _QUESTION_AT, kind, rdclass, end, size, version)
 
 
+class Shape(NamedTuple):
+    """What queries have in common that differ in id and question alone.
+
+    `number`: which header an answer has, less than SHAPES. `space`: bytes for the question and the records
+    over UDP. `edns`: the OPT record of an answer, or nothing.
+    """
+
+    number: int
+    space: int
+    edns: bytes
+
+    @property
+    def flags(self) -> int:
+        """The flags that an answer echoes."""
+        return (RD if self.number & 1 else 0) | (CD if self.number & 2 else 0)
+
+
+def shape_of(header: bytes, rest: bytes) -> Shape | None:
+    """The shape of an ordinary query. `header`: its header after the id; `rest`: what follows the question.
+    None for one that has to be read as a whole.
+    """
+    flags, counts = int.from_bytes(header[:2]), header[2:]
+    number = (1 if flags & RD else 0) | (2 if flags & CD else 0)
+    if flags & (QR | OPCODE):
+        return None
+    if not rest and counts == _NO_EDNS:
+        return Shape(number, limit_of(None, tcp=False) - HEADER.size, b"")
+    if (
+        counts == _WITH_EDNS
+        and len(rest) == len(_OWN_OPT)
+        and rest.startswith(_OPT_START)
+        and rest.endswith(_OPT_END)
+        and not rest[_VERSION_AT]
+    ):
+        limit = limit_of(int.from_bytes(rest[3:5]), tcp=False)
+        return Shape(number | 4, limit - HEADER.size - len(_OWN_OPT), _OWN_OPT)
+    return None
+
+
 def limit_of(size: int | None, *, tcp: bool) -> int:
     """Bytes that an answer may have. `size`: what the client takes, None without EDNS."""
     if tcp:
@@ -83,6 +127,9 @@ def echoed(flags: int) -> int:
 def opt(rcode: int = 0) -> bytes:
     """The OPT record of an answer: what we take over UDP, and the upper bits of `rcode`."""
     return b"\0" + struct.pack("!HHBBHH", _OPT, MAX_UDP, rcode >> 4, 0, 0, 0)
+
+
+_OWN_OPT = opt()
 
 
 def _end_of_name(message: bytes, at: int) -> int:
