@@ -36,7 +36,7 @@ from .generate import NODE, Scale, manifests
 from .netns import namespaces
 from .spawned import Cost, cost_of
 
-__all__ = ["main", "measure", "rows", "table"]
+__all__ = ["MAX_BYTES", "environment", "main", "measure", "rows", "table", "text"]
 
 STEPS = ("first", "unchanged", "one endpoint", "one Service")
 _EVERY = [mode for mode in MODES if mode != "iptables"]  # that is one of its variants
@@ -53,7 +53,7 @@ def measure(mode: str, scale: Scale) -> dict[str, Cost]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kcbench-")))
         (netns,) = stack.enter_context(namespaces("second"))
-        stack.enter_context(_environment(folder))
+        stack.enter_context(environment(folder))
         kcompile = (sys.executable, "-m", "kcompile")
         path = folder / "specs.json"
         apply = [
@@ -65,12 +65,12 @@ def measure(mode: str, scale: Scale) -> dict[str, Cost]:
             pins.mount(folder / "bpf")
             stack.callback(pins.unmount, folder / "bpf")
             apply += ["--socket-lb", "off"]
-            path.write_bytes(_text(Scale(1, 1), STEPS[0]))
+            path.write_bytes(text(Scale(1, 1), STEPS[0]))
             cost_of(apply)  # compiles the programs, once for a machine
             cost_of(delete)
         stack.callback(cost_of, delete)
         for step in STEPS:
-            path.write_bytes(_text(scale, step))
+            path.write_bytes(text(scale, step))
             costs[step] = cost_of(apply)
     return costs
 
@@ -100,7 +100,7 @@ def _rows(mode: str, steps: dict[str, Cost]) -> str:
     return "".join(lines)
 
 
-def _text(scale: Scale, step: str) -> bytes:
+def text(scale: Scale, step: str) -> bytes:
     """The specs of `step`, spaced as ``kubectl get -o json`` prints them."""
     if step == "one Service":
         scale = scale._replace(services=scale.services + 1)
@@ -113,7 +113,7 @@ def _text(scale: Scale, step: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _environment(folder: Path) -> Iterator[None]:
+def environment(folder: Path) -> Iterator[None]:
     """Everything that the command keeps is below `folder`."""
     before = dict(os.environ)
     for name in ("run", "state", "bpf", "cache"):

@@ -1,4 +1,4 @@
-"""Mode xdp in the kernel: bcc compiles the programs, bpf(2) does the rest.
+"""Mode xdp in the kernel: programs that the wheel carries compiled, or bcc compiles; bpf(2) does the rest.
 
 node.py        the mode on one node: observe, check, apply, remove
 observe.py     maps -> Program, and the numbers of its Services and backends
@@ -11,7 +11,7 @@ numbers.py     allocates numbers and slots
 entries.py     a resource as a map entry: encode, decode
 flows.py       translated connections: list, remove
 carry.py       takes over connections from conntrack
-programs.py    compiles (with a cache) and loads programs
+programs.py    finds programs in the wheel or the cache, else compiles them; loads them
 compiler.py    bcc, in a process of its own
 attach.py      tc, XDP and cgroup attachments: make, list, replace, remove
 arrays.py      numpy, or what to install

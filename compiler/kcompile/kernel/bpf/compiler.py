@@ -19,7 +19,10 @@ from ...errors import KernelError, UnsupportedError
 __all__ = ["DEBIAN", "Job", "bcc", "run"]
 
 DEBIAN = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
-_INSTALL = "bcc is not installed (apt-get install python3-bpfcc)"
+_INSTALL = (
+    "this installation carries no compiled eBPF programs of its sources, and bcc, which compiles them, "
+    "is not installed (apt-get install python3-bpfcc)"
+)
 
 
 class Job(msgspec.Struct):
@@ -62,7 +65,8 @@ def run(job: Job) -> Result:
     """Compile in a child process. Raises KernelError with clang's messages, UnsupportedError without bcc."""
     # else bcc needs the headers of the running kernel, which few nodes have
     environment = {"BCC_KERNEL_SOURCE": job.stubs}
-    command = spawn.python("kcompile.kernel.bpf.compiler")
+    # with this process's msgspec, which pip keeps in a folder of its own when it builds a wheel
+    command = spawn.python("kcompile.kernel.bpf.compiler", path=Path(msgspec.__file__).parents[1])
     child = spawn.run(command, input=msgspec.msgpack.encode(job), capture_output=True, env=environment)
     if child.returncode == UnsupportedError.exit_code + 2:
         raise UnsupportedError(child.stderr.decode(errors="replace").strip())

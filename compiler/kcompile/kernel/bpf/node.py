@@ -154,7 +154,7 @@ class XdpKernel:
             return False
 
     def require(self) -> None:
-        """Raise UnsupportedError where this node lacks numpy, a bpffs or a compiler."""
+        """Raise UnsupportedError where this node lacks numpy, a bpffs, or programs and their compiler."""
         if missing := numpy_missing():
             raise UnsupportedError(f"mode xdp: {missing}")
         pins.require(self.folder)
@@ -305,7 +305,7 @@ class XdpKernel:
         folder, suffix = self.programs / build(), _BARE_SUFFIX if bare else ""
         pinned = pins.open_pin(folder / f"{hook}{suffix}")
         if pinned is None:
-            defines = ["MAC_LENGTH=0"] if bare else []
+            defines = programs.BARE_DEFINES if bare else ()
             compiled = programs.compile_file(_FILES.get(hook, _SOCKETS), defines)
             for name, fd in programs.load(compiled, maps).items():
                 pins.pin(fd, folder / f"{name}{suffix}")

@@ -1,4 +1,9 @@
-"""The eBPF programs: compiled, cached by sources and flags, and loaded with a node's maps."""
+"""The eBPF programs: compiled, cached by sources and flags, and loaded with a node's maps.
+
+Compiled programs are files named by the hash of their sources and flags, in two folders: one that a wheel
+carries (hatch_build.py), and the cache. Only what neither has is compiled. See
+docs/adr/0019-compiled-programs-in-the-wheel.md.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +23,21 @@ from . import compiler, library
 from .syscall import Fd
 
 __all__ = [
+    "BARE_DEFINES",
+    "BCC",
     "KINDS",
     "Objects",
     "Program",
+    "VARIANTS",
     "cache_directory",
     "compile_file",
     "compile_text",
+    "compile_variants",
     "load",
     "load_one",
+    "missing",
     "numbers",
+    "shipped",
     "sources",
 ]
 
@@ -46,6 +57,15 @@ KINDS = {
     "getpeername6": (_SOCK_ADDR, 30),
 }
 """What each program of bpf/*.c is: its BPF_PROG_TYPE_* and BPF_* attach type."""
+
+BARE_DEFINES = ("MAC_LENGTH=0",)
+"""Make the programs of tc.c for interfaces whose packets have no Ethernet header."""
+
+VARIANTS = (("tc.c", ()), ("tc.c", BARE_DEFINES), ("xdp.c", ()), ("sock.c", ()))
+"""Every source file and its defines, of which a node may load the programs."""
+
+BCC = compiler.DEBIAN
+"""The file by which bcc is known to be installed."""
 
 _SEAL = 32
 _LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
@@ -82,8 +102,31 @@ def cache_directory() -> Path:
     return run_base() / "objects"
 
 
+def shipped() -> Path:
+    """The folder of the compiled programs that an installed package carries; a checkout has none."""
+    return Path(__file__).with_name("objects")
+
+
+def missing() -> str:
+    """The file that mode xdp lacks: bcc's, where the package lacks a compiled program of its sources.
+
+    Empty if nothing is missing.
+    """
+    if BCC.exists():
+        return ""
+    texts = (((sources() / name).read_text(), defines) for name, defines in VARIANTS)
+    carried = all((shipped() / _digest(text, _flags(defines))).exists() for text, defines in texts)
+    return "" if carried else str(BCC)
+
+
+def compile_variants(folder: Path) -> None:
+    """Compile all of VARIANTS into `folder`, as `shipped` has them. Raises as compile_text."""
+    for name, defines in VARIANTS:
+        compile_text((sources() / name).read_text(), defines, folder)
+
+
 def compile_file(name: str, defines: Iterable[str] = (), cache: Path | None = None) -> Objects:
-    """The programs of bpf/`name`, from the cache where nothing has changed."""
+    """The programs of bpf/`name`, compiled only where neither package nor cache has them."""
     return compile_text((sources() / name).read_text(), defines, cache)
 
 
@@ -91,37 +134,62 @@ def compile_text(text: str, defines: Iterable[str] = (), cache: Path | None = No
     """The programs of a C text that may include bpf/'s headers.
 
     `defines`: ``NAME`` or ``NAME=VALUE``. `cache`: cache_directory() by default. Raises KernelError with the
-    compiler's messages, UnsupportedError without bcc (a hit in the cache needs none).
+    compiler's messages, UnsupportedError where it must be compiled and bcc is missing.
     """
-    folder = sources()
-    headers = sorted(folder.rglob("*.h"))
-    flags = [f"-D{define}" for define in defines]
-    contents = [(str(header.relative_to(folder)), header.read_text()) for header in headers]
-    digest = hashlib.sha256(repr((text, flags, contents)).encode())
-    path = (cache if cache is not None else cache_directory()).resolve() / digest.hexdigest()[:32]
+    flags = _flags(defines)
+    name = _digest(text, flags)
+    if (carried := _opened(shipped() / name)) is not None:
+        return carried
+    path = (cache if cache is not None else cache_directory()).resolve() / name
     if (cached := _cached(path)) is not None:
         return cached
+    objects = _compiled(text, flags)
+    _keep(path, objects)
+    return objects
+
+
+def _flags(defines: Iterable[str]) -> list[str]:
+    return [f"-D{define}" for define in defines]
+
+
+def _digest(text: str, flags: list[str]) -> str:
+    """The name of what is compiled of `text`: a hash of it, `flags` and all headers."""
+    folder = sources()
+    contents = [
+        (str(header.relative_to(folder)), header.read_text()) for header in sorted(folder.rglob("*.h"))
+    ]
+    return hashlib.sha256(repr((text, flags, contents)).encode()).hexdigest()[:32]
+
+
+def _compiled(text: str, flags: list[str]) -> Objects:
+    folder = sources()
     declared = _MAP.findall((folder / "maps.h").read_text()) + _MAP.findall(text)
     names = {int(number): name for number, name in declared}
     warnings = ("-Wall", "-Werror", "-Wno-unused-function")
     job = compiler.Job(text, [f"-I{folder}", *warnings, *flags], str(folder / "stubs"))
     result = compiler.run(job)
-    objects = Objects({name: _named(name, code, names) for name, code in result.functions.items()})
-    _keep(path, objects)
-    return objects
+    return Objects({name: _named(name, code, names) for name, code in result.functions.items()})
+
+
+def _opened(path: Path, data: bytes | None = None) -> Objects | None:
+    """The objects in the file at `path`, or in `data`, read from there.
+
+    None where there are none, or their hash (of name and content) is wrong.
+    """
+    try:
+        data = path.read_bytes() if data is None else data
+        sealed = data[:_SEAL] == _seal(path, data[_SEAL:])
+        return msgspec.msgpack.decode(data[_SEAL:], type=Objects) if sealed else None
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
 
 
 def _cached(path: Path) -> Objects | None:
-    """The objects cached at `path`; None where there are none, or their hash (of name and content) is wrong.
-
-    Raises UnsafeError where others can write there.
-    """
+    """What `_opened` returns of a file of the cache. Raises UnsafeError where others can write there."""
     check_folder(path.parent)
     try:
-        data = read_private(path)
-        sealed = data[:_SEAL] == _seal(path, data[_SEAL:])
-        return msgspec.msgpack.decode(data[_SEAL:], type=Objects) if sealed else None
-    except (FileNotFoundError, PermissionError, msgspec.DecodeError):
+        return _opened(path, read_private(path))
+    except (FileNotFoundError, PermissionError):
         return None
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from ...errors import KernelError
 from .. import iptables
+from ..bpf import programs
 from ..bpf.arrays import numpy_missing
-from ..bpf.compiler import DEBIAN
 from ..nftables import Nft
 from . import features
 from .attempts import Load, no_family, refused, restore, tool_missing
@@ -49,9 +49,7 @@ def _tool(mode: str) -> str:
             return _LIBRARY
         return ""
     if mode == "xdp":
-        if numpy_missing():
-            return "numpy"
-        return "" if DEBIAN.exists() else str(DEBIAN)
+        return "numpy" if numpy_missing() else programs.missing()
     if mode == "ipvs":
         found = [tool_missing(f"iptables-{backend}-restore") for backend in ("legacy", "nft")]
         return "" if "" in found else found[0]

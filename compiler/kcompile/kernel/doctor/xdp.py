@@ -48,14 +48,6 @@ def work() -> list[Lack]:
             partial(library.prog_load, kind, _NOTHING, "probe", place),
             "" if hook in ("ingress", "xdp") else _SOCKETS,
         )
-    if not (programs.sources() / "stubs").is_dir():
-        found.append(
-            (
-                "headers to compile with",
-                f"{programs.sources() / 'stubs'} is missing from this installation",
-                "",
-            )
-        )
     return [
         Lack(feature, family, message, (), costs) for feature, message, costs in found for family in (4, 6)
     ]
