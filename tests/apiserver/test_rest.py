@@ -4,13 +4,15 @@ import asyncio
 import gzip
 import io
 import json
+import socket
+import ssl
 
 import aiohttp
 import pytest
 
 from harness.apiclient import Client, client
 from harness.certificates import authority
-from kcompile.apiserver import Store, serve
+from kcompile.apiserver import Store, make_certificates, serve, server_context
 
 SERVICES = "/api/v1/namespaces/default/services"
 PORTS = {"ports": [{"port": 80}]}
@@ -186,3 +188,28 @@ def test_tls_and_a_unix_socket(tmp_path):
     assert found == ["v1.36.2+kcompile"] * 3
     with pytest.raises(aiohttp.ClientConnectorCertificateError):
         run(work, tls=made.server())
+
+
+def test_one_server_listens_on_several_sockets_and_takes_several_tokens(tmp_path):
+    async def ask(url: str, token: str, **connection) -> int:
+        async with client(url, token, **connection) as asking:
+            return (await asking.get("/readyz")).status
+
+    async def beside():
+        trusted = ssl.create_default_context(cafile=make_certificates(tmp_path, ["127.0.0.1", "api.lab"]))
+        with socket.create_server(("127.0.0.1", 0)) as first, socket.socket(socket.AF_UNIX) as second:
+            second.bind(str(tmp_path / "api"))
+            second.listen()
+            tokens, own = {"user"}, server_context(tmp_path)
+            async with serve(Store(), sockets=[first, second], token=tokens, tls=own) as server:
+                tokens.add("pod")
+                unix = aiohttp.UnixConnector(str(tmp_path / "api"))
+                return server.url, [
+                    await ask("http://localhost", "pod", connector=unix),
+                    await ask(server.url, "user", connector=aiohttp.TCPConnector(ssl=trusted)),
+                    await ask(server.url, "other", connector=aiohttp.TCPConnector(ssl=trusted)),
+                ]
+
+    url, found = asyncio.run(beside())
+    assert url.startswith("https://127.0.0.1:")
+    assert found == [200, 200, 401]

@@ -1,6 +1,7 @@
 """A small Kubernetes API server over a store in memory: for tests of the agent, and for the lab.
 
 serving.py      a server from its socket to its end
+certificates.py  an authority of its own, and a certificate by it
 rest.py         what each verb does
 bodies.py       what a request brings, and what an answer looks like over HTTP
 paths.py        what a path means
@@ -27,10 +28,21 @@ What it doesn't know it refuses, with a Status: it never makes an answer up. It 
 proxy of the tests puts them between it and a client.
 """
 
+from .certificates import make_certificates, server_context
 from .serving import Serving, serve
 from .status import StatusError
 from .store import Store
 from .streams import Containers, Running
 from .watch import Pace
 
-__all__ = ["Containers", "Pace", "Running", "Serving", "StatusError", "Store", "serve"]
+__all__ = [
+    "Containers",
+    "Pace",
+    "Running",
+    "Serving",
+    "StatusError",
+    "Store",
+    "make_certificates",
+    "serve",
+    "server_context",
+]

@@ -149,6 +149,15 @@ RESOURCES = (
         everyday=True,
         parts=("status",),
     ),
+    Resource(
+        "apps",
+        "v1",
+        "controllerrevisions",
+        "ControllerRevision",
+        namespaced=True,
+        fields=_NAMED,
+        empty='"revision":0',
+    ),
     _workload(
         "daemonsets",
         "DaemonSet",

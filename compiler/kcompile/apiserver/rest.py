@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,15 +42,21 @@ _VERSION = {
 
 
 class Rest:
-    """Answers requests out of `store`. `token`: the bearer token that every request must have, if any.
+    """Answers requests out of `store`.
 
+    `tokens`: the bearer tokens of which every request must have one; None where none is asked for.
     `containers`: who answers for the containers of pods, if anyone does.
     """
 
     def __init__(
-        self, store: Store, bell: Bell, pace: Pace, token: str | None, containers: Containers | None
+        self,
+        store: Store,
+        bell: Bell,
+        pace: Pace,
+        tokens: Collection[str] | None,
+        containers: Containers | None,
     ) -> None:
-        self._store, self._bell, self._pace, self._token = store, bell, pace, token
+        self._store, self._bell, self._pace, self._tokens = store, bell, pace, tokens
         self._containers = containers
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -73,10 +79,10 @@ class Rest:
         return await json_answer(request, error.code, error.body(), retry)
 
     def _authenticate(self, request: web.Request) -> None:
-        if self._token is None:
+        if self._tokens is None:
             return
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
+        if not any(hmac.compare_digest(given.encode(), each.encode()) for each in self._tokens):
             raise status.unauthorized()
 
     async def _verb(self, request: web.Request, asked: Target) -> web.StreamResponse:
