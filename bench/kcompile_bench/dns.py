@@ -4,8 +4,8 @@
 dnsperf asks, on a processor of its own; each server is pinned to another one, and has one thread or process
 that answers, the same records (dnsmasq: the addresses alone), and the loopback of a namespace made for them.
 "first" asks every name once, of a server that is started anew and idle; "again" asks for all of them
-in another order. Servers take turns in each round, so that a ratio is of the same minutes. CPU is the server's own, a
-question, with all of its processes: on a busy machine that ratio says more than the rate.
+in another order. Servers take turns in each round, so that a ratio is of the same minutes. CPU is the
+server's own, a question, with all of its processes: on a busy machine that ratio says more than the rate.
 """
 
 from __future__ import annotations
