@@ -12,7 +12,7 @@ import msgspec
 
 from kcompile.ir.node import Xdp
 from kcompile.kernel.bpf import pins
-from kcompile.kernel.bpf.node import cgroup_root
+from kcompile.kernel.bpf.hooks import cgroup_root
 from kcompile.kernel.drivers import XdpDriver
 from kcompile.kernel.facts import links
 from kcompile.kernel.netns import entered

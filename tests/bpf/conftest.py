@@ -13,7 +13,7 @@ import pytest
 
 from harness import ebpf, modes, netns
 from kcompile.kernel.bpf import pins
-from kcompile.kernel.bpf.node import cgroup_root
+from kcompile.kernel.bpf.hooks import cgroup_root
 
 from .world import World, make
 

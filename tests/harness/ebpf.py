@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kcompile.kernel.bpf import library, pins
-from kcompile.kernel.bpf.node import cgroup_root
+from kcompile.kernel.bpf.hooks import cgroup_root
 from kcompile.targets.xdp.layout import SCHEMA
 
 from . import netns
 
 __all__ = [
+    "GROWING",
     "RUN",
     "bpffs",
     "cgroup",
@@ -37,6 +38,12 @@ __all__ = [
 
 RUN = "KCOMPILE_TESTS_RUN"
 """The variable that names the folder of this run, which plugins/parallel.py makes."""
+
+GROWING = {
+    *("names", "pools", "backends", "counters", "slots"),
+    *(f"{name}{version}" for name in ("frontends", "ranges", "locals") for version in (4, 6)),
+}
+"""Maps whose size follows the cluster."""
 
 _TCX = {"tcx/ingress": 46, "tcx/egress": 47}
 

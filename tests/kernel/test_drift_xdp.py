@@ -10,7 +10,8 @@ import pytest
 from harness import modes, netns
 from harness.drift import Node, services
 from kcompile.kernel.bpf import entries, library, pins
-from kcompile.kernel.bpf.node import XdpKernel, build
+from kcompile.kernel.bpf.hooks import build
+from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.kernel.bpf.observe import slot_view
 from kcompile.kernel.places import run_directory
 from kcompile.targets.xdp import layout
@@ -73,7 +74,7 @@ def detached(place: Place, name: str) -> None:
 
 
 def another_program(place: Place) -> None:
-    other = pins.open_pin(place.kernel.programs / build() / "egress")
+    other = pins.open_pin(place.kernel.hooks.programs / build() / "egress")
     assert other is not None
     library.link_update(place.link("ingress"), other)
 

@@ -18,7 +18,7 @@ from harness import ebpf, modes, netns
 from harness.topology import Topology
 from harness.xdpnode import CLIENT, NODE, NODE_PORT, OUTSIDER, PODS, TARGET, VIP, Echo, Machine, ask
 from kcompile.ir.model import Protocol
-from kcompile.kernel.bpf import attach, node, pins
+from kcompile.kernel.bpf import attach, hooks, library, pins
 from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.resources import AttachKey
@@ -92,7 +92,7 @@ def test_applying_again_breaks_nothing(machine: Machine, monkeypatch: pytest.Mon
         before = dict(attach.attached(kernel.links))
     for number in range(20):
         if number % 2:
-            monkeypatch.setattr(node, "build", lambda n=number: f"build-{n}")
+            monkeypatch.setattr(hooks, "build", lambda n=number: f"build-{n}")
         if number == 1:
             for name in layout.ADDED:
                 (kernel.folder / "maps" / name).unlink()
@@ -100,11 +100,36 @@ def test_applying_again_breaks_nothing(machine: Machine, monkeypatch: pytest.Mon
         assert [ask(sock, f"apply {number}") for sock in held] == pods
     with netns.enter(machine.topology.node):
         after = dict(attach.attached(kernel.links))
-        assert len(list(kernel.programs.iterdir())) == 1
+        assert len(list(kernel.hooks.programs.iterdir())) == 1
     assert before.keys() == after.keys()
     assert not set(before.values()) & set(after.values())
     for sock in held:
         sock.close()
+
+
+def test_maps_grow_under_open_connections(machine: Machine, monkeypatch: pytest.MonkeyPatch):
+    """Larger maps, and programs that use them, take the place of full ones; the maps of connections stay."""
+    for name, spec in layout.MAPS.items():
+        small = msgspec.structs.replace(spec, capacity=2) if name in ebpf.GROWING else spec
+        monkeypatch.setitem(layout.MAPS, name, small)
+    before = machine.apply(PODS[:1])
+    sizes = {name: library.map_info(fd) for name, fd in before.maps().items()}
+    held = [machine.connect(CLIENT, (VIP, 80)) for _ in range(8)] + [
+        machine.connect(OUTSIDER, (NODE, NODE_PORT)) for _ in range(8)
+    ]
+    assert {ask(sock) for sock in held} == set(PODS[:1])
+    after = machine.apply(PODS)
+    grown = {name for name, fd in after.maps().items() if library.map_info(fd).id != sizes[name].id}
+    assert {"slots", "backends", "counters"} <= grown <= ebpf.GROWING
+    assert all(library.map_info(after.maps()[name]).max_entries > sizes[name].max_entries for name in grown)
+    assert {ask(sock, "grown") for sock in held} == set(PODS[:1])
+    fresh = [machine.connect(CLIENT, (VIP, 80)) for _ in range(40)]
+    assert {ask(sock) for sock in fresh} == set(PODS)
+    for sock in (*held, *fresh):
+        sock.close()
+    with netns.enter(machine.topology.node):
+        again = XdpKernel(machine.folder / "run" / "node")
+        assert again.observe() == TARGET.lower(machine.dataplane(PODS))
 
 
 def test_a_direct_connection_with_the_ports_of_a_translated_one(machine: Machine):
@@ -175,14 +200,14 @@ def test_filters_of_clsact_where_there_is_no_tcx(machine: Machine, monkeypatch: 
             assert not [
                 path for path in pins.pins(kernel.links) if path.name.startswith(("ingress", "egress"))
             ]
-        monkeypatch.setattr(node, "build", lambda: "another")
+        monkeypatch.setattr(hooks, "build", lambda: "another")
         machine.apply(PODS)
         assert ask(sock) == pod
     with netns.enter(machine.topology.node):
         theirs = attach.Attachment("egress", socket.if_nametoindex("pod0"))
         with monkeypatch.context() as foreign:
             foreign.setattr(attach, "_PRIORITY", 7)
-            attach.attach(kernel.links, theirs, pins.open_pin(kernel.programs / "another" / "egress"))
+            attach.attach(kernel.links, theirs, pins.open_pin(kernel.hooks.programs / "another" / "egress"))
         kernel.remove()
         left = subprocess.run(
             ["tc", "filter", "show", "dev", "pod0", "ingress"], capture_output=True, text=True, check=True

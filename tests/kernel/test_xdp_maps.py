@@ -22,8 +22,7 @@ from kcompile.kernel.bpf import entries, library, pins
 from kcompile.kernel.bpf.node import XdpKernel
 from kcompile.kernel.bpf.observe import slot_view
 from kcompile.program import diff
-from kcompile.targets.xdp import XdpTarget, maglev
-from kcompile.targets.xdp.layout import SCHEMA
+from kcompile.targets.xdp import XdpTarget, layout, maglev
 from kcompile.targets.xdp.resources import Member, Pool, PoolKey
 
 pytestmark = pytest.mark.kernel
@@ -70,7 +69,7 @@ def test_any_program_becomes_any_other(place: Path):
             for field in ("program", "services", "backends", "flags", "tables"):
                 assert getattr(mine, field) == getattr(read, field), field
         else:
-            assert list(pins.pins(place.parents[1] / "bpf" / f"v{SCHEMA}")) == []
+            assert list(pins.pins(place.parents[1] / "bpf" / f"v{layout.SCHEMA}")) == []
         before = wanted
 
 
@@ -148,9 +147,10 @@ def dies_at(write: int, place: Path, wanted: Program) -> bool:
 
             return call
 
-        library.update_batch, library.delete_batch = (
+        library.update_batch, library.delete_batch, pins.replace = (
             counting(library.update_batch),
             counting(library.delete_batch),
+            counting(pins.replace),
         )
         becomes(place, wanted)
         os._exit(0)
@@ -172,6 +172,44 @@ def test_a_killed_apply_is_repaired_by_the_next(place: Path):
         write += 1
     assert half > 10
     assert XdpKernel(place).observe() == programs[1]
+
+
+@pytest.fixture
+def small_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an empty node's maps have room for is next to nothing."""
+    for name, spec in layout.MAPS.items():
+        capacity = 2 if name in ebpf.GROWING else min(spec.capacity, 64)
+        monkeypatch.setitem(layout.MAPS, name, msgspec.structs.replace(spec, capacity=capacity))
+
+
+@pytest.mark.usefixtures("small_maps")
+def test_maps_grow_with_the_cluster(place: Path):
+    few, many = (without_attachments(program(seed, services)) for seed, services in ((8, 2), (9, 60)))
+    becomes(place, few)
+    kernel = XdpKernel(place)
+    kernel.observe()
+    before = {name: library.map_info(fd) for name, fd in kernel.maps().items()}
+    kernel.apply(diff(few, many))
+    after = {name: library.map_info(fd) for name, fd in kernel.maps().items()}
+    grown = {name for name in after if after[name].id != before[name].id}
+    assert {"names", "pools", "slots", "backends", "counters", "frontends4"} <= grown <= ebpf.GROWING
+    assert all(after[name].max_entries > before[name].max_entries for name in grown)
+    assert kernel.observe() == many
+
+
+@pytest.mark.usefixtures("small_maps")
+def test_a_kill_while_maps_grow_is_repaired_by_the_next_apply(place: Path):
+    few, many = (without_attachments(program(seed, services)) for seed, services in ((8, 2), (9, 12)))
+    becomes(place, few)
+    write = 0
+    while dies_at(write, place, many):
+        becomes(place, (few, many)[write % 2])
+        assert XdpKernel(place).observe() == (few, many)[write % 2]
+        XdpKernel(place).remove()
+        becomes(place, few)
+        write += 1
+    assert write > 12
+    assert XdpKernel(place).observe() == many
 
 
 def test_maps_that_were_hardly_begun_are_made_anew(place: Path):

@@ -139,7 +139,7 @@ def _links(settings: Xdp) -> tuple[Link, ...]:
 
     Raises ConfigError or UnsupportedError where its sockets have no cgroup to be in.
     """
-    from ..kernel.bpf.node import cgroup_root
+    from ..kernel.bpf.hooks import cgroup_root
     from ..kernel.facts import links
 
     cgroup = settings.cgroup

@@ -1,12 +1,14 @@
 """Mode xdp in the kernel: programs that the wheel carries compiled, or bcc compiles; bpf(2) does the rest.
 
 node.py        the mode on one node: observe, check, apply, remove
+hooks.py       this build's programs, pinned, and where they are attached
 observe.py     maps -> Program, and the numbers of its Services and backends
 writer.py      changes -> map entries, in a safe order
 single.py      resources that are one map entry each
 compare.py     whether the maps have what they should, at little cost
 batches.py     the entries of an apply, and the order of writing them
 tables.py      writes new Maglev tables
+grow.py        larger maps in the place of full ones
 numbers.py     allocates numbers and slots
 entries.py     a resource as a map entry: encode, decode
 flows.py       translated connections: list, remove

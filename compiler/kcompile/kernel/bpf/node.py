@@ -5,11 +5,9 @@ Acts on the current network namespace.
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +18,23 @@ from ...files import remove_file
 from ...notices import Notice
 from ...program import Change, Key
 from ...targets.xdp import layout
-from ...targets.xdp.resources import BARE, ROOT_CGROUP, AttachKey, StrayKey
+from ...targets.xdp.resources import ROOT_CGROUP, AttachKey, StrayKey
 from .. import netns
 from ..ctnetlink import Entry
 from ..kept import keep, kept
-from . import attach, flows, library, pins, programs
+from . import attach, flows, grow, library, pins, programs
 from .arrays import numpy_missing
-from .attach import Attachment, XdpMode
+from .attach import Attachment
 from .carry import Carrier
+from .hooks import SOCKETS, SOURCES, Hooks
+from .numbers import MapFullError
 from .observe import State, needs, read
 from .syscall import Fd
 from .writer import Writer
 
-__all__ = ["XdpKernel", "build", "cgroup_root"]
+__all__ = ["XdpKernel"]
 
-_FILES = {"ingress": "tc.c", "egress": "tc.c", "xdp": "xdp.c"}
-_SOCKETS = "sock.c"
 _FILE = "xdp.json"
-_NATIVE, _GENERIC = "native", "generic"
-_BARE_SUFFIX = "-bare"
 
 
 class PinRecord(msgspec.Struct):
@@ -65,8 +61,9 @@ class XdpKernel:
             self.base = Path(self._record.bpffs)
         self.folder = _pins_of(self.base, directory)
         self.capacities = dict(capacities or {})
-        self.links = self.folder / "links"
-        self.programs = self.folder / "programs"
+        self.hooks = Hooks(self.folder / "links", self.folder / "programs")
+        self.links = self.hooks.links
+        self.generation = 0  # how often maps have grown
         self._maps = self.folder / "maps"
         self._writer: Writer | None = None
         self.carrying = False  # whether apply takes over connections from conntrack
@@ -100,34 +97,7 @@ class XdpKernel:
 
     def attachments(self) -> dict[Key, Any]:
         """What of ours is attached, and how."""
-        found: dict[Key, Any] = {}
-        cgroup = self._cgroup()
-        for attachment, program in attach.attached(self.links):
-            current = self._current(attachment.hook)
-            age = "" if program in current else " (another build)"
-            if not attachment.target:
-                name = cgroup if program and self._in_cgroup(attachment, cgroup) else "?"
-                found[AttachKey(attachment.hook, name)] = f"cgroup{age}"
-                continue
-            try:
-                name = socket.if_indextoname(attachment.target)
-            except OSError:
-                found[StrayKey("links", attachment.pin)] = ""
-                continue
-            how = current.get(program) or "tc"
-            if attachment.hook == "xdp":
-                how = _GENERIC if attach.xdp_of(attachment.target)[0] is XdpMode.GENERIC else _NATIVE
-            found[AttachKey(attachment.hook, name)] = f"{how}{age}" if program else "dead"
-        return found
-
-    def _current(self, hook: str) -> dict[int, str]:
-        """Program id -> kind of attachment, for this build's loaded programs of `hook`."""
-        found = {}
-        for how, name in (("", hook), (BARE, f"{hook}{_BARE_SUFFIX}")):
-            fd = pins.open_pin(self.programs / build() / name)
-            if fd is not None:
-                found[library.program_info(fd).id] = how
-        return found
+        return self.hooks.attachments(self._cgroup())
 
     def _cgroup(self) -> str:
         return self._record.cgroup if self._record is not None else ROOT_CGROUP
@@ -140,18 +110,11 @@ class XdpKernel:
         made = [c.key for c in changes if c.new is not None]
         if not made:
             return
-        cgroups = [key.name for key in made if isinstance(key, AttachKey) and key.hook not in _FILES]
+        cgroups = [key.name for key in made if isinstance(key, AttachKey) and key.hook not in SOURCES]
         record = PinRecord(str(self.base), cgroups[0] if cgroups else self._cgroup())
         if record != self._record:
             keep(self.directory / _FILE, record)
             self._record = record
-
-    def _in_cgroup(self, attachment: Attachment, name: str) -> bool:
-        link = pins.open_pin(self.links / attachment.pin)
-        try:
-            return link is not None and library.link_info(link).target == _directory(name).stat().st_ino
-        except (OSError, UnsupportedError):
-            return False
 
     def require(self) -> None:
         """Raise UnsupportedError where this node lacks numpy, a bpffs, or programs and their compiler."""
@@ -181,18 +144,18 @@ class XdpKernel:
             writer.maps = {**writer.maps, **pins.open_maps(self._maps, missing)[0]}
         for change in changes:
             if isinstance(change.key, AttachKey) and change.new is None:
-                self._detach(change.key)
+                self.hooks.detach(change.key)
         indices = {name: index for index, name in socket.if_nameindex()}
-        self._write(writer, changes, indices)
+        writer = self._write(writer, changes, indices)
         warnings = self._carry(writer)
-        warnings += self._attach(writer.maps, changes, indices)
+        warnings += self.hooks.attach(writer.maps, changes, indices)
         warnings += self._carry(writer)  # connections that began meanwhile
         for change in changes:
             if isinstance(change.key, StrayKey) and _is_stray_link(change.key):
                 attach.detach(self.links, Attachment.parse(change.key.entry))
             elif isinstance(change.key, AttachKey):
                 writer.state.change(change.key, change.old, change.new)
-        self._forget_old_builds()
+        self.hooks.forget_old_builds()
         return warnings
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -206,15 +169,41 @@ class XdpKernel:
         only_removals = all(change.old is not None and change.new is None for change in changes)
         return only_removals and len(changes) >= len(before)
 
-    def _write(self, writer: Writer, changes: Sequence[Change], indices: Mapping[str, int]) -> None:
-        """Write the maps, and remove the UDP flows to what is gone."""
+    def _write(self, writer: Writer, changes: Sequence[Change], indices: Mapping[str, int]) -> Writer:
+        """Write the maps, and remove the UDP flows to what is gone.
+
+        Returns the writer, a new one where maps have grown.
+        """
         entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_link(c.key)]
-        try:
-            gone = writer.apply(entries, netns.cookie(), indices)
-        except KernelError:
-            self._writer, self._leftover = None, None  # the maps must be read again
-            raise
-        flows.purge(writer.maps, gone)
+        while True:
+            try:
+                gone = writer.apply(entries, netns.cookie(), indices)
+            except MapFullError as e:
+                if e.name in self.capacities:
+                    self._writer, self._leftover = None, None
+                    raise
+                writer = self._grow(writer, grow.sizes(writer.state, entries, e))
+            except KernelError:
+                self._writer, self._leftover = None, None  # the maps must be read again
+                raise
+            else:
+                flows.purge(writer.maps, gone)
+                return writer
+
+    def _grow(self, writer: Writer, sizes: Mapping[str, int]) -> Writer:
+        """Put larger maps in the place of those in `sizes`, and programs that use them; a new writer."""
+        self._writer, self._leftover = None, None  # until it is done
+        made = grow.larger(writer.maps, sizes)
+        maps = {**writer.maps, **made}
+        attached = self.hooks.unpin(self._cgroup())
+        for name, fd in made.items():
+            pins.replace(fd, self._maps / name)
+        self.hooks.attach(maps, attached, {name: index for index, name in socket.if_nameindex()})
+        state = read(maps)
+        state.program.update(self.attachments())
+        self._writer, self._leftover = Writer(maps, state), False
+        self.generation += 1
+        return self._writer
 
     def _carry(self, writer: Writer) -> list[Notice]:
         """If `carrying`, take over the connections that conntrack translates; returns warnings."""
@@ -254,7 +243,7 @@ class XdpKernel:
         indices = {name: index for index, name in socket.if_nameindex()}
         writer.apply([Change(key, None, value) for key, value in in_maps], netns.cookie(), indices)
         hooks = (key.hook for key in desired if isinstance(key, AttachKey))
-        for source in dict.fromkeys(_FILES.get(hook, _SOCKETS) for hook in hooks):
+        for source in dict.fromkeys(SOURCES.get(hook, SOCKETS) for hook in hooks):
             programs.load(programs.compile_file(source), maps)
 
     def remove(self) -> None:
@@ -265,68 +254,6 @@ class XdpKernel:
         remove_file(self.directory / _FILE)
         self._record = None
         self._writer, self._leftover = None, False
-
-    # programs
-
-    def _attach(
-        self, maps: Mapping[str, Fd], changes: Sequence[Change], indices: Mapping[str, int]
-    ) -> list[Notice]:
-        warnings: list[Notice] = []
-        loaded: dict[str, Fd] = {}
-        for change in changes:
-            if not isinstance(change.key, AttachKey) or change.new is None:
-                continue
-            hook, name = change.key.hook, change.key.name
-            bare = change.new == BARE
-            suffix = _BARE_SUFFIX if bare else ""
-            program = loaded.get(f"{hook}{suffix}") or self._load(hook, maps, loaded, bare)
-            if hook in _FILES:
-                if name not in indices:
-                    text = f"{name}: no such interface; Services are not served there until the next apply"
-                    warnings.append(Notice("xdp-interface", text))
-                    continue
-                mode = XdpMode.GENERIC if change.new == _GENERIC else XdpMode.NATIVE
-                try:
-                    attach.attach(self.links, Attachment(hook, indices[name]), program, mode=mode)
-                except KernelError as e:
-                    if hook != "xdp":
-                        raise KernelError(f"interface {name}: {e}") from e
-                    text = f"{name}: {change.new} XDP is refused ({e}); Services are served there by tc alone"
-                    warnings.append(Notice("xdp-interface", text))
-            else:
-                attach.attach(self.links, Attachment(hook), program, cgroup=_directory(name))
-        return warnings
-
-    def _load(self, hook: str, maps: Mapping[str, Fd], loaded: dict[str, Fd], bare: bool = False) -> Fd:
-        """The program for `hook`, from its pin or newly loaded; adds it to `loaded`.
-
-        All programs of one source file are loaded together. `bare`: for packets without an Ethernet header.
-        """
-        folder, suffix = self.programs / build(), _BARE_SUFFIX if bare else ""
-        pinned = pins.open_pin(folder / f"{hook}{suffix}")
-        if pinned is None:
-            defines = programs.BARE_DEFINES if bare else ()
-            compiled = programs.compile_file(_FILES.get(hook, _SOCKETS), defines)
-            for name, fd in programs.load(compiled, maps).items():
-                pins.pin(fd, folder / f"{name}{suffix}")
-                loaded[f"{name}{suffix}"] = fd
-        else:
-            loaded[f"{hook}{suffix}"] = pinned
-        return loaded[f"{hook}{suffix}"]
-
-    def _detach(self, key: AttachKey) -> None:
-        if key.hook not in _FILES:
-            attach.detach(self.links, Attachment(key.hook))
-            return
-        try:
-            attach.detach(self.links, Attachment(key.hook, socket.if_nametoindex(key.name)))
-        except OSError:  # the interface is gone, and its links with it
-            return
-
-    def _forget_old_builds(self) -> None:
-        for path in list(self.programs.iterdir()) if self.programs.is_dir() else ():
-            if path.name != build():
-                pins.remove(path)
 
     # for people
 
@@ -373,27 +300,3 @@ def _pins_of(base: Path, directory: Path) -> Path:
     A bpffs takes no dots (bpf_lookup() in kernel/bpf/inode.c).
     """
     return pins.directory(layout.SCHEMA, base) / directory.name.replace("%", "%25").replace(".", "%2E")
-
-
-@cache
-def build() -> str:
-    """The name of this build's programs: a hash of their sources."""
-    digest = hashlib.sha256()
-    folder = programs.sources()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".c", ".h")):
-        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def cgroup_root() -> Path:
-    """The mount point of cgroup2; raises UnsupportedError where there is none."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, where, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(where)
-    remedy = "mount it (mount -t cgroup2 none DIRECTORY), or apply with --socket-lb off"
-    raise UnsupportedError(f"cgroup2 is not mounted: {remedy}")
-
-
-def _directory(name: str) -> Path:
-    return cgroup_root() if name == ROOT_CGROUP else Path(name)

@@ -10,16 +10,20 @@ from bisect import insort
 
 from ...errors import KernelError
 
-__all__ = ["Ids", "Slots", "full"]
+__all__ = ["Ids", "MapFullError", "Slots", "roomy"]
 
 
-def full(name: str, wanted: int, capacity: int) -> KernelError:
-    """The error for a map that is too small."""
-    remedy = f"kcompile delete, then apply with --xdp-capacity {name}={_roomy(wanted)}"
-    return KernelError(f"map {name} holds {capacity} entries, and {wanted} are needed: {remedy}")
+class MapFullError(KernelError):
+    """Map `name` is too small: `wanted` entries are needed."""
+
+    def __init__(self, name: str, wanted: int, capacity: int) -> None:
+        remedy = f"kcompile delete, then apply with --xdp-capacity {name}={roomy(wanted)}"
+        super().__init__(f"map {name} holds {capacity} entries, and {wanted} are needed: {remedy}")
+        self.name, self.wanted = name, wanted
 
 
-def _roomy(wanted: int) -> int:
+def roomy(wanted: int) -> int:
+    """A capacity for `wanted` entries and as many more, a power of two."""
     return 1 << (2 * wanted - 1).bit_length()
 
 
@@ -35,7 +39,7 @@ class Ids:
         """Raise KernelError unless `count` more ids are free."""
         wanted = len(self.used) + count + 1
         if wanted > self.capacity:
-            raise full(self.name, wanted, self.capacity)
+            raise MapFullError(self.name, wanted, self.capacity)
 
     def take(self) -> int:
         """A free id; call `require` first. Ids that this apply freed come last."""
@@ -45,7 +49,7 @@ class Ids:
                 if self.last not in self.used and (again or self.last not in self.resting):
                     self.used.add(self.last)
                     return self.last
-        raise full(self.name, self.capacity + 1, self.capacity)
+        raise MapFullError(self.name, self.capacity + 1, self.capacity)
 
     def put_back(self, number: int) -> None:
         self.used.discard(number)
@@ -84,7 +88,7 @@ class Slots:
                 else:
                     self.gaps[index] = (first + size, room - size)
                 return first
-        raise full("slots", self.capacity - self.free + size, self.capacity)
+        raise MapFullError("slots", self.capacity - self.free + size, self.capacity)
 
     def put_back(self, first: int, size: int) -> None:
         if size:

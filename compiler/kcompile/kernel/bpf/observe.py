@@ -95,8 +95,11 @@ class State:
 
     def index(self) -> None:
         """Find the free numbers and slots, after a read."""
-        self.service_ids = Ids("names", self.capacities["names"], set(self.services.values()))
-        self.backend_ids = Ids("backends", self.capacities["backends"], set(self.flags))
+        # a kill while maps grow can leave one of two that belong together behind
+        names = min(self.capacities["names"], self.capacities["pools"] // 2)
+        backends = min(self.capacities["backends"], self.capacities["counters"])
+        self.service_ids = Ids("names", names, set(self.services.values()))
+        self.backend_ids = Ids("backends", backends, set(self.flags))
         self.slots = Slots(self.capacities["slots"], list(self.tables.values()))
         self.users = Counter(
             service for key, value in self.program.items() if (service := service_of(key, value)) is not None

@@ -26,6 +26,7 @@ __all__ = [
     "pin",
     "pins",
     "remove",
+    "replace",
     "require",
     "unmount",
 ]
@@ -146,6 +147,13 @@ def pin(fd: Fd, path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     library.obj_pin(fd, str(path))
+
+
+def replace(fd: Fd, path: Path) -> None:
+    """Pin at `path` in the place of the earlier pin: whoever opens it finds one of both."""
+    beside = path.with_name(f"{path.name}-next")
+    pin(fd, beside)
+    beside.replace(path)
 
 
 def open_pin(path: Path) -> Fd | None:

@@ -26,7 +26,7 @@ from ...targets.xdp.resources import (
 )
 from . import entries
 from .batches import Batches
-from .numbers import full
+from .numbers import MapFullError
 from .observe import POOL_KINDS, State, map_of, service_of, slot_view
 from .single import packed_value, place_of
 from .syscall import Fd
@@ -63,8 +63,8 @@ class Writer:
 
         `netns`: the namespace's cookie. `index_of`: interface name -> index.
 
-        Raises KernelError: before anything is written where a map is too small. After another failure the
-        state must be read again.
+        Raises MapFullError, before anything is written, where a map is too small, or another KernelError.
+        After both the state must be read again.
         """
         return _Apply(self, changes, netns, index_of).run()
 
@@ -267,7 +267,7 @@ class _Apply:
         for name, more in counts.items():
             wanted = self.state.held(name) + more
             if wanted > self.state.capacities[name]:
-                raise full(name, wanted, self.state.capacities[name])
+                raise MapFullError(name, wanted, self.state.capacities[name])
 
     def update_state(self) -> None:
         """The state after the writes."""

@@ -14,7 +14,8 @@ from ...errors import KcompileError, KernelError, UnsupportedError
 from ...targets.xdp import layout
 from ..bpf import attach, library, pins, programs
 from ..bpf.arrays import numpy_missing
-from ..bpf.node import XdpKernel, cgroup_root
+from ..bpf.hooks import cgroup_root
+from ..bpf.node import XdpKernel
 from ..places import run_directory
 from . import advice
 from .records import Facts, Finding, Lack, XdpFacts

@@ -33,7 +33,10 @@ class HeldXdp:
             warnings = self._kernel.apply(changes)
             self._attached = self._kernel.attachments()
             return warnings
+        generation = self._kernel.generation
         self._kernel.write(changes)
+        if self._kernel.generation != generation:
+            self._comparison = None  # it is of the maps that have been replaced
         return []
 
     def touched(self) -> bool:

@@ -33,6 +33,7 @@ __all__ = [
     "LOCAL_KEY4",
     "LOCAL_KEY6",
     "MAPS",
+    "MMAPABLE",
     "MapLayout",
     "NAME",
     "NO_PREALLOC",
@@ -174,14 +175,19 @@ CONSTANTS = {
 # <linux/bpf.h>: enum bpf_map_type, and flags of BPF_MAP_CREATE
 _HASH, _ARRAY, _PERCPU_ARRAY, _LRU_HASH, _LPM_TRIE = 1, 2, 6, 9, 11
 NO_PREALLOC = 0x1  # memory follows use
-_MMAPABLE = 0x400  # read and written as memory: a batch takes 200 ns an entry
+MMAPABLE = 0x400  # read and written as memory: a batch takes 200 ns an entry
 
-_NODE_SERVICES = 65_536
-_NODE_BACKENDS = 131_072
+# What a map has room for at first, where that follows the cluster: twice what it needs, or this.
+_SERVICES = 1_024
+_BACKENDS = 4_096
+_FRONTENDS = 4_096
 
 
 class MapLayout(msgspec.Struct, frozen=True, gc=False):
-    """One map. `type`, `flags`: the kernel's numbers. `capacity`: entries, unless a cluster needs more."""
+    """One map. `type`, `flags`: the kernel's numbers. `capacity`: entries, unless a cluster needs more.
+
+    Maps that are too small are replaced by larger ones (kernel/bpf/grow.py).
+    """
 
     name: str
     type: int
@@ -194,22 +200,22 @@ class MapLayout(msgspec.Struct, frozen=True, gc=False):
 _ALL = (
     MapLayout("config", _ARRAY, INDEX, CONFIG, 1),
     MapLayout("interfaces", _HASH, INDEX, INTERFACE, 16_384, NO_PREALLOC),
-    MapLayout("locals4", _HASH, LOCAL_KEY4, LOCAL, 65_536, NO_PREALLOC),
-    MapLayout("locals6", _HASH, LOCAL_KEY6, LOCAL, 65_536, NO_PREALLOC),
-    MapLayout("frontends4", _HASH, FRONTEND_KEY4, FRONTEND, 524_288, NO_PREALLOC),
-    MapLayout("frontends6", _HASH, FRONTEND_KEY6, FRONTEND, 524_288, NO_PREALLOC),
-    MapLayout("ranges4", _LPM_TRIE, RANGE_KEY4, RANGE, 262_144, NO_PREALLOC),
-    MapLayout("ranges6", _LPM_TRIE, RANGE_KEY6, RANGE, 262_144, NO_PREALLOC),
-    MapLayout("pools", _ARRAY, INDEX, POOL, 2 * _NODE_SERVICES, _MMAPABLE),
-    MapLayout("slots", _ARRAY, INDEX, SLOT, 4_194_304, _MMAPABLE),
-    MapLayout("backends", _ARRAY, INDEX, BACKEND, _NODE_BACKENDS, _MMAPABLE),
+    MapLayout("locals4", _HASH, LOCAL_KEY4, LOCAL, 4_096, NO_PREALLOC),
+    MapLayout("locals6", _HASH, LOCAL_KEY6, LOCAL, 4_096, NO_PREALLOC),
+    MapLayout("frontends4", _HASH, FRONTEND_KEY4, FRONTEND, _FRONTENDS, NO_PREALLOC),
+    MapLayout("frontends6", _HASH, FRONTEND_KEY6, FRONTEND, _FRONTENDS, NO_PREALLOC),
+    MapLayout("ranges4", _LPM_TRIE, RANGE_KEY4, RANGE, _FRONTENDS, NO_PREALLOC),
+    MapLayout("ranges6", _LPM_TRIE, RANGE_KEY6, RANGE, _FRONTENDS, NO_PREALLOC),
+    MapLayout("pools", _ARRAY, INDEX, POOL, 2 * _SERVICES, MMAPABLE),
+    MapLayout("slots", _ARRAY, INDEX, SLOT, 262_144, MMAPABLE),
+    MapLayout("backends", _ARRAY, INDEX, BACKEND, _BACKENDS, MMAPABLE),
     MapLayout("affinity4", _LRU_HASH, AFFINITY_KEY4, AFFINITY, 65_536),
     MapLayout("affinity6", _LRU_HASH, AFFINITY_KEY6, AFFINITY, 65_536),
     MapLayout("flows4", _LRU_HASH, FLOW_KEY4, FLOW4, 262_144),
     MapLayout("flows6", _LRU_HASH, FLOW_KEY6, FLOW6, 262_144),
     MapLayout("sockets", _LRU_HASH, SOCKET_KEY, SOCKET_PEER, 65_536),
-    MapLayout("names", _HASH, INDEX, NAME, _NODE_SERVICES, NO_PREALLOC),
-    MapLayout("counters", _PERCPU_ARRAY, INDEX, COUNTER, _NODE_BACKENDS),
+    MapLayout("names", _HASH, INDEX, NAME, _SERVICES, NO_PREALLOC),
+    MapLayout("counters", _PERCPU_ARRAY, INDEX, COUNTER, _BACKENDS),
     MapLayout("reasons", _PERCPU_ARRAY, INDEX, REASON, CONSTANTS["REASONS"]),
     MapLayout("scratch", _PERCPU_ARRAY, INDEX, SCRATCH, 1),
     MapLayout("fragments4", _LRU_HASH, FRAGMENT_KEY4, FRAGMENT, 8_192),
