@@ -121,11 +121,30 @@ def test_unknown_ports_and_addresses_follow_the_compatibility_record():
     cidrs = ("10.96.0.0/12",)
     nft = lower(port(), settings=Settings(compat=Compat.of("nftables"), service_cidrs=cidrs))
     ipt = lower(port(), settings=Settings(compat=Compat.of("iptables"), service_cidrs=cidrs))
-    assert rules(nft, "filter-forward") == [
+    assert rules(nft, "refuse-output") == [
         "ct state new ip daddr @cluster-ips reject",
         "ct state new ip daddr { 10.96.0.0/12 } drop",
     ]
-    assert ChainKey("ip", "filter-forward") not in ipt
+    assert rules(nft, "refuse-prerouting") == [
+        "ct state new ip daddr @cluster-ips fib daddr type != local reject",
+        "ct state new ip daddr { 10.96.0.0/12 } fib daddr type != local drop",
+    ]
+    assert ChainKey("ip", "refuse-output") not in ipt
+
+
+def test_only_what_kube_proxy_refuses_on_the_way_in_is_in_a_chain_for_every_packet():
+    settings = Settings(compat=Compat.of("nftables"), service_cidrs=("10.96.0.0/12",))
+    empty = port(name="ns/none:http", cluster_ip="10.96.0.2", node_port=30000, endpoints=())
+    guarded = port(
+        name="ns/lb:http",
+        cluster_ip="10.96.0.3",
+        load_balancer_ips=("198.18.0.1",),
+        source_ranges=("203.0.113.0/24",),
+    )
+    program = lower(port(), empty, guarded, settings=settings)
+    hooks = {k.name: v.hook for k, v in program.items() if k.kind == "chain" and v.hook}
+    assert {hook.split()[0] for hook in hooks.values()} == {"nat"}
+    assert len(hooks) == 7
 
 
 def test_affinity_has_a_set_a_backend_whose_name_changes_with_the_time():

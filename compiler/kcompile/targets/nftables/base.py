@@ -5,10 +5,16 @@ There are only those that the Program's maps need, except the nat chains: where 
 translating a family's connections (nf_nat_unregister_fn() in nf_nat_core.c), and without a rule that needs
 conntrack it stops tracking them (nf_ct_netns_put() in nf_conntrack_proto.c).
 
+firewall-*          nat       source ranges, before any DNAT
 prerouting, output  nat       dispatch to the shape chains
+refuse-*            nat       REJECT and DROP for what nobody has DNATed, after everybody's dstnat chains
 postrouting         nat       masquerade marked packets and pods that reach themselves
-firewall-*          filter    source ranges, before any DNAT
-filter-*            filter    REJECT and DROP for what was not DNATed; new connections only
+filter-*            filter    what kube-proxy's iptables mode refuses on the way in alone
+
+kube-proxy refuses in filter chains, which every packet meets. The kernel runs nat chains for the first packet
+of a connection alone, and only until one of them translates it (nf_nat_inet_fn() in nf_nat_core.c). So later
+packets meet no chain of ours, and a packet with a DNAT none that refuses. Rules match ``ct state`` so that
+connections are tracked where nothing else needs it, and what is related to another connection is let pass.
 """
 
 from __future__ import annotations
@@ -31,7 +37,8 @@ _MARTIAN = (
 
 NAT_FIRST, NAT_LAST = -100, 100
 FIREWALL = NAT_FIRST - 10  # before DNAT: packets have the address that the client used
-FILTER = -10  # after DNAT, before other filter chains
+REFUSE = NAT_FIRST + 10  # after DNAT, others' too
+FILTER = -10  # before other filter chains
 
 
 def reject_rule() -> Rule:
@@ -47,8 +54,9 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
 
     standing = version in dataplane.standing
 
-    def add(name: str, hook: str, priority: int, rules: list[Rule], kind: str = "filter") -> None:
-        if rules or (kind == "nat" and standing):
+    def add(name: str, hook: str, priority: int, rules: list[Rule], stays: bool = False) -> None:
+        if rules or stays:
+            kind = "filter" if priority == FILTER else "nat"
             chains[name] = Chain(tuple(rules), f"{kind} {hook} {priority}")
 
     dispatch: list[Rule] = []
@@ -58,8 +66,8 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
         dispatch.append(
             Rule.make(f"{local} meta l4proto . th dport vmap @node-ports", "Services by NodePort")
         )
-    add("prerouting", "prerouting", NAT_FIRST, dispatch, "nat")
-    add("output", "output", NAT_FIRST, dispatch, "nat")
+    add("prerouting", "prerouting", NAT_FIRST, dispatch, standing)
+    add("output", "output", NAT_FIRST, dispatch, standing)
 
     mark = dataplane.settings.masquerade_mark
     leave: list[Rule] = []
@@ -77,50 +85,59 @@ def base_chains(dataplane: Dataplane, family: str, maps: Collection[str]) -> dic
                 "a pod to itself",
             )
         )
-    add("postrouting", "postrouting", NAT_LAST, leave, "nat")
+    add("postrouting", "postrouting", NAT_LAST, leave, standing)
 
     if "guarded" in maps:
         guard = [Rule.make(f"ct state new {key} vmap @guarded", "source ranges")]
         add("firewall-prerouting", "prerouting", FIREWALL, guard)
         add("firewall-output", "output", FIREWALL, guard)
 
-    inbound: list[Rule] = []
+    refused: list[Rule] = []
     if "blocked" in maps:
-        inbound.append(Rule.make(f"ct state new {key} vmap @blocked", "no usable endpoints"))
-    outbound = list(inbound)
-    if "blocked-external" in maps:
-        inbound.append(
-            Rule.make(
-                f"ct state new {key} vmap @blocked-external",
-                "no endpoints, but the host's own packets may leave",
-            )
-        )
-    forward = list(inbound)
+        refused.append(Rule.make(f"ct state new {key} vmap @blocked", "no usable endpoints"))
     if "blocked-node-ports" in maps:
-        inbound.append(
+        refused.append(
             Rule.make(
                 f"ct state new {local} meta l4proto . th dport vmap @blocked-node-ports",
                 "no usable endpoints",
             )
         )
-    unknown: list[Rule] = []
-    if "cluster-ips" in maps:
-        unknown.append(
-            Rule.make(f"ct state new {family} daddr @cluster-ips reject", "a port that no Service has")
-        )
-    cidrs = [c for c in dataplane.settings.service_cidrs if (":" in c) is (version == 6)]
-    if dataplane.settings.compat.drop_unallocated and cidrs:
-        unknown.append(
+    unknown = _unknown(dataplane, family, version, maps)
+    # what is delivered to this node isn't refused: somebody else may have bound the address
+    arriving = [(f"{match} fib daddr type != local", verdict, why) for match, verdict, why in unknown]
+    for name, hook, rules in (
+        ("refuse-prerouting", "prerouting", arriving),
+        ("refuse-output", "output", unknown),
+    ):
+        made = [Rule.make(f"{match} {verdict}", why) for match, verdict, why in rules]
+        add(name, hook, REFUSE, refused + made)
+
+    if "blocked-external" in maps:
+        inbound = [
             Rule.make(
-                f"ct state new {family} daddr {{ {', '.join(cidrs)} }} drop", "no Service has this address"
+                f"ct state new {key} vmap @blocked-external",
+                "no endpoints, but the host's own packets may leave",
             )
-        )
-    add("filter-input", "input", FILTER, inbound)
-    add("filter-forward", "forward", FILTER, forward + unknown)
-    add("filter-output", "output", FILTER, outbound + unknown)
+        ]
+        add("filter-input", "input", FILTER, inbound)
+        add("filter-forward", "forward", FILTER, inbound)
     if version == 4 and dataplane.node.route_localnet:
         add("martians", "input", FILTER, [Rule.make(_MARTIAN, "loopback is not reachable from outside")])
     return chains
+
+
+def _unknown(
+    dataplane: Dataplane, family: str, version: int, maps: Collection[str]
+) -> list[tuple[str, str, str]]:
+    """Match, verdict and reason for addresses of Services that have no such port, or that no Service has."""
+    found: list[tuple[str, str, str]] = []
+    if "cluster-ips" in maps:
+        found.append((f"ct state new {family} daddr @cluster-ips", "reject", "a port that no Service has"))
+    cidrs = [c for c in dataplane.settings.service_cidrs if (":" in c) is (version == 6)]
+    if dataplane.settings.compat.drop_unallocated and cidrs:
+        match = f"ct state new {family} daddr {{ {', '.join(cidrs)} }}"
+        found.append((match, "drop", "no Service has this address"))
+    return found
 
 
 def _node_port_match(dataplane: Dataplane, family: str, version: int) -> str:
