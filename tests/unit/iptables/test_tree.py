@@ -90,7 +90,9 @@ def test_one_key_more_changes_only_chains_on_its_path(numbers, extra):
         # its own path, or the pieces of a chain on it that has just been cut or is whole again
         on_path = int(prefix, 16) >> shift == extra >> shift
         members = [n for n in numbers - {extra} if n >> shift == int(prefix, 16) >> shift]
-        assert on_path or len(members) <= LEAF
+        # or the root's rules, in a chain as soon as a key elsewhere makes another root
+        was_root = before[""] == after.get(name) or after[""] == before.get(name)
+        assert on_path or was_root or len(members) <= LEAF
     assert len(changed) <= WIDTH // STRIDE + 2**STRIDE + 1
 
 
@@ -160,5 +162,5 @@ def test_an_update_looks_at_one_path():
     big = Tree(WIDTH, lambda *of: spelled.append(of) or spell(*of), 8)
     big.update({0x0A600000 + i: ("=",) * 3 for i in range(4096)})
     whole, spelled[:] = len(spelled), []
-    assert len(big.update({0x0A600800: ("=",)})) <= 3
+    assert len(big.update({0x0A600800: ("=",)})) <= 12 // STRIDE
     assert len(spelled) < whole / 50

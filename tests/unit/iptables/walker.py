@@ -29,7 +29,10 @@ def _read(text: str) -> tuple[Rule, tuple[Condition, ...]]:
 
 @dataclass(frozen=True)
 class Packet:
-    """`local`: the addresses that the node has. `interface` is empty for a packet of the node itself."""
+    """`local`: the addresses that the node has. `interface` is empty for a packet of the node itself.
+
+    `state`: conntrack's; nat sees NEW alone.
+    """
 
     source: str
     destination: str
@@ -39,6 +42,7 @@ class Packet:
     local: frozenset[str] = frozenset()
     mark: int = 0
     dnat: bool = False
+    state: str = "NEW"
 
     @property
     def own(self) -> bool:
@@ -76,6 +80,20 @@ class Walker:
 
     def outcomes(self, packet: Packet) -> set[Outcome]:
         return {self._routed(after) for after in self.after_nat(packet)}
+
+    def crossings(self, packet: Packet) -> tuple[int, int]:
+        """How many hooks with rules a forwarded `packet` meets, and how many rules at most."""
+        hooks = rules = 0
+        if packet.state == "NEW":
+            (after,) = {replace(p, destination="", port=0) for p in self.after_nat(packet)}
+            hooks, rules = 1, self.steps
+            packet = replace(packet, mark=after.mark, dnat=after.dnat)
+        for table, hook in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
+            if (table, hook) in self.chains and (table == "filter" or packet.state == "NEW"):
+                self.steps = 0
+                self._walk(table, hook, packet)
+                hooks, rules = hooks + 1, rules + self.steps
+        return hooks, rules
 
     def after_nat(self, packet: Packet) -> list[Packet]:
         """What `packet` may have become when it is routed."""
@@ -205,7 +223,7 @@ def _is_interface(packet: Packet, name: str) -> bool:
 
 
 def _has_state(packet: Packet, states: str) -> bool:
-    return bool({"NEW", *(["DNAT"] if packet.dnat else [])} & set(states.split(",")))
+    return bool({packet.state, *(["DNAT"] if packet.dnat else [])} & set(states.split(",")))
 
 
 def _has_mark(packet: Packet, mark: str) -> bool:

@@ -103,11 +103,12 @@ class FilterLayout:
                 *jumps(_EVERYWHERE, _INWARD),
                 *(f"{_before_states(match)}-g {NODE_PORTS}" for match in to_node_ports),
             ],
+            # what nearly every packet is comes first
             FORWARD: [
+                "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
                 *invalid,
                 *jumps(_EVERYWHERE, _INWARD, CLUSTER_IPS),
                 f"-m mark --mark {context.mark} -j ACCEPT",
-                "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
             ],
             OUTPUT: [*martians, *jumps(_EVERYWHERE, _OUTWARD, CLUSTER_IPS)],
         }

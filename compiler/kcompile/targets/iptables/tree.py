@@ -1,10 +1,10 @@
 """A decision tree of chains: a packet with key K reaches exactly the rules listed under K.
 
 iptables has no maps, and a list of 10,000 rules costs each new connection 90 us. So keys (addresses; or
-protocol and port) form a path-compressed trie of four bits a level, one chain a node. A packet descends by -g
+protocol and port) form a path-compressed trie of two bits a level, one chain a node. A packet descends by -g
 (goto) and passes O(log n) rules; a packet without a key leaves at the first level without a match.
 
-A level's bit position is a multiple of four and depends only on the keys with its prefix. So an added or
+A level's bit position is a multiple of two and depends only on the keys with its prefix. So an added or
 removed key changes only the chains on its own path; all other chains keep their names and rules, and an
 update doesn't look at them.
 
@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 __all__ = ["LEAF", "INLINE", "Spell", "Tree"]
 
-STRIDE = 4
-LEAF = 32  # rules of a chain before it is split
+STRIDE = 2
+LEAF = 16  # rules of a chain before it is split
 INLINE = 2  # up to so many rules stay in the parent: a chain costs the kernel three entries
 
 Spell = Callable[[int, int], tuple[str, str]]
@@ -40,7 +40,7 @@ class _Node(NamedTuple):
 class Tree:
     """One tree, kept up to date key by key. `root`: the rules of its root. `chains`: those below.
 
-    :param width: the bits of a key, a multiple of four
+    :param width: the bits of a key, a multiple of two
     :param default: rules at the end of every chain below the root, for other keys
     """
 
