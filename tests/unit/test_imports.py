@@ -76,7 +76,7 @@ FLOORS = (
     ("files", "spawn", "errors", "notices", "program"),
     ("ir",),
     ("passes", "spec", "targets"),
-    ("plans",),
+    ("plans", "trace"),
     ("kernel",),
     ("modes",),
     ("engine",),
@@ -115,7 +115,7 @@ def test_no_arrow_goes_up_and_there_is_no_circle(module: str):
     assert not up
 
 
-@pytest.mark.parametrize("module", layer("ir", "passes", "targets"))
+@pytest.mark.parametrize("module", layer("ir", "passes", "targets", "trace"))
 def test_the_pure_layers_never_reach_the_machine(module: str):
     assert not reaches(imported_by(module), "kcompile.kernel", "kcompile.agent", "click", "subprocess")
 

@@ -1,0 +1,80 @@
+"""A packet and what the kernel knows about its connection."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Callable
+
+import msgspec
+
+__all__ = ["PROTOCOLS", "Host", "Packet", "State", "canonical"]
+
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
+"""Names of protocols, as rules spell them, and their numbers (IANA)."""
+
+
+class State(enum.StrEnum):
+    """A connection's state, in conntrack's words (nf_conntrack_common.h)."""
+
+    NEW = "new"
+    ESTABLISHED = "established"
+    RELATED = "related"
+    INVALID = "invalid"
+    UNTRACKED = "untracked"
+
+
+def canonical(address: str) -> str:
+    """`address` in its shortest spelling. Raises ValueError for what isn't an address."""
+    return ipaddress.ip_address(address).compressed
+
+
+class Packet(msgspec.Struct, frozen=True, kw_only=True):
+    """One packet. Addresses are canonical; protocols are iptables' names, lower case.
+
+    `iif`: the interface that it came in by, empty for what the node itself sends; `oif`: the one that it
+    leaves by, once it is routed. `dnat` and `snat`: its connection's destination or source is translated
+    (conntrack's status). `masqueraded`: the new source is the address of the outgoing interface.
+    """
+
+    source: str
+    destination: str
+    protocol: str = "tcp"
+    port: int = 0
+    source_port: int = 40000
+    iif: str = ""
+    oif: str = ""
+    mark: int = 0
+    state: State = State.NEW
+    dnat: bool = False
+    snat: bool = False
+    masqueraded: bool = False
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.destination else 4
+
+    def changed(self, **values: object) -> Packet:
+        """The packet with other values in some fields."""
+        return msgspec.structs.replace(self, **values)
+
+    def __str__(self) -> str:
+        destination = f"[{self.destination}]" if self.version == 6 else self.destination
+        return f"{self.protocol.upper()} {self.source} -> {destination}:{self.port}"
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What a walk must know of the node beside its rules.
+
+    `addresses`: all that the node has, canonical. `route`: the interface by which a packet to an address
+    leaves, None where there is no route. `forwards`: False where the node forwards nothing of this version.
+    """
+
+    addresses: frozenset[str]
+    route: Callable[[str], str | None] = lambda _: "eth0"
+    forwards: Callable[[int], bool] = lambda _: True
+
+    def is_local(self, address: str) -> bool:
+        """True for an address of type LOCAL (the kernel's fib): the node's own, and loopback."""
+        return address in self.addresses or ipaddress.ip_address(address).is_loopback

@@ -1,0 +1,81 @@
+"""What the packet model says of a flow case, held against what the case expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+import kcompile
+from kcompile.trace.chains import BaseChain
+from kcompile.trace.journey import Rules, travel
+from kcompile.trace.outcome import End, Ending
+from kcompile.trace.packet import Host, Packet
+
+from .command import configuration, node_object
+from .flowcase import Expect, Flow, FlowCase, Verdict
+
+__all__ = ["disagreement", "foretold", "lowered"]
+
+_VERDICTS = {End.DROPPED: Verdict.DROP, End.REJECTED: Verdict.REJECT}
+
+
+def lowered(case: FlowCase, mode: str, folder: Path) -> kcompile.Compiled:
+    """The case's rules in `mode`; its configuration is written to `folder`."""
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump_all(configuration(case.config)))
+    sources = [node_object(case.node), *case.manifests]
+    cluster = kcompile.read_cluster(
+        sources, config, case.node.name, state=str(folder / "none"), allow_empty=True
+    )
+    return kcompile.compile(cluster, mode)
+
+
+def foretold(chains: Iterable[BaseChain], case: FlowCase, flow: Flow) -> list[Ending]:
+    """All ends of the first packet of `flow` on the case's node, which has a route to everywhere."""
+    node = case.node
+    host = Host(addresses=frozenset(node.ips))
+    detector = case.config.get("detectLocal") or {}
+    pod = detector.get("bridgeInterface") or f"{detector.get('interfaceNamePrefix') or 'pod'}1"
+    packet = Packet(
+        source=flow.src,
+        destination=flow.dst,
+        protocol=flow.proto.lower(),
+        port=flow.dport,
+        source_port=flow.sport or 40000,
+        iif="" if host.is_local(flow.src) else flow.iif or (pod if node.has_pod(flow.src) else "eth0"),
+    )
+    return travel(Rules(chains), host, packet)
+
+
+def disagreement(endings: list[Ending], expect: Expect) -> str:
+    """How `endings` differ from what is expected; empty where they don't."""
+    verdicts = {_verdict(ending) for ending in endings}
+    if verdicts != {expect.verdict}:
+        return f"{sorted(map(str, verdicts))} instead of {expect.verdict}: {endings}"
+    if expect.verdict is not Verdict.DNAT:
+        return ""
+    backends = {_address(ending.packet) for ending in endings}
+    if backends != expect.backends:
+        return f"backends {sorted(backends)} instead of {sorted(expect.backends)}"
+    masqueraded = {ending.packet.masqueraded for ending in endings}
+    if expect.masq is not None and masqueraded != {expect.masq}:
+        return f"masqueraded: {masqueraded} instead of {expect.masq}"
+    if sum(ending.weight for ending in endings) != 1:
+        return "probabilities that don't add up to 1"
+    return ""
+
+
+def _verdict(ending: Ending) -> Verdict | str:
+    if ending.end in (End.DELIVERED, End.SENT):
+        return Verdict.DNAT if ending.packet.dnat else Verdict.ACCEPT
+    return _VERDICTS.get(ending.end, f"{ending.end}: {ending.reason}")
+
+
+def _address(packet: Packet) -> str:
+    return (
+        f"[{packet.destination}]:{packet.port}"
+        if packet.version == 6
+        else f"{packet.destination}:{packet.port}"
+    )
