@@ -1,11 +1,21 @@
 """A small Kubernetes API server over a store in memory: for tests of the agent, and for the lab.
 
 serving.py      a server from its socket to its end
+rest.py         a request: who asks, and who answers
 certificates.py  an authority of its own, and a certificate by it
-rest.py         what each verb does
+tokens.py       the tokens by which it knows who asks
 bodies.py       what a request brings, and what an answer looks like over HTTP
+protobuf.py     bodies in protobuf
+negotiate.py    what a client can read
+strictness.py   what is done about unknown fields
 paths.py        what a path means
 options.py      the options of a list or watch
+verbs.py        what each verb does
+parts.py        scale, binding, eviction, token, finalize
+pods/           logs, exec and attach
+discovery.py    which kinds and verbs there are
+openapi.py      the schemas of a group
+tables/         what kubectl prints
 listing.py      lists: versions and pages
 watch.py        watches
 store.py        the objects, and what clients may do to them

@@ -15,10 +15,11 @@ import msgspec
 from .collection import Collection
 from .options import Options
 from .records import Stored
+from .resources import Resource
 from .status import StatusError, bad_request, expired, too_large_version
 from .store import Store
 
-__all__ = ["list_body"]
+__all__ = ["Listed", "list_body", "listed"]
 
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 -- the format of a continue token
 _EXPIRED_CONTINUE = (
@@ -50,8 +51,15 @@ class _Page(NamedTuple):
     start: str = ""
 
 
-def list_body(store: Store, collection: Collection, options: Options) -> bytes:
-    """The list's JSON.
+class Listed(NamedTuple):
+    """A page of a list: its objects, and the ListMeta."""
+
+    items: list[Stored]
+    meta: dict[str, Any]
+
+
+def listed(store: Store, collection: Collection, options: Options) -> Listed:
+    """What a list answers.
 
     :raises StatusError: 400 for a wrong token, 410 for a forgotten version, 504 for one in the future
     """
@@ -61,25 +69,25 @@ def list_body(store: Store, collection: Collection, options: Options) -> bytes:
     first = bisect_left(page.items, page.start, key=_key) if page.start else 0
     chosen = options.selection.of(page.items[first:])
     left = len(chosen) - limit
+    meta: dict[str, Any] = {"resourceVersion": str(page.version)}
     if not limit or left <= 0:
-        return _body(collection, page.version, chosen, {})
+        return Listed(chosen, meta)
     chosen = chosen[:limit]
-    more: dict[str, Any] = {"continue": _Token(_TOKEN_VERSION, page.version, f"/{chosen[-1].key}\x00").text()}
+    meta["continue"] = _Token(_TOKEN_VERSION, page.version, f"/{chosen[-1].key}\x00").text()
     if options.selection.everything:
-        more["remainingItemCount"] = left
-    return _body(collection, page.version, chosen, more)
+        meta["remainingItemCount"] = left
+    return Listed(chosen, meta)
+
+
+def list_body(resource: Resource, page: Listed) -> bytes:
+    """The list's JSON."""
+    head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": page.meta}
+    start = msgspec.json.encode(head)
+    return b'%b,"items":[%b]}' % (start[:-1], b",".join([item.text for item in page.items]))
 
 
 def _key(item: Stored) -> str:
     return item.key
-
-
-def _body(collection: Collection, version: int, items: list[Stored], more: dict[str, Any]) -> bytes:
-    resource = collection.resource
-    head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
-    meta = {"resourceVersion": str(version), **more}
-    start = msgspec.json.encode(head | {"metadata": meta})
-    return b'%b,"items":[%b]}' % (start[:-1], b",".join([item.text for item in items]))
 
 
 def _asked(store: Store, collection: Collection, options: Options) -> _Page:

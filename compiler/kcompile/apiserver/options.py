@@ -10,7 +10,7 @@ from .resources import Resource
 from .selectors import EVERYTHING, Matcher, field_matcher, label_matcher
 from .status import Cause, StatusError, bad_request, invalid
 
-__all__ = ["Options", "Selection"]
+__all__ = ["Options", "Selection", "read_boolean"]
 
 _MATCHES = ("", "Exact", "NotOlderThan")
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
@@ -74,13 +74,13 @@ class Options(NamedTuple):
                 label_matcher(query.get("labelSelector", "")),
                 field_matcher(query.get("fieldSelector", ""), resource),
             ),
-            watch=_boolean("watch", query.get("watch", "")),
+            watch=read_boolean("watch", query.get("watch", "")),
             version=_version(query.get("resourceVersion", "")),
             match=query.get("resourceVersionMatch", ""),
             limit=_number("limit", query.get("limit", "")),
             token=query.get("continue", ""),
-            bookmarks=_boolean("allowWatchBookmarks", query.get("allowWatchBookmarks", "")),
-            initial_events=_boolean("sendInitialEvents", initial) if initial else None,
+            bookmarks=read_boolean("allowWatchBookmarks", query.get("allowWatchBookmarks", "")),
+            initial_events=read_boolean("sendInitialEvents", initial) if initial else None,
             timeout=_number("timeoutSeconds", query.get("timeoutSeconds", "")),
         )
         causes = _watch_causes(options) if options.watch else _list_causes(options)
@@ -149,7 +149,11 @@ def _number(name: str, text: str) -> int:
         raise _unreadable(name, text) from None
 
 
-def _boolean(name: str, text: str) -> bool:
+def read_boolean(name: str, text: str) -> bool:
+    """A boolean of a query; false where there is none.
+
+    :raises StatusError: 400
+    """
     if text and text not in _TRUE | _FALSE:
         raise _unreadable(name, text)
     return text in _TRUE

@@ -6,12 +6,11 @@ schemas.json has them by name, with the merge keys and strategies of patches.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["field_of", "items_of", "of_kind", "published", "unknown_fields", "wrong_type"]
+__all__ = ["field_of", "items_of", "known", "of_kind", "published", "wrong_type"]
 
 Schema = dict[str, Any]
 _PREFIX = "#/components/schemas/"
@@ -58,19 +57,27 @@ def items_of(schema: Schema) -> Schema:
     return found
 
 
-def unknown_fields(schema: Schema, value: Any, path: str = "") -> Iterator[str]:
-    """The paths of fields that the schema doesn't have: ``spec.ports[0].prot``."""
+def known(schema: Schema, value: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`value` without the fields that the schema doesn't have, and their paths: ``spec.ports[0].prot``."""
+    unknown: list[str] = []
+    kept: dict[str, Any] = _known(schema, value, "", unknown)
+    return kept, unknown
+
+
+def _known(schema: Schema, value: Any, path: str, unknown: list[str]) -> Any:
     if isinstance(value, list):
         items = items_of(schema)
-        for index, item in enumerate(value):
-            yield from unknown_fields(items, item, f"{path}[{index}]")
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            where = f"{path}.{name}" if path else name
-            if (field := field_of(schema, name)) is None:
-                yield where
-            else:
-                yield from unknown_fields(field, each, where)
+        return [_known(items, item, f"{path}[{index}]", unknown) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for name, each in value.items():
+        where = f"{path}.{name}" if path else name
+        if (field := field_of(schema, name)) is None:
+            unknown.append(where)
+        else:
+            kept[name] = _known(field, each, where, unknown)
+    return kept
 
 
 def wrong_type(schema: Schema, value: Any, path: str = "") -> tuple[str, str, str] | None:

@@ -13,6 +13,7 @@ from .bodies import MAX_BODY
 from .rest import Rest
 from .store import Store
 from .streams import Containers
+from .tokens import Tokens
 from .watch import Bell, Pace
 
 __all__ = ["Serving", "serve"]
@@ -49,7 +50,8 @@ async def serve(
 
     bell = Bell(store)
     app = web.Application(client_max_size=MAX_BODY)
-    rest = Rest(store, bell, pace or Pace(), _tokens(token), containers)
+    tokens = Tokens((token,) if isinstance(token, str) else token)
+    rest = Rest(store, bell, pace or Pace(), tokens, containers)
     app.router.add_route("*", "/{path:.*}", rest.handle)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -68,10 +70,6 @@ async def serve(
     finally:
         bell.close()
         await runner.cleanup()
-
-
-def _tokens(token: str | Collection[str] | None) -> Collection[str] | None:
-    return (token,) if isinstance(token, str) else token
 
 
 def _url(scheme: str, address: Any) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "not_acceptable",
     "not_found",
     "not_served",
+    "not_supported",
     "success",
     "too_large_body",
     "too_large_version",
@@ -139,15 +140,19 @@ def method_not_allowed() -> StatusError:
     return StatusError(405, "MethodNotAllowed", message, {})
 
 
+def not_supported(message: str) -> StatusError:
+    """501: what this server doesn't do."""
+    return StatusError(501, "NotImplemented", message)
+
+
 def not_acceptable() -> StatusError:
     message = "only the following media types are accepted: application/json"
     return StatusError(406, "NotAcceptable", message)
 
 
-def unsupported_media_type() -> StatusError:
-    message = (
-        "the body of the request was in an unknown format - accepted media types include: application/json"
-    )
+def unsupported_media_type(*accepted: str) -> StatusError:
+    said = ", ".join(accepted or ("application/json",))
+    message = f"the body of the request was in an unknown format - accepted media types include: {said}"
     return StatusError(415, "UnsupportedMediaType", message)
 
 

@@ -135,12 +135,12 @@ class Store:
         form: str = "merge",
         subresource: str = "",
         *,
-        check: Callable[[dict[str, Any]], None] | None = None,
+        settled: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         dry: bool = False,
     ) -> dict[str, Any]:
         """Change an object by a patch. `form`: json, merge or strategic. `subresource`: status, or empty.
 
-        `check` sees the patched object before it is written, and may refuse it.
+        `settled` makes of the patched object what is written, or refuses it.
 
         :raises StatusError: as `update`, and 400 or 422 for the patch itself
         """
@@ -151,8 +151,8 @@ class Store:
             new = patched(old, body, form, of_kind(resource.api_version, kind))
             if _identity(new) != (resource.api_version, kind, key):
                 raise bad_request("the patch changes the kind, the name or the namespace of the object")
-            if check is not None:
-                check(new)
+            if settled is not None:
+                new = settled(new)
             return self.update_status(new, dry=dry) if subresource else self.update(new, dry=dry)
 
     def bind(self, namespace: str, name: str, node: str, *, dry: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -21,7 +21,7 @@ from .resources import Resource
 from .status import StatusError, expired, too_large_version
 from .store import Store
 
-__all__ = ["Bell", "Pace", "watch_lines"]
+__all__ = ["Bell", "Lines", "Pace", "watch_lines"]
 
 _CHUNK = 64 * 1024  # bytes: initial events go together up to this size
 _LAST_BOOKMARK = 2.0  # seconds before the end, as a real server's
@@ -68,10 +68,24 @@ class Bell:
             event.set()
 
 
+class Lines(Protocol):
+    """Another form of a watch's lines than the objects themselves."""
+
+    def line(self, kind: str, obj: dict[str, Any]) -> bytes: ...
+
+
 async def watch_lines(
-    store: Store, collection: Collection, options: Options, bell: Bell, pace: Pace
+    store: Store,
+    collection: Collection,
+    options: Options,
+    bell: Bell,
+    pace: Pace,
+    form: Lines | None = None,
 ) -> AsyncIterator[bytes]:
-    """The watch's body, piece by piece; each is one or more whole lines."""
+    """The watch's body, piece by piece; each is one or more whole lines.
+
+    `form`: another form of them than the objects themselves.
+    """
     timer = _Timer(options, pace)
     try:
         with store.lock:
@@ -79,7 +93,7 @@ async def watch_lines(
     except StatusError as error:
         yield b'{"type":"ERROR","object":%b}\n' % error.body()
         return
-    for chunk in _chunks(first):
+    for chunk in _chunks(_formed(first, form)):
         yield chunk
     while not bell.closed.is_set():
         written = bell.event(collection.resource)
@@ -88,15 +102,23 @@ async def watch_lines(
         if events is None:
             return
         place += len(events)
-        for chunk in _chunks(_lines(events, options)):
+        for chunk in _chunks(_formed(_lines(events, options), form)):
             yield chunk
         if timer.over():
             return
         if timer.bookmark() and reached >= (options.version or 0):
-            yield _bookmark(collection.resource, reached)
+            yield _formed([_bookmark(collection.resource, reached)], form)[0]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(timer.next()):
                 await written.wait()
+
+
+def _formed(lines: list[bytes], form: Lines | None) -> list[bytes]:
+    """Lines with objects, in another form."""
+    if form is None:
+        return lines
+    events = [msgspec.json.decode(line) for line in lines]
+    return [form.line(event["type"], event["object"]) for event in events]
 
 
 class _Timer:
