@@ -15,6 +15,9 @@ nodes       nodes and Service ranges of a new lab: pure
 reconcile   processes, rules and DNS made what the objects say
 lifecycle   whether a lab exists, its lock, its removal
 lab         the verbs
+client      the API for what runs in the lab's process
+events      the Events that it writes
+controllers what makes the cluster be what its objects say
 view        what `status` shows: pure
 
 A lab has no route to the machine's own network. `down` removes all of it, whatever state it is in.

@@ -26,6 +26,8 @@ Key = tuple[str, str]
 """Namespace and name; the namespace of a cluster-scoped object is empty."""
 Changed = Callable[[str, "Obj | None", "Obj | None"], None]
 """Called with a kind, what was there before, and what is there now."""
+_Index = dict[str, dict[Key, None]]
+"""The keys of the objects that have a value, in the order in which they came."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,13 @@ class Client:
         """The object, shared as in `objects`; None where there is none."""
         return self.objects(kind).get((namespace, name))
 
+    def find(self, kind: str, by: Callable[[Obj], Iterable[str]], value: str) -> list[Obj]:
+        """The objects of which `by` returns `value` among others, by an index that is kept from then on.
+
+        `by`: a function of a module, of the object alone.
+        """
+        return self._cache(kind).find(by, value)
+
     def watch(self, kinds: Iterable[str], changed: Changed) -> Callable[[], None]:
         """Call `changed` in the loop for each object that is there, and from then on for each change.
 
@@ -87,10 +96,11 @@ class Client:
 
     def update_status(self, obj: Mapping[str, Any]) -> Obj:
         """Replace the status of an object, and nothing else."""
-        meta = obj["metadata"]
-        current = self.store.get(str(obj["kind"]), meta.get("namespace", ""), meta["name"])
-        self.store.put({**current, "status": obj.get("status")})
-        return self.store.get(str(obj["kind"]), meta.get("namespace", ""), meta["name"])
+        return self.store.update_status(obj)
+
+    def bind(self, namespace: str, pod: str, node: str) -> Obj:
+        """Give a Pod to a node."""
+        return self.store.bind(namespace, pod, node)
 
     def delete(
         self,
@@ -105,12 +115,7 @@ class Client:
 
         `propagation`: Background, Foreground or Orphan.
         """
-        options: dict[str, Any] = {}
-        if grace is not None:
-            options["grace"] = grace
-        if propagation is not None:
-            options["propagation"] = propagation
-        return self.store.delete(kind, namespace, name, **options)
+        return self.store.delete(kind, namespace, name, grace=grace, propagation=propagation)
 
     def event(
         self, regarding: Mapping[str, Any], kind: str, reason: str, message: str, *, source: str = "kubelet"
@@ -185,6 +190,15 @@ class _Cache:
         self._store, self._collection = store, collection
         self._place = -1
         self.objects: dict[Key, Obj] = {}
+        self._indices: dict[Callable[[Obj], Iterable[str]], _Index] = {}
+
+    def find(self, by: Callable[[Obj], Iterable[str]], value: str) -> list[Obj]:
+        index = self._indices.get(by)
+        if index is None:
+            index = self._indices[by] = {}
+            for key, obj in self.objects.items():
+                _enter(index, by, key, obj)
+        return [self.objects[key] for key in index.get(value, ())]
 
     def catch_up(self) -> list[tuple[Obj | None, Obj | None]]:
         """Take in what has been written since the last call; returns each change, what was and what is."""
@@ -223,7 +237,25 @@ class _Cache:
         old = self.objects.pop(key, None) if new is None else self.objects.get(key)
         if new is not None:
             self.objects[key] = new
+        for by, index in self._indices.items():
+            if old is not None:
+                _leave(index, by, key, old)
+            if new is not None:
+                _enter(index, by, key, new)
         return old
+
+
+def _enter(index: _Index, by: Callable[[Obj], Iterable[str]], key: Key, obj: Obj) -> None:
+    for value in by(obj):
+        index.setdefault(value, {})[key] = None
+
+
+def _leave(index: _Index, by: Callable[[Obj], Iterable[str]], key: Key, obj: Obj) -> None:
+    for value in by(obj):
+        keys = index.get(value, {})
+        keys.pop(key, None)
+        if not keys:
+            index.pop(value, None)
 
 
 def _resource(kind: str) -> Resource:

@@ -8,7 +8,7 @@ nothing else.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .gcpause import gc_paused
 from .inventory import Inventory
@@ -29,7 +29,7 @@ from .objects import (
 )
 from .wellknown import HEADLESS_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, ZONE_LABEL
 
-__all__ = ["complete", "slices_from_pods"]
+__all__ = ["complete", "endpoint_groups", "slices_from_pods"]
 
 
 @gc_paused()
@@ -75,14 +75,13 @@ class _PodIndex:
         return [pod for pod in rarest if selector.items() <= (pod.metadata.labels or {}).items()]
 
 
-def slices_from_pods(
-    service: Service, pods: Iterable[Pod], zones: dict[str, str] | None = None
-) -> list[EndpointSlice]:
-    """One slice for each family and each set of resolved ports.
+Groups = dict[tuple[int, tuple[tuple[str, str, int], ...]], list[Endpoint]]
+"""Endpoints by IP family (4 or 6) and by their ports: name, protocol, number."""
 
-    `zones`: the zone of each node, where known.
-    """
-    groups: dict[tuple[int, tuple[tuple[str, str, int], ...]], list[Endpoint]] = defaultdict(list)
+
+def endpoint_groups(service: Service, pods: Iterable[Pod], zones: Mapping[str, str]) -> Groups:
+    """The endpoints that go into slices together. `zones`: of the nodes, where known."""
+    groups: Groups = defaultdict(list)
     families = [int(name[-1]) for name in service.spec.ip_families or ("IPv4", "IPv6")]
     for pod in pods:
         status = pod.status
@@ -93,7 +92,18 @@ def slices_from_pods(
         for family in families:
             address = next((a for a in addresses if (":" in a) == (family == 6)), None)
             if address is not None:
-                groups[family, ports].append(_endpoint(service, pod, address, zones or {}))
+                groups[family, ports].append(_endpoint(service, pod, address, zones))
+    return groups
+
+
+def slices_from_pods(
+    service: Service, pods: Iterable[Pod], zones: Mapping[str, str] | None = None
+) -> list[EndpointSlice]:
+    """One slice for each family and each set of resolved ports.
+
+    `zones`: the zone of each node, where known.
+    """
+    groups = endpoint_groups(service, pods, zones or {})
     labels = {SERVICE_LABEL: service.metadata.name, MANAGED_BY_LABEL: "kcompile"}
     if service.spec.cluster_ip == "None":
         labels[HEADLESS_LABEL] = ""
@@ -146,7 +156,7 @@ def _is_ready(pod: Pod) -> bool:
     return any(condition.type == "Ready" and condition.status == "True" for condition in status.conditions)
 
 
-def _endpoint(service: Service, pod: Pod, address: str, zones: dict[str, str]) -> Endpoint:
+def _endpoint(service: Service, pod: Pod, address: str, zones: Mapping[str, str]) -> Endpoint:
     serving, terminating = _is_ready(pod), pod.metadata.deletion_timestamp is not None
     ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
     node = pod.spec.node_name
@@ -160,7 +170,9 @@ def _endpoint(service: Service, pod: Pod, address: str, zones: dict[str, str]) -
         node_name=node,
         zone=zone,
         hints=_hints(service, node, zone) if ready else None,
-        target_ref=ObjectReference(kind="Pod", name=pod.metadata.name, namespace=pod.metadata.namespace),
+        target_ref=ObjectReference(
+            "Pod", pod.metadata.name, pod.metadata.namespace, pod.metadata.uid or None
+        ),
     )
 
 

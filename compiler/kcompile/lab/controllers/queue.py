@@ -1,0 +1,69 @@
+"""A controller's work: keys of objects to decide about, each once, however often it is added.
+
+As client-go's util/workqueue: a key that fails comes back after a time that doubles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..client import Key
+
+__all__ = ["Queue"]
+
+_FIRST_RETRY = 0.02  # seconds
+_LONGEST_RETRY = 30.0
+
+
+class Queue:
+    """For one event loop; make it in the loop's thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._keys: dict[Key, None] = {}
+        self._filled = asyncio.Event()
+        self._failures: dict[Key, int] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+
+    def add(self, key: Key) -> None:
+        self._keys[key] = None
+        self._filled.set()
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Add the key then. Of two times for one key, the sooner holds."""
+        when = self._loop.time() + max(seconds, 0)
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= when:
+                return
+            timer.cancel()
+        self._timers[key] = self._loop.call_at(when, self._due, key)
+
+    async def next(self) -> Key:
+        """The key that has waited longest; it leaves the queue."""
+        while not self._keys:
+            self._filled.clear()
+            await self._filled.wait()
+        key = next(iter(self._keys))
+        del self._keys[key]
+        return key
+
+    def failed(self, key: Key) -> float:
+        """Add the key again later; returns in how many seconds."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        seconds = min(_FIRST_RETRY * 2.0 ** min(count, 20), _LONGEST_RETRY)
+        self.add_after(key, seconds)
+        return seconds
+
+    def succeeded(self, key: Key) -> None:
+        self._failures.pop(key, None)
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _due(self, key: Key) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
