@@ -72,6 +72,10 @@ class Client:
         """
         return self._cache(kind).find(by, value)
 
+    def count(self, kind: str, by: Callable[[Obj], Iterable[str]], value: str) -> int:
+        """How many `find` returns."""
+        return len(self._cache(kind).index(by).get(value, ()))
+
     def watch(self, kinds: Iterable[str], changed: Changed) -> Callable[[], None]:
         """Call `changed` in the loop for each object that is there, and from then on for each change.
 
@@ -193,12 +197,15 @@ class _Cache:
         self._indices: dict[Callable[[Obj], Iterable[str]], _Index] = {}
 
     def find(self, by: Callable[[Obj], Iterable[str]], value: str) -> list[Obj]:
+        return [self.objects[key] for key in self.index(by).get(value, ())]
+
+    def index(self, by: Callable[[Obj], Iterable[str]]) -> _Index:
         index = self._indices.get(by)
         if index is None:
             index = self._indices[by] = {}
             for key, obj in self.objects.items():
                 _enter(index, by, key, obj)
-        return [self.objects[key] for key in index.get(value, ())]
+        return index
 
     def catch_up(self) -> list[tuple[Obj | None, Obj | None]]:
         """Take in what has been written since the last call; returns each change, what was and what is."""

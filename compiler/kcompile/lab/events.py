@@ -39,7 +39,10 @@ class Recorder:
             place = self._known.pop(same, None)
             stored = None if place is None else self._client.get("Event", *place)
             if stored is None:
-                stored = self._client.create(self._new(regarding, kind, reason, message, source))
+                stored = self._new(regarding, kind, reason, message, source)
+                if self._client.get("Namespace", "", stored["metadata"]["namespace"]) is None:
+                    return
+                self._client.store.put(stored)  # nothing to check or to default
             else:
                 count = stored.get("count", 1) + 1
                 self._client.update({**stored, "count": count, "lastTimestamp": _now()})

@@ -79,12 +79,13 @@ async def run(client: Client, settings: Settings | None = None) -> None:
 
 
 def _controllers(client: Client, settings: Settings) -> Iterable[Controller]:
+    backends = Backends(client)
     return (
         Deployments(client),
         ReplicaSets(client),
         Scheduler(client),
-        EndpointSlices(client, Backends(client)),
-        EndpointsObjects(client, Backends(client)),
+        EndpointSlices(client, backends),
+        EndpointsObjects(client, backends),
         LoadBalancers(client, settings.load_balancer_pools),
         KubernetesService(client, settings.api_endpoints),
         Namespaces(client, settings.ca_certificate),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,11 +14,9 @@ from ..client import Client, Key, Obj
 from .backends import Backends
 from .pods import is_terminating
 from .slices import MANAGER, Group, reconcile
-from .writes import Again, Write
+from .writes import Write
 
 __all__ = ["EndpointSlices", "groups_of"]
-
-_PAUSE = 0.0001  # seconds for each Pod, between two looks at one Service
 
 
 def service_of(each: Obj) -> Iterable[str]:
@@ -31,14 +28,11 @@ def service_of(each: Obj) -> Iterable[str]:
 
 
 class EndpointSlices:
-    """A Service of a thousand Pods is looked at ten times a second at most: changes between go together."""
-
     name = "endpoint-slice-controller"
     kinds = (*Backends.kinds, "EndpointSlice")
 
     def __init__(self, client: Client, backends: Backends) -> None:
         self._client, self._backends = client, backends
-        self._next: dict[Key, float] = {}
 
     def affected(self, kind: str, old: Obj | None, new: Obj | None) -> Iterable[Key]:
         if kind != "EndpointSlice":
@@ -49,15 +43,10 @@ class EndpointSlices:
     def decide(self, key: Key) -> list[Write]:
         service = self._client.get("Service", *key)
         if service is None or not service["spec"].get("selector") or is_terminating(service):
-            self._next.pop(key, None)  # its slices go with it: they belong to it
-            return []
+            return []  # the slices of a Service that is gone go with it: they belong to it
         if service["spec"].get("type") == "ExternalName":
             return []
-        now = asyncio.get_running_loop().time()
-        if (wait := self._next.get(key, 0) - now) > 0:
-            return [Again(wait)]
         pods = self._backends.pods(service)
-        self._next[key] = now + _PAUSE * len(pods)
         existing = self._client.find("EndpointSlice", service_of, "/".join(key))
         return reconcile(service, groups_of(service, self._backends.groups(service, pods)), existing)
 

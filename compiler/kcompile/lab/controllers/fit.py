@@ -5,7 +5,7 @@ pkg/scheduler/framework/plugins: nodeunschedulable, tainttoleration, nodeaffinit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...apiserver.selectors import Matcher
@@ -55,10 +55,11 @@ def unfit(pod: Obj, node: Obj, taken: Iterable[HostPort]) -> str:
         return "node(s) had untolerated taint(s)"
     if not matches_node(pod["spec"], node):
         return "node(s) didn't match Pod's node affinity/selector"
-    wanted = host_ports(pod)
-    if wanted and any(own.clashes(other) for own in wanted for other in taken):
-        return PORTS_TAKEN
-    return ""
+    return PORTS_TAKEN if _has_clash(pod, list(taken)) else ""
+
+
+def _has_clash(pod: Obj, taken: Sequence[HostPort]) -> bool:
+    return bool(taken) and any(own.clashes(other) for own in host_ports(pod) for other in taken)
 
 
 def tolerates(pod: Obj, node: Obj, effects: Iterable[str]) -> bool:

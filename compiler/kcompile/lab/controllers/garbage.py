@@ -11,7 +11,7 @@ from typing import Any
 
 from ..client import Client, Key, Obj
 from .kinds import CLUSTER_SCOPED, NAMESPACED
-from .owners import owner_uids, references
+from .owners import owner_uids, references, with_references
 from .pods import is_terminating
 from .writes import Delete, Update, Write
 
@@ -89,7 +89,7 @@ def _without(obj: Obj, finalizer: str) -> Write:
 
 def _without_owner(obj: Obj, gone: Callable[[Mapping[str, Any]], bool]) -> Write:
     left = [each for each in references(obj) if not gone(each)]
-    return Update({**obj, "metadata": {**obj["metadata"], "ownerReferences": left}})
+    return Update(with_references(obj, left))
 
 
 def orphaned(owner: Obj, dependents: Iterable[Obj]) -> list[Write]:

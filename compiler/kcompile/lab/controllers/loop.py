@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -58,6 +59,7 @@ async def run_controller(client: Client, controller: Controller) -> None:
 
 
 def _step(client: Client, controller: Controller, queue: Queue, key: Key) -> None:
+    began = time.monotonic()
     try:
         again = carry_out(client, controller.decide(key), controller.name)
     except StatusError as error:
@@ -68,6 +70,6 @@ def _step(client: Client, controller: Controller, queue: Queue, key: Key) -> Non
         seconds = queue.failed(key)
         _log.exception("%s: %s failed; again in %.1f s", controller.name, "/".join(key), seconds)
     else:
-        queue.succeeded(key)
+        queue.worked(key, time.monotonic() - began)
         if again is not None:
             queue.add_after(key, again)

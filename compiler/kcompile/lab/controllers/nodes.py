@@ -67,7 +67,7 @@ def decide(node: Obj, pods: Iterable[Obj], eviction: float, now: float) -> list[
     for pod in pods:
         if lost and is_ready(pod):
             writes += _not_ready(pod, now)
-        elif taints and not is_terminating(pod) and not is_ended(pod):
+        if taints and not is_terminating(pod) and not is_ended(pod):
             writes += _evicted(pod, taints, eviction, now)
     return writes
 

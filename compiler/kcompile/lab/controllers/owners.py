@@ -12,7 +12,7 @@ from .writes import Update, Write
 
 __all__ = [
     "adopters", "claim", "controller_of", "controller_uid", "dependents", "namespace_of", "orphans_in",
-    "owner_keys", "owner_uids", "reference", "references",
+    "owner_keys", "owner_uids", "reference", "references", "with_references",
 ]  # fmt: skip
 
 
@@ -102,13 +102,15 @@ def claim(
             if matches or going:
                 owned.append(obj)
             else:
-                writes.append(Update(_with_references(obj, [r for r in references(obj) if r["uid"] != uid])))
+                writes.append(Update(with_references(obj, [r for r in references(obj) if r["uid"] != uid])))
         elif found is None and matches and not going and adoptable(obj):
-            adopted = _with_references(obj, [*references(obj), reference(owner)])
+            adopted = with_references(obj, [*references(obj), reference(owner)])
             owned.append(adopted)
             writes.append(Update(adopted))
     return owned, writes
 
 
-def _with_references(obj: Obj, kept: list[dict[str, Any]]) -> Obj:
-    return {**obj, "metadata": {**obj["metadata"], "ownerReferences": kept}}
+def with_references(obj: Obj, kept: list[dict[str, Any]]) -> Obj:
+    """`obj` with these ownerReferences, or without any."""
+    meta = {key: value for key, value in obj["metadata"].items() if key != "ownerReferences"}
+    return {**obj, "metadata": meta | ({"ownerReferences": kept} if kept else {})}

@@ -1,6 +1,7 @@
 """A controller's work: keys of objects to decide about, each once, however often it is added.
 
-As client-go's util/workqueue: a key that fails comes back after a time that doubles.
+As client-go's util/workqueue: a key that fails comes back after a time that doubles. And a key that is costly
+rests, so that many changes of a large object are looked at together, and others have their turn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ __all__ = ["Queue"]
 _FIRST_RETRY = 0.02  # seconds
 _LONGEST_RETRY = 30.0
 
+_CHEAP = 0.0005  # seconds that no key rests for
+_REST = 10  # times what it took
+_LONGEST_REST = 0.5  # seconds
+
 
 class Queue:
     """For one event loop; make it in the loop's thread."""
@@ -24,10 +29,23 @@ class Queue:
         self._filled = asyncio.Event()
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._resting: dict[Key, float] = {}
 
     def add(self, key: Key) -> None:
+        """Add the key, now or when it has rested."""
+        until = self._resting.get(key)
+        if until is not None and until > (now := self._loop.time()):
+            self.add_after(key, until - now)
+            return
+        self._resting.pop(key, None)
         self._keys[key] = None
         self._filled.set()
+
+    def worked(self, key: Key, seconds: float) -> None:
+        """The key took so long."""
+        if seconds > _CHEAP:
+            self._resting[key] = self._loop.time() + min(seconds * _REST, _LONGEST_REST)
+        self._failures.pop(key, None)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Add the key then. Of two times for one key, the sooner holds."""
@@ -55,9 +73,6 @@ class Queue:
         seconds = min(_FIRST_RETRY * 2.0 ** min(count, 20), _LONGEST_RETRY)
         self.add_after(key, seconds)
         return seconds
-
-    def succeeded(self, key: Key) -> None:
-        self._failures.pop(key, None)
 
     def close(self) -> None:
         for timer in self._timers.values():

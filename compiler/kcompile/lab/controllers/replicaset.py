@@ -78,6 +78,8 @@ def _manage(owner: Obj, active: Sequence[Obj], related: Mapping[str, int], now: 
     if missing > 0:
         pod = pod_from(owner["spec"]["template"], owner)
         return [Create(pod, owner, "Created pod: {name}") for _ in range(min(missing, _BURST))]
+    if not missing:
+        return []
     for pod in deletion_order(active, related, now)[: min(-missing, _BURST)]:
         name = pod["metadata"]["name"]
         writes += [Delete(pod), Tell(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")]

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from ..client import Client, Key, Obj
-from .fit import PORTS_TAKEN, host_ports, unfit
+from .fit import PORTS_TAKEN, HostPort, host_ports, unfit
 from .owners import controller_uid
 from .pods import condition, is_ended, is_terminating, node_name, stamp, with_condition
 from .writes import Bind, Tell, UpdateStatus, Write
 
-__all__ = ["NAME", "Scheduler", "decide"]
+__all__ = ["NAME", "Place", "Scheduler", "decide"]
 
 NAME = "default-scheduler"
 
@@ -40,12 +41,25 @@ class Scheduler:
         if pod is None or not _is_ours(pod):
             return []
         nodes = {name: node for (_, name), node in self._client.objects("Node").items()}
-        beside: Counter[str] = Counter()
-        for uid in controller_uid(pod):
-            family = self._client.find("Pod", controller_uid, uid)
-            beside.update(each["spec"].get("nodeName", "") for each in family if not is_terminating(each))
-        on_nodes = {name: self._client.find("Pod", node_name, name) for name in nodes}
-        return decide(pod, nodes, on_nodes, beside, time.time())
+        owner = next(iter(controller_uid(pod)), None)
+        wants_ports = bool(host_ports(pod))
+        places = {}
+        for name, node in nodes.items():
+            taken = self._taken(name) if wants_ports else []
+            beside = 0 if owner is None else self._client.count("Pod", _beside, f"{owner}@{name}")
+            places[name] = Place(node, taken, beside, self._client.count("Pod", node_name, name))
+        return decide(pod, places, time.time())
+
+    def _taken(self, node: str) -> list[HostPort]:
+        """The host ports that Pods of the node have."""
+        alive = [each for each in self._client.find("Pod", node_name, node) if not is_ended(each)]
+        return [port for each in alive for port in host_ports(each)]
+
+
+def _beside(pod: Obj) -> Iterable[str]:
+    """An index: the owner of a Pod that stays, and its node."""
+    node = pod["spec"].get("nodeName")
+    return [f"{uid}@{node}" for uid in controller_uid(pod) if node and not is_terminating(pod)]
 
 
 def _is_ours(pod: Obj) -> bool:
@@ -55,33 +69,30 @@ def _is_ours(pod: Obj) -> bool:
     return bool(spec.get("schedulerName", NAME) == NAME)
 
 
-def decide(
-    pod: Obj,
-    nodes: Mapping[str, Obj],
-    on_nodes: Mapping[str, Sequence[Obj]],
-    beside: Mapping[str, int],
-    now: float,
-) -> list[Write]:
-    """The binding of `pod`, or why there is none.
+class Place(NamedTuple):
+    """A node, the host ports that are taken there, and how many Pods it has: of one's owner, and of all."""
 
-    `on_nodes`: the Pods of each node; `beside`: how many of the same owner each has.
-    """
-    wants_ports = bool(host_ports(pod))
+    node: Obj
+    taken: list[HostPort]
+    beside: int
+    pods: int
+
+
+def decide(pod: Obj, places: Mapping[str, Place], now: float) -> list[Write]:
+    """The binding of `pod` to one of the nodes, or why there is none."""
     reasons: Counter[str] = Counter()
     fitting: list[tuple[int, int, str]] = []
-    for name, node in nodes.items():
-        alive = [each for each in on_nodes[name] if not is_ended(each)] if wants_ports else ()
-        taken = [port for each in alive for port in host_ports(each)]
-        if reason := unfit(pod, node, taken):
+    for name, place in places.items():
+        if reason := unfit(pod, place.node, place.taken):
             reasons[reason] += 1
         else:
-            fitting.append((beside.get(name, 0), len(on_nodes[name]), name))
+            fitting.append((place.beside, place.pods, name))
     if not fitting:
         return _failed(pod, reasons, now)
-    node_chosen = min(fitting)[2]
+    chosen = min(fitting)[2]
     where = "/".join((pod["metadata"]["namespace"], pod["metadata"]["name"]))
-    told = Tell(pod, "Normal", "Scheduled", f"Successfully assigned {where} to {node_chosen}")
-    return [Bind(pod, node_chosen), told]
+    told = Tell(pod, "Normal", "Scheduled", f"Successfully assigned {where} to {chosen}")
+    return [Bind(pod, chosen), told]
 
 
 def _failed(pod: Obj, reasons: Mapping[str, int], now: float) -> list[Write]:
