@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -15,9 +16,22 @@ from ..errors import ConfigError, UnsupportedError
 from ..spec.text import printable
 from ..spec.yaml_reader import yaml_documents
 
-__all__ = ["MODULE", "PYTHON", "Image", "command_of", "find", "read_images", "short_name"]
+__all__ = [
+    "MODULE",
+    "PYTHON",
+    "Image",
+    "command_of",
+    "find",
+    "for_container",
+    "missing",
+    "read_images",
+    "short_name",
+    "stub",
+]
 
 
+_STAND_IN = "kcompile/echo"
+_HTTP = 80
 PYTHON = "{python}"
 """A word of a command that stands for the Python that runs kcompile."""
 MODULE = "{module}"
@@ -35,6 +49,19 @@ class Image(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     files: dict[str, str] = {}
     prepare: str = ""
+    user: str = ""
+    workdir: str = ""
+    stop_signal: str = msgspec.field(default="", name="stopSignal")
+
+    @property
+    def is_own(self) -> bool:
+        """True where kcompile itself runs in it."""
+        return bool({PYTHON, MODULE} & set(self.entrypoint))
+
+    @property
+    def identity(self) -> str:
+        """What a containerStatus has as its imageID: a hash of all this."""
+        return f"sha256:{hashlib.sha256(msgspec.json.encode(self)).hexdigest()}"
 
 
 def short_name(image: str) -> str:
@@ -102,6 +129,37 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
         if not (Path(path).exists() if path.startswith("/") else spawn.find(path)):
             raise UnsupportedError(f"{who}: image {printable(image)} needs {path}: apt-get install {package}")
     return found
+
+
+def for_container(container: Mapping[str, Any], own: Mapping[str, Any], *, stand_ins: bool) -> Image:
+    """What to run for a container of a pod.
+
+    With `stand_ins` an image that isn't mapped is the echo server, on the ports that the container declares.
+    Raises what `find` raises.
+    """
+    name = container.get("image") or ""
+    if stand_ins and missing([name], own):
+        image = find(_STAND_IN, own, "stand-in")
+        declared = container.get("ports") or [{"containerPort": _HTTP}]
+        for variable, protocol in (("PORT", "TCP"), ("UDP_PORT", "UDP")):
+            numbers = [each["containerPort"] for each in declared if each.get("protocol", "TCP") == protocol]
+            image.env = {**image.env, variable: ",".join(map(str, dict.fromkeys(numbers)))}
+        return image
+    return find(name, own, f"container {container['name']}")
+
+
+def missing(names: Iterable[str], own: Mapping[str, Any]) -> list[str]:
+    """Those of the image names that no command is mapped to, as images.yaml would have them, sorted."""
+    known = _built_in() | dict(own)
+    return sorted({short_name(name) for name in names} - set(known))
+
+
+def stub(names: Iterable[str]) -> str:
+    """A file for --images to fill in, for images that are `missing`."""
+    lines = (
+        f'"{name}": {{command: [/usr/bin/program], needs: {{/usr/bin/program: package}}}}\n' for name in names
+    )
+    return "".join(lines)
 
 
 def _unmapped(name: str, images: Iterable[str]) -> str:
