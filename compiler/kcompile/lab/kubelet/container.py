@@ -143,8 +143,11 @@ class ContainerWorker:
         self.state.container_id = f"kcompile://{secrets.token_hex(32)}"
         self.output = Output(streams, log, once=bool(self.spec.get("stdinOnce")))
         self.pod.event("Normal", "Started", f"Started container {self.name}")
-        code = await self._live(self.process, began)
-        await self.output.ended()
+        try:
+            code = await self._live(self.process, began)
+            await self.output.ended()
+        finally:
+            self.output.close()
         self._ended(code, began, "OOMKilled" if group and Cgroups.ran_out_of_memory(group) else "")
         if group:
             Cgroups.drop(group)
@@ -189,7 +192,6 @@ class ContainerWorker:
     async def _live(self, process: Process, began: float) -> int:
         """From the start to the end: hooks and probes beside it. Returns the exit code."""
         life = Life(self, process, _AGENT)
-        self.state.state = {"waiting": {"reason": "ContainerCreating"}}
         if not await life.post_start():
             await self._end(process, self.pod.grace)
         elif process.runs:
@@ -270,7 +272,7 @@ class ContainerWorker:
     async def _wait_to_restart(self, delay: float) -> None:
         self.state.last = self.state.state
         if delay:
-            text = f"back-off {delay:g}s restarting failed container={self.name} pod={self.pod.uid}"
+            text = f"back-off {delay:g}s restarting failed container={self.name} pod={self.pod.title}"
             self._wait_for("CrashLoopBackOff", text)
             self.pod.event("Warning", "BackOff", f"Back-off restarting failed container {self.name}")
             await self._pause(delay)

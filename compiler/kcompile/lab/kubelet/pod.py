@@ -76,6 +76,9 @@ class PodWorker:
         self.state = PodState(time.time(), host_ips=node.ips)
         self.state.init = [each.state for each in self.init]
         self.state.containers = [each.state for each in self.containers]
+        if self.init:
+            for state in (*self.state.init, *self.state.containers):
+                state.state = {"waiting": {"reason": "PodInitializing"}}
         self.stopping = asyncio.Event()
         self._deadline = 0.0
         self._volumes: Volumes | None = None
@@ -83,6 +86,11 @@ class PodWorker:
     @property
     def workers(self) -> list[ContainerWorker]:
         return [*self.init, *self.containers]
+
+    @property
+    def title(self) -> str:
+        """How messages name it (pkg/kubelet/util/format)."""
+        return f"{self.name}_{self.namespace}({self.uid})"
 
     @property
     def netns(self) -> str:
@@ -172,22 +180,25 @@ class PodWorker:
 
     async def _run_containers(self) -> None:
         """Until all have ended for good, or the pod is to stop."""
-        main: list[asyncio.Task[None]] = []
         sidecars: list[asyncio.Task[None]] = []
-        ending = asyncio.create_task(self._end_containers())
-        limit = self.pod["spec"].get("activeDeadlineSeconds")
-        timer = asyncio.create_task(self._exceed(limit)) if limit else None
-        if await self._initialize(sidecars):
-            main = [asyncio.create_task(each.run()) for each in self.containers]
-        await asyncio.gather(*main)
-        ending.cancel()
-        if timer:
-            timer.cancel()
+        beside = [asyncio.create_task(self._end_containers())]
+        if limit := self.pod["spec"].get("activeDeadlineSeconds"):
+            beside.append(asyncio.create_task(self._exceed(limit)))
+        try:
+            if await self._initialize(sidecars):
+                await asyncio.gather(*(each.run() for each in self.containers))
+            await self._end_sidecars()
+            await asyncio.gather(*sidecars)
+        finally:
+            for task in (*beside, *sidecars):
+                task.cancel()
+
+    async def _end_sidecars(self) -> None:
+        """End those that stay, the last first."""
         loop = asyncio.get_running_loop()
         deadline = self._deadline if self.stopping.is_set() else loop.time() + self.grace
-        for each in reversed([each for each in self.init if each.begun.is_set()]):
+        for each in reversed([each for each in self.init if each.runs]):
             await each.stop(deadline)
-        await asyncio.gather(*sidecars)
 
     async def _initialize(self, sidecars: list[asyncio.Task[None]]) -> bool:
         """Run the init containers in their order; False if the others may not start."""

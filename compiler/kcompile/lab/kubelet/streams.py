@@ -195,9 +195,14 @@ class Output:
         self._pumps = [asyncio.create_task(self._pump(stream)) for stream in streams.outputs]
 
     async def ended(self) -> None:
-        """Read what is left after the process's end, and close everything."""
+        """Read what is left after the process's end."""
         await asyncio.gather(*self._pumps)
-        self.streams.close()
+
+    def close(self) -> None:
+        """Close everything; who is attached hears the end."""
+        for pump in self._pumps:
+            pump.cancel()
+        asyncio.get_running_loop().call_soon(self.streams.close)
         self.log.close()
         for listener in self.listeners:
             _offer(listener, _END)

@@ -53,16 +53,14 @@ class Spawner:
             os.kill(pid, signal.SIGKILL)
 
     def _turn(self) -> bool:
-        for fd, _ in self.poll.poll():
-            if fd == self.control.fileno():
-                if not self._request():
-                    return False
-            elif fd == self.ended:
-                os.read(fd, 4096)
-                self._reap()
-            else:
-                self._begun(fd)
-        return True
+        """What is there to do now: begins of processes, then ends, then a request; False at the end."""
+        ready = {fd for fd, _ in self.poll.poll()}
+        for fd in ready & set(self.starting):
+            self._begun(fd)
+        if self.ended in ready:
+            os.read(self.ended, 4096)
+            self._reap()
+        return self.control.fileno() not in ready or self._request()
 
     def _request(self) -> bool:
         """One message of the lab's process; False at the end."""

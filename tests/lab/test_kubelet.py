@@ -1,0 +1,388 @@
+"""Pods on a kubelet: real processes in namespaces, with a store for the API server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.kubelets import KubeletLab, documents
+from kcompile.apiserver import StatusError
+from kcompile.lab import netns
+
+DATA = Path(__file__).parent / "data"
+NAME = f"kubelet{os.getpid()}"
+SERVER = "exec python3 -m http.server 8080"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeletLab]:
+    with KubeletLab(NAME, tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+    assert netns.of_lab(NAME) == []
+
+
+def test_a_pod_runs_and_its_status_says_so(lab: KubeletLab):
+    async def work() -> None:
+        lab.busybox("p", "echo out; echo err >&2; echo $A $B $SVC; exec sleep 100", env=[
+            {"name": "A", "value": "1"},
+            {"name": "B", "value": "$(A)-$(NO)-$$(A)"},
+            {"name": "SVC", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ])  # fmt: skip
+        await lab.until(lambda: lab.ready("p"))
+        status, container = lab.status("p"), lab.container("p")
+        assert (status["phase"], status["hostIP"]) == ("Running", "192.0.2.10")
+        assert status["podIP"] in [ip["ip"] for ip in status["podIPs"]]
+        assert lab.wired[-1][0] == "node-a"
+        assert container["started"]
+        assert "running" in container["state"]
+        await lab.until(lambda: lab.events("p"))
+        assert [event.partition(":")[0] for event in lab.events("p")] == ["Pulled", "Created", "Started"]
+        await asyncio.sleep(0.1)
+        assert sorted((await lab.text("p")).splitlines()) == sorted(
+            ["out", "err", f"1 1-$(NO)-$(A) {status['podIP']}"]
+        )
+
+    lab.run(work())
+
+
+def test_exec_has_exit_codes_input_and_a_terminal(lab: KubeletLab):
+    async def work() -> None:
+        await lab.until(lambda: lab.ready("p"))
+        assert await lab.exec("p", "sh", "-c", "cat; hostname; exit 7", given=b"in\n") == (7, "in\np\n")
+        assert await lab.exec("p", "sh", "-c", "kill -9 $$") == (137, "")
+        code, said = await lab.exec(
+            "p", "sh", "-c", "tty && stty size; read a; echo $a", given=b"word\n", tty=True
+        )
+        assert code == 0
+        assert re.search(r"/dev/pts/\d+\r\n", said)
+        assert said.endswith("word\r\n")
+        with pytest.raises(StatusError, match='exec: "no-such": executable file not found'):
+            await lab.exec("p", "no-such")
+        with pytest.raises(StatusError, match="container other is not valid for pod p"):
+            await lab.kubelets.exec(
+                "default", "p", "other", ["true"], stdin=False, stdout=True, stderr=True, tty=False
+            )
+
+    lab.run(work())
+
+
+def test_logs_are_followed_cut_and_dated(lab: KubeletLab):
+    async def work() -> None:
+        lab.busybox(
+            "l", "for i in 1 2 3; do echo $i; sleep .1; done; exec sleep .3", pod={"restartPolicy": "Never"}
+        )
+        await lab.until(lambda: lab.container("l").get("state", {}).get("running"))
+        assert await lab.text("l", follow=True) == "1\n2\n3\n"  # ends with the container
+        await lab.until(lambda: lab.status("l")["phase"] == "Succeeded")
+        assert await lab.text("l", tail=1) == "3\n"
+        assert await lab.text("l", limit=3) == "1\n2"
+        assert await lab.text("l", since=time.time() + 5) == ""
+        stamped = await lab.text("l", timestamps=True, tail=1)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z 3\n", stamped)
+        with pytest.raises(StatusError, match='previous terminated container "c" in pod "l" not found'):
+            await lab.text("l", previous=True)
+
+    lab.run(work())
+
+
+def test_a_fast_writer_neither_stalls_nor_grows(lab: KubeletLab):
+    async def work() -> None:
+        lab.busybox("fast", "yes & sleep .1; echo; sleep .6; kill %1; exec sleep 100")
+        await lab.until(lambda: lab.container("fast").get("state", {}).get("running"))
+        worst = 0.0
+        for _ in range(10):
+            began = time.perf_counter()
+            await asyncio.sleep(0.05)
+            worst = max(worst, time.perf_counter() - began)
+        assert worst < 0.5
+        folder = next(lab.directory.glob("pods/default.fast.*"))
+        assert sum(path.stat().st_size for path in folder.rglob("*.log*")) < 20 << 20
+        lab.client.delete("Pod", "default", "fast", 0)
+        await lab.until(lambda: not folder.exists())
+
+    lab.run(work())
+
+
+def test_a_crash_loop_backs_off_and_is_counted(lab: KubeletLab):
+    (deployment, _) = documents(DATA / "crash.yaml")
+    pod = {**deployment["spec"]["template"], "apiVersion": "v1", "kind": "Pod"}
+    pod["metadata"] |= {"name": "crash", "namespace": "default"}
+    pod["spec"]["containers"][0]["command"] = ["sh", "-c", "echo run; exit 3"]  # the file's waits two seconds
+
+    async def work() -> None:
+        lab.create(pod)
+        waiting = await lab.until(lambda: lab.container("crash").get("state", {}).get("waiting"))
+        while waiting["reason"] != "CrashLoopBackOff":
+            await asyncio.sleep(0.01)
+            waiting = lab.container("crash")["state"].get("waiting", waiting)
+        container = lab.container("crash")
+        assert not lab.ready("crash")
+        assert lab.status("crash")["phase"] == "Running"
+        assert container["restartCount"] == 1
+        assert container["lastState"]["terminated"]["exitCode"] == 3
+        assert waiting["message"].startswith("back-off 1s restarting failed container=c pod=crash_default(")
+        assert await lab.text("crash", previous=True) == "run\n"
+        await lab.until(lambda: lab.container("crash")["restartCount"] == 2)
+        assert any(event.startswith("BackOff: Back-off restarting") for event in lab.events("crash"))
+        lab.client.delete("Pod", "default", "crash")
+        await lab.until(lambda: lab.pod("crash") is None)
+
+    lab.run(work())
+
+
+def test_a_pod_that_dies_has_failed(lab: KubeletLab):
+    (pod, _) = documents(DATA / "dies.yaml")
+    pod["spec"]["containers"][0]["command"][-1] = "python3 -m http.server 80 & sleep .5; exit 1"
+
+    async def work() -> None:
+        lab.create(pod)
+        await lab.until(lambda: lab.ready("q"))
+        address = lab.status("q")["podIP"]
+        await lab.until(lambda: lab.status("q")["phase"] == "Failed", 5)
+        assert not lab.ready("q")
+        assert lab.container("q")["state"]["terminated"]["exitCode"] == 1
+        await lab.until(lambda: netns.netns_name(NAME, "pod", "default", "q") not in netns.of_lab(NAME))
+        lab.busybox("after", "exec sleep 100")
+        await lab.until(lambda: lab.ready("after"))
+        assert lab.status("after")["podIP"] != address
+
+    lab.run(work())
+
+
+def test_an_unknown_image_of_an_init_container_is_named(lab: KubeletLab):
+    (pod, _) = documents(DATA / "never-ready.yaml")
+
+    async def work() -> None:
+        lab.create(pod)
+        waiting = await lab.until(
+            lambda: (
+                lab.container("p2", "initContainerStatuses")
+                .get("state", {})
+                .get("waiting", {})
+                .get("message")
+            )
+        )
+        assert "not/known:1" in waiting or "not/known" in waiting
+        assert lab.status("p2")["phase"] == "Pending"
+        assert lab.container("p2")["state"]["waiting"]["reason"] == "PodInitializing"
+
+    pod["metadata"]["name"] = "p2"
+    lab.run(work())
+
+
+def test_a_failing_init_container_holds_the_pod(lab: KubeletLab):
+    async def work() -> None:
+        init = {"image": "busybox", "command": ["sh", "-c", "echo first > /work/f"], "name": "one"}
+        mount = {"volumeMounts": [{"name": "w", "mountPath": "/work"}]}
+        bad = {"name": "two", "image": "busybox", "command": ["false"]}
+        volumes = [{"name": "w", "emptyDir": {}}]
+        lab.busybox(
+            "good",
+            "cat /work/f; exec sleep 100",
+            **mount,
+            pod={"initContainers": [init | mount], "volumes": volumes},
+        )
+        lab.busybox("bad", "exec sleep 100", pod={"initContainers": [bad], "restartPolicy": "Never"})
+        lab.busybox("again", "exec sleep 100", pod={"initContainers": [bad]})
+        await lab.until(lambda: lab.ready("good") and lab.status("bad").get("phase") == "Failed")
+        await asyncio.sleep(0.05)
+        assert await lab.text("good") == "first\n"
+        assert lab.container("bad", "initContainerStatuses")["state"]["terminated"]["reason"] == "Error"
+        state = lambda: lab.container("again", "initContainerStatuses")  # noqa: E731
+        await lab.until(lambda: state().get("restartCount") == 1)
+        conditions = {each["type"]: each for each in lab.status("again")["conditions"]}
+        assert conditions["Initialized"]["message"] == "containers with incomplete status: [two]"
+        for name in ("good", "bad", "again"):
+            lab.client.delete("Pod", "default", name)
+        await lab.until(lambda: not any(map(lab.pod, ("good", "bad", "again"))))
+
+    lab.run(work())
+
+
+def test_a_declared_port_without_a_listener_is_information(lab: KubeletLab):
+    (pod, _) = documents(DATA / "port-not-listened.yaml")
+    pod["metadata"]["name"] = "echo"
+
+    async def work() -> None:
+        lab.create(pod)
+        await lab.until(lambda: lab.ready("echo"))
+        reader, writer = await _connected(lab, "echo", 80)
+        writer.write(b"GET /x HTTP/1.0\r\n\r\n")
+        assert b'"pod": "echo", "node": "node-a"' in await reader.read()
+        writer.close()
+        with pytest.raises(StatusError, match="failed to connect to localhost:443"):
+            await lab.kubelets.connect("default", "echo", 443)
+
+    lab.run(work())
+
+
+async def _connected(lab: KubeletLab, pod: str, port: int):
+    for _ in range(100):
+        with contextlib.suppress(StatusError):
+            return await lab.kubelets.connect("default", pod, port)
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"nobody listens on {port}")
+
+
+def test_readiness_follows_its_probe_within_a_second_and_liveness_restarts(lab: KubeletLab):
+    async def work() -> None:
+        probe = {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1}
+        lab.busybox("probed", "touch /tmp/ready; exec sleep 100", readinessProbe=probe)
+        live = {"httpGet": {"port": "web", "path": "/gone"}, "periodSeconds": 1, "failureThreshold": 2}
+        lab.busybox("sick", SERVER, livenessProbe=live, ports=[{"name": "web", "containerPort": 8080}])
+        await lab.until(lambda: lab.ready("probed"))
+        for command, ready in (("rm", False), ("touch", True)):
+            await lab.exec("probed", command, "/tmp/ready")
+            await lab.until(lambda ready=ready: lab.ready("probed") is ready, 1.5)
+        assert any(event.startswith("Unhealthy: Readiness probe failed:") for event in lab.events("probed"))
+        await lab.until(lambda: lab.container("sick").get("restartCount"))
+        said = "\n".join(lab.events("sick"))
+        assert "Unhealthy: Liveness probe failed: HTTP probe failed with statuscode: 404" in said
+        assert "Killing: Container c failed liveness probe, will be restarted" in said
+        for name in ("probed", "sick"):
+            lab.client.delete("Pod", "default", name)
+
+    lab.run(work())
+
+
+def test_hooks_and_the_grace_period(lab: KubeletLab):
+    async def work() -> None:
+        hooks = {
+            "postStart": {"exec": {"command": ["touch", "/tmp/begun"]}},
+            "preStop": {"exec": {"command": ["sh", "-c", "echo stop > /work/s"]}},
+        }
+        volume = {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "kept"}}]}
+        lab.busybox(
+            "polite",
+            "trap 'echo term >> /work/s; exit 0' TERM; while :; do sleep .02; done",
+            lifecycle=hooks,
+            volumeMounts=[{"name": "w", "mountPath": "/work"}],
+            pod={"terminationGracePeriodSeconds": 5} | volume,
+        )
+        lab.busybox(
+            "deaf", "trap '' TERM; while :; do sleep .1; done", pod={"terminationGracePeriodSeconds": 1}
+        )
+        await lab.until(lambda: lab.ready("polite") and lab.ready("deaf"))
+        assert (await lab.exec("polite", "ls", "/tmp/begun"))[0] == 0
+        began = time.monotonic()
+        for name in ("polite", "deaf"):
+            lab.client.delete("Pod", "default", name)
+        await lab.until(lambda: lab.pod("polite") is None)
+        assert time.monotonic() - began < 1.5
+        await lab.until(lambda: lab.pod("deaf") is None)
+        assert 0.9 < time.monotonic() - began < 3
+        assert (lab.directory / "claims/default/kept/s").read_text() == "stop\nterm\n"
+
+    lab.run(work())
+
+
+def test_volumes_and_their_changes(lab: KubeletLab):
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}}
+    volumes = [
+        {"name": "config", "configMap": {"name": "c"}},
+        {"name": "all", "projected": {"defaultMode": 0o400, "sources": [
+            {"secret": {"name": "s", "items": [{"key": "k", "path": "deep/k"}]}},
+            {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        ]}},
+    ]  # fmt: skip
+    mounts = [
+        {"name": "config", "mountPath": "/config"},
+        {"name": "config", "mountPath": "/etc/one", "subPath": "a"},
+        {"name": "all", "mountPath": "/all"},
+    ]
+
+    async def work() -> None:
+        more = {"envFrom": [{"secretRef": {"name": "s"}, "prefix": "S_"}], "workingDir": "/opt/made"}
+        lab.busybox("files", "exec sleep 100", volumeMounts=mounts, pod={"volumes": volumes}, **more)
+        await lab.until(lambda: any('configmap "c" not found' in event for event in lab.events("files")))
+        lab.client.create({**config, "data": {"a": "1"}})
+        lab.client.create({**secret, "data": {"k": "c2VjcmV0"}})
+        await lab.until(lambda: lab.ready("files"))
+        script = "cat /config/a /etc/one /all/deep/k /all/name; stat -c %a /all/name; pwd; echo $S_k"
+        assert await lab.exec("files", "sh", "-c", script) == (0, "11secretfiles400\n/opt/made\nsecret\n")
+        lab.client.update({**config, "data": {"a": "2", "b": "3"}})
+        await asyncio.sleep(0.05)
+        assert await lab.exec("files", "sh", "-c", "cat /config/a /config/b /etc/one") == (0, "231")
+        assert (await lab.exec("files", "touch", "/config/x"))[0] != 0
+
+    lab.run(work())
+
+
+def test_a_user_a_read_only_root_and_the_node_s_network(lab: KubeletLab):
+    async def work() -> None:
+        security = {"runAsUser": 1234, "readOnlyRootFilesystem": True}
+        lab.busybox(
+            "u", "id -u; touch /x; exec sleep 100", securityContext=security, pod={"hostNetwork": True}
+        )
+        await lab.until(lambda: lab.ready("u"))
+        assert lab.status("u")["podIP"] == "192.0.2.10"
+        await asyncio.sleep(0.1)
+        assert (await lab.text("u")).startswith("1234\ntouch: ")
+        assert (await lab.exec("u", "hostname")) == (0, "node-a\n")
+
+    lab.run(work())
+
+
+def test_a_sleeping_pod_costs_little(lab: KubeletLab):
+    """Its processes' share of memory, and what the lab's process grows by."""
+
+    async def work() -> None:
+        own = _resident(os.getpid())
+        names = [f"sleep{number}" for number in range(10)]
+        for name in names:
+            lab.busybox(name, "exec sleep 100")
+        await lab.until(lambda: all(map(lab.ready, names)))
+        workers = [lab.kubelets.workers["default", name] for name in names]
+        pids = [worker.containers[0].process.pid for worker in workers if worker.containers[0].process]
+        each = (sum(map(_proportional, pids)) + max(_resident(os.getpid()) - own, 0)) / len(names)
+        assert each < 3000, f"{each:.0f} KiB a pod"
+
+    lab.run(work())
+
+
+def _proportional(pid: int) -> int:
+    return int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1])
+
+
+def _resident(pid: int) -> int:
+    return int(re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1])
+
+
+def test_a_killed_container_is_started_again_and_a_killed_spawner_leaves_nothing(lab: KubeletLab):
+    async def work() -> None:
+        await lab.until(lambda: lab.ready("p"))
+        process = lab.kubelets.workers["default", "p"].containers[0].process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await lab.until(lambda: lab.container("p")["restartCount"] == 1 and lab.ready("p"))
+        assert lab.container("p")["lastState"]["terminated"]["exitCode"] == 137
+        spawner = lab.kubelets.runtime.pid
+        started = set(netns.processes(netns.of_lab(NAME)))
+        os.kill(spawner, signal.SIGKILL)
+        await lab.until(lambda: lab.kubelets.runtime.pid not in (0, spawner), 5)
+        left = started & set(netns.processes(netns.of_lab(NAME)))
+        assert left == set()
+        await lab.until(lambda: lab.container("p")["restartCount"] == 2)
+
+    lab.run(work())
+
+
+def test_a_pod_replaced_under_its_name(lab: KubeletLab):
+    async def work() -> None:
+        old = lab.status("p")["podIP"]
+        lab.client.delete("Pod", "default", "p", 0)
+        lab.busybox("p", "exec sleep 100")
+        await lab.until(lambda: lab.ready("p"))
+        assert lab.status("p")["podIP"] != old
+        assert lab.container("p")["restartCount"] == 0
+
+    lab.run(work())
