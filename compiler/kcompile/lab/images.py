@@ -122,8 +122,8 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
             raise ConfigError(f"image {printable(name)}: its `from` leads in a circle")
     merged: dict[str, Any] = {}
     for fields in reversed(chain):
-        env = merged.get("env", {}) | fields.get("env", {})
-        merged |= {key: value for key, value in fields.items() if key != "from"} | {"env": env}
+        both = {key: merged.get(key, {}) | fields.get(key, {}) for key in ("env", "files")}
+        merged |= {key: value for key, value in fields.items() if key != "from"} | both
     found = msgspec.convert(merged, Image)
     for path, package in found.needs.items():
         if not (Path(path).exists() if path.startswith("/") else spawn.find(path)):
@@ -131,21 +131,30 @@ def find(image: str, own: Mapping[str, Any], who: str) -> Image:
     return found
 
 
-def for_container(container: Mapping[str, Any], own: Mapping[str, Any], *, stand_ins: bool) -> Image:
-    """What to run for a container of a pod.
+def for_container(
+    container: Mapping[str, Any], own: Mapping[str, Any], *, stand_ins: bool
+) -> tuple[Image, Mapping[str, Any]]:
+    """What to run for a container of a pod, and the container as it is to be started.
 
-    With `stand_ins` an image that isn't mapped is the echo server, on the ports that the container declares.
-    Raises what `find` raises.
+    With `stand_ins`, an image that isn't mapped, or whose program this machine hasn't, is the echo server on
+    the ports that the container declares; its command isn't run. Else raises what `find` raises.
     """
-    name = container.get("image") or ""
-    if stand_ins and missing([name], own):
-        image = find(_STAND_IN, own, "stand-in")
-        declared = container.get("ports") or [{"containerPort": _HTTP}]
-        for variable, protocol in (("PORT", "TCP"), ("UDP_PORT", "UDP")):
-            numbers = [each["containerPort"] for each in declared if each.get("protocol", "TCP") == protocol]
-            image.env = {**image.env, variable: ",".join(map(str, dict.fromkeys(numbers)))}
-        return image
-    return find(name, own, f"container {container['name']}")
+    try:
+        return find(container.get("image") or "", own, f"container {container['name']}"), container
+    except (ConfigError, UnsupportedError):
+        if not stand_ins:
+            raise
+    image = find(_STAND_IN, own, "stand-in")
+    declared = container.get("ports") or [{"containerPort": _HTTP}]
+    ports = {"PORT": _declared(declared, "TCP"), "UDP_PORT": _declared(declared, "UDP")}
+    image = msgspec.structs.replace(image, env=image.env | ports)
+    variables = [each for each in container.get("env") or () if each["name"] not in ports]
+    return image, {**container, "command": None, "args": None, "env": variables, "workingDir": ""}
+
+
+def _declared(ports: Iterable[Mapping[str, Any]], protocol: str) -> str:
+    numbers = [each["containerPort"] for each in ports if each.get("protocol", "TCP") == protocol]
+    return ",".join(map(str, dict.fromkeys(numbers)))
 
 
 def missing(names: Iterable[str], own: Mapping[str, Any]) -> list[str]:

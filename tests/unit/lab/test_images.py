@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from kcompile.errors import ConfigError, UnsupportedError
-from kcompile.lab.images import Image, command_of, find, read_images, short_name
+from kcompile.lab.images import (
+    Image,
+    command_of,
+    find,
+    for_container,
+    missing,
+    read_images,
+    short_name,
+    stub,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +95,51 @@ def test_a_bad_file(tmp_path: Path, text: str, says: str):
     with pytest.raises(ConfigError, match=says) as error:
         read_images(path)
     assert str(error.value).startswith(str(path))
+
+
+def test_files_of_another_image_are_kept():
+    own = {"base": {"files": {"/a": "1", "/b": "2"}}, "like": {"from": "base", "files": {"/b": "3"}}}
+    assert find("like", own, "x").files == {"/a": "1", "/b": "3"}
+
+
+def test_all_missing_images_are_named_at_once_with_a_file_to_fill_in(tmp_path: Path):
+    names = missing(["shop/b:2", "nginx:1.20", "docker.io/shop/a@sha256:00", "shop/b:3"], {"own": {}})
+    assert names == ["shop/a", "shop/b"]
+    path = tmp_path / "images.yaml"
+    path.write_text(stub(names))
+    assert set(read_images(path)) == set(names)
+
+
+def test_a_stand_in_listens_on_the_declared_ports_and_runs_no_command():
+    container = {
+        "name": "c",
+        "image": "shop/cart:1",
+        "command": ["/app/cart"],
+        "env": [{"name": "PORT", "value": "7070"}, {"name": "A", "value": "1"}],
+        "ports": [
+            {"containerPort": 7070},
+            {"containerPort": 53, "protocol": "UDP"},
+            {"containerPort": 7071, "protocol": "TCP"},
+        ],
+    }
+    image, changed = for_container(container, {}, stand_ins=True)
+    assert image.is_own
+    assert {"PORT": "7070,7071", "UDP_PORT": "53"}.items() <= image.env.items()
+    assert not changed["command"]
+    assert changed["env"] == [{"name": "A", "value": "1"}]
+    assert for_container({"name": "c", "image": "a"}, {}, stand_ins=True)[0].env["PORT"] == "80"
+    with pytest.raises(ConfigError, match="container c: image shop/cart:1: no local command"):
+        for_container(container, {}, stand_ins=False)
+
+
+def test_a_stand_in_also_stands_for_a_program_that_is_not_installed():
+    own = {"app": {"command": ["/no/app"], "needs": {"/no/app": "app"}}}
+    container = {"name": "c", "image": "app"}
+    assert for_container(container, own, stand_ins=True)[0].is_own
+    with pytest.raises(UnsupportedError, match="apt-get install app"):
+        for_container(container, own, stand_ins=False)
+
+
+def test_what_an_image_does_is_its_identity():
+    assert find("nginx:1", {}, "x").identity == find("docker.io/library/nginx:2", {}, "x").identity
+    assert find("nginx", {}, "x").identity != find("httpd", {"httpd": {"command": ["x"]}}, "x").identity

@@ -254,7 +254,7 @@ class PodWorker:
         """Raises CreateError, and KcompileError for the image."""
         assert self._volumes is not None
         settings, spec = self.lab.settings, self.pod["spec"]
-        image = images.for_container(container, settings.images, stand_ins=settings.stand_ins)
+        image, container = images.for_container(container, settings.images, stand_ins=settings.stand_ins)
         self._volumes.write()
         services = self.lab.client.objects("Service").values()
         links = spec.get("enableServiceLinks") is not False

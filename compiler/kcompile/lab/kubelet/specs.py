@@ -14,6 +14,7 @@ from .volumes import Volumes, binds
 __all__ = ["container_spec", "exec_spec", "is_sidecar", "ports"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PACKAGES = Path(__file__).parents[3]  # where kcompile is
 _TERMINATION = "/dev/termination-log"
 
 
@@ -45,10 +46,13 @@ def container_spec(
     own = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "HOSTNAME": hostname}
     if image.is_own:
         own |= {"NODE_NAME": volumes.facts.node}
+    if images.PYTHON in image.entrypoint:
+        own |= {"PYTHONPATH": str(_PACKAGES)}
     base = own | image.env | dict(services)
     variables = environment(volumes.pod, container, base, volumes.lookup, volumes.facts)
-    given = [[expanded(word, variables) for word in container.get(key) or ()] for key in ("command", "args")]
-    command = images.command_of(image, given[0] or None, given[1] if "args" in container else None)
+    command = images.command_of(
+        image, _expanded(container.get("command"), variables), _expanded(container.get("args"), variables)
+    )
     if not command:
         raise CreateError("no command specified")
     message = folder / "termination-log"
@@ -72,6 +76,7 @@ def container_spec(
         "readOnly": bool(context.get("readOnlyRootFilesystem")),
         "prepare": image.prepare,
         "tty": bool(container.get("tty")),
+        "stopSignal": image.stop_signal,
     }
 
 
@@ -80,6 +85,10 @@ def exec_spec(spec: Mapping[str, Any], command: Sequence[str], *, tty: bool) -> 
     terminal = {"TERM": "xterm"} if tty else {}
     kept = {key: spec[key] for key in ("cwd", "user", "groups", "cgroup")}
     return {**kept, "command": list(command), "env": {**terminal, **spec["env"]}, "tty": tty}
+
+
+def _expanded(words: Sequence[str] | None, variables: Mapping[str, str]) -> list[str] | None:
+    return None if words is None else [expanded(word, variables) for word in words]
 
 
 def _user(pod: Mapping[str, Any], context: Mapping[str, Any], image: Image) -> str:
