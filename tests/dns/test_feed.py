@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import prefork
+from harness.fed import fed
 from harness.nameserver import CLUSTER
 
 
@@ -115,3 +116,11 @@ def test_unchanged_zones_keep_their_files(tmp_path: Path):
         assert feed.stdout.readline()
         after = files()
     assert [name for name in after if before[name] != after[name]] == ["db.cluster.local"]
+
+
+def test_no_change_is_lost_where_many_come(tmp_path: Path):
+    """bench/trials/dns_feed.py does so for a minute, with real servers."""
+    found = fed("coredns", tmp_path, 1.0, services=50)
+    assert found.missing == []
+    assert found.changes > 10
+    assert found.writes < found.changes
