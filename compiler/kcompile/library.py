@@ -64,6 +64,8 @@ class Options(TypedDict, total=False):
     cgroup: str
     compat: str
     domain: str
+    fast_path: str
+    fast_path_devices: tuple[str, ...]
     iptables_backend: str
     ipvs_scheduler: str
     kustomizations: tuple[str, ...]

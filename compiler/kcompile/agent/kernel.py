@@ -155,7 +155,7 @@ class KernelThread(threading.Thread):
         """Something has happened on the node."""
         happened = programmer.watch.read()
         now = time.monotonic()
-        if happened.addresses or (happened.links and programmer.node.mode.sees_interfaces):
+        if happened.addresses or (happened.links and programmer.follows_links):
             self._look_at = min(self._look_at, now + _TOGETHER)
         if happened.lost or programmer.others(happened.generations):
             self._check_at = now

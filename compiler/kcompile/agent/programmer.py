@@ -23,6 +23,8 @@ from ..kernel.remember import Applied, forget, last_mode, recall, remember
 from ..kernel.watch import Watch
 from ..program import Program, diff, digest
 from ..targets.base import FrontendView, Incremental
+from ..targets.flowtable import FlowtableKey
+from ..targets.node import is_flowtable
 from .ledger import Ledger
 from .log import log_sync
 from .options import Options
@@ -97,6 +99,11 @@ class Programmer:
         return not (self._doubt or self._moved or self._waiting)
 
     @property
+    def follows_links(self) -> bool:
+        """Whether something depends on the node's interfaces."""
+        return self.node.mode.sees_interfaces or self._has_flowtable
+
+    @property
     def upkeep_due(self) -> bool:
         """Whether conntrack is to be looked at."""
         return self._upkeep is not None and self._upkeep.due
@@ -121,10 +128,15 @@ class Programmer:
         self._waiting.clear()
 
     def look(self) -> None:
-        """Look at the node's addresses and interfaces; where they have changed, `sync` is due."""
+        """Look at the node's addresses and interfaces; where they have changed, `sync` is due.
+
+        An interface that only the flowtable is to have, or has no more, is seen to at once.
+        """
         self.look_due = False
         if self.ports is not None and self._move():
             self._record.queued()
+        elif self._has_flowtable and not self._doubt:
+            self._follow_links()
 
     def check(self) -> None:
         """Look whether the kernel and the node still are as they were written to; if not, `sync` is due."""
@@ -349,6 +361,17 @@ class Programmer:
         resources = self._resources()
         goal = resources.goal(self._node_desired)
         return bool(diff(resources.observe(goal), goal))
+
+    @property
+    def _has_flowtable(self) -> bool:
+        return FlowtableKey() in self._node_desired
+
+    def _follow_links(self) -> None:
+        """Give the flowtable the interfaces that there are now."""
+        resources = self._resources()
+        goal = resources.goal(self._node_desired)
+        changes = [c for c in diff(resources.observe(goal), goal) if is_flowtable(c.key)]
+        resources.apply(changes, self._node_desired)
 
     def _tell_drift(self, session: Session, expected: Program) -> None:
         """Say what another program has changed in the kernel."""

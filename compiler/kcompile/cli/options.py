@@ -165,6 +165,18 @@ specs = _options(
         metavar="MAP=ENTRIES",
         help="(xdp) Size of a BPF map. May be repeated.",
     ),
+    click.option(
+        "--fast-path",
+        type=click.Choice(["flowtable", "off"]),
+        help="Established connections skip the hooks through a flowtable. Default: as in --config, else off.",
+    ),
+    click.option(
+        "--fast-path-device",
+        "fast_path_devices",
+        multiple=True,
+        metavar="PATTERN",
+        help="Interfaces of the flowtable: a name or shell pattern. May be repeated. Default: all.",
+    ),
     click.option("--state", metavar="FILE", help="File that keeps allocated clusterIPs and nodePorts."),
     service_ranges,
     click.option(

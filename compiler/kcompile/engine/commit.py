@@ -67,6 +67,7 @@ class Commit:
         if not self._keep:
             tidy(session.driver, session.observed)
         warnings += session.resources.apply(after, session.node_desired)
+        session.driver.transactions += session.resources.transactions
         self._clean_conntrack(past)
         if self._then is not None:
             self._then()

@@ -128,7 +128,14 @@ def node_and_settings(
 
     own = settings(config, node, service_cidrs, mode=mode.family)
     facts = node_facts(node, config, own.compat, seen.addresses)
+    if own.flowtable and mode.binds_addresses and not (own.detector.cidr4 or own.detector.cidr6):
+        raise ConfigError(
+            f"--fast-path flowtable: mode {mode.name} has it for connections to pods alone, and needs "
+            "--pod-cidr to know them"
+        )
     if mode.sees_interfaces:
+        if own.flowtable:
+            raise ConfigError(f"--fast-path flowtable: packets of mode {mode.name} pass the hooks by anyway")
         own = msgspec.structs.replace(own, xdp=xdp_settings(request))
         facts = msgspec.structs.replace(facts, links=seen.links)
     return facts, own

@@ -43,6 +43,8 @@ class Request(msgspec.Struct, kw_only=True):
     cgroup: str | None = None
     xdp_balance: str | None = None
     xdp_capacity: tuple[str, ...] = ()
+    fast_path: str | None = None
+    fast_path_devices: tuple[str, ...] = ()
     state: str | None = None
     service_cidrs: str | None = None
     node_port_range: str | None = None
@@ -99,6 +101,10 @@ def configuration(request: Request) -> Config:
         changes["mode"] = request.mode
     if request.compat:
         changes["compat"] = request.compat
+    if request.fast_path:
+        changes["fast_path"] = request.fast_path
+    if request.fast_path_devices:
+        changes["fast_path_devices"] = request.fast_path_devices
     if request.ipvs_scheduler:
         changes["ipvs"] = msgspec.structs.replace(config.ipvs, scheduler=request.ipvs_scheduler)
     return msgspec.structs.replace(config, **changes)

@@ -141,7 +141,10 @@ class Xdp(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """How the dataplane is to be run. `service_cidrs` both families; `masquerade_mark` is one bit."""
+    """How the dataplane is to be run. `service_cidrs` both families; `masquerade_mark` is one bit.
+
+    `flowtable`: shell patterns of the interfaces whose established connections skip the hooks; empty: none.
+    """
 
     compat: Compat
     detector: Detector = Detector()
@@ -152,3 +155,4 @@ class Settings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     sysctls: tuple[tuple[str, str], ...] = ()
     ipvs: Ipvs = Ipvs()
     xdp: Xdp = Xdp()
+    flowtable: tuple[str, ...] = ()

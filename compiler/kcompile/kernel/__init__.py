@@ -9,6 +9,7 @@ ipvs/             mode ipvs: virtual servers, dummy device, ipsets
 bpf/              mode xdp: maps, programs, attachments
 held/             drivers that an agent holds open
 node.py           resources that every mode has: sysctls, IPVS timeouts, health check ports
+flowtable.py      reads and writes the flowtable of --fast-path
 sysctl.py         reads and writes /proc/sys
 health.py         starts and stops the health check responder
 responder.py      the responder's server

@@ -21,11 +21,11 @@ from ..targets.nftables.parse import parse
 from ..targets.nftables.resources import TABLE, Table, TableKey
 from .netlink import NETLINK_NETFILTER, Netlink, attribute, attributes
 
-__all__ = ["Nft", "has_table"]
+__all__ = ["Nft", "has_table", "table_flags"]
 
 _OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 _OUTPUT_NUMERIC_PRIO = 1 << 8  # NFT_CTX_OUTPUT_NUMERIC_PRIO
-_NFPROTO = {"ip": 2, "ip6": 10}
+_NFPROTO = {"inet": 1, "ip": 2, "ip6": 10}
 _GET_TABLE = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE
 _TABLE_NAME, _TABLE_FLAGS = 1, 2  # NFTA_TABLE_*
 _HEAD = 4  # bytes of struct nfgenmsg
@@ -88,7 +88,7 @@ class Nft:
             )
             if code == 0 and output:
                 program.update(parse(output))
-                program[TableKey(family)] = Table(_table_flags(family))
+                program[TableKey(family)] = Table(table_flags(family, TABLE))
             elif code != 0 and _ABSENT not in error:
                 raise _failure("nft list table", error)
         return program
@@ -100,9 +100,9 @@ class Nft:
         """
         return [body for found, body in self.items(command) if found == kind]
 
-    def items(self, command: str) -> list[tuple[str, dict[str, Any]]]:
-        """Kind and body of everything in the listing `command`."""
-        code, output, error = self._run(command, _OUTPUT_JSON)
+    def items(self, command: str, *, numeric: bool = False) -> list[tuple[str, dict[str, Any]]]:
+        """Kind and body of everything in the listing `command`. `numeric`: priorities as numbers."""
+        code, output, error = self._run(command, _OUTPUT_JSON | (_OUTPUT_NUMERIC_PRIO if numeric else 0))
         if code != 0:
             raise _failure(f"nft {command}", error)
         listed = json.loads(output or b'{"nftables": []}')["nftables"]
@@ -134,11 +134,11 @@ class Nft:
         return "".join(texts)
 
 
-def _table_flags(family: str) -> tuple[str, ...]:
-    """The flags of our table, asked of the kernel: nft before 1.0 doesn't list them as JSON, and 1.0.6 prints
+def table_flags(family: str, name: str) -> tuple[str, ...]:
+    """The flags of a table, asked of the kernel: nft before 1.0 doesn't list them as JSON, and 1.0.6 prints
     the family instead.
     """
-    answer = _table(family, TABLE)
+    answer = _table(family, name)
     if answer is None:  # gone since it was listed
         return ()
     for kind, at, _ in attributes(answer, _HEAD, len(answer)):

@@ -1,4 +1,6 @@
-"""Observes and applies node resources (targets/node.py): sysctls, IPVS timeouts and health check ports."""
+"""Observes and applies node resources (targets/node.py): sysctls, IPVS timeouts, health check ports and
+the flowtable.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ from typing import Any
 from ..errors import KernelError
 from ..notices import Notice
 from ..program import Change, Key, Program
-from ..targets.node import HealthKey, SysctlKey, TimeoutKey, ValueKey
-from . import health, sysctl
+from ..targets.flowtable import FlowtableKey
+from ..targets.node import HealthKey, SysctlKey, TimeoutKey, ValueKey, is_flowtable
+from . import flowtable, health, sysctl
 from .ipvs import timeouts
 from .state import NodeState
 
@@ -26,7 +29,10 @@ class NodeResources:
     """The node resources of the current namespace; `directory` is its run directory.
 
     `answers`: the responder process (kernel/health.py) answers health checks. An agent answers them itself.
+    `transactions`: how often `apply` has raised nf_tables' generation.
     """
+
+    transactions = 0
 
     def __init__(self, directory: Path, *, answers: bool = True) -> None:
         self.directory, self._answers = directory, answers
@@ -37,9 +43,13 @@ class NodeResources:
         }
 
     def goal(self, desired: Program) -> dict[Key, Any]:
-        """`desired`, plus the old value of each sysctl and timeout that we set and `desired` doesn't name."""
+        """`desired`, plus the old value of each sysctl and timeout that we set and `desired` doesn't name,
+        and with the interfaces that the flowtable's patterns stand for.
+        """
         goal = {
-            key: value for key, value in desired.items() if self._answers or not isinstance(key, HealthKey)
+            key: value
+            for key, value in flowtable.expanded(desired).items()
+            if self._answers or not isinstance(key, HealthKey)
         }
         for kind, before in self._before.items():
             for name, old in before.items():
@@ -51,8 +61,14 @@ class NodeResources:
         return isinstance(key, ValueKey) and key.name in self._before[type(key)]
 
     def observe(self, goal: Program) -> dict[Key, Any]:
-        """The current values of the sysctls and timeouts in `goal`, and the health checks being answered."""
-        found: dict[Key, Any] = {}
+        """The current values of the sysctls and timeouts in `goal`, the health checks being answered, and the
+        flowtable.
+
+        Raises UnsupportedError where `goal` has a flowtable and the kernel none.
+        """
+        found = flowtable.observe()
+        if not found and FlowtableKey() in goal:
+            flowtable.require()
         for key in goal:
             if isinstance(key, ValueKey) and (value := _READ[type(key)](key.name)) is not None:
                 found[key] = value
@@ -66,6 +82,7 @@ class NodeResources:
         Old values are written to disk before a value is first changed; raises KernelError where there is no
         room. To restore old values needs no room.
         """
+        self.transactions += flowtable.apply([c for c in changes if is_flowtable(c.key)], desired)
         values = [(change.key, change) for change in changes if isinstance(change.key, ValueKey)]
         new = [(key, change) for key, change in values if key in desired and self._is_first(key, change)]
         for key, change in new:

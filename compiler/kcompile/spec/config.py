@@ -60,6 +60,7 @@ _LOGGING_DEFAULTS = ("text", "5s", 5_000_000_000)
 # Fields that a KubeProxyConfiguration had before 1.36, and files still have.
 _RETIRED = ("udpIdleTimeout", "resourceContainer", "conntrack.max")
 _SYNC_PERIOD = 30  # seconds; kube-proxy's, where none is set
+_FAST_PATHS = ("flowtable", "off")
 _NODE_PORT_RANGE = "service-node-port-range"  # the API server's option
 
 # ip_vs_set_timeout(): as many ticks as a signed int can count, where the kernel has 1000 a second
@@ -92,6 +93,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     masquerade_all: bool | None = None
     masquerade_bit: int | None = None
     localhost_node_ports: bool = True
+    fast_path: str = ""
+    fast_path_devices: tuple[str, ...] = ()
     iptables: IptablesSection = IptablesSection()
     nftables: NftablesSection = NftablesSection()
     ipvs: IpvsSection = IpvsSection()
@@ -258,6 +261,8 @@ def _layered(
         masquerade_bit=_first(short.masquerade_bit, None),
         localhost_node_ports=_first(short.localhost_node_ports, proxy.iptables.localhost_node_ports)
         is not False,
+        fast_path=_first(short.fast_path, ""),
+        fast_path_devices=tuple(_first(short.fast_path_devices, ())),
         iptables=proxy.iptables,
         nftables=proxy.nftables,
         ipvs=proxy.ipvs,
@@ -292,8 +297,11 @@ def _check(form: KubeProxyConfiguration | CompilerConfiguration, where: str, fin
         findings.wrong(where, "nodePortAddresses", "'primary' stands alone or not at all")
     if isinstance(form, KubeProxyConfiguration):
         _check_proxy(form, where, findings)
-    elif form.compat not in (UNSET, "", "iptables", "nftables"):
+        return
+    if form.compat not in (UNSET, "", "iptables", "nftables"):
         findings.wrong(where, "compat", f"{shown(form.compat)} is not one of iptables, nftables")
+    if form.fast_path not in (UNSET, "", *_FAST_PATHS):
+        findings.wrong(where, "fastPath", f"{shown(form.fast_path)} is not one of {', '.join(_FAST_PATHS)}")
 
 
 def _check_proxy(form: KubeProxyConfiguration, where: str, findings: Findings) -> None:

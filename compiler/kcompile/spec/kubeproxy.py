@@ -149,6 +149,8 @@ class CompilerConfiguration(_Document, frozen=True):
     service_cidrs: list[Cidr] | UnsetType = msgspec.field(default=UNSET, name="serviceCIDRs")
     cluster_domain: Domain | UnsetType = UNSET
     localhost_node_ports: bool | UnsetType = UNSET
+    fast_path: str | UnsetType = UNSET
+    fast_path_devices: list[str] | UnsetType = UNSET
 
 
 class _Networking(_Document, frozen=True):

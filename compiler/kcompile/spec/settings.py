@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -19,6 +20,8 @@ from .text import shown
 __all__ = ["compat_of", "settings"]
 
 _FOLLOWED = {"iptables": "iptables"}  # the kube-proxy mode that a mode follows; else nftables
+# dev_valid_name() in net/core/dev.c, and what fnmatch(3) has beside
+_PATTERN = re.compile(r"[^\s/:\"]{1,15}")
 _DEFAULT_BIT = 14  # KUBE-MARK-MASQ's 0x4000
 
 
@@ -58,6 +61,7 @@ def settings(
         service_cidrs=settings_of(config, service_cidrs).service_cidrs,
         drop_invalid=not config.conntrack.tcp_be_liberal,
         sysctls=_sysctls(config.conntrack, cpus or os.cpu_count() or 1),
+        flowtable=_flowtable(config),
         ipvs=Ipvs(
             scheduler=config.ipvs.scheduler or "rr",
             strict_arp=config.ipvs.strict_arp,
@@ -65,6 +69,19 @@ def settings(
             timeouts=_timeouts(config.ipvs),
         ),
     )
+
+
+def _flowtable(config: Config) -> tuple[str, ...]:
+    """The patterns of its interfaces."""
+    patterns = config.fast_path_devices
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern):
+            raise ConfigError(f"--fast-path-device: {shown(pattern)} can't be the name of an interface")
+    if config.fast_path != "flowtable":
+        if patterns:
+            raise ConfigError("--fast-path-device needs --fast-path flowtable")
+        return ()
+    return patterns or ("*",)
 
 
 def _detector(config: Config, node: Node | None) -> Detector:

@@ -1,8 +1,9 @@
-"""Resources that a mode needs beside its rules: sysctls, timeouts and health check ports.
+"""Resources that a mode needs beside its rules: sysctls, timeouts, health check ports and the flowtable.
 
 SysctlKey(name)   -> value, both str       sysctl.conf(5) names
 TimeoutKey(name)  -> seconds, both str     tcp, tcpfin and udp of ``ipvsadm --set``
 HealthKey(port)   -> HealthCheck           answered by kernel/health.py
+and those of flowtable.py
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 from ..ir.model import Dataplane
 from ..program import Key
+from . import flowtable
 
 __all__ = [
     "SYSCTLS",
@@ -20,6 +22,7 @@ __all__ = [
     "TimeoutKey",
     "ValueKey",
     "describe_node",
+    "is_flowtable",
     "is_node_resource",
     "lower_node",
 ]
@@ -110,17 +113,23 @@ def lower_node(dataplane: Dataplane, mode: str = "") -> dict[Key, Any]:
         program[SysctlKey(name)] = value
     for check in dataplane.health_checks:
         program[HealthKey(check.port)] = check
-    return program
+    return program | flowtable.lower_flowtable(dataplane, mode)
 
 
 def is_node_resource(key: Key) -> bool:
-    return isinstance(key, ValueKey | HealthKey)
+    return isinstance(key, ValueKey | HealthKey) or is_flowtable(key)
+
+
+def is_flowtable(key: Key) -> bool:
+    return isinstance(key, flowtable.FlowtableKey | flowtable.FlowtableDeviceKey)
 
 
 def describe_node(key: Key, value: Any) -> str:
     """The resource on one line."""
     if isinstance(key, ValueKey):
         return f"{key.kind} {key.name} = {value}"
+    if is_flowtable(key):
+        return flowtable.describe(key, value)
     assert isinstance(key, HealthKey)
     service = f"Service {value.namespace}/{value.service}"
     return f"health check port {key.port}: {service}, {value.local_endpoints} local endpoints"

@@ -141,6 +141,12 @@ def _changed_rules(facts: Facts) -> Iterator[Finding]:
         yield Finding("rules", "warning", message, (again,))
 
 
+def _flowtable(facts: Facts) -> Iterator[Finding]:
+    if facts.flowtables:
+        message = f"this kernel has no flowtables, which --fast-path flowtable needs: {facts.flowtables}"
+        yield Finding("flowtable", "note", message)
+
+
 def _unread(facts: Facts) -> Iterator[Finding]:
     """Rules that could not be read, unless they belong to a mode that this kernel lacks."""
     dead = {probe.mode for probe in facts.probes if not probe.families and not probe.unknown}
@@ -288,6 +294,7 @@ CHECKS = (
         needs_root=True,
     ),
     Check("xdp", xdp.look, "no problem for mode xdp, or it isn't supported here", needs_root=True),
+    Check("flowtable", _flowtable, "the kernel has flowtables (--fast-path)", needs_root=True),
     Check("forwarding", _forwarding, "forwarding is on"),
     Check("sysctls", _reverted, "sysctls have the values that apply set"),
     Check(

@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from ...ir.model import Dataplane
-from ...program import Change
+from ...program import Change, diff
+from ...targets.flowtable import lower_flowtable
 from ...targets.xdp.resources import AttachKey, InterfaceKey, StrayKey
+from .. import flowtable
 from ..drivers import Driver, driver_for
 from ..remember import recall
 
@@ -26,7 +28,9 @@ def changed_rules(directory: Path) -> int:
         return 0
     driver = driver_for(applied.mode, None, directory)
     desired = driver.target.lower(_supported(driver, applied.dataplane))
-    return len(_settled(driver.target.diff(driver.observe(), desired)))
+    rules = _settled(driver.target.diff(driver.observe(), desired))
+    goal = flowtable.expanded(lower_flowtable(applied.dataplane, applied.mode))
+    return len(rules) + len(diff(flowtable.observe(), goal))
 
 
 def _supported(driver: Driver, dataplane: Dataplane) -> Dataplane:

@@ -128,9 +128,9 @@ NFTABLES = (
     Feature("masquerade fully-random", ("nft_masq",), {"": """\
         chain leave { type nat hook postrouting priority 100; policy accept; masquerade fully-random; }"""}),
     Feature("fib", ("nft_fib", "nft_fib_ipv<v>"), {"": f"""\
-        chain local {{ {_NAT_HOOK} fib daddr type local accept; fib saddr type local accept; }}"""}, _NODE),
+        chain local {{ {_NAT_HOOK} fib daddr type != local drop; fib saddr type local accept; }}"""}),
     Feature("reject", ("nft_reject", "nft_reject_ipv<v>"), {"": f"""\
-        chain no-endpoints {{ {_FILTER_HOOK} reject; }}"""}, _ENDPOINTS),
+        chain no-endpoints {{ {_NAT_HOOK} reject; }}"""}),
     Feature("sets that rules fill and time empties", (), {"": f"""\
         set clients {{ type ipv<v>_addr; flags dynamic,timeout; timeout 10s; }}
         chain affinity {{

@@ -10,7 +10,7 @@ from typing import Any
 
 from ... import spawn
 from ...errors import KcompileError, KernelError, UnsupportedError
-from .. import iptables, netns
+from .. import flowtable, iptables, netns
 from ..drivers import installed
 from ..kubeproxy.chains import Chains
 from ..nftables import Nft
@@ -37,6 +37,7 @@ def gather(modes: Sequence[str], netns_name: str | None = None) -> Facts:
         rules = _rules() if root else RuleFacts()
         node = node_facts(run_directory())
         xdp = xdp_facts() if root else XdpFacts()
+        flowtables = flowtable.lacking() if root else ""
     return Facts(
         root=root,
         netns=netns_name or "",
@@ -45,6 +46,7 @@ def gather(modes: Sequence[str], netns_name: str | None = None) -> Facts:
         node=node,
         modules=kernel_modules(),
         xdp=xdp,
+        flowtables=flowtables,
     )
 
 

@@ -173,7 +173,10 @@ class XdpFacts(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The input of `judge`. Without `root`, `rules` is empty."""
+    """The input of `judge`. Without `root`, `rules` is empty.
+
+    `flowtables`: what the kernel says where it has none.
+    """
 
     root: bool = True
     netns: str = ""
@@ -182,6 +185,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeFacts = NodeFacts()
     modules: KernelModules = KernelModules()
     xdp: XdpFacts = XdpFacts()
+    flowtables: str = ""
 
 
 class ModeReport(msgspec.Struct, frozen=True):
