@@ -180,13 +180,13 @@ def test_an_unknown_image_of_an_init_container_is_named(lab: KubeletLab):
 
 def test_a_failing_init_container_holds_the_pod(lab: KubeletLab):
     async def work() -> None:
-        init = {"image": "busybox", "command": ["sh", "-c", "echo first > /work/f"], "name": "one"}
-        mount = {"volumeMounts": [{"name": "w", "mountPath": "/work"}]}
+        init = {"image": "busybox", "command": ["sh", "-c", "echo first > /data/f"], "name": "one"}
+        mount = {"volumeMounts": [{"name": "w", "mountPath": "/data"}]}
         bad = {"name": "two", "image": "busybox", "command": ["false"]}
         volumes = [{"name": "w", "emptyDir": {}}]
         lab.busybox(
             "good",
-            "cat /work/f; exec sleep 100",
+            "cat /data/f; exec sleep 100",
             **mount,
             pod={"initContainers": [init | mount], "volumes": volumes},
         )
@@ -257,14 +257,14 @@ def test_hooks_and_the_grace_period(lab: KubeletLab):
     async def work() -> None:
         hooks = {
             "postStart": {"exec": {"command": ["touch", "/tmp/begun"]}},
-            "preStop": {"exec": {"command": ["sh", "-c", "echo stop > /work/s"]}},
+            "preStop": {"exec": {"command": ["sh", "-c", "echo stop > /data/s"]}},
         }
         volume = {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "kept"}}]}
         lab.busybox(
             "polite",
-            "trap 'echo term >> /work/s; exit 0' TERM; while :; do sleep .02; done",
+            "trap 'echo term >> /data/s; exit 0' TERM; while :; do sleep .02; done",
             lifecycle=hooks,
-            volumeMounts=[{"name": "w", "mountPath": "/work"}],
+            volumeMounts=[{"name": "w", "mountPath": "/data"}],
             pod={"terminationGracePeriodSeconds": 5} | volume,
         )
         lab.busybox(
