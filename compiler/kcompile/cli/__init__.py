@@ -22,6 +22,7 @@ _VERBS = {
     "diff": "Compare this node with the manifests; exit status 1 if they differ.",
     "delete": "Remove kcompile's rules from this node.",
     "get": "Show the Services, endpoints, rules or connections in the kernel.",
+    "explain": "Explain one Service: its addresses, its endpoints and why, its rules.",
     "status": "Show what the agent (kcompile run) has programmed for each Service.",
     "dns": "Print or serve the DNS records of the Services.",
     "lab": "Run a small cluster on this machine, in network namespaces.",

@@ -13,5 +13,6 @@ apply.py      all of that for an apply, in two halves
 remove.py     the same for a removal
 basis.py      digests of what a dataplane was made of
 edit.py       an edit of a few EndpointSlices: only their Services are compiled
+explain.py    what one Service does on a node, and why
 progress.py   a callback for each step
 """

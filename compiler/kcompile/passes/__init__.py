@@ -7,6 +7,7 @@ guard.py       loadBalancerSourceRanges                                      (se
 health.py      healthCheckNodePort                                           (healthcheck/service_health.go)
 conflicts.py   one owner for a frontend that two Services claim
 occupied.py    external addresses that are another host's, before all others in mode ipvs
+reasons.py     why an endpoint isn't used, in words
 resolve.py     runs them in order: ServicePorts in, a Dataplane out
 """
 
