@@ -81,9 +81,9 @@ _OTHERS = _Rules(Object, lambda item: check_metadata(item, is_dns_subdomain, DNS
 class Admission:
     """Makes of a client's object what the store keeps."""
 
-    def __init__(self, collections: Mapping[Resource, Collection]) -> None:
+    def __init__(self, collections: Mapping[Resource, Collection], node_port_range: tuple[int, int]) -> None:
         by_kind = {resource.kind: collection for resource, collection in collections.items()}
-        self._allocation = Allocation(by_kind["Service"], by_kind["ServiceCIDR"])
+        self._allocation = Allocation(by_kind["Service"], by_kind["ServiceCIDR"], node_port_range)
         self._numbers = itertools.count()
 
     def created(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ __all__ = ["Allocation", "keep_allocated"]
 class Allocation:
     """Knows what the stored Services hold: before each answer it reads what has changed in the collection."""
 
-    def __init__(self, services: Collection, cidrs: Collection) -> None:
-        self._services, self._cidrs = services, cidrs
+    def __init__(self, services: Collection, cidrs: Collection, node_port_range: tuple[int, int]) -> None:
+        self._services, self._cidrs, self._node_ports = services, cidrs, node_port_range
         self._claims = Claims()
         self._held: dict[str, Service] = {}
         self._place = 0
@@ -37,7 +37,12 @@ class Allocation:
         if old is not None:
             self._claims.release(old)
         try:
-            allocate([service], service_cidrs=self._networks(), claims=self._claims)
+            allocate(
+                [service],
+                service_cidrs=self._networks(),
+                node_port_range=self._node_ports,
+                claims=self._claims,
+            )
         finally:
             self._claims.release(service)
             if old is not None:

@@ -24,6 +24,12 @@ __all__ = ["Parts"]
 
 Plain = dict[str, Any]
 _DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+_EVICTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "message": "Eviction API: evicting",
+}
 _DEFAULT_SECONDS = 3600
 _LEAST_SECONDS = 600
 
@@ -96,14 +102,14 @@ class Parts:
     async def _evict(self, request: web.Request, asked: Target) -> tuple[int, Plain]:
         """There are no PodDisruptionBudgets that could refuse it."""
         options = (await mapping_in(request)).obj.get("deleteOptions") or {}
-        self._store.delete(
-            "Pod",
-            asked.namespace,
-            asked.name,
-            options.get("preconditions") or {},
-            grace=options.get("gracePeriodSeconds"),
-            dry=_dry(request) or dry_run(options.get("dryRun") or ()),
+        where, dry = (
+            ("Pod", asked.namespace, asked.name),
+            _dry(request) or dry_run(options.get("dryRun") or ()),
         )
+        said: Plain = {"status": {"conditions": [_EVICTED | {"lastTransitionTime": now()}]}}
+        self._store.patch(*where, said, "strategic", "status", dry=dry)
+        preconditions = options.get("preconditions") or {}
+        self._store.delete(*where, preconditions, grace=options.get("gracePeriodSeconds"), dry=dry)
         return 201, _DONE
 
     async def _token(self, request: web.Request, asked: Target) -> tuple[int, Plain]:

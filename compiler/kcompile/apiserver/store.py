@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..spec.allocate import DEFAULT_NODE_PORT_RANGE
 from .admission import Admission
 from .collection import Collection
 from .deletion import marked, over
@@ -41,7 +42,8 @@ class Store:
 
     `controllers`: there are a garbage collector and a namespace controller. A Namespace that is deleted then
     stays, Terminating, until `finalize`; propagation policies set their finalizers; and each new Namespace
-    gets its ServiceAccount. Without, a Namespace goes at once with what is in it.
+    gets its ServiceAccount. Without, a Namespace goes at once with what is in it. `node_port_range`: the
+    first and the last node port.
 
     Methods that take a kind want it as ``"Service"``. What they return is the caller's own.
     """
@@ -53,13 +55,14 @@ class Store:
         version: int = 0,
         history: int = _HISTORY,
         controllers: bool = False,
+        node_port_range: tuple[int, int] = DEFAULT_NODE_PORT_RANGE,
     ) -> None:
         self.lock = threading.RLock()
         self._controllers = controllers
         self.version = 0
         self._collections = {resource: Collection(resource, history) for resource in RESOURCES}
         self._listeners: list[Callable[[Resource], None]] = []
-        self._admission = Admission(self._collections)
+        self._admission = Admission(self._collections, node_port_range)
         for obj in sorted(objects, key=_version_of):
             resource, self.version = _resource(obj), _version_of(obj)
             item = stored(resource, obj, self.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..options import read_boolean
@@ -64,23 +65,26 @@ class PodStreams:
             raise bad_request(f"pod {asked.name} does not have a host assigned")
         if not is_websocket(request):
             raise not_supported(_SPDY)
-        running = await self._started(request, asked, container, self._containers)
-        return await stream_answer(request, running)
+        return await stream_answer(request, _starting(request, asked, container, self._containers))
 
-    async def _started(
-        self, request: web.Request, asked: Target, container: str, containers: Containers
-    ) -> Running:
-        """The process whose streams are asked for."""
-        wanted = _Wanted(*(read_boolean(name, request.query.get(name, "")) for name in _Wanted._fields))
-        if not any(wanted[:3]):
-            raise bad_request("you must specify at least one of stdin, stdout, stderr")
-        where = (asked.namespace, asked.name, container)
-        if asked.part == "attach":
-            return await containers.attach(*where, **wanted._asdict())
-        command = request.query.getall("command", [])
-        if not command:
-            raise bad_request("you must specify the command to run")
-        return await containers.exec(*where, command, **wanted._asdict())
+
+def _starting(
+    request: web.Request, asked: Target, container: str, containers: Containers
+) -> Awaitable[Running]:
+    """The process whose streams are asked for, which begins when it is awaited.
+
+    :raises StatusError: 400 for a request without a command, or without streams
+    """
+    wanted = _Wanted(*(read_boolean(name, request.query.get(name, "")) for name in _Wanted._fields))
+    if not any(wanted[:3]):
+        raise bad_request("you must specify at least one of stdin, stdout, stderr")
+    where = (asked.namespace, asked.name, container)
+    if asked.part == "attach":
+        return containers.attach(*where, **wanted._asdict())
+    command = request.query.getall("command", [])
+    if not command:
+        raise bad_request("you must specify the command to run")
+    return containers.exec(*where, command, **wanted._asdict())
 
 
 def _container(pod: dict[str, Any], asked: str) -> str:

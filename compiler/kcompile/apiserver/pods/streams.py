@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..status import StatusError
 from ..streams import Running
 
 if TYPE_CHECKING:
@@ -35,14 +37,28 @@ def is_websocket(request: web.Request) -> bool:
     return upgrade and any(each.strip() in _PROTOCOLS for each in offered.split(","))
 
 
-async def stream_answer(request: web.Request, running: Running) -> web.StreamResponse:
-    """Join the client and the process until one of them ends; a client that goes ends the process."""
+async def stream_answer(request: web.Request, starting: Awaitable[Running]) -> web.StreamResponse:
+    """Join the client and a process until one of them ends; a client that goes ends the process.
+
+    A process that can't be started is a Status over the WebSocket: where that is refused, kubectl tries SPDY,
+    and shows what it is told then.
+    """
     from aiohttp import web
 
     socket = web.WebSocketResponse(protocols=_PROTOCOLS)
+    await socket.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        try:
+            await _joined(socket, await starting)
+        except StatusError as error:
+            await socket.send_bytes(bytes((_END,)) + error.body())
+        await socket.close()
+    return socket
+
+
+async def _joined(socket: web.WebSocketResponse, running: Running) -> None:
     ended = False
     try:
-        await socket.prepare(request)
         reading = asyncio.ensure_future(_read(socket, running))
         writing = asyncio.ensure_future(_write(socket, running))
         try:
@@ -55,9 +71,6 @@ async def stream_answer(request: web.Request, running: Running) -> web.StreamRes
     finally:
         if not ended:
             running.kill()
-    with contextlib.suppress(ConnectionError):
-        await socket.close()
-    return socket
 
 
 async def _write(socket: web.WebSocketResponse, running: Running) -> None:
