@@ -219,3 +219,103 @@ def test_one_server_listens_on_several_sockets_and_takes_several_tokens(tmp_path
     url, found = asyncio.run(beside())
     assert url.startswith("https://127.0.0.1:")
     assert found == [200, 200, 401]
+
+
+def test_unknown_and_repeated_fields_are_refused_warned_of_or_dropped():
+    spec = b'{"ports":[{"port":80,"prot":"x"}],"type":"ClusterIP","type":"ClusterIP"}'
+    raw = b'{"metadata":{"name":"web"},"spec":%b}' % spec
+    said = 'unknown field "spec.ports[0].prot", duplicate field "spec.type"'
+
+    async def work(asking: Client):
+        found = []
+        for level in ("Strict", "Warn", "Ignore"):
+            path = f"{SERVICES}?fieldValidation={level}&dryRun=All"
+            found.append(await asking.ask("POST", path, raw, **JSON))
+        found.append(await asking.ask("POST", f"{SERVICES}?fieldValidation=Lax", raw, **JSON))
+        found.append(await asking.ask("POST", f"{SERVICES}?dryRun=Some", raw, **JSON))
+        return found
+
+    strict, warned, ignored, lax, some = run(work)
+    assert (strict.status, strict.body["message"].endswith(f"strict decoding error: {said}")) == (400, True)
+    warning = ", ".join(f'299 - "{each}"' for each in said.replace('"', '\\"').split(", "))
+    assert (warned.status, warned.headers["warning"]) == (201, warning)
+    assert (ignored.status, "warning" in ignored.headers) == (201, False)
+    assert warned.body["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+    assert (lax.status, some.status) == (422, 422)
+
+
+def test_a_patch_with_an_unknown_field_is_422():
+    async def work(asking: Client):
+        await asking.ask("POST", SERVICES, {"metadata": {"name": "web"}, "spec": PORTS})
+        merge = {"Content_Type": "application/merge-patch+json"}
+        path = f"{SERVICES}/web?fieldValidation=Strict"
+        return await asking.ask("PATCH", path, b'{"spec":{"typo":1}}', **merge)
+
+    answer = run(work)
+    assert answer.status == 422
+    assert answer.body["message"].endswith('strict decoding error: unknown field "spec.typo"')
+
+
+def test_discovery_is_kept_by_its_tag_and_schemas_by_their_hash():
+    accept = {
+        "Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+    }
+
+    async def work(asking: Client):
+        first = await asking.get("/apis", **accept)
+        again = await asking.get("/apis", **accept, If_None_Match=first.headers["etag"])
+        index = await asking.get("/openapi/v3")
+        place = index.body["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        document = await asking.get(place)
+        moved = await asking.ask("GET", "/openapi/v3/apis/apps/v1?hash=OLD")
+        return first, again, document, moved
+
+    first, again, document, moved = run(work)
+    assert first.body["kind"] == "APIGroupDiscoveryList"
+    assert first.headers["content-type"] == aggregated
+    assert (again.status, again.length) == (304, 0)
+    assert document.headers["cache-control"] == "public, immutable"
+    assert moved.body == document.body  # the client has followed to the right hash
+    path = document.body["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert "fieldValidation" in [each["name"] for each in path["parameters"]]
+    schemas = document.body["components"]["schemas"].values()
+    kinds = [each for each in schemas if "x-kubernetes-group-version-kind" in each]
+    assert len(kinds) == 5
+
+
+def test_scale_reads_and_writes_the_replicas():
+    container = {"name": "c", "image": "i"}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    path = "/apis/apps/v1/namespaces/default/deployments"
+
+    async def work(asking: Client):
+        await asking.ask("POST", path, {"metadata": {"name": "d"}, "spec": spec})
+        first = (await asking.get(f"{path}/d/scale")).body
+        more = await asking.ask("PUT", f"{path}/d/scale", first | {"spec": {"replicas": 4}})
+        stale = await asking.ask("PUT", f"{path}/d/scale", first)
+        negative = await asking.ask("PUT", f"{path}/d/scale", {"spec": {"replicas": -1}})
+        return first, more, stale, negative
+
+    first, more, stale, negative = run(work)
+    assert (first["kind"], first["spec"], first["status"]["selector"]) == ("Scale", {"replicas": 1}, "a=b")
+    assert (more.status, more.body["spec"]) == (200, {"replicas": 4})
+    assert (stale.status, negative.status) == (409, 422)
+
+
+def test_a_token_that_the_server_has_issued_is_good_for_it():
+    async def work(asking: Client):
+        path = "/api/v1/namespaces/default/serviceaccounts"
+        await asking.ask("POST", path, {"metadata": {"name": "robot"}})
+        made = await asking.ask("POST", f"{path}/robot/token", {"spec": {"expirationSeconds": 600}})
+        short = await asking.ask("POST", f"{path}/robot/token", {"spec": {"expirationSeconds": 1}})
+        token = made.body["status"]["token"]
+        good = await asking.get("/readyz", Authorization=f"Bearer {token}")
+        bad = await asking.get("/readyz", Authorization=f"Bearer {token}x")
+        return made.status, short.status, good.status, bad.status
+
+    async def beside():
+        async with serve(Store(), token="user") as server, client(server.url, "user") as asking:
+            return await work(asking)
+
+    assert asyncio.run(beside()) == (201, 422, 200, 401)
