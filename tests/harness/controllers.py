@@ -93,6 +93,11 @@ class FakeKubelets:
         status = {**status, "phase": phase, "podIP": ip, "podIPs": [{"ip": ip}], "conditions": conditions}
         self._client.update_status({**pod, "status": status})
 
+    def ends(self, pod: dict[str, Any], phase: str) -> None:
+        """The Pod ends: Succeeded or Failed."""
+        meta = pod["metadata"]
+        self.runs(meta["namespace"], meta["name"], meta["uid"], ready=False, phase=phase)
+
     def _stopped(self, namespace: str, name: str, uid: str) -> None:
         pod = self._client.get("Pod", namespace, name)
         if pod is not None and pod["metadata"]["uid"] == uid:

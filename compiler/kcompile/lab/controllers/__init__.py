@@ -16,6 +16,12 @@ rollout.py            how many Pods each of their ReplicaSets is to have
 revisions.py          their history
 progress.py           their status
 replicaset.py         ReplicaSets
+history.py            the templates that StatefulSets and DaemonSets have had
+statefulset.py        StatefulSets
+ordinals.py           their Pods
+daemonset.py          DaemonSets
+job.py                Jobs
+indexes.py            Jobs whose Pods are numbered
 fit.py                whether a Pod may go to a node
 scheduler.py          a node for each Pod
 backends.py           the Pods behind each Service
@@ -38,10 +44,12 @@ from typing import NamedTuple
 
 from ..client import Client
 from .backends import Backends
+from .daemonset import DaemonSets
 from .deployment import Deployments
 from .endpoints import EndpointsObjects
 from .endpointslices import EndpointSlices
 from .garbage import GarbageCollector
+from .job import Jobs
 from .kubernetes import KubernetesService
 from .loadbalancer import LoadBalancers
 from .loop import Controller, run_controller
@@ -50,6 +58,7 @@ from .nodes import Nodes
 from .podgc import EndedPods
 from .replicaset import ReplicaSets
 from .scheduler import Scheduler
+from .statefulset import StatefulSets
 
 __all__ = ["Settings", "run"]
 
@@ -83,6 +92,9 @@ def _controllers(client: Client, settings: Settings) -> Iterable[Controller]:
     return (
         Deployments(client),
         ReplicaSets(client),
+        StatefulSets(client),
+        DaemonSets(client),
+        Jobs(client),
         Scheduler(client),
         EndpointSlices(client, backends),
         EndpointsObjects(client, backends),
