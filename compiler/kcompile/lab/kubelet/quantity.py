@@ -27,4 +27,4 @@ def amount(text: str) -> Decimal:
 def divided(text: str, divisor: str) -> str:
     """`text` in units of `divisor`, rounded up. Raises ValueError."""
     unit = amount(divisor) or Decimal(1)
-    return str((amount(text) / unit).to_integral_value(ROUND_CEILING))
+    return str(int((amount(text) / unit).to_integral_value(ROUND_CEILING)))
