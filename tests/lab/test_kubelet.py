@@ -24,7 +24,11 @@ SERVER = "exec python3 -m http.server 8080"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeletLab]:
-    with KubeletLab(NAME, tmp_path_factory.mktemp("lab")) as lab:
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "account").mkdir()
+    (folder / "account/token").write_text("secret")
+    (folder / "account/ca.crt").write_text("certificate")
+    with KubeletLab(NAME, folder) as lab:
         yield lab
     assert netns.of_lab(NAME) == []
 
@@ -313,6 +317,8 @@ def test_volumes_and_their_changes(lab: KubeletLab):
         await asyncio.sleep(0.05)
         assert await lab.exec("files", "sh", "-c", "cat /config/a /config/b /etc/one") == (0, "231")
         assert (await lab.exec("files", "touch", "/config/x"))[0] != 0
+        account = "cd /var/run/secrets/kubernetes.io/serviceaccount; cat token ca.crt namespace"
+        assert await lab.exec("files", "sh", "-c", account) == (0, "secretcertificatedefault")
 
     lab.run(work())
 

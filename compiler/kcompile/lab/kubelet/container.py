@@ -130,28 +130,33 @@ class ContainerWorker:
         group = self.pod.group_of(self.spec)
         self.request["cgroup"] = str(group or "")
         began = time.time()
-        log = self._new_log()
         streams = Streams(stdin=bool(self.spec.get("stdin")), terminal=self.request["tty"])
+        self.output = Output(streams, self._new_log(), once=bool(self.spec.get("stdinOnce")))
+        try:
+            code = await self._run_in(streams, began)
+            await self.output.ended()
+        finally:
+            self.output.close()
+        out_of_memory = group is not None and Cgroups.ran_out_of_memory(group)
+        if group:
+            Cgroups.drop(group)
+        if code is None:
+            return _NOT_STARTED, 0.0
+        self._ended(code, began, "OOMKilled" if out_of_memory else "")
+        return code, time.time() - began
+
+    async def _run_in(self, streams: Streams, began: float) -> int | None:
+        """Start it and wait for its end; None if it can't be started."""
         try:
             self.process = await self.pod.runtime.start(self.request, streams.child)
             await streams.started()
         except StartError as error:
-            streams.close()
-            log.close()
+            streams.close_child()
             self._failed_to_start(began, str(error))
-            return _NOT_STARTED, 0.0
+            return None
         self.state.container_id = f"kcompile://{secrets.token_hex(32)}"
-        self.output = Output(streams, log, once=bool(self.spec.get("stdinOnce")))
         self.pod.event("Normal", "Started", f"Started container {self.name}")
-        try:
-            code = await self._live(self.process, began)
-            await self.output.ended()
-        finally:
-            self.output.close()
-        self._ended(code, began, "OOMKilled" if group and Cgroups.ran_out_of_memory(group) else "")
-        if group:
-            Cgroups.drop(group)
-        return code, time.time() - began
+        return await self._live(self.process, began)
 
     async def _prepared(self) -> dict[str, Any] | None:
         """The request for the spawner, as soon as there is one; None if the container is to stop."""

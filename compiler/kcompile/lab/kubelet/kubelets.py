@@ -14,6 +14,7 @@ from .cgroups import Cgroups
 from .pod import Lab, PodWorker
 from .runtime import Runtime
 from .sandbox import Sandboxes, Wired
+from .unsupported import unsupported
 from .volumes import mentions
 
 __all__ = ["Kubelets"]
@@ -46,7 +47,7 @@ class Kubelets(Access):
         )
         self._nodes = {node.name: node for node in settings.nodes}
         self._tasks: dict[_Key, asyncio.Task[None]] = {}
-        self._limits_said = False
+        self._said: set[str] = set()
 
     async def run(self) -> None:
         """Until it is cancelled; then every container is killed with the spawner. Namespaces stay."""
@@ -91,7 +92,7 @@ class Kubelets(Access):
             worker.stop(float(meta.get("deletionGracePeriodSeconds") or 0))
 
     def _begin(self, key: _Key, pod: Obj) -> None:
-        self._say_limits(pod)
+        self._say_unsupported(pod)
         worker = self.workers[key] = PodWorker(self._lab, self._nodes[pod["spec"]["nodeName"]], pod)
         task = self._tasks[key] = asyncio.create_task(worker.run())
         task.add_done_callback(lambda task: self._ended(key, task))
@@ -108,11 +109,15 @@ class Kubelets(Access):
         if following is not None and str(following["metadata"].get("uid") or "") != worker.uid:
             self._changed("Pod", None, following)
 
-    def _say_limits(self, pod: Obj) -> None:
-        """Once a lab: this machine can't hold limits."""
+    def _say_unsupported(self, pod: Obj) -> None:
+        """Name what the pod asks for and a lab hasn't: each once a lab."""
+        names = unsupported(pod["spec"])
         limited = any((each.get("resources") or {}).get("limits") for each in pod["spec"]["containers"])
-        if limited and not self._lab.cgroups.works and not self._limits_said:
-            self._limits_said = True
-            text = "resources.limits have no effect: this machine has no cgroup v2 with cpu and memory"
+        if limited and not self._lab.cgroups.works:
+            names.append("containers[].resources.limits (this machine has no cgroup v2 with cpu and memory)")
+        new = [name for name in names if name not in self._said]
+        self._said.update(new)
+        if new:
+            text = f"Without effect in a lab: {', '.join(new)}"
             self._client.event(pod, "Warning", "NotSupported", text)
-            _log.warning(text)
+            _log.warning("pod %s/%s: %s", pod["metadata"]["namespace"], pod["metadata"]["name"], text)

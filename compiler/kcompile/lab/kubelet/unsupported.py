@@ -26,6 +26,7 @@ _VOLUMES = (
     "hostPath",
     "persistentVolumeClaim",
 )
+_CONTAINER = ("volumeDevices", "resizePolicy", "restartPolicyRules")
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
@@ -53,8 +54,9 @@ def _of_containers(spec: Mapping[str, Any]) -> Iterator[str]:
         for probe in _PROBES:
             if "grpc" in (container.get(probe) or {}):
                 yield f"containers[].{probe}.grpc (always a success)"
-        if container.get("volumeDevices"):
-            yield "containers[].volumeDevices"
+        yield from (f"containers[].{name}" for name in _CONTAINER if container.get(name))
+        if any(port.get("hostPort") for port in container.get("ports") or ()):
+            yield "containers[].ports[].hostPort"
 
 
 def _set(context: Mapping[str, Any] | None, names: Iterable[str]) -> list[str]:

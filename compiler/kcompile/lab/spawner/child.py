@@ -2,7 +2,8 @@
 
 A request has ``command``, ``env``, ``cwd``, ``user`` (``NAME|UID[:NAME|GID]`` or empty), ``groups``
 (numbers), ``cgroup`` (a folder or empty) and ``tty``. One for a container also has ``netns`` (a path),
-``hostname``, ``prepare`` (a shell script to run before the command, as root) and what `mounts` reads.
+``hostname``, ``prepare`` (a shell script to run before the command, as root), ``readOnly`` (of its root) and
+what `mounts` reads.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from . import linux
-from .mounts import enter_root
+from .mounts import enter_root, seal_root
 
 __all__ = ["be_container", "fork", "join_container"]
 
 _RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+_LONGEST_ERROR = 2000
 _IN_CONTAINER = linux.NEWNS | linux.NEWUTS | linux.NEWIPC | linux.NEWNET
 
 
@@ -43,8 +45,14 @@ def fork(become: Callable[[], None]) -> tuple[int, int]:
             os._exit(1)
         become()
     except BaseException as error:
-        os.write(write, str(error).encode(errors="replace")[:2000] or b"unknown")
+        os.write(write, _text(error).encode(errors="replace")[:_LONGEST_ERROR] or b"unknown")
     os._exit(127)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
 
 
 def be_container(spec: dict[str, Any], streams: Sequence[int]) -> None:
@@ -61,6 +69,8 @@ def be_container(spec: dict[str, Any], streams: Sequence[int]) -> None:
         _prepare(spec["prepare"], spec["env"])
     if spec["cwd"]:
         Path(spec["cwd"]).mkdir(parents=True, exist_ok=True)  # as a runtime makes an image's WORKDIR
+    if spec["readOnly"]:
+        seal_root()
     _execute(spec)
 
 

@@ -23,7 +23,7 @@ from .linux import (
     umount,
 )
 
-__all__ = ["enter_root"]
+__all__ = ["enter_root", "seal_root"]
 
 _VIRTUAL = ("/proc", "/sys", "/dev", "/run")
 _DEVICES = {
@@ -47,7 +47,7 @@ def enter_root(spec: dict[str, Any]) -> None:
     """Give the calling process, alone in its mount namespace, the container's root. Raises OSError.
 
     `spec` has ``directory`` (an empty folder), ``files`` (path to text), ``binds`` (``source``, ``target``,
-    ``readOnly``) and ``readOnly``, for the root itself.
+    ``readOnly``).
     """
     mount("", "/", flags=MS_REC | MS_PRIVATE)
     others = _host_mounts()
@@ -71,8 +71,11 @@ def enter_root(spec: dict[str, Any]) -> None:
     for bind in spec["binds"]:
         _bind(bind["source"], root / bind["target"].lstrip("/"), bind["readOnly"])
     _pivot(root)
-    if spec["readOnly"]:
-        mount("", "/", flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def seal_root() -> None:
+    """Make the root read-only; what is mounted in it isn't."""
+    mount("", "/", flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def _devices(dev: Path) -> None:
