@@ -55,13 +55,13 @@ class Cluster:
         return json.loads(self.run("status", "-o", "json"))
 
     def pods(self, start: str = "") -> list[dict[str, Any]]:
-        """The pods whose name starts so, each with its node's name."""
+        """The pods whose name starts so, each with its node's name; not those that are on their way out."""
         nodes = self.status()["nodes"]
         return [
             pod | {"node": node["name"]}
             for node in nodes
             for pod in node["pods"]
-            if pod["name"].startswith(start)
+            if pod["name"].startswith(start) and pod["state"] != "terminating"
         ]
 
     def service(self, name: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Cluster:
         raise AssertionError(f"{ip}:{port} is answered only by {found} of {pods}")
 
     def left(self) -> list[str]:
-        """Namespaces, processes, mounts and files of this lab that there are."""
+        """Namespaces, processes, mounts, cgroups and files of this lab that there are."""
         mark = self.space("")
         found = [path.name for path in NETNS_DIR.glob(f"{mark}*")]
         found += [
@@ -122,6 +122,7 @@ class Cluster:
             if mark in line or str(self.run_directory) in line
         ]
         found += [str(path) for path in self.run_directory.rglob("*")]
+        found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*{self.name}*")]
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 line = path.read_text().replace("\0", " ")

@@ -1,5 +1,7 @@
 """``lab up`` killed at any point, and ``lab down`` leaves no namespace, process, mount or file."""
 
+import os
+import random
 import signal
 import subprocess
 import time
@@ -9,11 +11,12 @@ import pytest
 
 from harness import modes, netns, steps
 from harness.clusters import Cluster, cluster
+from harness.labkills import VICTIMS, process_of, round_of
 from kcompile.kernel.netns import entered
 from kcompile.lab import netns as lab_netns
 
 pytestmark = pytest.mark.kernel
-KILLS = 6
+KILLS = 4
 
 
 @pytest.fixture(autouse=True)
@@ -37,31 +40,29 @@ def test_killed_anywhere(web: str, tmp_path: Path):
     some = 0
     for part in range(1, KILLS + 1):
         with cluster(tmp_path / str(part)) as lab:
-            assert begun(lab, count * part // (KILLS + 1), file, "up", "-f", web) == -signal.SIGKILL
+            step = max(1, count * part // (KILLS + 1))
+            assert begun(lab, step, file, "up", "-f", web) == -signal.SIGKILL
             some += bool(lab.left())
             lab.run("down")
             assert lab.left() == []
     assert some >= KILLS // 2, "the kills came before there was anything to leave"
 
 
-def test_a_lab_that_was_killed_is_not_taken_for_one(web: str, tmp_path: Path):
-    with cluster(tmp_path) as lab:
-        deadline = time.monotonic() + 20
-        process = subprocess.Popen(
-            lab.command("up", "-f", web), env=lab.environment, stdout=subprocess.DEVNULL
-        )
-        while len([1 for line in lab.left() if line.startswith("kclab.")]) < 4:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.kill()
-        process.wait()
-        assert "is up already" in lab.run("up", "-f", web, code=2)
-        assert f"lab {lab.name} didn't come up, or is gone: kcompile lab down" in lab.run(
-            "scale", "web", "2", code=2
-        )
-        lab.run("down")
+def test_a_lab_whose_process_was_killed_starts_again(web: str, tmp_path: Path):
+    with cluster(tmp_path, "-f", web) as lab:
+        os.kill(process_of(lab), signal.SIGKILL)
+        said = lab.run("scale", "web", "2", code=2)
+        assert f"lab {lab.name} doesn't run: kcompile lab up --name {lab.name} starts it again" in said
+        assert lab.name in lab.run("list")
         lab.run("up", "-f", web)
-        assert len(lab.pods("web-")) == 3
+        assert [pod["state"] for pod in lab.pods("web-")] == ["ready"] * 3
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_whoever_is_killed_down_leaves_nothing_and_up_works_again(victim: str, web: str, tmp_path: Path):
+    """More of it: bench/trials/lab_kills.py."""
+    with cluster(tmp_path) as lab:
+        assert round_of(lab, victim, web, random.Random(victim)) == []
 
 
 def test_down_of_a_working_lab_whose_files_are_gone(web: str, tmp_path: Path):
@@ -74,26 +75,8 @@ def test_down_of_a_working_lab_whose_files_are_gone(web: str, tmp_path: Path):
         assert lab.left() == []
 
 
-def test_an_apply_that_was_killed_is_mended_by_the_next(web: str, tmp_path: Path):
-    with cluster(tmp_path, "-f", web) as lab:
-        file = tmp_path / "steps"
-        assert begun(lab, 0, file, "scale", "web", "5") == 0
-        count = int(file.read_text())
-        for more in range(3):
-            step = count * (1 + more) // 4
-            assert begun(lab, step, file, "scale", "web", str(6 + more)) == -signal.SIGKILL
-        lab.run("scale", "web", "7")
-        pods = lab.pods("web-")
-        assert [pod["state"] for pod in pods] == ["ready"] * 7
-        lab.answered_by(
-            lab.space("client"),
-            lab.status()["nodes"][0]["addresses"][0],
-            30080,
-            {pod["name"] for pod in pods},
-        )
-
-
-def test_interrupted_up_leaves_nothing(web: str, tmp_path: Path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_up_leaves_nothing(web: str, tmp_path: Path, number: int):
     with cluster(tmp_path) as lab:
         process = subprocess.Popen(
             lab.command("up", "-f", web),
@@ -103,7 +86,7 @@ def test_interrupted_up_leaves_nothing(web: str, tmp_path: Path):
         )
         while not [1 for line in lab.left() if line.startswith("kclab.")]:
             time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait() != 0
         assert lab.left() == []
 

@@ -290,7 +290,7 @@ def test_the_name_server_is_not_deleted(lab: Cluster):
     said = lab.run("delete", "deployment", "coredns", code=2)
     assert said == "kcompile: Deployment kube-system/coredns is the lab's own\n"
     before = lab.pods("coredns")[0]
-    lab.run("delete-pod", before["name"])
+    lab.run("delete", "pod", before["name"])
     assert lab.pods("coredns")[0]["addresses"] != before["addresses"]
     lab.run("exec", "visitor", "getent", "hosts", "web.shop")
 

@@ -1,8 +1,8 @@
 """A lab of the run's own (``kcompile lab``) as the machines to measure on: nodes that route to each other's
 pods, and a client outside.
 
-Its pods do nothing but lend their namespaces. One lab serves all modes in turn, as real machines do
-(hosts.py).
+Its pods do nothing but lend their namespaces, and its nodes have no agents. One lab serves all modes in turn,
+as real machines do (hosts.py).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def lab_place() -> Iterator[HostsPlace]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
         stack.callback(_lab, "down", "--name", name)
-        _lab("up", "--name", name, "-f", "-", text=_pods())
+        _lab("up", "--name", name, "--mode", "none", "-f", "-", text=_pods())
         rooms = {node: stack.enter_context(_room(folder / node)) for node in _NODES}
         yield HostsPlace(_inventory(name, folder, rooms), "kcompile lab, routes between 2 nodes", local=True)
 
@@ -85,22 +85,19 @@ def _room(folder: Path) -> Iterator[Room | None]:
 def _inventory(name: str, folder: Path, rooms: dict[str, Room | None]) -> Inventory:
     """The lab `name` as an inventory."""
     from kcompile.lab import netns, network
-    from kcompile.lab.pods import Kubelet
-    from kcompile.lab.state import LabState, lab_directory
+    from kcompile.lab.remote import Remote
 
-    directory = lab_directory(name)
-    state = LabState.load(directory)
-    kubelet = Kubelet(state, directory)
-    pods = {pod.name: pod for pod in state.pods}
+    lab = Remote(name)
+    pods = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in lab.objects("Pod", "default")}
     roles = {"outside": Role(run=_inside(netns.netns_name(name, "client")), address=network.CLIENT[0])}
     for node in _NODES:
         own = {f"KCOMPILE_{what}_DIR": str(folder / node / what.lower()) for what in ("RUN", "STATE")}
         own["KCOMPILE_CACHE_DIR"] = str(Path(program()).parent)
         run = _inside(netns.netns_name(name, "node", node), own, rooms[node], folder / node)
-        roles[node] = Role(run=run, address=state.node(node).ips[0])
+        roles[node] = Role(run=run, address=lab.settings.node(node).ips[0])
     for role in _PODS:
-        address = pods[role].ips[0]
-        run = _inside(kubelet.netns_of(pods[role]))
+        address = pods[role]
+        run = _inside(netns.netns_name(name, "pod", "default", role))
         roles[role] = (
             Role(run=run, addresses=[address]) if role == "server" else Role(run=run, address=address)
         )

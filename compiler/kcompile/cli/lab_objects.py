@@ -1,75 +1,94 @@
-"""Finds the object, Pod or container that a word of ``kcompile lab`` names."""
+"""``kcompile lab delete`` and ``scale``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import click
 
-from ..errors import InputError
+from . import lab_options as shared
 
-if TYPE_CHECKING:
-    from ..lab.objects import Container
-    from ..lab.state import LabState, PodState
+__all__ = ["delete", "scale"]
 
-__all__ = ["container_named", "key_of", "kind_named", "pods_named"]
 
-_KINDS = (
-    "Deployment",
-    "Service",
-    "ConfigMap",
-    "Secret",
-    "Namespace",
-    "EndpointSlice",
-    "Endpoints",
-    "ServiceCIDR",
-    "Pod",
+@click.command()
+@click.argument("words", metavar="[KIND NAME... | KIND/NAME...]", nargs=-1)
+@shared.files(required=False)
+@shared.name
+@shared.namespace
+@click.option(
+    "--grace-period",
+    "grace",
+    type=click.IntRange(0),
+    metavar="SECONDS",
+    help="Seconds that a pod's containers have to end. Default: the pod's own.",
 )
+@shared.wait
+@shared.quiet
+def delete(
+    words: tuple[str, ...],
+    paths: tuple[str, ...],
+    recursive: bool,
+    name: str,
+    namespace: str | None,
+    grace: int | None,
+    waits: bool,
+    timeout: float,
+    quiet: bool,
+) -> None:
+    """Remove objects: those in manifests (-f), or by KIND and NAMES."""
+    from ..errors import InputError
+    from ..lab.applying import remove
+    from ..lab.kubesystem import OWN
+    from ..lab.naming import named, object_named
+    from ..lab.remote import Remote
 
-
-def kind_named(word: str) -> str:
-    """The kind that `word` names: in any case, singular or with an s. Raises InputError."""
-    for kind in _KINDS:
-        if word.lower() in (kind.lower(), kind.lower() + "s"):
-            return kind
-    raise InputError(f"{word} is not one of {', '.join(_KINDS)}")
-
-
-def key_of(state: LabState, kind: str, name: str, namespace: str | None) -> str:
-    """The key of the one object of `kind` with this name, in `namespace` or any. Raises InputError."""
-    parts = (key.split("/") for key in state.objects)
-    found = [part for part in parts if (part[0], part[2]) == (kind, name) and namespace in (None, part[1])]
-    if not found:
-        inside = f" in namespace {namespace}" if namespace else ""
-        raise InputError(f"there is no {kind} {name}{inside}")
-    if len(found) > 1:
-        namespaces = ", ".join(part[1] for part in found)
-        raise InputError(f"{kind} {name} is in {namespaces}: say which with -n")
-    return "/".join(found[0])
-
-
-def pods_named(state: LabState, who: str, namespace: str | None) -> list[PodState]:
-    """The Pods that `who` names: deploy/NAME all of a Deployment's, else one by its name or its beginning.
-
-    At least one. Raises InputError.
-    """
-    kind, _, last = who.rpartition("/")
-    inside = [pod for pod in state.pods if namespace in (None, pod.namespace)]
-    if kind in ("deploy", "deployment"):
-        found = [pod for pod in inside if pod.owner.partition("/")[2] == last]
+    if bool(paths) == bool(words):
+        raise click.UsageError("say what to delete: -f PATH, or KIND NAME")
+    remote = Remote(name)
+    if paths:
+        given = shared.given_manifests(paths, recursive, namespace)
+        wanted = [each.named for each in given if each.named.kind != "Node"]
     else:
-        inside = [pod for pod in inside if not kind or pod.namespace == kind]
-        exact = [pod for pod in inside if pod.name == last]
-        found = exact or [pod for pod in inside if pod.name.startswith(last)]
-        if len(found) > 1:
-            raise InputError(f"{who} is several pods: {', '.join(pod.name for pod in found)}")
-    if not found:
-        raise InputError(f"there is no pod {who} in lab {state.name}")
-    return found
+        wanted = [object_named(remote, kind, each, namespace) for kind, each in named(words)]
+    for each in wanted:
+        if tuple(each) in OWN:
+            raise InputError(f"{each.kind} {each.namespace}/{each.name} is the lab's own")
+    remove(remote, wanted, shared.say_to(quiet), grace=grace, timeout=timeout if waits else 0.0)
 
 
-def container_named(containers: Sequence[Container], name: str | None) -> str:
-    """`name`, which must be that of a container; the first one's where it is None. Raises InputError."""
-    names = [each.name for each in containers]
-    if name is not None and name not in names:
-        raise InputError(f"there is no container {name}: the pod has {', '.join(names)}")
-    return name or names[0]
+@click.command()
+@click.argument("words", metavar="[KIND/]NAME [REPLICAS]", nargs=-1, required=True)
+@click.option("--replicas", type=click.IntRange(0, 10_000), help="The number of pods.")
+@shared.name
+@shared.namespace
+@shared.wait
+@shared.quiet
+def scale(
+    words: tuple[str, ...],
+    replicas: int | None,
+    name: str,
+    namespace: str | None,
+    waits: bool,
+    timeout: float,
+    quiet: bool,
+) -> None:
+    """Set the number of pods of a Deployment, or of KIND/NAME: `scale web 3`, `scale sts/db --replicas 3`."""
+    from ..lab.applying import scale as set_replicas
+    from ..lab.naming import kind_named, object_named
+    from ..lab.remote import Remote
+
+    *those, last = words
+    if replicas is None and those and last.isdecimal():
+        words, replicas = tuple(those), int(last)
+    if replicas is None:
+        raise click.UsageError("give the number of pods: --replicas N")
+    if len(words) == 2:
+        words = (f"{words[0]}/{words[1]}",)
+    if len(words) != 1:
+        raise click.UsageError("give one KIND/NAME")
+    kind, slash, rest = words[0].partition("/")
+    remote = Remote(name)
+    resource = kind_named(kind if slash else "deployment")
+    which = object_named(remote, resource, rest if slash else kind, namespace)
+    set_replicas(remote, which, replicas, shared.say_to(quiet))
+    if waits:
+        shared.wait_for(remote, [which], timeout, quiet)

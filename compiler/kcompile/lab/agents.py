@@ -24,7 +24,10 @@ from . import bpffs, netns
 from .feed import Feed, NodeSource
 from .settings import LabSettings, NodeSettings
 
-__all__ = ["Agents", "node_configuration"]
+__all__ = ["NO_MODE", "Agents", "node_configuration"]
+
+NO_MODE = "none"
+"""The mode of nodes without an agent, for a proxy of the user's own."""
 
 _AGAIN = 2.0  # seconds until an agent that ended is started again, as systemd would
 _CHANGE = 60.0  # seconds for the rules of another mode
@@ -49,9 +52,10 @@ class Agents:
 
     async def run(self) -> None:
         """Until cancelled; the rules stay then."""
-        self._prepare(self.mode)
-        for node in self._nodes.values():
-            node.start(self.mode)
+        if self.mode != NO_MODE:
+            self._prepare(self.mode)
+            for node in self._nodes.values():
+                node.start(self.mode)
         try:
             await asyncio.Event().wait()
         finally:
@@ -59,6 +63,8 @@ class Agents:
 
     def waiting(self) -> list[str]:
         """The nodes whose rules aren't up to date, each with the reason where there is an error."""
+        if self.mode == NO_MODE:
+            return []
         return [node.title for node in self._nodes.values() if not node.settled]
 
     def modes(self) -> dict[str, str]:
@@ -72,6 +78,8 @@ class Agents:
         """
         async with self._changing:
             before = self.mode
+            if NO_MODE in (mode, before):
+                raise KernelError("a lab whose nodes have no agent (--mode none) stays so: make another one")
             self._prepare(mode)
             try:
                 for node in self._nodes.values():
@@ -86,7 +94,7 @@ class Agents:
 
     async def wired(self, node: str, link: str) -> None:  # noqa: ARG002 -- the kubelet says which
         """Wait until the rules of `node` know a pod's new interface, where its mode has programs on it."""
-        if MODES[self._nodes[node].mode].sees_interfaces:
+        if self.mode != NO_MODE and MODES[self._nodes[node].mode].sees_interfaces:
             await self._nodes[node].look()
 
     def _prepare(self, mode: str) -> None:

@@ -20,9 +20,9 @@ from itertools import islice
 
 from ..errors import ConfigError
 from .settings import NodeSettings
-from .state import NodeState
 
 __all__ = [
+    "API_ADDRESSES",
     "CLIENT",
     "VXLAN",
     "client_lines",
@@ -37,18 +37,20 @@ __all__ = [
 
 CLIENT = ("203.0.113.7", "2001:db8:2::7")
 VXLAN = "vxlan0"
-_GATEWAY = ("192.0.2.1", "2001:db8:1::1")
+API_ADDRESSES = ("192.0.2.1", "2001:db8:1::1")
+"""The fabric's own addresses: the nodes' gateway, and where pods reach the API server."""
 _CLIENT_GATEWAY = ("203.0.113.1", "2001:db8:2::1")
 _POD_GATEWAY = ("169.254.1.1", "fe80::1")
 _POD_CIDRS = {4: "10.244.0.0/16", 6: "fd00:10:244::/48"}
 _MTU = 1450  # of pods over VXLAN: 1500 less its headers
+_OWN_TABLE = 100
 _VXLAN_PORT = 8472  # flannel's, and Linux's own default
 
 forwarding = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 """Sysctls of the namespaces that route."""
 
 
-def default_nodes(count: int, dual_stack: bool, pod_cidrs: Iterable[str] = ()) -> list[NodeState]:
+def default_nodes(count: int, dual_stack: bool, pod_cidrs: Iterable[str] = ()) -> list[NodeSettings]:
     """Nodes node-a, node-b, ...; their pod CIDRs are parts of `pod_cidrs`, or of the lab's own range.
 
     Raises ConfigError for ranges that are too small.
@@ -56,7 +58,7 @@ def default_nodes(count: int, dual_stack: bool, pod_cidrs: Iterable[str] = ()) -
     ranges = [_parts(pod_cidrs, version, count) for version in (4, 6)[: 1 + dual_stack]]
     names = [f"node-{chr(97 + i)}" if i < 26 else f"node-{i}" for i in range(count)]
     return [
-        NodeState(
+        NodeSettings(
             name=name,
             ips=[f"192.0.2.{10 + i}", f"2001:db8:1::{10 + i:x}"][: 1 + dual_stack],
             pod_cidrs=[every[i] for every in ranges],
@@ -96,15 +98,20 @@ def fabric_lines(
     for gateway, address in zip(_CLIENT_GATEWAY[:families], CLIENT, strict=False):
         yield f"address add {_host(gateway)} dev client nodad"
         yield f"route add {_host(address)} dev client"
-    for gateway in _GATEWAY[:families]:
+    for gateway in API_ADDRESSES[:families]:
         yield f"address add {_host(gateway)} dev fabric nodad"
     for number, node in enumerate(nodes):
         yield f"link add node{number} type veth peer name eth0 netns {netns_of[node.name]}"
         yield f"link set node{number} master fabric up"
         for ip in node.ips:
             yield f"route add {_host(ip)} dev fabric"
-        if routes:
-            yield from (f"route add {cidr} via {ip} dev fabric onlink" for cidr, ip in _pairs(node))
+        # over VXLAN only the API server itself has routes to pods, for its answers (over IPv4)
+        table = "" if routes else f" table {_OWN_TABLE}"
+        for cidr, ip in _pairs(node):
+            if routes or ":" not in ip:
+                yield f"route add {cidr} via {ip} dev fabric onlink{table}"
+    if not routes:
+        yield f"rule add iif lo lookup {_OWN_TABLE}"
 
 
 def client_lines(families: int) -> Iterator[str]:
@@ -122,7 +129,7 @@ def node_lines(node: NodeSettings, nodes: Sequence[NodeSettings], routes: bool) 
     yield "link set eth0 up"
     for ip in node.ips:
         yield f"address add {_host(ip)} dev eth0 nodad"
-        yield f"route add default via {_of_family(_GATEWAY, ip)} dev eth0 onlink"
+        yield f"route add default via {_of_family(API_ADDRESSES, ip)} dev eth0 onlink"
     if not routes:
         tunnel = f"vxlan id 1 local {node.ips[0]} dstport {_VXLAN_PORT} nolearning"
         yield f"link add {VXLAN} address {_mac(nodes.index(node))} type {tunnel}"

@@ -9,9 +9,8 @@ from ..errors import ConfigError
 from ..spec.addresses import family_of
 from ..spec.cluster import ClusterSettings
 from ..spec.objects import Node
-from .manifests import Manifest, inventory_of
 from .network import default_nodes
-from .state import NodeState
+from .settings import NodeSettings
 
 __all__ = ["new_nodes", "service_cidrs"]
 
@@ -38,14 +37,13 @@ def service_cidrs(cluster_wide: ClusterSettings, dual_stack: bool) -> list[str]:
 
 
 def new_nodes(
-    manifests: Sequence[Manifest], count: int, dual_stack: bool, pod_cidrs: Sequence[str]
-) -> list[NodeState]:
-    """The Node objects of `manifests`, or `count` default nodes where there are none.
+    given: Sequence[Node], count: int, dual_stack: bool, pod_cidrs: Sequence[str]
+) -> list[NodeSettings]:
+    """The nodes `given` as objects, or `count` default nodes where there are none.
 
-    A node keeps the addresses and pod CIDRs that its manifest has; the others get parts of `pod_cidrs` (the
+    A node keeps the addresses and pod CIDRs that its object has; the others get parts of `pod_cidrs` (the
     cluster's) or of the lab's own range. Raises ConfigError.
     """
-    given = inventory_of([manifest for manifest in manifests if manifest.key.startswith("Node/")]).nodes
     nodes = default_nodes(len(given) or count, dual_stack, pod_cidrs)
     for state, node in zip(nodes, given, strict=False):
         state.name = node.metadata.name

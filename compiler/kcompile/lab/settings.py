@@ -1,25 +1,40 @@
-"""What a lab is made with: set by ``lab up``, read by every part of its process. Kept in settings.json."""
+"""What a lab is made with: set by ``lab up``, read by every part of its process; and where it is kept.
+
+All files of a lab are in one folder under $KCOMPILE_RUN_DIR (or /run/kcompile); a reboot removes it.
+
+lab-NAME/settings.json           this module's LabSettings
+         log                     what its process says
+         api.sock, control.sock  for the commands of ``kcompile lab``
+         kubeconfig, token       for the user's kubectl, and for those commands
+         account/                for pods: the service account, and a kubeconfig
+         ca.crt, server.*        the API server's certificates
+         pods/NAMESPACE.POD/     logs and volumes
+"""
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ..errors import ConfigError
 from ..files import read_private, write_whole
 from ..kernel.kept import make_folder
+from ..kernel.places import run_base
 from ..spec.addresses import family_of
 from ..spec.allocate import DEFAULT_NODE_PORT_RANGE
 from ..spec.cluster import ClusterSettings
 
-__all__ = ["API_PORT", "LabSettings", "NodeSettings"]
+__all__ = ["API_PORT", "LabSettings", "NodeSettings", "lab_directory"]
 
 API_PORT = 6443
 """The API server's port in the fabric namespace, for pods and nodes: kubeadm's."""
 
 _FILE = "settings.json"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
 class NodeSettings(msgspec.Struct):
@@ -37,7 +52,7 @@ class LabSettings(msgspec.Struct, kw_only=True):
     `network`: routes or vxlan; `domain`: of DNS; `load_balancer_cidrs`: the pool of load balancer addresses,
     a range of each family; `api_addresses`: of the API server in the fabric, of each family; `images`: more
     images, as images.yaml has them; `stand_ins`: an unknown image is an echo server; `config`: text of the
-    nodes' configuration file, or empty.
+    nodes' configuration file, or empty; `api_port`: of the API server on the loopback, 0 before it has one.
     """
 
     name: str
@@ -52,6 +67,7 @@ class LabSettings(msgspec.Struct, kw_only=True):
     images: dict[str, Any] = {}
     stand_ins: bool = False
     config: str = ""
+    api_port: int = 0
 
     @property
     def dual_stack(self) -> bool:
@@ -85,3 +101,10 @@ class LabSettings(msgspec.Struct, kw_only=True):
         """Write them whole or not at all."""
         make_folder(directory)
         write_whole(directory / _FILE, msgspec.json.encode(self), private=True)
+
+
+def lab_directory(name: str) -> Path:
+    """The folder of lab `name`. Raises ConfigError for a bad name."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"--name {name!r}: lower-case letters, digits and '-', at most 32")
+    return run_base() / f"lab-{name}"

@@ -12,12 +12,9 @@ from kcompile.cli import main
 from kcompile.errors import ConfigError
 from kcompile.ir.node import DetectMode
 from kcompile.lab.nodes import new_nodes
-from kcompile.lab.publish import cluster as lab_objects
-from kcompile.lab.state import LabState, Stored
 from kcompile.spec.allocate import DEFAULT_NODE_PORT_RANGE
 from kcompile.spec.cluster import ClusterSettings, Given, configured, settings_of
 from kcompile.spec.objects import ServiceCIDR, ServiceCIDRSpec
-from kcompile.spec.state import AllocationState
 
 KUBEADM = """
 apiVersion: kubeadm.k8s.io/v1beta4
@@ -85,17 +82,6 @@ def test_the_domain_on_the_command_line_wins(tmp_path):
     config.write_text(KUBEADM)
     output = run(tmp_path, "dns", "render", "--config", str(config), "--cluster-domain", "A.b.")
     assert "$ORIGIN a.b." in output
-
-
-def test_a_lab_gives_what_its_cluster_gives():
-    state = LabState(
-        name="t", mode="nftables", network="routes", domain="corp.example", created=0.0,
-        service_cidrs=["172.20.0.0/16"], node_port_range=(80, 32767),
-        objects={"Service/default/web": Stored(SERVICES[0])},
-    )  # fmt: skip
-    inventory, allocations = lab_objects(state, [], AllocationState())
-    assert inventory.services[0].spec.cluster_ip.startswith("172.20.")
-    assert allocations.node_ports == {"default/web//TCP": 8080}
 
 
 def test_a_labs_nodes_share_the_pod_cidr():

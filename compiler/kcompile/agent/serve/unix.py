@@ -19,7 +19,7 @@ from ...errors import KcompileError
 from ...kernel.kept import make_folder
 from .status import SOCKET
 
-__all__ = ["ask", "connect_to", "listen_at"]
+__all__ = ["ask", "connect_to", "listen_at", "short_path"]
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def listen_at(directory: Path, name: str = SOCKET) -> socket.socket:
     path.unlink(missing_ok=True)  # of an agent that was killed
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _short(path) as short:
+        with short_path(path) as short:
             listener.bind(short)
         path.chmod(0o600)
         listener.listen()
@@ -81,7 +81,7 @@ def connect_to(directory: Path, name: str = SOCKET, timeout: float | None = None
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         one.settimeout(timeout)
-        with _short(directory / name) as short:
+        with short_path(directory / name) as short:
             one.connect(short)
     except OSError:
         one.close()
@@ -90,7 +90,7 @@ def connect_to(directory: Path, name: str = SOCKET, timeout: float | None = None
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """A path of the socket that fits into an address, however long `path` is."""
     if len(os.fsencode(path)) <= _LONGEST:
         yield str(path)

@@ -1,7 +1,10 @@
 """What status shows, and the wires as lines."""
 
+import pytest
+
 from kcompile.lab.network import default_nodes, node_lines, pod_lines, pod_node_lines
-from kcompile.lab.view import tree
+from kcompile.lab.settings import LabSettings
+from kcompile.lab.standing import data, pod_state, tree
 
 SHOWN = {
     "name": "lab",
@@ -12,6 +15,7 @@ SHOWN = {
     "nodes": [
         {
             "name": "node-a",
+            "mode": "nftables",
             "addresses": ["192.0.2.10"],
             "podCIDRs": ["10.244.0.0/24"],
             "pods": [
@@ -33,14 +37,22 @@ SHOWN = {
                 },
             ],
         },
-        {"name": "node-b", "addresses": ["192.0.2.11"], "podCIDRs": ["10.244.1.0/24"], "pods": []},
+        {
+            "name": "node-b",
+            "mode": "iptables",
+            "addresses": ["192.0.2.11"],
+            "podCIDRs": ["10.244.1.0/24"],
+            "pods": [],
+        },
     ],
+    "pending": [],
     "services": [
         {
             "namespace": "shop",
             "name": "web",
             "type": "NodePort",
             "clusterIPs": ["10.96.0.1"],
+            "externalIPs": ["198.51.100.1"],
             "ports": ["80:30080/TCP"],
             "endpoints": ["i"],
         }
@@ -54,15 +66,77 @@ def test_the_tree():
         "├─ node node-a  192.0.2.10  pods 10.244.0.0/24",
         "│  ├─ shop/web-1  10.244.0.2   ready                  nginx",
         "│  └─ a/b         10.244.0.33  ended (1)  2 restarts  x, y",
-        "├─ node node-b  192.0.2.11  pods 10.244.1.0/24",
+        "├─ node node-b  192.0.2.11  pods 10.244.1.0/24  mode iptables",
         "├─ client outside  203.0.113.7",
         "└─ services",
-        "   └─ shop/web  NodePort  10.96.0.1  80:30080/TCP  1 endpoint",
+        "   └─ shop/web  NodePort  10.96.0.1 198.51.100.1  80:30080/TCP  1 endpoint",
     ]
 
 
 def test_a_lab_without_services():
     assert list(tree(SHOWN | {"services": [], "nodes": []}))[-1] == "└─ services"
+
+
+def pod(**status: object) -> dict[str, object]:
+    meta = {"namespace": "shop", "name": "web-1"}
+    spec = {"nodeName": "node-a", "containers": [{"name": "c", "image": "docker.io/library/nginx:1"}]}
+    return {"metadata": meta, "spec": spec, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({"phase": "Pending"}, "Pending"),
+        ({"phase": "Running"}, "not ready"),
+        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}, "ready"),
+        (
+            {"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]},
+            "CrashLoopBackOff",
+        ),
+        (
+            {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]},
+            "ended (3)",
+        ),
+        ({"phase": "Succeeded"}, "ended (0)"),
+    ],
+)
+def test_the_state_of_a_pod(status: dict[str, object], state: str):
+    assert pod_state(pod(**status)) == state
+
+
+def test_the_data_of_a_lab():
+    settings = LabSettings(
+        name="lab", service_cidrs=["10.96.0.0/12"], nodes=default_nodes(2, dual_stack=False)
+    )
+    service = {
+        "metadata": {"namespace": "shop", "name": "web"},
+        "spec": {
+            "type": "NodePort",
+            "clusterIPs": ["10.96.0.1"],
+            "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}],
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}},
+    }
+    labels = {"kubernetes.io/service-name": "web"}
+    endpoints = [
+        {"addresses": ["10.244.0.2"], "conditions": {"ready": True}},
+        {"addresses": ["10.244.0.3"], "conditions": {"ready": False}},
+    ]
+    piece = {"metadata": {"namespace": "shop", "labels": labels}, "endpoints": endpoints}
+    shown = data(settings, {"node-b": "iptables"}, [pod(phase="Running")], [service], [piece])
+    assert [node["mode"] for node in shown["nodes"]] == ["nftables", "iptables"]
+    assert shown["nodes"][0]["pods"][0]["images"] == ["nginx"]
+    assert shown["services"] == [
+        {
+            "namespace": "shop",
+            "name": "web",
+            "type": "NodePort",
+            "clusterIPs": ["10.96.0.1"],
+            "externalIPs": ["198.51.100.1"],
+            "ports": ["80:30080/TCP"],
+            "endpoints": ["10.244.0.2"],
+        }
+    ]
 
 
 def test_the_lines_of_a_pod():

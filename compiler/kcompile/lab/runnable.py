@@ -1,0 +1,68 @@
+"""Whether a lab can run the Pods of manifests: their images are mapped, and what has no effect is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigError
+from ..notices import Notice
+from ..spec.text import printable
+from . import images
+from .given import Given
+from .kubelet.unsupported import unsupported
+
+__all__ = ["check_images", "no_effect"]
+
+
+def check_images(given: Sequence[Given], own: Mapping[str, Any], *, stand_ins: bool) -> None:
+    """Raise ConfigError that names every image without a command, with a file to fill in; UnsupportedError
+    for a program that isn't installed.
+
+    `own`: more images than the built-in ones; `stand_ins`: any image will do.
+    """
+    used = {str(each["image"]): _who(one) for one in given for each in _containers(one)}
+    lacking = images.missing(used, own)
+    if lacking and not stand_ins:
+        names = ", ".join(f"{printable(image)} ({who})" for image, who in used.items() if _in(image, lacking))
+        ways = "run echo servers in their place with --stand-ins, or fill in a file for --images"
+        raise ConfigError(f"no local command is mapped to {names}: {ways}\n{images.stub(lacking)}".rstrip())
+    for image, who in used.items():
+        if not _in(image, lacking):
+            images.find(image, own, who)
+
+
+def _in(image: str, names: Sequence[str]) -> bool:
+    return images.short_name(image) in names
+
+
+def no_effect(given: Sequence[Given]) -> list[Notice]:
+    """A warning for each object with fields that a lab doesn't carry out."""
+    found = []
+    for one in given:
+        spec = _pod_spec(one.value)
+        if spec is not None and (fields := unsupported(spec)):
+            text = f"{_who(one)}: no effect in a lab: {', '.join(fields)}"
+            found.append(Notice("lab", text, source=printable(one.origin.source)))
+    return found
+
+
+def _who(one: Given) -> str:
+    kind, namespace, name = one.named
+    return f"{kind} {namespace}/{name}"
+
+
+def _pod_spec(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The PodSpec of a Pod or of a workload's template; None for other kinds."""
+    spec = value.get("spec") or {}
+    if value["kind"] == "Pod":
+        return spec if isinstance(spec, Mapping) else None
+    template = spec.get("template") if isinstance(spec, Mapping) else None
+    return (template or {}).get("spec") if isinstance(template, Mapping) else None
+
+
+def _containers(one: Given) -> Iterator[Mapping[str, Any]]:
+    spec = _pod_spec(one.value) or {}
+    for each in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        if each.get("image"):
+            yield each
