@@ -178,7 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=5.0, help="before, during and after each")
+    parser.add_argument("--only", choices=list(ATTACKS), metavar="ATTACK", help="one attack of these")
     options = parser.parse_args(arguments)
+    attacks = {options.only: ATTACKS[options.only]} if options.only else ATTACKS
     rows = []
     with tempfile.TemporaryDirectory() as text, namespaces("dns") as (name,), entered(name):
         spawn.run(["ip", "link", "set", "lo", "up"]).check_returncode()
@@ -194,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 assert server.stdout is not None
                 print(server.stdout.readline().strip())
                 time.sleep(2)
-                for what, attack in ATTACKS.items():
+                for what, attack in attacks.items():
                     before, done = waits(options.seconds), multiprocessing.Event()
                     attacker = multiprocessing.Process(target=attack, args=(done, path))
                     attacker.start()

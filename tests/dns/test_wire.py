@@ -250,6 +250,19 @@ def test_a_change_touches_its_own_answers():
     assert before[1] == after[1]
 
 
+def test_a_change_of_a_host_touches_who_names_it():
+    server = answerer(2, 2)
+    query = dns.message.make_query(PORT, "SRV")
+    replied(server, query)
+    names = {f"h0.{BIG}": {"A": ["10.9.9.9"]}, f"h1.{BIG}": {"A": ["10.1.0.1"]}}
+    names[PORT] = {"SRV": [f"0 1 80 h{n}.{BIG}" for n in range(2)]}
+    server.changed(touched := server.zones.change("big", names))
+    assert touched == {f"h0.{BIG}", BIG, PORT}  # h1 is as it was
+    _, reply = replied(server, query)
+    hosts = {record.to_text() for rrset in reply.additional for record in rrset}
+    assert hosts == {"10.9.9.9", "10.1.0.1"}
+
+
 def test_names_come_and_go():
     """Names above names exist as long as any of these."""
     zones = answerer(1).zones

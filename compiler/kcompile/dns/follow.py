@@ -17,7 +17,7 @@ __all__ = ["Follower"]
 
 _RESTART = 1.0  # seconds
 _SLICE = 0.001  # seconds of work between two looks for questions
-_MANY = 200  # names
+_MANY = 1000  # names
 
 
 class Follower:
@@ -36,6 +36,7 @@ class Follower:
         self._answerer, self._source, self._wanted, self._warn = answerer, source, wanted, warn
         self._pid = 0
         self._stale: set[str] = set()
+        self._young = 0  # names that have changed since the collector last forgot what is there
         self.failing: dict[str, str] = {}
         self.changes = 0
         self.changed = 0.0
@@ -110,7 +111,9 @@ class Follower:
         self.changes += len(said.changes)
         if self.ready:
             self.lags.append(time.monotonic() - said.moment)
-            if len(touched) > _MANY:  # nothing here is ever garbage of the kind that a collector looks for
+            self._young += len(touched)
+            if self._young > _MANY:  # nothing here is ever garbage of the kind that a collector looks for
+                self._young = 0
                 gc.collect(1)
                 gc.freeze()
 

@@ -28,7 +28,7 @@ __all__ = ["LENGTH", "Told", "end", "start", "told"]
 LENGTH = 4
 """Bytes before a message: its length."""
 _NICE = 10  # answers come first on a processor too
-_MOST = 300  # names in a message: what is taken in between two answers
+_MOST = 100  # names in a message: what is taken in between two answers
 
 
 class Told(msgspec.Struct, omit_defaults=True, array_like=True):

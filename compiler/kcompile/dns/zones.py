@@ -17,6 +17,8 @@ __all__ = ["NAME_ERROR", "NO_ERROR", "REFUSED", "Answer", "RRset", "Zones"]
 
 NO_ERROR, NAME_ERROR, REFUSED = 0, 3, 5
 _MAX_CNAMES = 8
+_NAME_HOSTS = {"SRV", "NS"}
+"""Types whose answers have addresses of hosts with them."""
 
 _Kinds = Mapping[str, Sequence[str]]
 
@@ -59,38 +61,44 @@ class Zones:
         self._count = 0
 
     def change(self, owner: str, names: Names | None) -> set[str]:
-        """From now on `owner` has these records; None or empty: it is gone. Returns the names that had or
-        have a record of it.
+        """From now on `owner` has these records; None or empty: it is gone. Returns the names whose answers
+        that changes: at which it has other records, or names hosts that have.
         """
-        before = self._owned.pop(owner, ())
         names = names or {}
-        touched = {*before, *names}
-        for name in before:
-            self._drop(name, owner, keep=name in names)
+        touched = {name for name in self._owned.pop(owner, ()) if name not in names}
+        for name in touched:
+            self._drop(name, owner)
         for name, kinds in names.items():
             owners = self._names.get(name)
             if owners is None:
                 owners = self._names[name] = {}
                 self._rise(name)
-            owners[owner] = kinds
-            self._count += sum(map(len, kinds.values()))
-            if "SOA" in kinds:
-                self._zones[name] = self._zones.get(name, 0) + 1
+            before = owners.get(owner, {})
+            if before != kinds:
+                owners[owner] = kinds
+                self._count_records(name, before, -1)
+                self._count_records(name, kinds, 1)
+                touched.add(name)
         if names:
             self._owned[owner] = tuple(names)
+        if touched:
+            touched |= {name for name, kinds in names.items() if _NAME_HOSTS & kinds.keys()}
         return touched
 
-    def _drop(self, name: str, owner: str, *, keep: bool) -> None:
+    def _drop(self, name: str, owner: str) -> None:
         owners = self._names[name]
-        kinds = owners.pop(owner)
-        self._count -= sum(map(len, kinds.values()))
-        if "SOA" in kinds:
-            self._zones[name] -= 1
-            if not self._zones[name]:
-                del self._zones[name]
-        if not owners and not keep:
+        self._count_records(name, owners.pop(owner), -1)
+        if not owners:
             del self._names[name]
             self._sink(name)
+
+    def _count_records(self, name: str, kinds: _Kinds, sign: int) -> None:
+        """`kinds` have come to `name` (`sign` 1), or gone (-1)."""
+        self._count += sign * sum(map(len, kinds.values()))
+        if "SOA" in kinds:
+            self._zones[name] = self._zones.get(name, 0) + sign
+            if not self._zones[name]:
+                del self._zones[name]
 
     def _rise(self, name: str) -> None:
         """`name` has records now: it and the names above it exist."""
@@ -199,7 +207,7 @@ class Zones:
             else:
                 rcode = NO_ERROR if self.exists(name) else NAME_ERROR
                 return Answer(rcode, zone, tuple(found), (self.soa(self.zone_of(name)),))
-            names_hosts = kind in ("SRV", "NS", "ANY")
+            names_hosts = kind == "ANY" or kind in _NAME_HOSTS
             return Answer(
                 NO_ERROR, zone, tuple(found), additional=self._targets(found) if names_hosts else ()
             )
@@ -210,7 +218,7 @@ class Zones:
 
     def _targets(self, found: Iterable[RRset]) -> Iterator[RRset]:
         """The addresses of the hosts that SRV and NS records name, looked up as they are taken."""
-        named = [rrset.data for rrset in found if rrset.kind in ("SRV", "NS")]
+        named = [rrset.data for rrset in found if rrset.kind in _NAME_HOSTS]
         hosts = dict.fromkeys([data.rpartition(" ")[2] for data in itertools.chain.from_iterable(named)])
         for host in hosts:
             for kind, data in self.kinds(host).items():
