@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 import kcompile
+from kcompile.program import Key
 from kcompile.trace.chains import BaseChain
 from kcompile.trace.journey import Rules, travel
+from kcompile.trace.lowered import host_with
 from kcompile.trace.outcome import End, Ending
 from kcompile.trace.packet import Host, Packet
 
@@ -32,10 +35,14 @@ def lowered(case: FlowCase, mode: str, folder: Path) -> kcompile.Compiled:
     return kcompile.compile(cluster, mode)
 
 
-def foretold(chains: Iterable[BaseChain], case: FlowCase, flow: Flow) -> list[Ending]:
-    """All ends of the first packet of `flow` on the case's node, which has a route to everywhere."""
+def foretold(
+    chains: Iterable[BaseChain], case: FlowCase, flow: Flow, program: Mapping[Key, Any] | None = None
+) -> list[Ending]:
+    """All ends of the first packet of `flow` on the case's node, which has a route to everywhere. `program`
+    may give the node addresses and sets.
+    """
     node = case.node
-    host = Host(addresses=frozenset(node.ips))
+    host = host_with(program or {}, Host(addresses=frozenset(node.ips)))
     detector = case.config.get("detectLocal") or {}
     pod = detector.get("bridgeInterface") or f"{detector.get('interfaceNamePrefix') or 'pod'}1"
     packet = Packet(

@@ -14,7 +14,7 @@ __all__ = ["BaseChain", "Chains", "Passage", "pass_through"]
 
 _MOST_JUMPS = 16  # NFT_JUMP_STACK_SIZE; iptables' limit is not lower
 _MOST_BRANCHES = 100_000
-_ENDS = frozenset((Do.ACCEPT, Do.DROP, Do.REJECT, Do.UNKNOWN))
+_ENDS = frozenset((Do.ACCEPT, Do.DROP, Do.REJECT, Do.SEND, Do.UNKNOWN))
 
 Chains = Mapping[str, Sequence[Rule]]
 """The chains that rules may jump to, by name."""
@@ -38,7 +38,7 @@ class BaseChain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Passage(msgspec.Struct, frozen=True):
-    """One way through a base chain: `verdict` is ACCEPT, DROP, REJECT or UNKNOWN."""
+    """One way through a base chain: `verdict` is ACCEPT, DROP, REJECT, SEND or UNKNOWN."""
 
     packet: Packet
     verdict: Action

@@ -70,6 +70,15 @@ class _Journey:
                 now = _with(now, oif=oif)
             self._postroute(now)
 
+    def _send(self, way: Ending) -> None:
+        """IPVS sends a packet on: from LOCAL_OUT, where its destination isn't translated again."""
+        oif = self._oif(way.packet.destination)
+        if oif is None:
+            self._end(End.NO_ROUTE, way)
+            return
+        for now in self._hook("output", _with(way, iif="", oif=oif), first=False):
+            self._postroute(now)
+
     def _route(self, way: Ending) -> None:
         packet = way.packet
         if self._host.is_local(packet.destination):
@@ -133,6 +142,8 @@ class _Journey:
                     self._end(End.DROPPED, now)
                 case Do.REJECT:
                     self._end(End.REJECTED, now)
+                case Do.SEND:
+                    self._send(now)
                 case _:
                     self._end(End.UNKNOWN, now, passage.verdict.detail)
         return going

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import msgspec
 
-__all__ = ["PROTOCOLS", "Host", "Packet", "State", "canonical"]
+__all__ = ["PROTOCOLS", "Host", "Packet", "Set", "State", "canonical"]
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
 """Names of protocols, as rules spell them, and their numbers (IANA)."""
@@ -34,7 +35,8 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
 
     `iif`: the interface that it came in by, empty for what the node itself sends; `oif`: the one that it
     leaves by, once it is routed. `dnat` and `snat`: its connection's destination or source is translated
-    (conntrack's status). `masqueraded`: the new source is the address of the outgoing interface.
+    (conntrack's status). `masqueraded`: the new source is the address of the outgoing interface. `ipvs`: IPVS
+    has handled it (skb->ipvs_property).
     """
 
     source: str
@@ -49,6 +51,7 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     dnat: bool = False
     snat: bool = False
     masqueraded: bool = False
+    ipvs: bool = False
 
     @property
     def version(self) -> int:
@@ -64,16 +67,26 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.protocol.upper()} {self.source} -> {destination}:{self.port}"
 
 
+class Set(Protocol):
+    """A set of addresses, ports and the like that rules ask by name."""
+
+    def find(self, packet: Packet, directions: str) -> str | None:
+        """The options of the element that `packet` matches, None without one."""
+        ...
+
+
 class Host(msgspec.Struct, frozen=True, kw_only=True):
     """What a walk must know of the node beside its rules.
 
     `addresses`: all that the node has, canonical. `route`: the interface by which a packet to an address
     leaves, None where there is no route. `forwards`: False where the node forwards nothing of this version.
+    `sets`: ipsets by name.
     """
 
     addresses: frozenset[str]
     route: Callable[[str], str | None] = lambda _: "eth0"
     forwards: Callable[[int], bool] = lambda _: True
+    sets: Mapping[str, Set] = {}
 
     def is_local(self, address: str) -> bool:
         """True for an address of type LOCAL (the kernel's fib): the node's own, and loopback."""

@@ -18,20 +18,20 @@ RULES = TESTS / "kubeproxy/rules"
 THEIRS = sorted(path.name.partition(".")[0] for path in RULES.glob("*.nftables.json"))
 
 
-def wrong(case, chains, mode):
+def wrong(case, chains, mode, program=None):
     return {
         str(flow): problem
         for flow in case.flows
-        if (problem := disagreement(foretold(chains, case, flow), flow.expect(mode)))
+        if (problem := disagreement(foretold(chains, case, flow, program), flow.expect(mode)))
     }
 
 
-@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy"])
+@pytest.mark.parametrize("mode", ["nftables", "iptables-legacy", "ipvs"])
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_every_flow_is_foretold(path, mode, tmp_path):
     case = load(path)
-    chains = base_chains(lowered(case, mode, tmp_path).program)
-    assert not wrong(case, chains, mode)
+    program = lowered(case, mode, tmp_path).program
+    assert not wrong(case, base_chains(program), mode, program)
 
 
 @pytest.mark.parametrize("name", THEIRS)

@@ -137,6 +137,18 @@ def _every(value: str) -> Match:
     return lambda *_: chance
 
 
+def _in_set(value: str) -> Match:
+    text, negated = _split(value)
+    name, _, directions = text.partition(" ")
+
+    def match(packet: Packet, host: Host) -> Fraction:
+        if name not in host.sets:
+            raise Unreadable(f"the set {name}")
+        return _NO if (host.sets[name].find(packet, directions) is None) is not negated else _YES
+
+    return match
+
+
 def _never(_: str) -> Match:
     """A list of recent sources: the model's packet is a source's first."""
     return lambda *_: _NO
@@ -160,6 +172,7 @@ MATCHES: Mapping[str, Callable[[str], Match]] = {
     "--mark": _mark,
     "--probability": _probability,
     "--every": _every,
+    "--match-set": _in_set,
     "--rcheck": _never,
     "--update": _never,
 }

@@ -16,8 +16,19 @@ __all__ = ["IptablesRule"]
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _ESCAPED = re.compile(r"\\(.)")
 _FLAGS = frozenset(
-    ["--random-fully", "--random", "--reap", "--rsource", "--rcheck", "--update", "--set", "--notrack"]
+    [
+        "--random-fully",
+        "--random",
+        "--reap",
+        "--rsource",
+        "--rcheck",
+        "--update",
+        "--set",
+        "--notrack",
+        "--map-mark",
+    ]
 )
+_TWO_VALUES = frozenset(("--match-set", "--map-set"))
 _MODULES = frozenset(
     [
         "tcp",
@@ -31,6 +42,7 @@ _MODULES = frozenset(
         "mark",
         "statistic",
         "recent",
+        "set",
     ]
 )
 # Options that change nothing for the walk: names, comments, how a random port is chosen.
@@ -66,6 +78,8 @@ _TARGET_OPTIONS = frozenset(
         "--log-level",
         "--nflog-group",
         "--nflog-prefix",
+        "--map-set",
+        "--map-mark",
     ]
 )
 _VERDICTS = {
@@ -76,7 +90,7 @@ _VERDICTS = {
 }
 _TRANSPARENT = frozenset(("LOG", "NFLOG", "TRACE", "CONNMARK", "TCPMSS", "CHECKSUM", ""))
 _UNKNOWN_TARGETS = frozenset(
-    ["QUEUE", "NFQUEUE", "TPROXY", "REDIRECT", "NETMAP", "SET", "CT", "SYNPROXY", "HL", "TTL"]
+    ["QUEUE", "NFQUEUE", "TPROXY", "REDIRECT", "NETMAP", "CT", "SYNPROXY", "HL", "TTL"]
 )
 
 
@@ -91,13 +105,16 @@ class IptablesRule:
         """All ways that the rule may go for `packet`."""
         matches, unknown, options = self._read
         chance = ONE
-        for match in matches:
-            chance *= match(packet, host)
-            if not chance:
-                return [Branch(packet, on, matched=False)]
+        try:
+            for match in matches:
+                chance *= match(packet, host)
+                if not chance:
+                    return [Branch(packet, on, matched=False)]
+        except Unreadable as error:
+            unknown = unknown or str(error)
         if unknown:
             return [Branch(packet, Action(Do.UNKNOWN, f"{unknown} in the rule: {self.text}"))]
-        after, action = _target(packet, options, self.text)
+        after, action = _target(packet, host, options, self.text)
         if chance == ONE:
             return [Branch(after, action)]
         return [Branch(after, action, chance), Branch(packet, on, Fraction(1) - chance, matched=False)]
@@ -136,13 +153,17 @@ def _options(text: str) -> Iterator[tuple[str, str]]:
         elif word in _FLAGS:
             yield word, negated
             negated = ""
+        elif word in _TWO_VALUES:
+            name, directions = next(tokens, ("", ""))[1], next(tokens, ("", ""))[1]
+            yield word, f"{negated}{name} {directions}"
+            negated = ""
         else:
             inside, plain = next(tokens, ("", ""))
             yield word, negated + (plain or _ESCAPED.sub(r"\1", inside))
             negated = ""
 
 
-def _target(packet: Packet, options: dict[str, str], text: str) -> tuple[Packet, Action]:
+def _target(packet: Packet, host: Host, options: dict[str, str], text: str) -> tuple[Packet, Action]:
     """What the rule's target does to a packet that matches."""
     name = options.get("-j", options.get("-g", ""))
     if name in _VERDICTS:
@@ -152,13 +173,28 @@ def _target(packet: Packet, options: dict[str, str], text: str) -> tuple[Packet,
             return packet.changed(mark=_marked(packet.mark, options)), on
         case "DNAT":
             return _translated(packet, options, text)
+        case "SET" if "--map-mark" in options:
+            return _mapped(packet, host, options["--map-set"], text)
         case "MASQUERADE" | "SNAT":
             return packet.changed(snat=True, masqueraded=True), Action(Do.ACCEPT)
     if name in _TRANSPARENT:
         return packet, on
-    if name in _UNKNOWN_TARGETS:
+    if name in _UNKNOWN_TARGETS or name == "SET":
         return packet, Action(Do.UNKNOWN, f"the target {name} in the rule: {text}")
     return packet, Action(Do.GOTO if "-g" in options else Do.JUMP, name)
+
+
+def _mapped(packet: Packet, host: Host, where: str, text: str) -> tuple[Packet, Action]:
+    """The mark that the packet's element in a set has (skbinfo)."""
+    name, _, directions = where.partition(" ")
+    if name not in host.sets:
+        return packet, Action(Do.UNKNOWN, f"the set {name} in the rule: {text}")
+    options = (host.sets[name].find(packet, directions) or "").split()
+    if "skbmark" not in options:
+        return packet, on
+    value, _, mask = options[options.index("skbmark") + 1].partition("/")
+    kept = packet.mark & ~int(mask or "0xffffffff", 0)
+    return packet.changed(mark=kept ^ int(value, 0)), on
 
 
 def _marked(mark: int, options: dict[str, str]) -> int:
