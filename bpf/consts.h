@@ -57,6 +57,8 @@
 
 #define SERVICE_CIDRS 4 /* how many config.service_cidrs4 and service_cidrs6 hold */
 
+#define CRC32C_LARGE 128 /* the map crc32c holds twice as many */
+
 /* Keys of the map reasons: packets dropped, rejected or passed, by reason. */
 #define REASON_NO_ENDPOINT_REJECTED 0
 #define REASON_POLICY_DROPPED 1
@@ -66,7 +68,7 @@
 #define REASON_NO_PORT_DROPPED 5    /* masquerading found no free source port */
 #define REASON_NO_ROUTE_DROPPED 6   /* the node has no route to the backend */
 #define REASON_FRAGMENT_PASSED 7    /* not of a datagram whose first fragment was translated */
-#define REASON_UNSUPPORTED_PASSED 8 /* IP options, extension headers, not TCP, UDP or ICMP */
+#define REASON_UNSUPPORTED_PASSED 8 /* IP options, extension headers, another protocol */
 #define REASON_MALFORMED_PASSED 9
 #define REASON_FRAGMENT_DROPPED 10  /* to a Service, before the first of its datagram */
 #define REASON_FLOW_RESTORED 11     /* the other direction's entry had fallen out of its map */

@@ -53,6 +53,8 @@
 #define ip_dont_fragment JOIN(ip_dont_fragment, FAMILY)
 #define packet_key_init JOIN(packet_key_init, FAMILY)
 #define tcp_parse JOIN(tcp_parse, FAMILY)
+#define sctp_chunk_flags JOIN(sctp_chunk_flags, FAMILY)
+#define sctp_parse JOIN(sctp_parse, FAMILY)
 #define icmp_type_parse JOIN(icmp_type_parse, FAMILY)
 #define short_packet_parse JOIN(short_packet_parse, FAMILY)
 #define packet_parse JOIN(packet_parse, FAMILY)
@@ -87,6 +89,7 @@
 #define ttl_decrement JOIN(ttl_decrement, FAMILY)
 #define ip_header_translate JOIN(ip_header_translate, FAMILY)
 #define l4_checksum_translate JOIN(l4_checksum_translate, FAMILY)
+#define sctp_checksum_translate JOIN(sctp_checksum_translate, FAMILY)
 #define packet_translate JOIN(packet_translate, FAMILY)
 
 /* fragments.h */
@@ -148,6 +151,6 @@
 #define masquerade JOIN(masquerade, FAMILY)
 #define decide_translation JOIN(decide_translation, FAMILY)
 #define decide_new_connection JOIN(decide_new_connection, FAMILY)
-#define tcp_is_established JOIN(tcp_is_established, FAMILY)
+#define stream_is_established JOIN(stream_is_established, FAMILY)
 #define process_forwarded JOIN(process_forwarded, FAMILY)
 #define process_packet JOIN(process_packet, FAMILY)

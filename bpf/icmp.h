@@ -2,7 +2,7 @@
  *
  *            IP: source -> destination    | ICMP | quoted IP: source -> destination | quoted L4
  *
- *   arrives  router or backend -> source  | ICMP | source -> backend                | 8 bytes of TCP or UDP
+ *   arrives  router or backend -> source  | ICMP | source -> backend                | 8 bytes of TCP, UDP or SCTP
  *   leaves   router or backend -> client  | ICMP | client -> frontend               | translated back
  *
  * `source` is the masquerade address, or the client's. The quoted packet is the value of one entry, as it was
@@ -11,7 +11,7 @@
  * way.
  */
 
-/* Sets *key to the reverse of the packet that the error quotes. False if it is cut, or no TCP or UDP. */
+/* Sets *key to the reverse of the packet that the error quotes. False if it is cut, or has no ports. */
 INLINE int icmp_error_quoted_key(packet_context *ctx, const struct packet_info *packet, struct flow_key *key)
 {
     const __u32 offset = IP_HEADER_LENGTH + sizeof(struct icmp_header);
@@ -35,7 +35,7 @@ INLINE int icmp_error_quoted_key(packet_context *ctx, const struct packet_info *
     key->dport = l4->source;
     key->protocol = quoted->protocol;
     key->pad[0] = key->pad[1] = key->pad[2] = 0;
-    return key->protocol == IPPROTO_TCP || key->protocol == IPPROTO_UDP;
+    return PROTOCOL_IS_STREAM(key->protocol) || key->protocol == IPPROTO_UDP;
 }
 
 /* Translates the quoted packet back to what it was before `entry`'s connection was translated. Returns what

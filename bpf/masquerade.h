@@ -2,10 +2,12 @@
 
 #define PORT_TRIES 16
 
-/* True if a socket of this node would receive the packets that answer `entry`. */
+/* True if a socket of this node would receive the packets that answer `entry`. SCTP's can't be looked up. */
 INLINE int socket_receives_replies(packet_context *ctx, struct packet_scratch *scratch,
                                    const struct flow *entry, __u8 protocol)
 {
+    if (protocol == IPPROTO_SCTP)
+        return 0;
     struct bpf_sock_tuple *tuple = &scratch->tuple;
 #if FAMILY == 4
     const __u32 length = sizeof(tuple->ipv4);

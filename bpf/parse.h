@@ -1,10 +1,10 @@
 /* What a packet is. Included for each family.
  *
- *   Ethernet | IP, without options or extension headers | TCP, UDP or ICMP
+ *   Ethernet | IP, without options or extension headers | TCP, UDP, SCTP or ICMP
  */
 
 /* What packet_parse() returns. */
-#define PARSED_TUPLE 0        /* TCP or UDP, with its ports */
+#define PARSED_TUPLE 0        /* TCP, UDP or SCTP, with its ports */
 #define PARSED_ICMP_ERROR 1   /* it quotes the packet that it is about */
 #define PARSED_ECHO_REQUEST 2 /* ping */
 #define PARSED_OTHER 3        /* not for us */
@@ -20,7 +20,7 @@
 
 struct packet_info {
     struct flow_key key; /* ports 0: ICMP */
-    __u8 tcp_flags;      /* UDP, ICMP: 0 */
+    __u8 tcp_flags;      /* UDP, ICMP: 0; SCTP: those that say the same as its first chunk */
     __u8 ttl;
     __u8 dont_fragment;
     __u8 fragment; /* FRAGMENT_* */
@@ -102,6 +102,39 @@ INLINE int tcp_parse(packet_context *ctx, struct packet_info *packet)
     return PARSED_TUPLE;
 }
 
+/* The TCP flags that say the same to connection tracking as an SCTP packet that begins with `chunk`. */
+INLINE __u8 sctp_chunk_flags(__u8 chunk)
+{
+    switch (chunk) {
+    case SCTP_INIT:
+        return TCP_SYN;
+    case SCTP_INIT_ACK:
+        return TCP_SYN | TCP_ACK;
+    case SCTP_SHUTDOWN:
+    case SCTP_SHUTDOWN_ACK:
+        return TCP_FIN | TCP_ACK;
+    case SCTP_SHUTDOWN_COMPLETE:
+    case SCTP_ABORT:
+        return TCP_RST;
+    }
+    return TCP_ACK;
+}
+
+/* The same as tcp_parse(). An SCTP packet consists of words. */
+INLINE int sctp_parse(packet_context *ctx, struct packet_info *packet)
+{
+    if (packet->length % sizeof(__u32) || packet->length < IP_HEADER_LENGTH + sizeof(struct sctp_header) ||
+        !packet_may_pull(ctx, IP_OFFSET + IP_HEADER_LENGTH + sizeof(struct sctp_header))) {
+        count_reason(REASON_MALFORMED_PASSED);
+        return PARSED_OTHER;
+    }
+    struct sctp_header *sctp = DATA(ctx) + IP_OFFSET + IP_HEADER_LENGTH;
+    if ((void *)(sctp + 1) > DATA_END(ctx))
+        return PARSED_OTHER;
+    packet->tcp_flags = sctp_chunk_flags(sctp->chunk);
+    return PARSED_TUPLE;
+}
+
 /* PARSED_* for an ICMP type. */
 INLINE int icmp_type_parse(__u8 type)
 {
@@ -158,6 +191,8 @@ INLINE int packet_parse(packet_context *ctx, struct packet_info *packet)
         return PARSED_TUPLE;
     case IPPROTO_TCP:
         return tcp_parse(ctx, packet);
+    case IPPROTO_SCTP:
+        return sctp_parse(ctx, packet);
     case ICMP_PROTOCOL:
         packet->key.sport = packet->key.dport = 0;
         return icmp_type_parse(((struct icmp_header *)l4)->type);

@@ -38,7 +38,7 @@ INLINE struct flow *connection_continue(struct packet_scratch *scratch, const st
     return entry;
 }
 
-/* True if `packet`, of `entry` in the map of brief connections, shows that this one is established: TCP, the
+/* True if `packet`, of `entry` in the map of brief connections, shows that this one is established: TCP or SCTP, the
  * client goes on after the backend's answer; UDP, the backend answers. `lasts`: or it has gone on for a second. */
 INLINE int connection_is_established(struct packet_scratch *scratch, const struct packet_info *packet,
                                      struct flow *entry, int lasts)
@@ -51,7 +51,7 @@ INLINE int connection_is_established(struct packet_scratch *scratch, const struc
         return 1;
     flow_reverse_key(&scratch->reverse, entry, packet->key.protocol);
     struct flow *reply = LOOKUP(brief, &scratch->reverse);
-    return packet->key.protocol == IPPROTO_TCP && reply && reply->flags & FLOW_SEEN;
+    return PROTOCOL_IS_STREAM(packet->key.protocol) && reply && reply->flags & FLOW_SEEN;
 }
 
 /* The entry of a connection that isn't established yet, or has closed; NULL if there is none. */
@@ -204,12 +204,12 @@ INLINE int decide_new_connection(packet_context *ctx, struct packet_scratch *scr
     return decide_translation(ctx, scratch, key, backend, disposition, hook, reason);
 }
 
-/* True for packets of a TCP connection that has begun. If it has no entry, it is direct; or it is older than
+/* True for packets of a TCP or SCTP connection that has begun. If it has no entry, it is direct; or it is older than
  * these rules, and those of another mode still translate it; or the entry fell out of the map, and a packet
  * of the other direction will restore it. */
-INLINE int tcp_is_established(const struct packet_info *packet)
+INLINE int stream_is_established(const struct packet_info *packet)
 {
-    return packet->key.protocol == IPPROTO_TCP &&
+    return PROTOCOL_IS_STREAM(packet->key.protocol) &&
            (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN;
 }
 
@@ -255,7 +255,7 @@ INLINE int process_packet(packet_context *ctx, int hook)
     __u64 now = bpf_ktime_get_coarse_ns();
     struct flow *entry = LIKELY(parsed == PARSED_TUPLE) ? connection_lookup(scratch, &packet, now) : NULL;
     if (UNLIKELY(!entry)) {
-        if (tcp_is_established(&packet))
+        if (stream_is_established(&packet))
             return ACTION_PASS;
         __u32 reason = 0;
         /* An echo request has no port, but may be rejected. */
@@ -295,7 +295,7 @@ INLINE int process_packet(packet_context *ctx, int hook)
     __u64 now = bpf_ktime_get_coarse_ns();
     struct flow *entry = connection_lookup(scratch, &packet, now);
     if (UNLIKELY(!entry)) {
-        if (tcp_is_established(&packet))
+        if (stream_is_established(&packet))
             return ACTION_PASS;
         __u32 reason = 0;
         int decision = decide_new_connection(ctx, scratch, key, now, hook, &reason);

@@ -16,6 +16,7 @@
 #define IPPROTO_UDP 17
 #define IPPROTO_FRAGMENT 44
 #define IPPROTO_ICMPV6 58
+#define IPPROTO_SCTP 132
 #define IPDEFTTL 64
 #define IP_DF 0x4000      /* ip_header4.fragment: don't fragment */
 #define IP_MF 0x2000      /* more fragments follow */
@@ -94,9 +95,29 @@ struct tcp_header {
     __be16 urgent;
 };
 struct udp_header { __be16 source, destination, length; __sum16 check; };
+
+/* With the head of its first chunk. The checksum is little-endian; 0: still to be computed, or none (RFC 9653). */
+struct sctp_header {
+    __be16 source, destination;
+    __be32 tag;
+    __u32 check;
+    __u8 chunk, flags;
+    __be16 length;
+};
+#define SCTP_COMMON_HEADER_LENGTH 12
+#define SCTP_INIT 1
+#define SCTP_INIT_ACK 2
+#define SCTP_ABORT 6
+#define SCTP_SHUTDOWN 7
+#define SCTP_SHUTDOWN_ACK 8
+#define SCTP_SHUTDOWN_COMPLETE 14
+
 struct icmp_header { __u8 type, code; __sum16 check; __be32 rest; };
 
-/* TCP and UDP both begin with the ports. Their checksum field, from the beginning of the header: */
+/* True for protocols with a handshake. */
+#define PROTOCOL_IS_STREAM(protocol) ((protocol) == IPPROTO_TCP || (protocol) == IPPROTO_SCTP)
+
+/* TCP, UDP and SCTP begin with the ports. Their checksum field, from the beginning of the header: */
 #define L4_CHECKSUM_OFFSET(protocol)                                               \
     ((protocol) == IPPROTO_TCP ? __builtin_offsetof(struct tcp_header, check) \
                                : __builtin_offsetof(struct udp_header, check))

@@ -107,12 +107,14 @@ INLINE int icmp_error_send_quoting(packet_context *ctx, const struct flow_key *k
 
 /* Answers the packet with an ICMP error, and drops it.
  *
- * It quotes the IP header and as little more as is allowed; of TCP the whole header, because the kernel
+ * It quotes the IP header and as little more as is allowed; of TCP and SCTP the whole header, because the kernel
  * refuses to cut off a checksum that is still to be computed. */
 INLINE int icmp_error_send(packet_context *ctx, const struct flow_key *key, struct icmp_header error,
                            int hook)
 {
     if (key->protocol == IPPROTO_TCP)
         return icmp_error_send_quoting(ctx, key, error, hook, IP_HEADER_LENGTH + sizeof(struct tcp_header));
+    if (key->protocol == IPPROTO_SCTP)
+        return icmp_error_send_quoting(ctx, key, error, hook, IP_HEADER_LENGTH + SCTP_COMMON_HEADER_LENGTH);
     return icmp_error_send_quoting(ctx, key, error, hook, IP_HEADER_LENGTH + ICMP_QUOTE_MIN);
 }

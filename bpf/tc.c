@@ -3,6 +3,7 @@
 #define TC
 #include "common.h"
 #include "checksum.h"
+#include "crc32c.h"
 #include "redirect.h"
 #include "family.h"
 

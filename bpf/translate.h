@@ -58,6 +58,18 @@ INLINE int l4_checksum_translate(packet_context *ctx, struct udp_header *l4, __u
 }
 #endif
 
+/* Adjusts the checksum of an SCTP packet of `length` bytes to new ports; `difference`: old ^ new. A checksum of 0 is
+ * computed later, over what is in its field too (skb_crc32c_csum_help()): it stays 0. False if the packet ends before it. */
+INLINE int sctp_checksum_translate(packet_context *ctx, void *l4, __u32 length, __u32 difference)
+{
+    struct sctp_header *sctp = l4;
+    if ((void *)(sctp + 1) > DATA_END(ctx))
+        return 0;
+    if (difference && sctp->check)
+        sctp->check ^= crc32c_difference(difference, length / sizeof(__u32));
+    return 1;
+}
+
 /* Writes the entry's addresses and ports into the packet, and `macs` unless NULL. `forwards`: decrements the
  * TTL. False if nothing was written. */
 INLINE int packet_translate(packet_context *ctx, const struct packet_info *packet, const struct flow *entry,
@@ -69,9 +81,14 @@ INLINE int packet_translate(packet_context *ctx, const struct packet_info *packe
         return 0;
     __u64 addresses = checksum_diff_address(packet->key.saddr, entry->saddr) +
                       checksum_diff_address(packet->key.daddr, entry->daddr);
-    __u64 ports = checksum_diff32(*(__u32 *)&packet->key.sport, *(__u32 *)&entry->sport);
+    __u32 old_ports = *(__u32 *)&packet->key.sport, new_ports = *(__u32 *)&entry->sport;
+    __u64 ports = checksum_diff32(old_ports, new_ports);
+    int sctp = packet->key.protocol == IPPROTO_SCTP;
+    if (UNLIKELY(sctp) &&
+        !sctp_checksum_translate(ctx, l4, packet->length - IP_HEADER_LENGTH, old_ports ^ new_ports))
+        return 0;
 #ifndef TC
-    if (!l4_checksum_translate(ctx, l4, packet->key.protocol, addresses + ports))
+    if (LIKELY(!sctp) && !l4_checksum_translate(ctx, l4, packet->key.protocol, addresses + ports))
         return 0;
 #endif
 #if MAC_LENGTH
@@ -83,7 +100,8 @@ INLINE int packet_translate(packet_context *ctx, const struct packet_info *packe
     l4->source = entry->sport;
     l4->destination = entry->dport;
 #ifdef TC
-    l4_checksum_translate(ctx, 0, packet->key.protocol, addresses, ports);
+    if (LIKELY(!sctp))
+        l4_checksum_translate(ctx, 0, packet->key.protocol, addresses, ports);
 #endif
     return 1;
 }

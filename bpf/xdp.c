@@ -2,6 +2,7 @@
  * to tc unchanged: packets for this node, packets to reject or to drop, ICMP errors. */
 #include "common.h"
 #include "checksum.h"
+#include "crc32c.h"
 #include "family.h"
 
 #define FAMILY 4

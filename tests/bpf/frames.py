@@ -1,8 +1,11 @@
 """Frames as words: ``tcp client:4000 > web:80 S`` is a frame, and a frame read back is such a line.
 
-    tcp|udp SOURCE:PORT > DESTINATION:PORT [FLAGS] [ttl=N]
+    tcp|udp|sctp SOURCE:PORT > DESTINATION:PORT [FLAGS] [ttl=N]
     echo SOURCE > DESTINATION
     unreachable|toobig|exceeded SOURCE > DESTINATION about LINE
+
+SCTP's flags say what its only chunk is: S INIT, SA INIT ACK, A COOKIE ECHO, P DATA, F SHUTDOWN, FA SHUTDOWN
+ACK, FR SHUTDOWN COMPLETE, R ABORT.
 
 Names are those of `BOOK`, one address for each family; plain addresses do too. Reading checks every length
 and checksum anew, by arithmetic of its own.
@@ -16,7 +19,7 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
-__all__ = ["BOOK", "MACS", "Frame", "address", "frame", "ones_complement", "read"]
+__all__ = ["BOOK", "MACS", "Frame", "address", "crc32c", "frame", "ones_complement", "read"]
 
 BOOK = {
     "node": ("192.168.1.1", "fd01::1"), "gateway": ("192.168.1.254", "fd01::fe"),
@@ -41,9 +44,10 @@ _NAMES = {
 }
 _TCP_FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
 _LINE = re.compile(
-    r"(tcp|udp|echo|unreachable|toobig|exceeded) (\S+) > (\S+)"
+    r"(tcp|udp|sctp|echo|unreachable|toobig|exceeded) (\S+) > (\S+)"
     r"(?: ([SAFRP]+))?(?: ttl=(\d+))?(?: about (.*))?$"
 )
+_CHUNKS = {"S": 1, "SA": 2, "A": 10, "P": 0, "F": 7, "FA": 8, "FR": 14, "R": 6}
 _ERRORS = {"unreachable": ((3, 3), (1, 4)), "toobig": ((3, 4), (2, 0)), "exceeded": ((11, 0), (3, 0))}
 
 
@@ -61,6 +65,16 @@ def ones_complement(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def crc32c(data: bytes) -> bytes:
+    """RFC 9260, appendix A, bit by bit: as it stands in the packet."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return struct.pack("<I", crc ^ 0xFFFFFFFF)
 
 
 def _pseudo(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:
@@ -90,7 +104,7 @@ def frame(
     no_check: bool = False,
     df: bool = True,
 ) -> bytes:
-    """The Ethernet frame that `text` says. `no_check`: a UDP datagram without checksum."""
+    """The Ethernet frame that `text` says. `no_check`: UDP or SCTP without checksum."""
     macs = macs or MACS["eth0"] + MACS["gateway"]
     return (
         macs + (b"\x08\x00" if version == 4 else b"\x86\xdd") + _packet(text, version, payload, no_check, df)
@@ -102,7 +116,7 @@ def _packet(text: str, version: int, payload: bytes, no_check: bool, df: bool) -
     assert match, text
     kind, source, destination, flags, ttl, about = match.groups()
     icmp = 1 if version == 4 else 58
-    if kind in ("tcp", "udp"):
+    if kind in ("tcp", "udp", "sctp"):
         (source, sport), (destination, dport) = _place(source), _place(destination)
     src, dst = address(source, version), address(destination, version)
     if kind == "tcp":
@@ -115,6 +129,11 @@ def _packet(text: str, version: int, payload: bytes, no_check: bool, df: bool) -
     elif kind == "udp":
         protocol, offset = 17, 6
         body = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
+    elif kind == "sctp":
+        protocol, offset = 132, 0
+        chunk = struct.pack("!BBH", _CHUNKS[flags or "A"], 0, 4 + len(payload)) + payload
+        body = struct.pack("!HHII", sport, dport, 77, 0) + chunk + bytes(-len(payload) % 4)
+        body = body[:8] + (bytes(4) if no_check else crc32c(body)) + body[12:]
     elif kind == "echo":
         protocol, offset = icmp, 2
         body = struct.pack("!BBHHH", 8 if version == 4 else 128, 0, 0, 1, 1) + payload
@@ -127,7 +146,7 @@ def _packet(text: str, version: int, payload: bytes, no_check: bool, df: bool) -
             quoted[:28] if version == 4 else quoted
         )
     pseudo = b"" if protocol == 1 else _pseudo(src, dst, protocol, len(body))
-    if not (no_check and protocol == 17):
+    if protocol != 132 and not (no_check and protocol == 17):
         check = ones_complement(pseudo + body) or 0xFFFF
         body = body[:offset] + struct.pack("!H", check) + body[offset + 2 :]
     hops = int(ttl or 64)
@@ -193,6 +212,8 @@ def _read(data: bytes, version: int, *, whole: bool) -> tuple[str, bytes, dict[s
         flags = "".join(name for name, bit in _TCP_FLAGS.items() if bits & bit)
         fields = {"sequence": sequence, "acknowledgement": acknowledgement}
         return f"tcp {ends} {flags}{hops}", body[offset >> 4 << 2 :], fields
+    if protocol == 132:
+        return _read_sctp(body, f"{_name(src)}:{{}} > {_name(dst)}:{{}}", hops, complete=complete and whole)
     assert protocol == (1 if version == 4 else 58), protocol
     assert not complete or ones_complement(pseudo + body) == 0, "ICMP checksum"
     ends = f"{_name(src)} > {_name(dst)}{hops}"
@@ -203,3 +224,13 @@ def _read(data: bytes, version: int, *, whole: bool) -> tuple[str, bytes, dict[s
     about, payload, fields = _read(body[8:], version, whole=False)
     fields["mtu"] = struct.unpack_from("!I", body, 4)[0]
     return f"{word} {ends} about {about}", payload, fields
+
+
+def _read_sctp(body: bytes, ends: str, hops: str, *, complete: bool) -> tuple[str, bytes, dict[str, int]]:
+    ends = ends.format(*struct.unpack_from("!HH", body))
+    if not complete:
+        return f"sctp {ends}{hops}", b"", {}
+    check = body[8:12]
+    assert check in (bytes(4), crc32c(body[:8] + bytes(4) + body[12:])), f"CRC of {ends}"
+    word = next(word for word, chunk in _CHUNKS.items() if chunk == body[12])
+    return f"sctp {ends} {word}{hops}", body[16:], {"check": int.from_bytes(check, "little")}

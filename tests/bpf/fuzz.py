@@ -31,6 +31,8 @@ _LINES = (
     "udp near:{p} > free:80",
     "udp near:{p} > sticky:80", "tcp near:{p} > far:8080 S", "tcp near:{p} > api:80 FA",
     "tcp far:8080 > near:{p} RA",
+    "sctp near:{p} > web:80 S", "sctp client:{p} > node:30080 P", "sctp far:8080 > near:{p} FA",
+    "sctp near:{p} > empty:80 S",
     "udp node:{p} > api:80", "unreachable far > node about udp node:{p} > far:8080",
     "toobig gateway > near about tcp near:{p} > far:8080 S",
 )  # fmt: skip

@@ -5,6 +5,7 @@ affinity, reuse of tuples.
 from __future__ import annotations
 
 import itertools
+import random
 import socket
 import struct
 
@@ -60,6 +61,27 @@ def test_a_checksum_that_becomes_zero_is_all_ones(world: World, version: int):
             program, ETH0, "udp client:4000 > open:80", version, payload=struct.pack("!H", word)
         )
         assert after.fields["check"] == 0xFFFF
+
+
+@BOTH
+@pytest.mark.parametrize("size", [0, 4, 492, 496, 500, 1400])
+def test_the_crc_of_sctp_after_new_ports(world: World, version: int, size: int):
+    payload = random.Random(size).randbytes(size)
+    for port in (80, 30080):
+        where = "api" if port == 80 else "node"
+        line = f"sctp client:4000 > {where}:{port} S"
+        _, after = world.run("ingress", ETH0, line, version, payload=payload)  # reads the checksum
+        assert after.text.startswith("sctp node:4000 > far:8080 S")
+        assert after.payload == payload
+        world.clear()
+
+
+@BOTH
+def test_a_crc_that_is_still_to_be_computed_is_left_to_that(world: World, version: int):
+    for program in ("ingress", "xdp"):
+        _, after = world.run(program, ETH0, "sctp client:4000 > node:30080 S", version, no_check=True)
+        assert after.text.startswith("sctp node:4000 > far:8080 S")
+        assert after.fields["check"] == 0
 
 
 @BOTH
@@ -127,7 +149,7 @@ LEFT_ALONE = {
     "cut short, v6": (6, cut, "MALFORMED_PASSED"),
     "not version 4": (4, lambda d: d[:14] + b"\x55" + d[15:], "MALFORMED_PASSED"),
     "not version 6": (6, lambda d: d[:14] + b"\x50" + d[15:], "MALFORMED_PASSED"),
-    "SCTP": (4, lambda d: d[:23] + b"\x84" + d[24:], "UNSUPPORTED_PASSED"),
+    "DCCP": (4, lambda d: d[:23] + b"\x21" + d[24:], "UNSUPPORTED_PASSED"),
     "VLAN": (4, vlan, ""),
     "VLAN, v6": (6, vlan, ""),
     "ARP": (4, lambda d: d[:12] + b"\x08\x06" + d[14:], ""),

@@ -56,6 +56,36 @@ STORIES: dict[str, list[tuple[str, str]]] = {
         ("egress lo: tcp node:9000 > node:4000 SA", "pass: tcp host:80 > node:4000 SA"),
         ("egress lo: tcp node:4001 > node:30080 S", "redirect: tcp node:4001 > far:8080 S"),
     ],
+    "an SCTP association, from its beginning to its end": [
+        ("ingress eth0: sctp client:4000 > node:30080 S", "redirect: sctp node:4000 > far:8080 S ttl=63"),
+        ("ingress eth0: sctp far:8080 > node:4000 SA", "redirect: sctp node:30080 > client:4000 SA ttl=63"),
+        ("ingress eth0: sctp client:4000 > node:30080 A", "redirect: sctp node:4000 > far:8080 A ttl=63"),
+        ("ingress eth0: sctp far:8080 > node:4000 P", "redirect: sctp node:30080 > client:4000 P ttl=63"),
+        ("xdp eth0: sctp client:4000 > node:30080 P", "transmit: sctp node:4000 > far:8080 P ttl=63"),
+        ("ingress eth0: sctp client:4000 > node:30080 F", "redirect: sctp node:4000 > far:8080 F ttl=63"),
+        ("ingress eth0: sctp far:8080 > node:4000 FA", "redirect: sctp node:30080 > client:4000 FA ttl=63"),
+        ("ingress eth0: sctp client:4000 > node:30080 FR", "redirect: sctp node:4000 > far:8080 FR ttl=63"),
+        ("ingress eth0: sctp client:4001 > node:30080 P", "pass"),
+    ],
+    "SCTP of a pod, and of the node": [
+        ("ingress near2: sctp near2:4000 > web:80 S", "redirect: sctp near2:4000 > near:8080 S ttl=63"),
+        ("ingress near: sctp near:8080 > near2:4000 SA", "redirect: sctp web:80 > near2:4000 SA ttl=63"),
+        ("egress eth0: sctp node:4000 > api:80 S", "redirect: sctp node:4000 > far:8080 S"),
+        ("ingress eth0: sctp far:8080 > node:4000 SA", "redirect: sctp api:80 > node:4000 SA"),
+        ("ingress eth0: sctp client:4000 > host:80 S", "pass: sctp client:4000 > node:9000 S"),
+        ("egress eth0: sctp node:9000 > client:4000 SA", "pass: sctp host:80 > client:4000 SA"),
+    ],
+    "ICMP errors about SCTP": [
+        ("ingress eth0: sctp client:4000 > api:80 S", "redirect: sctp node:4000 > far:8080 S ttl=63"),
+        (
+            "ingress eth0: unreachable far > node about sctp node:4000 > far:8080 S",
+            "redirect: unreachable api > client ttl=63 about sctp client:4000 > api:80",
+        ),
+        (
+            "ingress near: sctp near:4000 > empty:80 S",
+            "redirect: unreachable empty > near about sctp near:4000 > empty:80",
+        ),
+    ],
     "no endpoints": [
         (
             "ingress near: tcp near:4000 > empty:80 S",

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import netns
-from kcompile.kernel.bpf import library, programs, testrun
+from kcompile.kernel.bpf import crc32c, library, pins, programs, testrun
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.layout import CONSTANTS as C
 from kcompile.targets.xdp.layout import MAPS
@@ -26,7 +26,7 @@ __all__ = ["ETH0", "LO", "NEAR", "NEAR2", "World", "make"]
 
 LO, ETH0, NEAR, NEAR2 = 1, 10, 20, 21
 INDEX = {"lo": LO, "eth0": ETH0, "near": NEAR, "near2": NEAR2}
-TCP, UDP = 6, 17
+TCP, UDP, SCTP = 6, 17, 132
 VERDICTS = {-1: "pass", 0: "pass", 2: "drop", 7: "redirect"}
 XDP_VERDICTS = {1: "drop", 2: "pass", 3: "transmit", 4: "redirect"}
 _DNAT, _MASQUERADED = C["VERDICT_DNAT"], C["VERDICT_DNAT"] | C["MASQUERADE"]
@@ -101,6 +101,7 @@ class World:
             )
             for m in MAPS.values()
         }
+        pins.fill_array(self.maps["crc32c"], MAPS["crc32c"].capacity, crc32c.powers())
         self.programs: dict[str, library.Fd] = {}
         for source in ("tc.c", "xdp.c", "sock.c"):
             self.programs |= programs.load(programs.compile_file(source, defines), self.maps)
@@ -172,7 +173,7 @@ class World:
             for service, (dispositions, backends, flags, affinity) in SERVICES.items():
                 number = NUMBERS[service] + (100 if family == 6 else 0)
                 value = (number, *dispositions, flags, affinity, C["KIND_CLUSTER_IP"])
-                for protocol in (TCP, UDP):
+                for protocol in (TCP, UDP, SCTP):
                     self.put(
                         f"frontends{family}",
                         (address(service, family), struct.pack("!H", 80), protocol),
@@ -202,7 +203,7 @@ class World:
                     0,
                     C["KIND_NODE_PORT"],
                 )
-                for protocol in (TCP, UDP):
+                for protocol in (TCP, UDP, SCTP):
                     self.put(
                         f"frontends{family}",
                         (bytes(4 if family == 4 else 16), struct.pack("!H", port), protocol),

@@ -85,8 +85,11 @@ class IcmpError:
         return (self.kind, self.code) == ((3, 3) if self.version == 4 else (1, 4))
 
 
-def transport(proto: int, src: str, dst: str, data: bytes) -> Packet | None:
-    """The packet of protocol number `proto` whose transport header begins `data`."""
+def transport(proto: int, src: str, dst: str, data: bytes, *, quoted: bool = False) -> Packet | None:
+    """The packet of protocol number `proto` whose transport header begins `data`.
+
+    None also for SCTP with a wrong checksum, which its receiver drops. `quoted`: by an ICMP error.
+    """
     if proto not in _NAMES or len(data) < 8:
         return None
     sport, dport = struct.unpack_from("!HH", data)
@@ -95,10 +98,12 @@ def transport(proto: int, src: str, dst: str, data: bytes) -> Packet | None:
         opens = len(data) > 13 and data[13] & 0x16 == 0x02  # SYN without ACK or RST
     elif proto == PROTOCOLS["SCTP"]:
         opens = len(data) > 12 and data[12] == _INIT
+        if not quoted and data != _sealed(data[:8] + bytes(4) + data[12:]):
+            return None
     return Packet(_NAMES[proto], src, sport, dst, dport, opens, data[8:])
 
 
-def parse(data: bytes) -> Packet | IcmpError | None:
+def parse(data: bytes, *, quoted: bool = False) -> Packet | IcmpError | None:
     """What an IP packet is, or None where it doesn't matter here (other protocols, echo, neighbour discovery,
     fragments).
     """
@@ -113,11 +118,11 @@ def parse(data: bytes) -> Packet | IcmpError | None:
     else:
         return None
     if proto != icmp:
-        return transport(proto, src, dst, body)
+        return transport(proto, src, dst, body, quoted=quoted)
     version = data[0] >> 4
     if len(body) < 8 or body[0] != (3 if version == 4 else 1):
         return None
-    about = parse(body[8:])
+    about = parse(body[8:], quoted=True)
     return IcmpError(src, body[0], body[1], version, about) if isinstance(about, Packet) else None
 
 

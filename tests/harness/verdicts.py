@@ -17,7 +17,7 @@ from .listeners import family
 from .packets import join
 from .probes import Fate, Outcome
 
-__all__ = ["Judge", "beyond", "check_flows", "tries"]
+__all__ = ["Judge", "check_flows", "tries"]
 
 PATIENCE = 4.0
 """Seconds to wait for an answer that should come: a loaded machine must not fail a test, and TCP sends a lost
@@ -51,17 +51,10 @@ def check_flows(lab: Lab, case: FlowCase, mode: str, patience: float = PATIENCE)
     failures = []
     for index, flow in enumerate(case.flows, 1):
         expect = flow.expect(mode)
-        if problem := judge.not_served(flow, expect) if beyond(flow, mode) else judge.check(flow, expect):
+        if problem := judge.check(flow, expect):
             reason = f" ({flow.why})" if flow.why else ""
             failures.append(f"flow {index}: {flow}: expected {_describe(flow, expect)}{reason}; {problem}")
     return failures
-
-
-def beyond(flow: Flow, mode: str) -> bool:
-    """Whether docs/reference/modes.md says that `mode` can't do this: SCTP in mode xdp, whose checksum covers
-    the whole packet.
-    """
-    return mode.startswith("xdp") and flow.proto == "SCTP"
 
 
 def _describe(flow: Flow, expect: Expect) -> str:
@@ -94,11 +87,6 @@ class Judge:
             Verdict.DROP: self._drop,
         }
         return str(checks[expect.verdict](flow, expect))
-
-    def not_served(self, flow: Flow, expect: Expect) -> str:
-        """What is wrong with a flow that the mode must leave alone."""
-        outcome = self._probe(flow, SILENCE, again=False)
-        return f"was {outcome}, beyond the mode's limits" if outcome.listener in expect.backends else ""
 
     def _probe(self, flow: Flow, timeout: float, again: bool) -> Outcome:
         # the same ports again: forget the last connection, or it would be found established

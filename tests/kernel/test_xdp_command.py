@@ -72,7 +72,7 @@ def test_the_command_line(tmp_path: Path):
         machine = Machine(topology, tmp_path, "off", "")
         apply = ("apply", "-f", str(specs))
         said = run(*apply, "--mode", "xdp", "--socket-lb", "off")
-        assert "warning: Service demo/web:assoc: mode xdp has no SCTP" in said
+        assert "demo/web:assoc  ClusterIP 10.96.0.20:90/SCTP" in said
         assert (
             "warning: eth0: native XDP on a veth costs its segmentation offload; "
             "Services are served there by tc alone"
@@ -89,7 +89,10 @@ def test_the_command_line(tmp_path: Path):
             }  # fmt: skip
             assert f"counter demo/web:http (tcp) {pod}:8080: 1 connections" in run("get", "rules")
         services = json.loads(run("get", "services", "-o", "json"))
-        assert [(s["mode"], s["kind"], s["address"], s["port"]) for s in services] == [
+        assert {s["port"] for s in services if s["protocol"] == "SCTP" and s["address"] == VIP} == {90}
+        assert [
+            (s["mode"], s["kind"], s["address"], s["port"]) for s in services if s["protocol"] == "TCP"
+        ] == [
             ("xdp", "ClusterIP", VIP, 80), ("xdp", "NodePort", "*", NODE_PORT),
         ]  # fmt: skip
         for mode in ("nftables", "xdp"):

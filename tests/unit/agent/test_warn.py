@@ -16,7 +16,7 @@ def test_what_a_mode_cannot_do_is_named_once_while_it_lasts():
     rng, lines = random.Random(1), []
     log = logging.Logger("agent")
     log.addFilter(lambda record: lines.append(record.getMessage()))
-    warnings, mode = Warnings(Request(), log), mode_of("xdp")
+    warnings, mode = Warnings(Request(), log), mode_of("ipvs")
     ports = Ports(Surroundings(random_node(rng), random_settings(rng), frozenset((4, 6))))
 
     def put(name, protocol):
@@ -25,15 +25,15 @@ def test_what_a_mode_cannot_do_is_named_once_while_it_lasts():
         changed = ports.update({f"shop/{name}": given})
         warnings.limits(mode, ports.plane(changed.new), whole=False)
 
-    put("one", "SCTP")
-    (first,) = [line for line in lines if "SCTP" in line]
+    put("one", "UDP")
+    (first,) = [line for line in lines if "UDP" in line]
     assert "shop/one" in first
     warnings.limits(mode, ports.dataplane(), whole=True)
-    assert sum("SCTP" in line for line in lines) == 1
+    assert sum("UDP" in line for line in lines) == 1
     put("one", "TCP")
     warnings.limits(mode, ports.dataplane(), whole=True)
-    put("one", "SCTP")
-    assert sum("SCTP" in line for line in lines) == 2
+    put("one", "UDP")
+    assert sum("UDP" in line for line in lines) == 2
     warnings.node("no Node")
     warnings.node("no Node")
     warnings.node("")

@@ -56,7 +56,7 @@ def test_struct_sizes(tmp_path: Path) -> None:
 
 
 _OWN_NAMES = {"ICMP_QUOTE_MIN", "FIRST_UNPRIVILEGED_PORT", "UDP_CHECKSUM_ZERO"}
-_OWN_PREFIXES = ("IPV4_", "IPV6_", "TCP_")
+_OWN_PREFIXES = ("IPV4_", "IPV6_", "SCTP_", "TCP_")
 
 
 def test_protocol_numbers(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ carry.py       takes over connections from conntrack
 programs.py    finds programs in the wheel or the cache, else compiles them; loads them
 compiler.py    bcc, in a process of its own
 attach.py      tc, XDP and cgroup attachments: make, list, replace, remove
+crc32c.py      constants by which SCTP's checksum is adjusted
 arrays.py      numpy, or what to install
 pins.py        bpffs: pinned maps and links
 testrun.py     BPF_PROG_TEST_RUN: runs a program on a packet

@@ -150,14 +150,14 @@ def filling(maps: Mapping[str, Fd], now: int) -> dict[str, tuple[int, int]]:
 def translated(maps: Mapping[str, Fd], now: int) -> list[ctnetlink.Connection]:
     """Every open connection, as ctnetlink.create takes it.
 
-    `now`: CLOCK_MONOTONIC in nanoseconds.
+    Not SCTP's: conntrack would need the verification tags. `now`: CLOCK_MONOTONIC in nanoseconds.
     """
     found = []
     for version in (4, 6):
         for ends, protocol, becomes, _, _, flags, seen in _flows(maps, version):
             saddr, daddr, sport, dport = becomes
             idle = protocol == PROTOCOLS["udp"] and now - seen > _UDP_IDLE
-            if not flags & _CLOSING and not idle:
+            if not flags & _CLOSING and not idle and protocol != PROTOCOLS["sctp"]:
                 answer = ctnetlink.Tuple(daddr, saddr, dport, sport)
                 found.append(ctnetlink.Connection(version, protocol, ctnetlink.Tuple(*ends), answer))
     return found

@@ -22,7 +22,7 @@ from ...targets.xdp.resources import ROOT_CGROUP, AttachKey, StrayKey
 from .. import netns
 from ..ctnetlink import Entry
 from ..kept import keep, kept
-from . import attach, flows, grow, library, pins, programs
+from . import attach, crc32c, flows, grow, library, pins, programs
 from .arrays import numpy_missing
 from .attach import Attachment
 from .carry import Carrier
@@ -141,7 +141,7 @@ class XdpKernel:
         self.keep(changes)
         writer = self._writer or self._create(changes)
         if missing := [spec for spec in self._specs({}) if spec.name not in writer.maps]:
-            writer.maps = {**writer.maps, **pins.open_maps(self._maps, missing)[0]}
+            writer.maps = {**writer.maps, **pins.open_maps(self._maps, missing, _contents())[0]}
         for change in changes:
             if isinstance(change.key, AttachKey) and change.new is None:
                 self.hooks.detach(change.key)
@@ -222,7 +222,7 @@ class XdpKernel:
     def _create(self, changes: Iterable[Change]) -> Writer:
         """Make maps with twice the entries that `changes` need."""
         specs = self._specs({c.key: c.new for c in changes if c.new is not None})
-        maps, _ = pins.open_maps(self._maps, specs)
+        maps, _ = pins.open_maps(self._maps, specs, _contents())
         self._writer = Writer(maps, State({spec.name: spec.max_entries for spec in specs}), fresh=True)
         return self._writer
 
@@ -288,6 +288,11 @@ class XdpKernel:
         if self._writer is None:
             return []
         return flows.connections(self._writer.maps, self._writer.state, time.monotonic_ns())
+
+
+def _contents() -> dict[str, bytes]:
+    """The maps whose contents never change."""
+    return {"crc32c": crc32c.powers()}
 
 
 def _is_stray_link(key: Key) -> bool:

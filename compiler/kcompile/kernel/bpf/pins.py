@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ __all__ = [
     "MapSpec",
     "base",
     "directory",
+    "fill_array",
     "is_bpffs",
     "mount",
     "open_maps",
@@ -98,8 +100,12 @@ def require(folder: Path) -> None:
         raise UnsupportedError(f"{folder} is not in a bpffs (mount -t bpf bpf /sys/fs/bpf)")
 
 
-def open_maps(folder: Path, specs: Iterable[MapSpec]) -> tuple[dict[str, Fd], list[str]]:
+def open_maps(
+    folder: Path, specs: Iterable[MapSpec], contents: Mapping[str, bytes] | None = None
+) -> tuple[dict[str, Fd], list[str]]:
     """Open the maps pinned in `folder`; make and pin those that aren't.
+
+    `contents`: all values of arrays, by name, which new ones are filled with.
 
     Returns all of them, and the names of those that are new.
 
@@ -114,12 +120,20 @@ def open_maps(folder: Path, specs: Iterable[MapSpec]) -> tuple[dict[str, Fd], li
         fd = library.obj_get(str(path), spec.name)
         if fd is None:
             fd = library.create_map(*spec[1:], name=spec.name)
+            if contents and spec.name in contents:
+                fill_array(fd, spec.max_entries, contents[spec.name])
             library.obj_pin(fd, str(path))
             new.append(spec.name)
         else:
             _same(fd, spec, path)
         maps[spec.name] = fd
     return maps, new
+
+
+def fill_array(fd: Fd, entries: int, values: bytes) -> None:
+    """Write all `entries` of an array."""
+    indices = b"".join(index.to_bytes(4, sys.byteorder) for index in range(entries))
+    library.update_batch(fd, indices, values, entries)
 
 
 def _same(fd: Fd, spec: MapSpec, path: Path) -> None:

@@ -84,6 +84,7 @@ CONFIG = struct.Struct(
 )
 COUNTER = struct.Struct("=QQQ")  # connections, packets, bytes
 REASON = struct.Struct("=Q")
+POWER = struct.Struct("=I")  # a polynomial over GF(2)
 NAME = struct.Struct("=BB2x188s")  # protocol, family, text
 SOCKET_KEY = struct.Struct("=Q16s2s6x")  # cookie, address, port
 SCRATCH = struct.Struct("=512s")
@@ -157,6 +158,7 @@ CONSTANTS = {
     "CONFIG_SOCKET_UDP": 8,
     "CONFIG_RANDOM": 16,
     "SERVICE_CIDRS": SERVICE_CIDRS,
+    "CRC32C_LARGE": 128,
     "REASON_NO_ENDPOINT_REJECTED": 0,
     "REASON_POLICY_DROPPED": 1,
     "REASON_SOURCE_RANGE_DROPPED": 2,
@@ -222,10 +224,11 @@ _ALL = (
     MapLayout("fragments6", _LRU_HASH, FRAGMENT_KEY6, FRAGMENT, 8_192),
     MapLayout("brief4", _LRU_HASH, FLOW_KEY4, FLOW4, 65_536),
     MapLayout("brief6", _LRU_HASH, FLOW_KEY6, FLOW6, 65_536),
+    MapLayout("crc32c", _ARRAY, INDEX, POWER, 2 * CONSTANTS["CRC32C_LARGE"]),
 )
 MAPS = {layout.name: layout for layout in _ALL}
 
-ADDED = {"fragments4", "fragments6", "brief4", "brief6"}
+ADDED = {"fragments4", "fragments6", "brief4", "brief6", "crc32c"}
 """Maps that a node of an earlier build of this schema lacks: the next apply makes them, empty."""
 
 

@@ -36,10 +36,7 @@ _ON_NODE, _HAIRPIN = CONSTANTS["BACKEND_ON_NODE"], CONSTANTS["BACKEND_HAIRPIN"]
 
 def limits(dataplane: Dataplane) -> list[Notice]:
     """Warnings for whatever of `dataplane` this mode leaves out or does differently."""
-    refused = [p for p in dataplane.ports if p.protocol is Protocol.SCTP]
-    names = dict.fromkeys(p.name for p in refused)
-    no_sctp = "mode xdp has no SCTP (its checksum covers the whole packet): this port is left out"
-    notes = [Notice("xdp-limit", no_sctp, object=f"Service {name}") for name in names]
+    notes = []
     for version in (family.value for family in Family):
         count = len(_guarded(dataplane, version))
         if count > SERVICE_CIDRS:
@@ -95,7 +92,7 @@ def lower_shared(dataplane: Dataplane) -> dict[Key, Any]:
 def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
     """The resources of `port`.
 
-    Ports share nothing but ``address`` resources, and those of SCTP have nothing else.
+    Ports share nothing but ``address`` resources.
     """
     settings = dataplane.settings
     program: dict[Key, Any] = {}
@@ -104,8 +101,6 @@ def lower_port(port: ResolvedPort, dataplane: Dataplane) -> dict[Key, Any]:
         program.update(
             dict.fromkeys([AddressKey(port.family.value, address) for address in addresses], "reject")
         )
-    if port.protocol is Protocol.SCTP:
-        return program
     version, protocol = port.family.value, port.protocol.lower
     own = (version, protocol, port.name)
     random = settings.xdp.balance == "random"

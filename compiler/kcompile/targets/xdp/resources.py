@@ -55,7 +55,7 @@ __all__ = [
     "disposition_text",
 ]
 
-PROTOCOLS = {"tcp": 6, "udp": 17}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 ANY_PROTOCOL = 0
 ROOT_CGROUP = "root"
 BARE = "tc, no Ethernet header"
