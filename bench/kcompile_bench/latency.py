@@ -7,7 +7,8 @@ namespaces of its own)
 Every condition has a path of its own (path.py). A round runs one block of each, there and back in turn
 (ABBA); a ratio compares medians of blocks of the same rounds. "no rules, again" is a second path like the
 first: what it differs by is noise. "one NAT rule" is what no proxy of Services can go below: the kernel
-tracks connections, and nothing else.
+tracks connections, and nothing else. "one DNAT rule for the VIP" is what none can go below that translates
+there: the same, and the translation of every packet.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ __all__ = ["main", "serve", "table"]
 FLOOR = ("no rules", "direct pod")
 AGAIN = ("no rules, again", "direct pod")
 CONNTRACK = ("one NAT rule for another address", "direct pod")
+TRANSLATED = ("one DNAT rule for the VIP", "middle VIP")
 FROM_NODE = ", from the node"
+_OTHER = "ip daddr 192.0.2.1 dnat to 192.0.2.2"
 _NAT_RULE = (
-    "table ip other { chain prerouting { type nat hook prerouting priority -100; "
-    "ip daddr 192.0.2.1 dnat to 192.0.2.2; }; }\n"
+    f"table ip other {{ chain prerouting {{ type nat hook prerouting priority -100; {_OTHER}; }}; }}\n"
 )
 
 
@@ -141,6 +143,12 @@ def _conditions(
         spawn.run(["nft", "-f", "-"], input=_NAT_RULE, text=True).check_returncode()
     for condition in through(CONNTRACK[0], tracked, {}):
         yield from also_from_node(condition)
+    translated = path()
+    rule = f"ip daddr {scale.vip(services['middle VIP'])} tcp dport {PORT} dnat to {direct}:{TARGET_PORT}"
+    with entered(translated.node):
+        text = _NAT_RULE.replace(_OTHER, rule)
+        spawn.run(["nft", "-f", "-"], input=text, text=True).check_returncode()
+    yield from through(TRANSLATED[0], translated, {"middle VIP": services["middle VIP"]})
     full, single = Workload(scale), Workload(Scale(1, scale.endpoints))
     for mode in modes:
         say(f"{mode}: {scale.services:,} Services")
@@ -218,6 +226,7 @@ def _results(rounds: dict[tuple[str, str], list[list[Sample]]]) -> list[dict[str
         times = sorted(sample.connect for sample in samples)
         figures = {f"p{int(q * 100)}": round(quantile(times, q), 2) for q in (0.1, 0.5, 0.99)}
         own = medians(key)
+        over_dnat = None if where else [round(x, 3) for x in ratio(own, medians(TRANSLATED))]
         results.append(
             {
                 "rules": key[0],
@@ -225,6 +234,7 @@ def _results(rounds: dict[tuple[str, str], list[list[Sample]]]) -> list[dict[str
                 **figures,
                 "over_no_rules": [round(x, 3) for x in ratio(own, floor)],
                 "over_nat_rule": [round(x, 3) for x in ratio(own, conntrack)],
+                "over_dnat_rule": over_dnat,
                 "rtt": median(sample.rtt for sample in samples),
                 "retransmits": sum(sample.retransmits for sample in samples),
             }
@@ -237,15 +247,15 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     lines = [
         (
             "| rules | connect to | p10 us | p50 us | p99 us "
-            "| over no rules (95% interval) | over one NAT rule |"
+            "| over no rules (95% interval) | over one NAT rule | over one DNAT rule |"
         ),
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in results:
         times = f"{r['p10']:.1f} | {r['p50']:.1f} | {r['p99']:.1f}"
         ratios = " | ".join(
-            f"{middle:.2f} ({low:.2f}-{high:.2f})"
-            for middle, low, high in (r["over_no_rules"], r["over_nat_rule"])
+            f"{found[0]:.2f} ({found[1]:.2f}-{found[2]:.2f})" if found else "-"
+            for found in (r["over_no_rules"], r["over_nat_rule"], r["over_dnat_rule"])
         )
         lines.append(f"| {r['rules']} | {r['target']} | {times} | {ratios} |")
     if lost := sum(r["retransmits"] for r in results):
