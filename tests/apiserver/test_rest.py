@@ -257,9 +257,8 @@ def test_a_patch_with_an_unknown_field_is_422():
 
 
 def test_discovery_is_kept_by_its_tag_and_schemas_by_their_hash():
-    accept = {
-        "Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
-    }
+    aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    accept = {"Accept": f"{aggregated},application/json"}
 
     async def work(asking: Client):
         first = await asking.get("/apis", **accept)
