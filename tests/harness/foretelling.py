@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 import kcompile
+from kcompile.ir.node import Link
 from kcompile.program import Key
+from kcompile.targets.xdp.lower import lower
 from kcompile.trace.chains import BaseChain
 from kcompile.trace.journey import Rules, travel
 from kcompile.trace.lowered import host_with
@@ -17,7 +20,7 @@ from kcompile.trace.outcome import End, Ending
 from kcompile.trace.packet import Host, Packet
 
 from .command import configuration, node_object
-from .flowcase import Expect, Flow, FlowCase, Verdict
+from .flowcase import Expect, Flow, FlowCase, Node, Verdict
 
 __all__ = ["disagreement", "foretold", "lowered"]
 
@@ -32,7 +35,27 @@ def lowered(case: FlowCase, mode: str, folder: Path) -> kcompile.Compiled:
     cluster = kcompile.read_cluster(
         sources, config, case.node.name, state=str(folder / "none"), allow_empty=True
     )
-    return kcompile.compile(cluster, mode)
+    compiled = kcompile.compile(cluster, mode)
+    return with_links(compiled, case) if mode == "xdp" else compiled
+
+
+def with_links(compiled: kcompile.Compiled, case: FlowCase) -> kcompile.Compiled:
+    """Rules of mode xdp for the interfaces that the case's packets come in and leave by."""
+    names = dict.fromkeys(["eth0", _pods(case), *[flow.iif for flow in case.flows if flow.iif]])
+    links = [
+        Link(name="lo", loopback=True),
+        *[Link(name=name, addresses=case.node.ips if name == "eth0" else ()) for name in names],
+    ]
+    dataplane = compiled.dataplane
+    node = msgspec.structs.replace(dataplane.node, links=tuple(links))
+    program = lower(msgspec.structs.replace(dataplane, node=node))
+    return msgspec.structs.replace(compiled, program=program)
+
+
+def _pods(case: FlowCase) -> str:
+    """An interface that pods of the case's node send by."""
+    detector = case.config.get("detectLocal") or {}
+    return str(detector.get("bridgeInterface") or f"{detector.get('interfaceNamePrefix') or 'pod'}1")
 
 
 def foretold(
@@ -43,20 +66,19 @@ def foretold(
     """
     node = case.node
     host = host_with(program or {}, Host(addresses=frozenset(node.ips)))
-    detector = case.config.get("detectLocal") or {}
-    pod = detector.get("bridgeInterface") or f"{detector.get('interfaceNamePrefix') or 'pod'}1"
+    sender = _pods(case) if node.has_pod(flow.src) else "eth0"
     packet = Packet(
         source=flow.src,
         destination=flow.dst,
         protocol=flow.proto.lower(),
         port=flow.dport,
         source_port=flow.sport or 40000,
-        iif="" if host.is_local(flow.src) else flow.iif or (pod if node.has_pod(flow.src) else "eth0"),
+        iif="" if host.is_local(flow.src) else flow.iif or sender,
     )
     return travel(Rules(chains), host, packet)
 
 
-def disagreement(endings: list[Ending], expect: Expect) -> str:
+def disagreement(endings: list[Ending], expect: Expect, node: Node) -> str:
     """How `endings` differ from what is expected; empty where they don't."""
     verdicts = {_verdict(ending) for ending in endings}
     if verdicts != {expect.verdict}:
@@ -66,7 +88,12 @@ def disagreement(endings: list[Ending], expect: Expect) -> str:
     backends = {_address(ending.packet) for ending in endings}
     if backends != expect.backends:
         return f"backends {sorted(backends)} instead of {sorted(expect.backends)}"
-    masqueraded = {ending.packet.masqueraded for ending in endings}
+    # masquerading takes the node's first address: a flow from there looks the same
+    first = [next((ip for ip in node.ips if (":" in ip) is six), "") for six in (False, True)]
+    masqueraded = {
+        ending.packet.masqueraded or (bool(expect.masq) and ending.packet.source in first)
+        for ending in endings
+    }
     if expect.masq is not None and masqueraded != {expect.masq}:
         return f"masqueraded: {masqueraded} instead of {expect.masq}"
     if sum(ending.weight for ending in endings) != 1:
@@ -76,7 +103,7 @@ def disagreement(endings: list[Ending], expect: Expect) -> str:
 
 def _verdict(ending: Ending) -> Verdict | str:
     if ending.end in (End.DELIVERED, End.SENT):
-        return Verdict.DNAT if ending.packet.dnat else Verdict.ACCEPT
+        return Verdict.DNAT if ending.packet.dnat or ending.packet.translated else Verdict.ACCEPT
     return _VERDICTS.get(ending.end, f"{ending.end}: {ending.reason}")
 
 

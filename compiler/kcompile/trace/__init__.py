@@ -6,6 +6,7 @@ chains      base chains in the order of their hooks; the walk through one
 journey     a packet's way through a node, hook by hook
 nft         rules of nftables: from a lowered Program, or as ``nft -j list ruleset`` shows them
 ipvs        virtual servers and ipsets: from a lowered Program, or as ipvsadm and ipset save them
+xdp         the eBPF programs: from a lowered Program, or one that was read back from their maps
 iptables    rules of iptables: from a lowered Program, or as iptables-save shows them
 
 Pure: rules come in as text or data. A match or statement that the model doesn't know ends the walk with

@@ -14,7 +14,7 @@ __all__ = ["BaseChain", "Chains", "Passage", "pass_through"]
 
 _MOST_JUMPS = 16  # NFT_JUMP_STACK_SIZE; iptables' limit is not lower
 _MOST_BRANCHES = 100_000
-_ENDS = frozenset((Do.ACCEPT, Do.DROP, Do.REJECT, Do.SEND, Do.UNKNOWN))
+_ENDS = frozenset((Do.ACCEPT, Do.DROP, Do.REJECT, Do.SEND, Do.SENT, Do.UNKNOWN))
 
 Chains = Mapping[str, Sequence[Rule]]
 """The chains that rules may jump to, by name."""
@@ -23,8 +23,9 @@ Chains = Mapping[str, Sequence[Rule]]
 class BaseChain(msgspec.Struct, frozen=True, kw_only=True):
     """A chain that a hook calls.
 
-    `name` is for people: family, table and chain. `hook`: prerouting, input, forward, output or postrouting.
-    `nat`: of type nat, which only the first packet of a connection meets. `versions`: 4, 6 or both.
+    `name` is for people: family, table and chain. `hook`: prerouting, input, forward, output or postrouting;
+    for eBPF connect, ingress or egress. `nat`: of type nat, which only the first packet of a connection
+    meets. `versions`: 4, 6 or both.
     """
 
     name: str
@@ -38,7 +39,7 @@ class BaseChain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Passage(msgspec.Struct, frozen=True):
-    """One way through a base chain: `verdict` is ACCEPT, DROP, REJECT, SEND or UNKNOWN."""
+    """One way through a base chain, and what ends it: ACCEPT, DROP, REJECT, SEND, SENT or UNKNOWN."""
 
     packet: Packet
     verdict: Action

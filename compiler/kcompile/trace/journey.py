@@ -51,11 +51,17 @@ class _Journey:
 
     def arrive(self, way: Ending) -> None:
         """A packet comes in by an interface."""
-        for now in self._hook("prerouting", way):
-            self._route(now)
+        for received in self._hook("ingress", way):
+            for now in self._hook("prerouting", received):
+                self._route(now)
 
     def leave(self, way: Ending) -> None:
-        """The node itself sends a packet. It is routed before the hook, and again if that changed it."""
+        """The node itself sends a packet."""
+        for connected in self._hook("connect", way):
+            self._output(connected)
+
+    def _output(self, way: Ending) -> None:
+        """It is routed before the hook, and again if that changed it."""
         oif = self._oif(way.packet.destination)
         if oif is None:
             self._end(End.NO_ROUTE, way)
@@ -95,17 +101,25 @@ class _Journey:
                 self._postroute(now)
 
     def _postroute(self, way: Ending) -> None:
-        for now in self._hook("postrouting", way):
+        for now in self._egress(self._hook("postrouting", way)):
             if self._host.is_local(now.packet.destination):
                 self._loop(now)
             else:
                 self._end(End.SENT, now)
 
+    def _egress(self, ways: Iterable[Ending]) -> Iterable[Ending]:
+        """What goes on after the hook that only the node's own packets meet (skb->ingress_ifindex)."""
+        for way in ways:
+            is_own = not way.packet.iif and not way.packet.ipvs
+            yield from self._hook("egress", way) if is_own else (way,)
+
     def _loop(self, way: Ending) -> None:
-        """What the node sends to itself comes in by ``lo``; its connection is translated already."""
-        back = _with(way, iif="lo", oif="")
-        for now in self._hook("prerouting", back, first=False):
-            for there in self._hook("input", now, first=False):
+        """What the node sends to itself comes in by ``lo``; conntrack has its connection already, unless eBPF
+        has given it another destination.
+        """
+        back, first = _with(way, iif="lo", oif=""), way.packet.translated
+        for now in self._hook("prerouting", back, first=first):
+            for there in self._hook("input", now, first=first):
                 self._end(End.DELIVERED, there)
 
     def _oif(self, destination: str) -> str | None:
@@ -142,6 +156,8 @@ class _Journey:
                     self._end(End.DROPPED, now)
                 case Do.REJECT:
                     self._end(End.REJECTED, now)
+                case Do.SENT:
+                    self._end(End.SENT, now)
                 case Do.SEND:
                     self._send(now)
                 case _:

@@ -16,15 +16,16 @@ from .ipvs import from_program as from_ipvs
 from .ipvs import sets_of_program
 from .nft import from_program as from_nft
 from .packet import Host
+from .xdp import from_program as from_xdp
 
 __all__ = ["base_chains", "host_with"]
 
 
 def base_chains(program: Mapping[Key, Any]) -> list[BaseChain]:
-    """The chains of a Program of targets/nftables, targets/iptables or targets/ipvs."""
+    """The chains of a Program of any target."""
     if any(isinstance(key, xtables.RuleKey) for key in program):
         return [*from_iptables(program), *from_ipvs(program)]
-    return from_nft(program)
+    return [*from_nft(program), *from_xdp(program)]
 
 
 def host_with(program: Mapping[Key, Any], host: Host) -> Host:

@@ -25,6 +25,7 @@ class Do(enum.Enum):
     JUMP = "jump"
     GOTO = "goto"
     RETURN = "return"
+    SENT = "sent"  # straight out of an interface
     SEND = "send"  # leave the hook, and start anew as one of the node's own
     UNKNOWN = "unknown"
 

@@ -36,7 +36,8 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     `iif`: the interface that it came in by, empty for what the node itself sends; `oif`: the one that it
     leaves by, once it is routed. `dnat` and `snat`: its connection's destination or source is translated
     (conntrack's status). `masqueraded`: the new source is the address of the outgoing interface. `ipvs`: IPVS
-    has handled it (skb->ipvs_property).
+    has handled it (skb->ipvs_property). `translated`: eBPF has given it a backend, of which conntrack knows
+    nothing.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     snat: bool = False
     masqueraded: bool = False
     ipvs: bool = False
+    translated: bool = False
 
     @property
     def version(self) -> int:
