@@ -98,7 +98,7 @@ def test_what_is_dropped_or_rejected():
 def test_what_the_programs_leave_alone():
     for packet in (
         PACKET.changed(iif="eth1"),
-        PACKET.changed(protocol="sctp"),
+        PACKET.changed(protocol="esp"),
         PACKET.changed(source="127.0.0.1"),
         PACKET.changed(destination="198.51.100.1"),
     ):

@@ -23,7 +23,7 @@ from .tables import Tables, is_hairpin, is_martian
 __all__ = ["from_program"]
 
 _SOCKETS = {"tcp": ("tcp",), "all": ("tcp", "udp")}
-_PARSED = ("tcp", "udp", "icmp", "icmpv6")  # packet_parse() passes all others
+_PARSED = ("tcp", "udp", "sctp", "icmp", "icmpv6")  # packet_parse() passes all others
 _VERDICTS = {"drop": Action(Do.DROP), "reject": Action(Do.REJECT), "pass": on}
 _OPEN = Action(Do.UNKNOWN, "what the eBPF maps hold of an open connection")
 
