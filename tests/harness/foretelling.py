@@ -22,19 +22,24 @@ from kcompile.trace.packet import Host, Packet
 from .command import configuration, node_object
 from .flowcase import Expect, Flow, FlowCase, Node, Verdict
 
-__all__ = ["disagreement", "foretold", "lowered"]
+__all__ = ["cluster_of", "disagreement", "foretold", "lowered"]
 
 _VERDICTS = {End.DROPPED: Verdict.DROP, End.REJECTED: Verdict.REJECT}
 
 
-def lowered(case: FlowCase, mode: str, folder: Path) -> kcompile.Compiled:
-    """The case's rules in `mode`; its configuration is written to `folder`."""
+def cluster_of(case: FlowCase, folder: Path) -> kcompile.Cluster:
+    """The case's cluster as its node sees it; its configuration is written to `folder`."""
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump_all(configuration(case.config)))
     sources = [node_object(case.node), *case.manifests]
-    cluster = kcompile.read_cluster(
+    return kcompile.read_cluster(
         sources, config, case.node.name, state=str(folder / "none"), allow_empty=True
     )
+
+
+def lowered(case: FlowCase, mode: str, folder: Path) -> kcompile.Compiled:
+    """The case's rules in `mode`; see `cluster_of`."""
+    cluster = cluster_of(case, folder)
     compiled = kcompile.compile(cluster, mode)
     return with_links(compiled, case) if mode == "xdp" else compiled
 
