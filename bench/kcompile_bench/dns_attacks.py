@@ -31,7 +31,7 @@ from .environment import environment
 from .generate import Scale, manifests
 from .netns import namespaces
 
-__all__ = ["ATTACKS", "Waits", "main", "table"]
+__all__ = ["ATTACKS", "Waits", "main", "objects", "table"]
 
 _PORT, _LOST, _PAUSE = 5353, 2.0, 0.002  # seconds
 _ENDPOINTS = 2500
@@ -122,7 +122,10 @@ ATTACKS: dict[str, Callable[[Event, Path], None]] = {
 }
 
 
-def _objects(services: int, turn: int) -> list[dict[str, Any]]:
+def objects(services: int, turn: int) -> list[dict[str, Any]]:
+    """Manifests of `services` Services, all other ones in each `turn`, and of a headless one with many
+    endpoints.
+    """
     found = list(manifests(Scale(services, 1)))
     for each in found:
         if each["kind"] == "Service":
@@ -186,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         spawn.run(["ip", "link", "set", "lo", "up"]).check_returncode()
         path = Path(text) / "cluster.json"
         for turn in (0, 1):
-            items = {"apiVersion": "v1", "kind": "List", "items": _objects(options.services, turn)}
+            items = {"apiVersion": "v1", "kind": "List", "items": objects(options.services, turn)}
             (path.parent / f"turn{turn}").write_bytes(msgspec.json.encode(items))
         _write(path, 0)
         given = ["-f", str(path), "--state", f"{text}/none", "--port", str(_PORT)]

@@ -14,6 +14,7 @@ import dns.query
 
 from harness.nameserver import serving
 from kcompile.dns.connections import Connections
+from kcompile_bench.dns_steps import steps
 
 MOST = 20_000  # questions until something must have changed
 WEB = dns.message.make_query("web.shop.svc.cluster.local.", "A")
@@ -98,6 +99,11 @@ def test_no_question_is_lost_while_everything_changes(tmp_path: Path):
             assert any(asked(port) == f"10.96.0.{number}" for _ in range(MOST))  # raises without an answer
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=5) == 0
+
+
+def test_no_step_of_a_reload_is_long():
+    """Seconds of CPU: kcompile_bench.dns_steps prints them."""
+    assert max(steps(500, 1)) < 0.02
 
 
 def test_it_ends_under_load(tmp_path: Path):

@@ -71,7 +71,7 @@ class Follower:
         try:
             while True:
                 length = int.from_bytes(await stream.readexactly(reader.LENGTH))
-                self._take(reader.told(await stream.readexactly(length)), ready)
+                self.take(reader.told(await stream.readexactly(length)), ready)
                 await asyncio.sleep(0)  # answers come first
                 while self.ready and self._answerer.prepare(_SLICE):
                     await asyncio.sleep(0)
@@ -82,7 +82,11 @@ class Follower:
             reader.end(self._pid)
             self._pid = 0
 
-    def _take(self, said: reader.Told, ready: Callable[[], None]) -> None:
+    def take(self, said: reader.Told, ready: Callable[[], None]) -> None:
+        """Take in one message of the reader. `ready` is called with the first that completes the state.
+
+        :raises KcompileError: where the source can't be read at all, before it was ready
+        """
         if said.text:
             self._warn(said.text)
         if said.fatal:

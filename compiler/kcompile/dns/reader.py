@@ -23,7 +23,7 @@ from ..agent.source import Source
 from ..errors import InputError, KcompileError
 from .collect import Change, Collector, Wanted
 
-__all__ = ["LENGTH", "Told", "end", "start", "told"]
+__all__ = ["LENGTH", "Told", "batches", "end", "start", "told"]
 
 LENGTH = 4
 """Bytes before a message: its length."""
@@ -137,7 +137,7 @@ class _Following:
             for text in texts:
                 await self._send(Told(text=text))
             since = self._since
-            for changes in _batches(collector.changes()):
+            for changes in batches(collector.changes()):
                 await self._send(Told(changes, moment=since))
             await self._send(
                 Told(
@@ -151,7 +151,8 @@ class _Following:
         await asyncio.get_running_loop().sock_sendall(self._sock, len(body).to_bytes(LENGTH) + body)
 
 
-def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
+def batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    """`changes` in pieces, each of which is taken in between two answers."""
     batch: list[Change] = []
     names = 0
     for change in changes:
