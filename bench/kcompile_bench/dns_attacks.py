@@ -134,7 +134,7 @@ def objects(services: int, turn: int) -> list[dict[str, Any]]:
     spec = {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]}
     found.append({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
     for part in range(_ENDPOINTS // 500):
-        addresses = [f"10.250.{part * 2 + n // 250}.{n % 250 + 1}" for n in range(500)]
+        addresses = [f"10.{250 + turn % 2}.{part * 2 + n // 250}.{n % 250 + 1}" for n in range(500)]
         found.append(
             {
                 "apiVersion": "discovery.k8s.io/v1",

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from ..agent.source import Source
 from ..errors import InputError, KcompileError
 from . import reader
 from .answers import Answerer
 from .collect import Wanted
+from .records import Names
 
 __all__ = ["Follower"]
 
 _RESTART = 1.0  # seconds
 _SLICE = 0.001  # seconds of work between two looks for questions
-_MANY = 1000  # names
+_PIECE, _MANY = 100, 1000  # names
 
 
 class Follower:
@@ -71,8 +72,8 @@ class Follower:
         try:
             while True:
                 length = int.from_bytes(await stream.readexactly(reader.LENGTH))
-                self.take(reader.told(await stream.readexactly(length)), ready)
-                await asyncio.sleep(0)  # answers come first
+                for _ in self.taking(reader.told(await stream.readexactly(length)), ready):
+                    await asyncio.sleep(0)  # answers come first
                 while self.ready and self._answerer.prepare(_SLICE):
                     await asyncio.sleep(0)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -82,8 +83,9 @@ class Follower:
             reader.end(self._pid)
             self._pid = 0
 
-    def take(self, said: reader.Told, ready: Callable[[], None]) -> None:
-        """Take in one message of the reader. `ready` is called with the first that completes the state.
+    def taking(self, said: reader.Told, ready: Callable[[], None]) -> Iterator[None]:
+        """Take in one message of the reader, a piece at a time. `ready` is called with the first that
+        completes the state.
 
         :raises KcompileError: where the source can't be read at all, before it was ready
         """
@@ -94,44 +96,46 @@ class Follower:
                 raise InputError(said.fatal) if said.is_input else KcompileError(said.fatal)
             self._warn(said.fatal)
         self.failing = said.failing or self.failing
-        self._change(said)
+        yield from self._change(said)
         if said.ready:
             self.failing = said.failing
-            self._forget()
+            stale, self._stale = self._stale, set()  # what an earlier reader told, and this one doesn't
+            yield from self._replace([(owner, None) for owner in stale])
             if not self.ready:
                 self._answerer.ready = True
                 gc.collect()
                 gc.freeze()
                 ready()
 
-    def _change(self, said: reader.Told) -> None:
+    def _change(self, said: reader.Told) -> Iterator[None]:
         if not said.changes:
             return
-        zones, touched = self._answerer.zones, set[str]()
-        for owner, names in said.changes:
-            self._stale.discard(owner)
-            touched |= zones.change(owner, names)
-        self._date(touched)
+        self._stale.difference_update([change.owner for change in said.changes])
+        yield from self._replace(said.changes)
         self.changes += len(said.changes)
         if self.ready:
             self.lags.append(time.monotonic() - said.moment)
-            self._young += len(touched)
-            if self._young > _MANY:  # nothing here is ever garbage of the kind that a collector looks for
-                self._young = 0
-                gc.collect(1)
-                gc.freeze()
 
-    def _forget(self) -> None:
-        """Drop what an earlier reader told, and this one doesn't."""
-        if self._stale:
-            touched = set[str]()
-            for owner in self._stale:
-                touched |= self._answerer.zones.change(owner, None)
-            self._stale = set()
-            self._date(touched)
+    def _replace(self, changes: Iterable[tuple[str, Names | None]]) -> Iterator[None]:
+        """Replace the records of each owner."""
+        touched: set[str] = set()
+        for owner, names in changes:
+            for more in self._answerer.zones.changing(owner, names):
+                touched |= more
+                if len(touched) >= _PIECE:
+                    self._date(touched)
+                    touched = set()
+                    yield
+        self._date(touched)
+        yield
 
     def _date(self, touched: set[str]) -> None:
         self.changed = time.time()
         zones = self._answerer.zones
         zones.serial = max(int(self.changed), zones.serial + (1 if self.ready else 0))
         self._answerer.changed(touched)
+        self._young += len(touched)
+        if self.ready and self._young > _MANY:
+            self._young = 0  # nothing here is ever garbage of the kind that a collector looks for
+            gc.collect(1)
+            gc.freeze()

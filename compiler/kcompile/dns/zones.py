@@ -64,26 +64,43 @@ class Zones:
         """From now on `owner` has these records; None or empty: it is gone. Returns the names whose answers
         that changes: at which it has other records, or names hosts that have.
         """
+        return set().union(*self.changing(owner, names))
+
+    def changing(self, owner: str, names: Names | None) -> Iterator[set[str]]:
+        """As `change`, name by name; those that name hosts come once more at the end. It has to be run to its
+        end before the next change.
+        """
         names = names or {}
-        touched = {name for name in self._owned.pop(owner, ()) if name not in names}
-        for name in touched:
-            self._drop(name, owner)
+        gone = [name for name in self._owned.get(owner, ()) if name not in names]
+        self._owned[owner] = (*names, *gone)
+        is_changed = bool(gone)
         for name, kinds in names.items():
-            owners = self._names.get(name)
-            if owners is None:
-                owners = self._names[name] = {}
-                self._rise(name)
-            before = owners.get(owner, {})
-            if before != kinds:
-                owners[owner] = kinds
-                self._count_records(name, before, -1)
-                self._count_records(name, kinds, 1)
-                touched.add(name)
+            if self._put(name, owner, kinds):
+                is_changed = True
+                yield {name}
+        for name in gone:
+            self._drop(name, owner)
+            yield {name}
+        if is_changed:
+            yield {name for name, kinds in names.items() if _NAME_HOSTS & kinds.keys()}
         if names:
             self._owned[owner] = tuple(names)
-        if touched:
-            touched |= {name for name, kinds in names.items() if _NAME_HOSTS & kinds.keys()}
-        return touched
+        else:
+            del self._owned[owner]
+
+    def _put(self, name: str, owner: str, kinds: _Kinds) -> bool:
+        """Whether these are other records than those that `owner` has there."""
+        owners = self._names.get(name)
+        if owners is None:
+            owners = self._names[name] = {}
+            self._rise(name)
+        before = owners.get(owner, {})
+        if before == kinds:
+            return False
+        owners[owner] = kinds
+        self._count_records(name, before, -1)
+        self._count_records(name, kinds, 1)
+        return True
 
     def _drop(self, name: str, owner: str) -> None:
         owners = self._names[name]
