@@ -23,6 +23,8 @@ _VERBS = {
     "delete": "Remove kcompile's rules from this node.",
     "get": "Show the Services, endpoints, rules or connections in the kernel.",
     "explain": "Explain one Service: its addresses, its endpoints and why, its rules.",
+    "trace": "Trace a packet through the rules, of the manifests or of the kernel, without sending it.",
+    "verify": "Check that rules do what the manifests say, in every mode or in the kernel.",
     "status": "Show what the agent (kcompile run) has programmed for each Service.",
     "dns": "Print or serve the DNS records of the Services.",
     "lab": "Run a small cluster on this machine, in network namespaces.",

@@ -14,5 +14,9 @@ remove.py     the same for a removal
 basis.py      digests of what a dataplane was made of
 edit.py       an edit of a few EndpointSlices: only their Services are compiled
 explain.py    what one Service does on a node, and why
+trace.py      what becomes of a packet, by manifests or in the kernel
+refusals.py   why our rules refuse it, in the words of its Service
+expected.py   what the IR promises to each kind of client
+verify.py     whether rules keep these promises, packet by packet
 progress.py   a callback for each step
 """

@@ -20,6 +20,7 @@ kubeproxy/        what kube-proxy has left: found, named, removed
 conntrack.py      stale UDP flows and unanswered connections
 ctnetlink.py      conntrack entries by netlink: list, create, delete
 netlink.py        netlink in batches
+rules.py          all rules of the namespace, whoever wrote them
 watch.py          notifications of links, addresses and rules
 netns.py          network namespaces: enter by name, identity, cookie
 facts.py          addresses, interfaces and name of the node

@@ -8,6 +8,9 @@ nft         rules of nftables: from a lowered Program, or as ``nft -j list rules
 ipvs        virtual servers and ipsets: from a lowered Program, or as ipvsadm and ipset save them
 xdp         the eBPF programs: from a lowered Program, or one that was read back from their maps
 iptables    rules of iptables: from a lowered Program, or as iptables-save shows them
+lowered     the base chains of a lowered Program of any target
+live        those of a node, of what its kernel shows
+causes      the first cause why a packet doesn't arrive
 
 Pure: rules come in as text or data. A match or statement that the model doesn't know ends the walk with
 "unknown", and says which; it never guesses. Chance is walked all ways, each with its probability.
