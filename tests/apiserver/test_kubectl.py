@@ -1,6 +1,7 @@
 """The real kubectl (1.37) against our server: what it prints, and what it printed of a real server."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -8,9 +9,12 @@ import pty
 import re
 import shlex
 import shutil
+import socket
+import socketserver
 import struct
 import subprocess
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -228,9 +232,69 @@ def test_what_the_imperative_verbs_make(kubectl, store):
     assert (container["image"], container["env"]) == ("nginx:2", [{"name": "A", "value": "1"}])
 
 
-def test_what_isnt_there_says_so(kubectl, pod):
+def test_server_side_apply_isnt_there(kubectl):
     applied = kubectl.run("apply", "--server-side", "-f", "cm.yaml")
     assert applied.exit == 1
     assert "Server-side apply not available on the server" in applied.output
-    forwarded = kubectl.run("port-forward", pod, "0:80")
-    assert forwarded.exit == 1
+
+
+@pytest.fixture
+def forwarded(kubectl, pod):
+    """Local ports that lead to ports of the pod, which is this machine: one echoes, one is shut."""
+    shut = socket.create_server(("127.0.0.1", 0))
+    number = shut.getsockname()[1]
+    shut.close()
+    with listening() as echo:
+        command = kubectl.command("port-forward", pod, f":{echo}", f":{number}")
+        environment = kubectl.environment()
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            ports = {}
+            while len(ports) < 2:
+                local, far = re.search(r":(\d+) -> (\d+)", process.stdout.readline()).groups()
+                ports[int(far)] = int(local)
+                process.stdout.readline()  # the same for IPv6
+            yield ports[echo], ports[number], process
+            process.kill()
+
+
+@contextlib.contextmanager
+def listening():
+    """A server that sends back what it gets, until the client ends; its port."""
+
+    class Echo(socketserver.StreamRequestHandler):
+        def handle(self):
+            while data := self.rfile.read1():
+                self.wfile.write(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_port_forward_joins_connections_to_a_pod(forwarded):
+    port, shut, process = forwarded
+    content = os.urandom(300_000)
+
+    def upload(connection: socket.socket) -> None:
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+
+    with contextlib.ExitStack() as stack:
+        both = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(2)]
+        for connection in both:
+            threading.Thread(target=upload, args=(connection,)).start()
+        assert [read_all(each) for each in both] == [content, content]
+    with socket.create_connection(("127.0.0.1", shut)) as refused:
+        assert read_all(refused) == b""
+    said = ""
+    while "error forwarding port" not in said:
+        said = process.stdout.readline()
+        assert said, "kubectl ended"
+
+
+def read_all(connection: socket.socket) -> bytes:
+    connection.settimeout(20)
+    return b"".join(iter(lambda: connection.recv(65536), b""))

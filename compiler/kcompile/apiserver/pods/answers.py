@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..options import read_boolean
@@ -10,6 +11,7 @@ from ..paths import Target
 from ..status import bad_request, method_not_allowed, not_supported
 from ..store import Store
 from ..streams import Containers, Running
+from .forward import forward_answer
 from .logs import LogOptions, log_answer
 from .streams import is_websocket, stream_answer
 
@@ -20,7 +22,6 @@ __all__ = ["PodStreams"]
 
 _NOWHERE = "this server has nobody who answers for the containers of pods"
 _SPDY = "this server speaks WebSocket (v5.channel.k8s.io) for exec and attach, not SPDY"
-_FORWARD = "this server doesn't forward ports: curl a pod's address, or exec into it"
 
 
 class _Wanted(NamedTuple):
@@ -49,10 +50,11 @@ class PodStreams:
         if request.method not in allowed:
             raise method_not_allowed()
         pod = self._store.get("Pod", asked.namespace, asked.name)
-        if asked.part == "portforward":
-            raise not_supported(_FORWARD)
         if self._containers is None:
             raise not_supported(_NOWHERE)
+        if asked.part == "portforward":
+            connect = partial(self._containers.connect, asked.namespace, asked.name)
+            return await forward_answer(request, connect)
         container = _container(pod, request.query.get("container", ""))
         if asked.part == "log":
             options = LogOptions.read(request.query)
