@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -108,7 +109,6 @@ def _part(resource: Resource, part: str) -> Plain:
     return {"subresource": part, "responseKind": response, "verbs": _PART_VERBS[part]}
 
 
-@cache
 def old_form(path: str) -> Document | None:
     """The unaggregated answer for ``/api``, ``/apis``, ``/api/v1``, ``/apis/GROUP`` and ``/apis/GROUP/v1``.
 
@@ -138,7 +138,7 @@ def _versions(group: str) -> Plain:
 
 
 def _list(group: str) -> Plain:
-    resources = [entry for each in _of(group) for entry in _entries(each)]
+    resources = list(chain.from_iterable(map(_entries, _of(group))))
     if group == _REVIEWS:
         names = {"name": _REVIEW["resource"], "singularName": _REVIEW["singularResource"]}
         resources.append(

@@ -5,7 +5,8 @@ A client reads in them which fields a kind has, and that the server knows fieldV
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ def tag_hash(found: Document | None) -> str:
     return found.tag.strip('"') if found else ""
 
 
-@cache
+@lru_cache(maxsize=32)
 def group_document(group: str) -> Document | None:
     """The document of ``api/v1`` or ``apis/GROUP/v1``; None for a group that isn't served."""
     resources = [each for each in RESOURCES if _path(each) == group]
@@ -105,8 +106,8 @@ def _collect(name: str, found: Plain) -> None:
 
 def _references(value: Any) -> list[str]:
     if isinstance(value, list):
-        return [reference for each in value for reference in _references(each)]
+        return list(chain.from_iterable(map(_references, value)))
     if not isinstance(value, dict):
         return []
     own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
-    return own + [reference for each in value.values() for reference in _references(each)]
+    return own + _references(list(value.values()))

@@ -19,12 +19,8 @@ class Columns(NamedTuple):
 
 def _columns(cells: Callable[[dict[str, Any]], list[Any]], names: str, wide: str = "") -> Columns:
     """Columns by their names, separated by ``|``; ``#`` in front of a name: integers."""
-    definitions = [
-        _definition(name, priority)
-        for priority, text in enumerate((names, wide))
-        for name in text.split("|")
-        if name
-    ]
+    definitions = [_definition(name, 0) for name in names.split("|")]
+    definitions += [_definition(name, 1) for name in filter(None, wide.split("|"))]
     return Columns(definitions, cells)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, product
 from typing import Any
 
 from .text import NONE, UNKNOWN, age, first_of, joined, labels
@@ -92,7 +93,7 @@ def _external(obj: Plain) -> str:
 
 
 def endpoints(obj: Plain) -> list[Any]:
-    found = [text for subset in obj.get("subsets") or () for text in _subset(subset)]
+    found = list(chain.from_iterable(map(_subset, obj.get("subsets") or ())))
     return [_name(obj), first_of(found), _age(obj)]
 
 
@@ -102,12 +103,12 @@ def _subset(subset: Plain) -> Iterable[str]:
     if not ports:
         return addresses
     hosts = [f"[{each}]" if ":" in each else each for each in addresses]
-    return [f"{host}:{port['port']}" for port in ports for host in hosts]
+    return [f"{host}:{port['port']}" for port, host in product(ports, hosts)]
 
 
 def endpoint_slice(obj: Plain) -> list[Any]:
     ports = [str(each.get("port") or "*") for each in obj.get("ports") or ()]
-    addresses = [address for each in obj.get("endpoints") or () for address in each.get("addresses") or ()]
+    addresses = list(chain.from_iterable(each.get("addresses") or () for each in obj.get("endpoints") or ()))
     shown = first_of(ports, empty="<unset>")
     return [_name(obj), obj.get("addressType", ""), shown, first_of(addresses, empty="<unset>"), _age(obj)]
 
