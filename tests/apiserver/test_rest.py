@@ -318,3 +318,69 @@ def test_a_token_that_the_server_has_issued_is_good_for_it():
             return await work(asking)
 
     assert asyncio.run(beside()) == (201, 422, 200, 401)
+
+
+TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+
+
+def test_tables_carry_what_is_asked_of_their_objects():
+    async def work(asking: Client):
+        await asking.ask("POST", SERVICES, {"metadata": {"name": "web"}, "spec": PORTS})
+        includes = ("", "Metadata", "Object", "None")
+        paths = [f"{SERVICES}?limit=1&includeObject={each}" for each in includes]
+        found = [(await asking.get(path, **TABLE)).body["rows"][0]["object"] for path in paths]
+        wrong = await asking.get(f"{SERVICES}?includeObject=Half", **TABLE)
+        return found, wrong.status, (await asking.get(f"{SERVICES}/web", **TABLE)).body
+
+    (plain, metadata, whole, nothing), wrong, one = run(work)
+    assert plain == metadata
+    assert (metadata["kind"], "spec" in metadata) == ("PartialObjectMetadata", False)
+    assert (whole["kind"], whole["metadata"]) == ("Service", metadata["metadata"])
+    assert (nothing, wrong) == (None, 400)
+    assert [row["cells"][0] for row in one["rows"]] == ["web"]
+    assert one["metadata"] == {"resourceVersion": metadata["metadata"]["resourceVersion"]}
+
+
+def test_a_watch_of_tables_has_the_columns_once_and_bookmarks_without_cells():
+    store = Store()
+    meta = {"name": "a", "namespace": "default"}
+    store.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+    query = "watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+
+    async def work(asking: Client):
+        found = []
+        async with asking.watch(f"/api/v1/namespaces/default/configmaps?{query}", **TABLE) as events:
+            found += [await anext(events), await anext(events)]
+            store.delete("ConfigMap", "default", "a")
+            return [*found, await anext(events)]
+
+    (added, first), (bookmark, second), (deleted, third) = run(work, store)
+    assert (added, bookmark, deleted) == ("ADDED", "BOOKMARK", "DELETED")
+    assert [bool(each["columnDefinitions"]) for each in (first, second, third)] == [True, False, False]
+    assert [each["rows"][0]["cells"][:1] for each in (first, second, third)] == [["a"], [], ["a"]]
+    annotations = second["rows"][0]["object"]["metadata"]["annotations"]
+    assert annotations == {"k8s.io/initial-events-end": "true"}
+
+
+def test_discovery_in_the_old_form():
+    async def work(asking: Client):
+        paths = ("/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1", "/apis/policy/v1")
+        return [(await asking.get(path)).body for path in paths]
+
+    versions, groups, core, group, apps, policy = run(work)
+    assert versions["versions"] == ["v1"]
+    assert "policy" in [each["name"] for each in groups["groups"]]
+    names = {each["name"]: each for each in core["resources"]}
+    assert names["pods/eviction"] | {"verbs": []} == {
+        "name": "pods/eviction",
+        "singularName": "",
+        "namespaced": True,
+        "group": "policy",
+        "version": "v1",
+        "kind": "Eviction",
+        "verbs": [],
+    }
+    assert names["nodes"]["namespaced"] is False
+    assert group["preferredVersion"]["groupVersion"] == "apps/v1"
+    assert "deployments/scale" in [each["name"] for each in apps["resources"]]
+    assert policy["resources"] == []

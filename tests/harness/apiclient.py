@@ -41,9 +41,12 @@ class Client:
         return await self.ask("GET", path, **headers)
 
     @asynccontextmanager
-    async def watch(self, path: str) -> AsyncIterator[AsyncIterator[tuple[str, dict[str, Any]]]]:
-        """The events of a watch, until it ends."""
-        async with self._session.get(_url(path)) as response:
+    async def watch(
+        self, path: str, **headers: str
+    ) -> AsyncIterator[AsyncIterator[tuple[str, dict[str, Any]]]]:
+        """The events of a watch, until it ends; the names of `headers` have underscores."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._session.get(_url(path), headers=fields) as response:
             assert response.status == 200, await response.text()
             yield _events(response)
 
