@@ -80,7 +80,8 @@ class _Process:
 class LocalContainers:
     """All containers are one folder.
 
-    `logs_of`: their logs by ``POD/CONTAINER``; a piece may be an event to wait for. `started`: every process.
+    `logs_of`: their logs by ``POD/CONTAINER``; a piece may be an event to wait for. `logs_ended`: how many
+    readers have gone. `started`: every process.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,17 +89,21 @@ class LocalContainers:
         self.logs_of: dict[str, list[bytes | asyncio.Event]] = {}
         self.asked: list[dict[str, Any]] = []
         self.started: list[_Process] = []
+        self.logs_ended = 0
 
     async def logs(self, namespace: str, pod: str, container: str, **options: Any) -> AsyncIterator[bytes]:
         self.asked.append(options)
         if options["previous"]:
             message = f'previous terminated container "{container}" in pod "{pod}" not found'
             raise StatusError(400, "BadRequest", message)
-        for piece in self.logs_of.get(f"{pod}/{container}", [])[-(options["tail"] or 1000) :]:
-            if isinstance(piece, bytes):
-                yield piece
-            elif options["follow"]:
-                await piece.wait()
+        try:
+            for piece in self.logs_of.get(f"{pod}/{container}", [])[-(options["tail"] or 1000) :]:
+                if isinstance(piece, bytes):
+                    yield piece
+                elif options["follow"]:
+                    await piece.wait()
+        finally:
+            self.logs_ended += 1
 
     async def exec(
         self,

@@ -96,6 +96,7 @@ async def log_answer(request: web.Request, log: AsyncIterator[bytes] | None) -> 
         await response.write(f"{error.message}\n".encode())
     finally:
         first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
         if (close := getattr(log, "aclose", None)) is not None:
             await close()
     return response
