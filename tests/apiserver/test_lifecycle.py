@@ -204,6 +204,15 @@ def test_a_secrets_plain_text_is_coded(store):
     assert (made["type"], made["data"], "stringData" in made) == ("Opaque", {"a": "Yg==", "c": "ZA=="}, False)
 
 
+def test_an_object_that_was_put_as_being_deleted_stays_through_an_update(store):
+    meta = {"name": "n1", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    store.put({"apiVersion": "v1", "kind": "Node", "metadata": meta})
+    store.patch("Node", "", "n1", {"metadata": {"labels": {"a": "b"}}})
+    assert store.get("Node", "", "n1")["metadata"]["labels"] == {"a": "b"}
+    store.delete("Node", "", "n1")
+    assert store.list("Node") == []
+
+
 def test_the_marks_of_a_deletion_are_seen_by_a_watch(store):
     store.create(pod())
     collection = store.collection(next(each for each in store._collections if each.kind == "Pod"))

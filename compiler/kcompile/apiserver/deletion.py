@@ -32,10 +32,10 @@ def now(later: float = 0) -> str:
 
 
 def over(obj: Mapping[str, Any]) -> bool:
-    """True if the object is being deleted and nothing holds it any more."""
+    """True if the object is being deleted, its time is over, and nothing holds it any more."""
     meta = obj["metadata"]
     held = meta.get("finalizers") or (obj.get("spec") or {}).get("finalizers")
-    return "deletionTimestamp" in meta and not meta.get("deletionGracePeriodSeconds") and not held
+    return meta.get("deletionGracePeriodSeconds") == 0 and not held
 
 
 def marked(
@@ -57,10 +57,10 @@ def marked(
     if resource.kind == "Namespace":
         return _terminating(resource, obj, controllers=controllers)
     wanted = _grace(resource, obj, grace)
-    if "deletionTimestamp" in meta:
-        if grace is None or wanted >= meta.get("deletionGracePeriodSeconds", 0):
+    left = meta.get("deletionGracePeriodSeconds")
+    if left is not None:
+        if grace is None or wanted >= left:
             return obj
-        wanted = max(0, wanted)
     elif meta.get("generation"):
         meta["generation"] += 1
     meta["deletionTimestamp"] = now(wanted)
@@ -84,7 +84,7 @@ def _hold(resource: Resource, meta: dict[str, Any], propagation: str | None) -> 
 def _terminating(resource: Resource, obj: dict[str, Any], *, controllers: bool) -> dict[str, Any]:
     meta = obj["metadata"]
     if not controllers:
-        meta.setdefault("deletionTimestamp", now())
+        meta |= {"deletionTimestamp": now(), "deletionGracePeriodSeconds": 0}
         return {**obj, "spec": {}}
     if "deletionTimestamp" in meta and (obj.get("spec") or {}).get("finalizers"):
         raise conflict(resource, meta["name"], _PURGING)
