@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from ..spec.decode import without_nulls
 from . import status
 from .paths import Target
 from .protobuf import PROTOBUF, read_protobuf
+from .schema import Schema, of_kind, of_type, wrong_type
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -23,6 +26,7 @@ __all__ = [
     "MAX_BODY",
     "PATCHES",
     "Body",
+    "check_types",
     "delete_options",
     "document_answer",
     "dry_run",
@@ -32,6 +36,7 @@ __all__ = [
     "object_in",
     "patch_in",
     "text_answer",
+    "typed_in",
 ]
 
 MAX_BODY = 3 * 1024 * 1024
@@ -43,6 +48,7 @@ PATCHES = {
 }
 """The form of a patch, by its media type."""
 
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _GZIP_FROM = 128 * 1024  # bytes: shorter bodies aren't compressed
 _GZIP_LEVEL = 1
 
@@ -83,15 +89,35 @@ async def object_in(request: web.Request, asked: Target) -> Body:
 
 
 async def delete_options(request: web.Request) -> dict[str, Any]:
-    """The DeleteOptions of the body, or else of the query."""
+    """The DeleteOptions of the body, or else of the query.
+
+    :raises StatusError: 400 for what isn't
+    """
     found = (await mapping_in(request)).obj if request.can_read_body else {}
     for name in ("propagationPolicy", "gracePeriodSeconds"):
         if (given := request.query.get(name)) is not None and name not in found:
-            found[name] = int(given) if given.lstrip("-").isdigit() else given
-    grace = found.get("gracePeriodSeconds")
-    if not (grace is None or isinstance(grace, int)):
-        raise status.bad_request(f"gracePeriodSeconds must be a number, not {grace!r}")
-    return found
+            found[name] = int(given) if re.fullmatch(r"-?\d{1,9}", given) else given
+    check_types(found, of_type(_DELETE_OPTIONS))
+    options: dict[str, Any] = without_nulls(found)
+    return options
+
+
+async def typed_in(request: web.Request, version: str, kind: str) -> dict[str, Any]:
+    """The object of a kind that the body holds, without nulls.
+
+    :raises StatusError: 400, where it has fields of a wrong type; 413, 415
+    """
+    found = (await mapping_in(request)).obj
+    check_types(found, of_kind(version, kind))
+    obj: dict[str, Any] = without_nulls(found)
+    return obj
+
+
+def check_types(obj: dict[str, Any], schema: Schema) -> None:
+    """Raise StatusError 400, where a field of `obj` is of a wrong type."""
+    if (wrong := wrong_type(schema, obj)) is not None:
+        path, found, wanted = wrong
+        raise status.bad_request(f"json: cannot unmarshal {found} into field {path} of type {wanted}")
 
 
 def dry_run(values: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from . import status
-from .bodies import dry_run, json_answer, mapping_in, patch_in
+from .bodies import check_types, dry_run, json_answer, mapping_in, patch_in, typed_in
 from .deletion import now
 from .patch import patched
 from .paths import Target
@@ -66,20 +66,23 @@ class Parts:
         return 200, _scale(self._store.get(asked.resource.kind, asked.namespace, asked.name))
 
     async def _put_scale(self, request: web.Request, asked: Target) -> tuple[int, Plain]:
-        wanted = (await mapping_in(request)).obj
+        wanted = await typed_in(request, "autoscaling/v1", "Scale")
         version = (wanted.get("metadata") or {}).get("resourceVersion")
         return self._scaled(request, asked, wanted, version)
 
     async def _patch_scale(self, request: web.Request, asked: Target) -> tuple[int, Plain]:
         patch, form, _ = await patch_in(request)
         before = _scale(self._store.get(asked.resource.kind, asked.namespace, asked.name))
-        return self._scaled(request, asked, patched(before, patch, form, of_kind("autoscaling/v1", "Scale")))
+        schema = of_kind("autoscaling/v1", "Scale")
+        wanted = patched(before, patch, form, schema)
+        check_types(wanted, schema)
+        return self._scaled(request, asked, wanted)
 
     def _scaled(
         self, request: web.Request, asked: Target, wanted: Plain, version: str | None = None
     ) -> tuple[int, Plain]:
-        replicas = (wanted.get("spec") or {}).get("replicas", 0)
-        if not isinstance(replicas, int) or replicas < 0:
+        replicas = (wanted.get("spec") or {}).get("replicas") or 0
+        if replicas < 0:
             message = f"Invalid value: {replicas}: must be greater than or equal to 0"
             cause = status.Cause("FieldValueInvalid", message, "spec.replicas")
             raise status.invalid("Scale", asked.name, [cause], "autoscaling")
@@ -92,7 +95,7 @@ class Parts:
     # --- the others ---
 
     async def _bind(self, request: web.Request, asked: Target) -> tuple[int, Plain]:
-        target = (await mapping_in(request)).obj.get("target") or {}
+        target = (await typed_in(request, "v1", "Binding")).get("target") or {}
         if target.get("kind", "Node") != "Node" or not target.get("name"):
             cause = status.Cause("FieldValueRequired", "Required value", "target.name")
             raise status.invalid("Binding", asked.name, [cause])
@@ -101,7 +104,7 @@ class Parts:
 
     async def _evict(self, request: web.Request, asked: Target) -> tuple[int, Plain]:
         """There are no PodDisruptionBudgets that could refuse it."""
-        options = (await mapping_in(request)).obj.get("deleteOptions") or {}
+        options = (await typed_in(request, "policy/v1", "Eviction")).get("deleteOptions") or {}
         where, dry = (
             ("Pod", asked.namespace, asked.name),
             _dry(request) or dry_run(options.get("dryRun") or ()),
@@ -113,7 +116,8 @@ class Parts:
         return 201, _DONE
 
     async def _token(self, request: web.Request, asked: Target) -> tuple[int, Plain]:
-        spec = (await mapping_in(request)).obj.get("spec") or {}
+        spec = (await mapping_in(request)).obj.get("spec")
+        spec = spec if isinstance(spec, dict) else {}
         account = self._store.get("ServiceAccount", asked.namespace, asked.name)
         seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
         if not isinstance(seconds, int) or seconds < _LEAST_SECONDS:
@@ -131,7 +135,7 @@ class Parts:
         }
 
     async def _finalize(self, request: web.Request, asked: Target) -> tuple[int, Plain]:
-        wanted = (await mapping_in(request)).obj
+        wanted = await typed_in(request, "v1", "Namespace")
         found = self._store.get("Namespace", "", asked.name)
         if (wanted.get("spec") or {}).get("finalizers"):
             return 200, found

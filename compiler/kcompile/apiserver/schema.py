@@ -5,18 +5,23 @@ schemas.json has them by name, with the merge keys and strategies of patches.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import re
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["field_of", "items_of", "known", "of_kind", "published", "wrong_type"]
+__all__ = ["Schema", "field_of", "items_of", "known", "of_kind", "of_type", "published", "wrong_type"]
 
 Schema = dict[str, Any]
 _PREFIX = "#/components/schemas/"
 _OPEN: Schema = {}
 """The schema of what isn't described: anything goes."""
-_PLAIN = {"string": str, "boolean": bool, "object": dict, "array": list}
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_PLAIN = {"boolean": bool, "object": dict, "array": list}
 _GO = {"integer": "int32", "string": "string", "boolean": "bool", "number": "float64"}
 
 
@@ -33,6 +38,12 @@ def of_kind(api_version: str, kind: str) -> Schema:
     data = published()
     name = data["kinds"].get(f"{api_version}/{kind}")
     return data["schemas"][name] if name else _OPEN
+
+
+def of_type(name: str) -> Schema:
+    """The schema of a type that isn't a kind of its own, by its full name."""
+    found: Schema = published()["schemas"][name]
+    return found
 
 
 def _whole(schema: Schema) -> Schema:
@@ -86,6 +97,8 @@ def wrong_type(schema: Schema, value: Any, path: str = "") -> tuple[str, str, st
     if not _fits(whole, value):
         return path, _named(value), _wanted(whole)
     if isinstance(value, list):
+        if None in value:
+            return f"{path}[{value.index(None)}]", "null", _wanted(_whole(items_of(whole)))
         items = items_of(whole)
         each = ((items, item, f"{path}[{index}]") for index, item in enumerate(value))
     elif isinstance(value, dict):
@@ -110,10 +123,25 @@ def _fits(schema: Schema, value: Any) -> bool:
             return _is_integer(value)
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool)
+        case "string":
+            return isinstance(value, str) and _is_formed(schema.get("format"), value)
         case None:
             return True
         case kind:
             return isinstance(value, _PLAIN[kind])
+
+
+def _is_formed(form: str | None, text: str) -> bool:
+    """True if a string is a time (RFC 3339) or bytes (base64), where it has to be."""
+    if form == "date-time":
+        with contextlib.suppress(ValueError):
+            return _TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+        return False
+    if form == "byte":
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(text, validate=True) is not None
+        return False
+    return True
 
 
 def _is_integer(value: Any) -> bool:

@@ -348,8 +348,13 @@ def _key(resource: Resource, meta: Mapping[str, Any]) -> str:
 
 
 def _identity(obj: Mapping[str, Any]) -> tuple[Any, Any, str]:
-    """apiVersion, kind and key of an object."""
+    """apiVersion, kind and key of an object.
+
+    :raises StatusError: 400, where it has none
+    """
     resource, meta = _resource(obj), obj.get("metadata") or {}
+    if not isinstance(meta, dict):
+        raise bad_request("metadata must be a mapping")
     return resource.api_version, resource.kind, _key(resource, meta)
 
 
