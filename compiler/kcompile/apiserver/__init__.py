@@ -27,6 +27,7 @@ admission.py    defaults and checks, by the rules of spec
 poddefaults.py  what a Pod's spec is filled up with
 workloads.py    defaults and checks of what makes Pods
 schema.py       the fields of the kinds, as published
+schematypes.py  the same as types, for speed
 allocation.py   what Services are allocated
 metadata.py     the metadata that the server sets
 selectors.py    label and field selectors

@@ -266,6 +266,9 @@ def _check_same_pod(resource: Resource, name: str, new: dict[str, Any], old: dic
 # --- a typed object back over the plain values that it was read from ---
 
 
+_NESTED = (msgspec.Struct, list)
+
+
 class _Field(NamedTuple):
     name: str
     key: str
@@ -284,6 +287,8 @@ def _fields(cls: type[msgspec.Struct]) -> list[_Field]:
 def _filled(item: Any, given: Any) -> Any:
     """`given` with the values of `item`, which was made from it; what `item` has no field for stays."""
     if isinstance(item, list):
+        if not item or not isinstance(item[0], _NESTED):
+            return item
         before = given if isinstance(given, list) and len(given) == len(item) else [None] * len(item)
         return [_filled(each, old) for each, old in zip(item, before, strict=True)]
     if not isinstance(item, msgspec.Struct):
@@ -294,5 +299,5 @@ def _filled(item: Any, given: Any) -> Any:
         if value is None or value is UNSET or (field.plain and not value):
             out.pop(field.key, None)
         else:
-            out[field.key] = _filled(value, out.get(field.key))
+            out[field.key] = _filled(value, out.get(field.key)) if isinstance(value, _NESTED) else value
     return out

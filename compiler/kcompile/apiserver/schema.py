@@ -14,6 +14,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from .schematypes import Types
+
 __all__ = ["Schema", "field_of", "items_of", "known", "of_kind", "of_type", "published", "wrong_type"]
 
 Schema = dict[str, Any]
@@ -31,6 +33,11 @@ def published() -> Schema:
     text = resources.files(__package__).joinpath("schemas.json").read_text()
     found: Schema = json.loads(text)
     return found
+
+
+@cache
+def _types() -> Types:
+    return Types(published()["schemas"])
 
 
 def of_kind(api_version: str, kind: str) -> Schema:
@@ -91,8 +98,12 @@ def _known(schema: Schema, value: Any, path: str, unknown: list[str]) -> Any:
     return kept
 
 
-def wrong_type(schema: Schema, value: Any, path: str = "") -> tuple[str, str, str] | None:
+def wrong_type(schema: Schema, value: Any) -> tuple[str, str, str] | None:
     """The first value that isn't of its field's type: its path, its type, the field's. None if all are."""
+    return None if _types().converts(schema, value) else _wrong(schema, value, "")
+
+
+def _wrong(schema: Schema, value: Any, path: str) -> tuple[str, str, str] | None:
     whole = _whole(schema)
     if not _fits(whole, value):
         return path, _named(value), _wanted(whole)
@@ -110,7 +121,7 @@ def wrong_type(schema: Schema, value: Any, path: str = "") -> tuple[str, str, st
         )
     else:
         return None
-    return next((found for one in each if (found := wrong_type(*one)) is not None), None)
+    return next((found for one in each if (found := _wrong(*one)) is not None), None)
 
 
 def _fits(schema: Schema, value: Any) -> bool:
