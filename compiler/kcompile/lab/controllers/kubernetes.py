@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
-from typing import Any
 
+from ...spec.allocate import DEFAULT_SERVICE_CIDRS
 from ...spec.wellknown import SERVICE_LABEL
 from ..client import Client, Key, Obj
 from .writes import Create, Update, Write
@@ -40,7 +40,7 @@ class KubernetesService:
         specs = [each.get("spec") or {} for each in self._client.objects("ServiceCIDR").values()]
         cidrs = [cidr for spec in specs for cidr in spec.get("cidrs") or ()]
         writes: list[Write] = []
-        for obj in wanted(self._endpoints, cidrs):
+        for obj in wanted(self._endpoints, cidrs or DEFAULT_SERVICE_CIDRS):
             writes += _made(obj, self._client.get(obj["kind"], *_KEY))
         return writes
 
@@ -59,9 +59,10 @@ def wanted(endpoints: Sequence[tuple[str, int]], cidrs: Sequence[str]) -> list[O
     """The Service, with the first address of the first range in `cidrs`; its Endpoints; its slice."""
     port = endpoints[0][1]
     addresses = [address for address, _ in endpoints]
-    spec: dict[str, Any] = {"ports": [{"name": _PORT, "port": 443, "protocol": "TCP", "targetPort": port}]}
-    if cidrs:
-        spec["clusterIP"] = str(ip_network(cidrs[0])[1])
+    spec = {
+        "clusterIP": str(ip_network(cidrs[0])[1]),
+        "ports": [{"name": _PORT, "port": 443, "protocol": "TCP", "targetPort": port}],
+    }
     own = {"name": _PORT, "port": port, "protocol": "TCP"}
     ready = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
     labels = {"component": "apiserver", "provider": "kubernetes"}
