@@ -44,8 +44,9 @@ async def run_controller(client: Client, controller: Controller) -> None:
     queue = Queue()
 
     def changed(kind: str, old: Obj | None, new: Obj | None) -> None:
+        urgent = _wants_other(old, new)
         for key in controller.affected(kind, old, new):
-            queue.add(key)
+            queue.add(key, urgent=urgent)
 
     stop = client.watch(controller.kinds, changed)
     try:
@@ -58,8 +59,16 @@ async def run_controller(client: Client, controller: Controller) -> None:
         queue.close()
 
 
+def _wants_other(old: Obj | None, new: Obj | None) -> bool:
+    """Whether what an object asks for has changed: that waits for no rest."""
+    if old is None or new is None:
+        return False
+    before, now = (each["metadata"].get("generation") for each in (old, new))
+    return bool(before != now)
+
+
 def _step(client: Client, controller: Controller, queue: Queue, key: Key) -> None:
-    began = time.monotonic()
+    began, cpu = time.monotonic(), time.thread_time()
     try:
         again = carry_out(client, controller.decide(key), controller.name)
     except StatusError as error:
@@ -70,6 +79,6 @@ def _step(client: Client, controller: Controller, queue: Queue, key: Key) -> Non
         seconds = queue.failed(key)
         _log.exception("%s: %s failed; again in %.1f s", controller.name, "/".join(key), seconds)
     else:
-        queue.worked(key, time.monotonic() - began)
+        queue.worked(key, time.monotonic() - began, cpu=time.thread_time() - cpu)
         if again is not None:
             queue.add_after(key, again)

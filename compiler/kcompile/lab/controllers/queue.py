@@ -15,7 +15,7 @@ __all__ = ["Queue"]
 _FIRST_RETRY = 0.02  # seconds
 _LONGEST_RETRY = 30.0
 
-_CHEAP = 0.0005  # seconds that no key rests for
+_CHEAP = 0.001  # seconds of CPU time that no key rests for
 _REST = 10  # times what it took
 _LONGEST_REST = 0.5  # seconds
 
@@ -31,19 +31,19 @@ class Queue:
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._resting: dict[Key, float] = {}
 
-    def add(self, key: Key) -> None:
-        """Add the key, now or when it has rested."""
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """Add the key when it has rested; now, if it is urgent."""
         until = self._resting.get(key)
-        if until is not None and until > (now := self._loop.time()):
+        if until is not None and until > (now := self._loop.time()) and not urgent:
             self.add_after(key, until - now)
             return
         self._resting.pop(key, None)
         self._keys[key] = None
         self._filled.set()
 
-    def worked(self, key: Key, seconds: float) -> None:
-        """The key took so long."""
-        if seconds > _CHEAP:
+    def worked(self, key: Key, seconds: float, *, cpu: float) -> None:
+        """The key took so long, and so much CPU time."""
+        if cpu > _CHEAP:
             self._resting[key] = self._loop.time() + min(seconds * _REST, _LONGEST_REST)
         self._failures.pop(key, None)
 

@@ -36,7 +36,7 @@ async def test_failures_wait_longer_each_time_until_a_success():
     for _ in range(30):
         longest = queue.failed(A)
     assert longest == 30
-    queue.worked(A, 0)
+    queue.worked(A, 1, cpu=0)
     assert queue.failed(A) == 0.02
     assert await asyncio.wait_for(queue.next(), 5) == A
     queue.close()
@@ -56,13 +56,17 @@ async def test_of_two_times_the_sooner_holds():
 @runs
 async def test_a_costly_key_rests_and_others_go_on():
     queue = Queue()
-    queue.worked(A, 0.005)
+    queue.worked(A, 0.005, cpu=0.005)
     began = time.monotonic()
     queue.add(A)
     queue.add(B)
     assert await queue.next() == B
     assert await queue.next() == A
     assert time.monotonic() - began >= 0.045
+    queue.worked(A, 0.005, cpu=0.005)
+    queue.add(A, urgent=True)
+    assert await queue.next() == A
+    assert time.monotonic() - began < 5
 
 
 class Flaky:
