@@ -23,6 +23,7 @@ daemonset.py          DaemonSets
 job.py                Jobs
 indexes.py            Jobs whose Pods are numbered
 fit.py                whether a Pod may go to a node
+neighbours.py         nodes that other Pods keep it away from
 scheduler.py          a node for each Pod
 backends.py           the Pods behind each Service
 slices.py             from the slices that there are to those that are wanted

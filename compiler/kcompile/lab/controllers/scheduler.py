@@ -1,7 +1,7 @@
 """The scheduler: a node for each Pod that has none (pkg/scheduler).
 
 Among the nodes that fit, the one with the fewest Pods of the same owner, then the one with the fewest Pods.
-Resource requests, affinity between Pods and topologySpreadConstraints aren't looked at.
+Preferences of a Pod and its resource requests aren't looked at.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from ..client import Client, Key, Obj
 from .fit import PORTS_TAKEN, HostPort, host_ports, unfit
+from .neighbours import has_rules, misplaced, repels
 from .owners import controller_uid
-from .pods import condition, is_ended, is_terminating, node_name, stamp, with_condition
+from .pods import condition, is_active, is_ended, is_terminating, node_name, stamp, with_condition
 from .writes import Bind, Tell, UpdateStatus, Write
 
 __all__ = ["NAME", "Place", "Scheduler", "decide"]
@@ -30,10 +31,11 @@ class Scheduler:
         self._client = client
 
     def affected(self, kind: str, old: Obj | None, new: Obj | None) -> Iterable[Key]:
-        if kind == "Pod" and new is not None and not (is_ended(new) and old is not None):
-            waits = not new["spec"].get("nodeName")
-            return [(new["metadata"]["namespace"], new["metadata"]["name"])] if waits else []
-        waiting = self._client.find("Pod", node_name, "")
+        if kind == "Pod" and new is not None and not new["spec"].get("nodeName"):
+            return [(new["metadata"]["namespace"], new["metadata"]["name"])]
+        if kind == "Pod" and old is not None and new is not None and not _makes_way(old, new):
+            return []
+        waiting = self._client.find("Pod", _unplaced, "yes")
         return [(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in waiting]
 
     def decide(self, key: Key) -> list[Write]:
@@ -43,17 +45,38 @@ class Scheduler:
         nodes = {name: node for (_, name), node in self._client.objects("Node").items()}
         owner = next(iter(controller_uid(pod)), None)
         wants_ports = bool(host_ports(pod))
+        away = self._away(pod, nodes)
         places = {}
         for name, node in nodes.items():
             taken = self._taken(name) if wants_ports else []
             beside = 0 if owner is None else self._client.count("Pod", _beside, f"{owner}@{name}")
-            places[name] = Place(node, taken, beside, self._client.count("Pod", node_name, name))
+            count = self._client.count("Pod", node_name, name)
+            places[name] = Place(node, taken, beside, count, away.get(name, ""))
         return decide(pod, places, time.time())
+
+    def _away(self, pod: Obj, nodes: Mapping[str, Obj]) -> dict[str, str]:
+        """The nodes that rules between Pods forbid; such rules are rare, and costly to look at."""
+        if not has_rules(pod) and not self._client.count("Pod", repels, "yes"):
+            return {}
+        labels = {name: node["metadata"].get("labels") or {} for name, node in nodes.items()}
+        others = [each for name in nodes for each in self._client.find("Pod", node_name, name)]
+        return misplaced(pod, labels, [each for each in others if is_active(each)])
 
     def _taken(self, node: str) -> list[HostPort]:
         """The host ports that Pods of the node have."""
         alive = [each for each in self._client.find("Pod", node_name, node) if not is_ended(each)]
         return [port for each in alive for port in host_ports(each)]
+
+
+def _makes_way(old: Obj, new: Obj) -> bool:
+    """Whether a change of a Pod may let others go to a node: it has one now, or it has ended."""
+    return is_ended(old) != is_ended(new) or old["spec"].get("nodeName") != new["spec"].get("nodeName")
+
+
+def _unplaced(pod: Obj) -> Iterable[str]:
+    """An index: ``yes`` for a Pod that fitted nowhere."""
+    tried = condition(pod, "PodScheduled")
+    return ("yes",) if tried is not None and tried["status"] == "False" else ()
 
 
 def _beside(pod: Obj) -> Iterable[str]:
@@ -70,12 +93,16 @@ def _is_ours(pod: Obj) -> bool:
 
 
 class Place(NamedTuple):
-    """A node, the host ports that are taken there, and how many Pods it has: of one's owner, and of all."""
+    """A node, the host ports that are taken there, and how many Pods it has: of one's owner, and of all.
+
+    `away`: why other Pods keep this one away, or empty.
+    """
 
     node: Obj
     taken: list[HostPort]
     beside: int
     pods: int
+    away: str = ""
 
 
 def decide(pod: Obj, places: Mapping[str, Place], now: float) -> list[Write]:
@@ -83,7 +110,7 @@ def decide(pod: Obj, places: Mapping[str, Place], now: float) -> list[Write]:
     reasons: Counter[str] = Counter()
     fitting: list[tuple[int, int, str]] = []
     for name, place in places.items():
-        if reason := unfit(pod, place.node, place.taken):
+        if reason := unfit(pod, place.node, place.taken) or place.away:
             reasons[reason] += 1
         else:
             fitting.append((place.beside, place.pods, name))

@@ -10,6 +10,7 @@ from kcompile.lab.controllers.fit import HostPort, matches_node, unfit
 from kcompile.lab.controllers.garbage import collected
 from kcompile.lab.controllers.indexes import spelled
 from kcompile.lab.controllers.loadbalancer import decide as addresses
+from kcompile.lab.controllers.neighbours import misplaced
 from kcompile.lab.controllers.nodes import decide as of_node
 from kcompile.lab.controllers.nodes import tainted
 from kcompile.lab.controllers.podgc import surplus
@@ -136,6 +137,47 @@ def test_why_a_pod_fits_nowhere_is_said_once():
     )
     assert schedule(status.obj, places, NOW) == []
     assert "no nodes available" in schedule(wants, {}, NOW)[1].message
+
+
+def rule(key: str, **selector: str) -> dict:
+    terms = [{"topologyKey": key, "labelSelector": {"matchLabels": selector}}]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+
+
+NODES = {
+    "a1": {"zone": "a", "host": "a1"},
+    "a2": {"zone": "a", "host": "a2"},
+    "b1": {"zone": "b", "host": "b1"},
+    "x": {},
+}
+THERE = [pod("one", on="a1")]
+
+
+@pytest.mark.parametrize(
+    ("spec", "others", "away"),
+    [
+        ({}, THERE, set()),
+        ({"affinity": {"podAntiAffinity": rule("host", app="web")}}, THERE, {"a1"}),
+        ({"affinity": {"podAntiAffinity": rule("zone", app="web")}}, THERE, {"a1", "a2"}),
+        ({"affinity": {"podAntiAffinity": rule("zone", app="other")}}, THERE, set()),
+        ({"affinity": {"podAffinity": rule("zone", app="web")}}, THERE, {"b1", "x"}),
+        ({"affinity": {"podAffinity": rule("zone", app="web")}}, [], set()),  # the first of its group
+        ({"affinity": {"podAffinity": rule("zone", app="other")}}, [], {"a1", "a2", "b1", "x"}),
+        ({}, [pod("o", on="b1", affinity={"podAntiAffinity": rule("zone", app="web")})], {"b1"}),
+    ],
+)
+def test_rules_between_pods(spec, others, away):
+    assert set(misplaced(pod(on="", **spec), NODES, others)) == away
+
+
+def test_pods_are_spread_over_domains():
+    constraint = {"topologyKey": "zone", "maxSkew": 1, "labelSelector": {"matchLabels": {"app": "web"}}}
+    spread = [constraint | {"whenUnsatisfiable": "DoNotSchedule"}]
+    away = misplaced(pod(on="", topologySpreadConstraints=spread), NODES, THERE)
+    assert set(away) == {"a1", "a2", "x"}
+    assert away["x"].endswith("(missing required label)")
+    spread[0]["whenUnsatisfiable"] = "ScheduleAnyway"
+    assert misplaced(pod(on="", topologySpreadConstraints=spread), NODES, THERE) == {}
 
 
 # --- ReplicaSets ---

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 
-from harness.controllers import cluster, service, workload
+from harness.controllers import cluster, node, service, workload
 
 
 def runs(scenario):
@@ -216,6 +216,30 @@ async def test_a_pod_that_fits_nowhere_waits_for_a_node():
         )
         c.client.store.patch("Node", "", "node-0", {"metadata": {"labels": {"disk": "ssd"}}})
         await c.rolled_out("web")
+
+
+@runs
+async def test_pods_that_repel_each_other_take_a_node_each():
+    async with cluster(3) as c:
+        term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}
+        affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+        c.client.create(workload("Deployment", "web", replicas=4, pod={"affinity": affinity}))
+        await c.until(lambda: len(c.ready_pods()) == 3)
+        assert len({pod["spec"]["nodeName"] for pod in c.ready_pods()}) == 3
+        c.client.create(node("node-3"))
+        await c.rolled_out("web")
+
+
+@runs
+async def test_a_pod_waits_for_those_that_it_wants_to_be_with():
+    async with cluster(2) as c:
+        term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}
+        affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+        c.client.create(workload("Deployment", "web", replicas=2, pod={"affinity": affinity}))
+        await c.until(lambda: [e for e in c.all("Event") if e["reason"] == "FailedScheduling"])
+        c.client.create(workload("Deployment", "db", replicas=1))
+        await c.rolled_out("web")
+        assert len({pod["spec"]["nodeName"] for pod in c.ready_pods()}) == 1
 
 
 @runs
