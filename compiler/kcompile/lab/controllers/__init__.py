@@ -29,6 +29,7 @@ backends.py           the Pods behind each Service
 slices.py             from the slices that there are to those that are wanted
 endpointslices.py     EndpointSlices
 endpoints.py          Endpoints
+mirroring.py          EndpointSlices from Endpoints that somebody has made
 loadbalancer.py       addresses for Services of type LoadBalancer
 kubernetes.py         the Service of the API server
 namespaces.py         the deletion of Namespaces, and what each holds
@@ -54,6 +55,7 @@ from .job import Jobs
 from .kubernetes import KubernetesService
 from .loadbalancer import LoadBalancers
 from .loop import Controller, run_controller
+from .mirroring import MirroredEndpoints
 from .namespaces import Namespaces
 from .nodes import Nodes
 from .podgc import EndedPods
@@ -99,6 +101,7 @@ def _controllers(client: Client, settings: Settings) -> Iterable[Controller]:
         Scheduler(client),
         EndpointSlices(client, backends),
         EndpointsObjects(client, backends),
+        MirroredEndpoints(client),
         LoadBalancers(client, settings.load_balancer_pools),
         KubernetesService(client, settings.api_endpoints),
         Namespaces(client, settings.ca_certificate),

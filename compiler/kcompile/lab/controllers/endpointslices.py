@@ -9,22 +9,21 @@ import msgspec
 
 from ...spec.complete import Groups
 from ...spec.objects import Endpoint
-from ...spec.wellknown import MANAGED_BY_LABEL, SERVICE_LABEL
 from ..client import Client, Key, Obj
 from .backends import Backends
 from .pods import is_terminating
-from .slices import MANAGER, Group, reconcile
+from .slices import Group, labels_of, reconcile, service_of
 from .writes import Write
 
 __all__ = ["EndpointSlices", "groups_of"]
 
 
-def service_of(each: Obj) -> Iterable[str]:
+_MANAGER = "endpointslice-controller.k8s.io"
+
+
+def _made_for(each: Obj) -> Iterable[str]:
     """An index: the Service of a slice that this controller manages."""
-    labels = each["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY_LABEL) != MANAGER or SERVICE_LABEL not in labels:
-        return ()
-    return (f"{each['metadata']['namespace']}/{labels[SERVICE_LABEL]}",)
+    return service_of(each, _MANAGER)
 
 
 class EndpointSlices:
@@ -37,7 +36,7 @@ class EndpointSlices:
     def affected(self, kind: str, old: Obj | None, new: Obj | None) -> Iterable[Key]:
         if kind != "EndpointSlice":
             return self._backends.affected(kind, old, new)
-        services = {service for each in (old, new) if each is not None for service in service_of(each)}
+        services = {service for each in (old, new) if each is not None for service in _made_for(each)}
         return [(service.split("/")[0], service.split("/")[1]) for service in services]
 
     def decide(self, key: Key) -> list[Write]:
@@ -47,8 +46,10 @@ class EndpointSlices:
         if service["spec"].get("type") == "ExternalName":
             return []
         pods = self._backends.pods(service)
-        existing = self._client.find("EndpointSlice", service_of, "/".join(key))
-        return reconcile(service, groups_of(service, self._backends.groups(service, pods)), existing)
+        existing = self._client.find("EndpointSlice", _made_for, "/".join(key))
+        groups = groups_of(service, self._backends.groups(service, pods))
+        labels = labels_of(service, _MANAGER, headless=service["spec"].get("clusterIP") == "None")
+        return reconcile(service, groups, existing, labels, service["spec"].get("ipFamilies") or ["IPv4"])
 
 
 def groups_of(service: Obj, groups: Groups) -> list[Group]:

@@ -1,4 +1,4 @@
-"""EndpointSlices of one Service: from what there is to what is wanted, in few writes.
+"""EndpointSlices of one owner: from what there is to what is wanted, in few writes.
 
 The reconciler of k8s.io/endpointslice: an endpoint stays in its slice; room is filled before a slice is
 added; at most a hundred endpoints are in one; a slice that would go takes the place of one that would come.
@@ -14,9 +14,8 @@ from ..client import Obj
 from .owners import reference
 from .writes import Create, Delete, Update, Write
 
-__all__ = ["MANAGER", "MOST", "Group", "reconcile"]
+__all__ = ["MOST", "Group", "labels_of", "reconcile", "service_of"]
 
-MANAGER = "endpointslice-controller.k8s.io"
 MOST = 100  # endpoints in a slice (--max-endpoints-per-slice)
 
 Ports = tuple[tuple[str, str, int, str], ...]
@@ -41,10 +40,17 @@ class _Plan:
         self.gone: list[Obj] = []
 
 
-def reconcile(service: Obj, groups: Iterable[Group], existing: Sequence[Obj]) -> list[Write]:
-    """The writes that make the slices of `service` hold `groups`. `existing`: its slices, of this manager."""
-    labels = _labels(service)
-    families = service["spec"].get("ipFamilies") or ["IPv4"]
+def reconcile(
+    owner: Obj,
+    groups: Iterable[Group],
+    existing: Sequence[Obj],
+    labels: Mapping[str, str],
+    families: Iterable[str] = (),
+) -> list[Write]:
+    """The writes that make the slices of `owner` hold `groups`. `existing`: its slices, of this manager.
+
+    `labels`: of each slice. `families` have a slice even without endpoints.
+    """
     wanted = {(group.address_type, group.ports): group for group in groups}
     plan = _Plan()
     by_group: dict[tuple[str, Ports], list[Obj]] = {}
@@ -55,9 +61,9 @@ def reconcile(service: Obj, groups: Iterable[Group], existing: Sequence[Obj]) ->
         else:
             plan.gone.append(each)
     for key, group in wanted.items():
-        _fill(plan, service, group, by_group.get(key, []), labels)
+        _fill(plan, owner, group, by_group.get(key, []), labels)
     for family in families:
-        _hold_place(plan, service, family, labels)
+        _hold_place(plan, owner, family, labels)
     return _writes(plan)
 
 
@@ -73,9 +79,7 @@ def _identity(endpoint: Mapping[str, Any]) -> tuple[str, str]:
     return endpoint["addresses"][0], (endpoint.get("targetRef") or {}).get("uid", "")
 
 
-def _fill(
-    plan: _Plan, service: Obj, group: Group, existing: Iterable[Obj], labels: Mapping[str, str]
-) -> None:
+def _fill(plan: _Plan, owner: Obj, group: Group, existing: Iterable[Obj], labels: Mapping[str, str]) -> None:
     """reconcileByPortMapping."""
     left = {_identity(each): each for each in group.endpoints}
     for each in existing:
@@ -86,7 +90,7 @@ def _fill(
             _take(each["endpoints"], left)
     while left:
         target = _room(plan, group, len(left))
-        _take(target["endpoints"] if target else _added(plan, service, group, labels)["endpoints"], left)
+        _take(target["endpoints"] if target else _added(plan, owner, group, labels)["endpoints"], left)
 
 
 def _sort_in(plan: _Plan, each: Obj, kept: list[dict[str, Any]], labels: Mapping[str, str]) -> None:
@@ -127,9 +131,9 @@ def _room(plan: _Plan, group: Group, count: int) -> Obj | None:
     return plan.filled[name]
 
 
-def _added(plan: _Plan, service: Obj, group: Group, labels: Mapping[str, str]) -> Obj:
+def _added(plan: _Plan, owner: Obj, group: Group, labels: Mapping[str, str]) -> Obj:
     """A new, empty slice."""
-    meta = service["metadata"]
+    meta = owner["metadata"]
     made: Obj = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -137,7 +141,7 @@ def _added(plan: _Plan, service: Obj, group: Group, labels: Mapping[str, str]) -
             "generateName": f"{meta['name']}-",
             "namespace": meta["namespace"],
             "labels": dict(labels),
-            "ownerReferences": [reference(service)],
+            "ownerReferences": [reference(owner)],
         },
         "addressType": group.address_type,
         "endpoints": [],
@@ -152,7 +156,7 @@ def _port(name: str, protocol: str, number: int, app_protocol: str) -> dict[str,
     return {"name": name, "protocol": protocol, "port": number, **more}
 
 
-def _hold_place(plan: _Plan, service: Obj, family: str, labels: Mapping[str, str]) -> None:
+def _hold_place(plan: _Plan, owner: Obj, family: str, labels: Mapping[str, str]) -> None:
     """An empty slice for a family without any endpoint, so that consumers know that it was looked at."""
     slices = [*plan.filled.values(), *plan.same.values(), *plan.new]
     if any(each["addressType"] == family for each in slices):
@@ -162,7 +166,7 @@ def _hold_place(plan: _Plan, service: Obj, family: str, labels: Mapping[str, str
         plan.gone.remove(empty[0])
         plan.same[empty[0]["metadata"]["name"]] = empty[0]
     else:
-        _added(plan, service, Group(family, (), []), labels)
+        _added(plan, owner, Group(family, (), []), labels)
 
 
 def _writes(plan: _Plan) -> list[Write]:
@@ -180,10 +184,18 @@ def _writes(plan: _Plan) -> list[Write]:
     return writes + [Delete(each) for each in gone]
 
 
-def _labels(service: Obj) -> dict[str, str]:
-    """setEndpointSliceLabels: the Service's own, and those that say whose slice it is."""
-    meta = service["metadata"]
+def labels_of(owner: Obj, manager: str, *, headless: bool) -> dict[str, str]:
+    """setEndpointSliceLabels: the owner's own, and those that say whose slice it is."""
+    meta = owner["metadata"]
     reserved = (SERVICE_LABEL, MANAGED_BY_LABEL, HEADLESS_LABEL)
     own = {key: value for key, value in (meta.get("labels") or {}).items() if key not in reserved}
-    headless = {HEADLESS_LABEL: ""} if service["spec"].get("clusterIP") == "None" else {}
-    return own | headless | {SERVICE_LABEL: meta["name"], MANAGED_BY_LABEL: MANAGER}
+    more = {HEADLESS_LABEL: ""} if headless else {}
+    return own | more | {SERVICE_LABEL: meta["name"], MANAGED_BY_LABEL: manager}
+
+
+def service_of(each: Obj, manager: str) -> Iterable[str]:
+    """Namespace and name of the Service of a slice, where it is of this manager."""
+    labels = each["metadata"].get("labels") or {}
+    if labels.get(MANAGED_BY_LABEL) != manager or SERVICE_LABEL not in labels:
+        return ()
+    return (f"{each['metadata']['namespace']}/{labels[SERVICE_LABEL]}",)

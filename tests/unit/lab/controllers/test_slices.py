@@ -5,7 +5,8 @@ import pytest
 from harness.controllers import service
 from kcompile.lab.controllers.endpoints import decide as endpoints_of
 from kcompile.lab.controllers.endpointslices import groups_of
-from kcompile.lab.controllers.slices import Group, reconcile
+from kcompile.lab.controllers.slices import Group, labels_of
+from kcompile.lab.controllers.slices import reconcile as reconcile_slices
 from kcompile.lab.controllers.writes import Create, Delete, Update
 from kcompile.spec.complete import endpoint_groups
 from kcompile.spec.decode import typed
@@ -28,6 +29,12 @@ def endpoint(number: int, **more) -> dict:
 
 def group(numbers, ports=HTTP, **more) -> Group:
     return Group("IPv4", ports, [endpoint(number, **more) for number in numbers])
+
+
+def reconcile(made: dict, groups, existing):
+    headless = made["spec"].get("clusterIP") == "None"
+    labels = labels_of(made, "endpointslice-controller.k8s.io", headless=headless)
+    return reconcile_slices(made, groups, existing, labels, made["spec"]["ipFamilies"])
 
 
 def written(existing: list[dict], writes) -> list[dict]:

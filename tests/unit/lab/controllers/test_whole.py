@@ -269,6 +269,30 @@ async def test_pods_become_endpoints_in_few_writes():
 
 
 @runs
+async def test_endpoints_made_by_hand_are_mirrored():
+    async with cluster(1) as c:
+        made = service("db")
+        del made["spec"]["selector"]
+        c.client.create(made)
+        subset = {"addresses": [{"ip": "10.9.0.1"}], "ports": [{"port": 5432}]}
+        endpoints = {
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": {"name": "db", "namespace": "default"},
+        }
+        c.client.create(endpoints | {"subsets": [subset]})
+        (found,) = await c.until(lambda: c.all("EndpointSlice"))
+        assert found["ports"] == [{"name": "", "protocol": "TCP", "port": 5432}]
+        subset["addresses"].append({"ip": "10.9.0.2"})
+        c.client.update(endpoints | {"subsets": [subset]})
+        await c.until(lambda: len(c.all("EndpointSlice")[0]["endpoints"]) == 2)
+        c.change("Service", "db", {"spec": {"selector": {"app": "db"}}})
+        await c.until(lambda: not c.all("EndpointSlice")[0].get("endpoints"))
+        c.client.delete("Service", "default", "db")
+        await c.until(lambda: not c.all("EndpointSlice") and not c.all("Endpoints"))
+
+
+@runs
 async def test_load_balancer_addresses_are_given_and_taken_back():
     async with cluster(load_balancer_pools=("192.0.2.0/30",)) as c:
         for name in ("a", "b", "c"):
