@@ -68,9 +68,14 @@ def enter_root(spec: dict[str, Any]) -> None:
     mount("sysfs", root / "sys", "sysfs", MS_RDONLY)
     _devices(root / "dev")
     mount("tmpfs", root / "run", "tmpfs", data="mode=755")
-    for bind in spec["binds"]:
-        _bind(bind["source"], root / bind["target"].lstrip("/"), bind["readOnly"])
+    sources = [os.open(bind["source"], os.O_PATH | os.O_CLOEXEC) for bind in spec["binds"]]
     _pivot(root)
+    for source, bind in zip(sources, spec["binds"], strict=True):
+        # only now: a target may lead over an absolute link, as /var/run does
+        _bind(f"/proc/self/fd/{source}", Path(bind["target"]), bind["readOnly"])
+        os.close(source)
+    umount("/.old", MNT_DETACH)
+    Path("/.old").rmdir()
 
 
 def seal_root() -> None:
@@ -93,12 +98,11 @@ def _devices(dev: Path) -> None:
 
 
 def _pivot(root: Path) -> None:
+    """Make `root` the root; the one before is at /.old."""
     (root / ".old").mkdir(exist_ok=True)
     os.chdir(root)
     pivot_root(".", ".old")
     os.chdir("/")
-    umount("/.old", MNT_DETACH)
-    Path("/.old").rmdir()
 
 
 def _bind(source: str, target: Path, read_only: bool) -> None:
