@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,19 +15,7 @@ from kcompile.apiserver import StatusError
 from kcompile.lab import netns
 
 DATA = Path(__file__).parent / "data"
-NAME = f"kubelet{os.getpid()}"
 SERVER = "exec python3 -m http.server 8080"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeletLab]:
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "account").mkdir()
-    (folder / "account/token").write_text("secret")
-    (folder / "account/ca.crt").write_text("certificate")
-    with KubeletLab(NAME, folder) as lab:
-        yield lab
-    assert netns.of_lab(NAME) == []
 
 
 def test_a_pod_runs_and_its_status_says_so(lab: KubeletLab):
@@ -149,11 +134,11 @@ def test_a_pod_that_dies_has_failed(lab: KubeletLab):
     async def work() -> None:
         lab.create(pod)
         await lab.until(lambda: lab.ready("q"))
-        address = lab.status("q")["podIP"]
+        address, name = lab.status("q")["podIP"], lab.settings.name
         await lab.until(lambda: lab.status("q")["phase"] == "Failed", 5)
         assert not lab.ready("q")
         assert lab.container("q")["state"]["terminated"]["exitCode"] == 1
-        await lab.until(lambda: netns.netns_name(NAME, "pod", "default", "q") not in netns.of_lab(NAME))
+        await lab.until(lambda: netns.netns_name(name, "pod", "default", "q") not in netns.of_lab(name))
         lab.busybox("after", "exec sleep 100")
         await lab.until(lambda: lab.ready("after"))
         assert lab.status("after")["podIP"] != address
@@ -334,61 +319,5 @@ def test_a_user_a_read_only_root_and_the_node_s_network(lab: KubeletLab):
         await asyncio.sleep(0.1)
         assert (await lab.text("u")).startswith("1234\ntouch: ")
         assert (await lab.exec("u", "hostname")) == (0, "node-a\n")
-
-    lab.run(work())
-
-
-def test_a_sleeping_pod_costs_little(lab: KubeletLab):
-    """Its processes' share of memory, and what the lab's process grows by."""
-
-    async def work() -> None:
-        own = _resident(os.getpid())
-        names = [f"sleep{number}" for number in range(10)]
-        for name in names:
-            lab.busybox(name, "exec sleep 100")
-        await lab.until(lambda: all(map(lab.ready, names)))
-        workers = [lab.kubelets.workers["default", name] for name in names]
-        pids = [worker.containers[0].process.pid for worker in workers if worker.containers[0].process]
-        each = (sum(map(_proportional, pids)) + max(_resident(os.getpid()) - own, 0)) / len(names)
-        assert each < 3000, f"{each:.0f} KiB a pod"
-
-    lab.run(work())
-
-
-def _proportional(pid: int) -> int:
-    return int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1])
-
-
-def _resident(pid: int) -> int:
-    return int(re.search(r"^VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1])
-
-
-def test_a_killed_container_is_started_again_and_a_killed_spawner_leaves_nothing(lab: KubeletLab):
-    async def work() -> None:
-        await lab.until(lambda: lab.ready("p"))
-        process = lab.kubelets.workers["default", "p"].containers[0].process
-        assert process is not None
-        os.kill(process.pid, signal.SIGKILL)
-        await lab.until(lambda: lab.container("p")["restartCount"] == 1 and lab.ready("p"))
-        assert lab.container("p")["lastState"]["terminated"]["exitCode"] == 137
-        spawner = lab.kubelets.runtime.pid
-        started = set(netns.processes(netns.of_lab(NAME)))
-        os.kill(spawner, signal.SIGKILL)
-        await lab.until(lambda: lab.kubelets.runtime.pid not in (0, spawner), 5)
-        left = started & set(netns.processes(netns.of_lab(NAME)))
-        assert left == set()
-        await lab.until(lambda: lab.container("p")["restartCount"] == 2)
-
-    lab.run(work())
-
-
-def test_a_pod_replaced_under_its_name(lab: KubeletLab):
-    async def work() -> None:
-        old = lab.status("p")["podIP"]
-        lab.client.delete("Pod", "default", "p", 0)
-        lab.busybox("p", "exec sleep 100")
-        await lab.until(lambda: lab.ready("p"))
-        assert lab.status("p")["podIP"] != old
-        assert lab.container("p")["restartCount"] == 0
 
     lab.run(work())
