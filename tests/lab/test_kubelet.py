@@ -63,6 +63,24 @@ def test_exec_has_exit_codes_input_and_a_terminal(lab: KubeletLab):
     lab.run(work())
 
 
+def test_a_client_attaches_to_the_container_s_own_streams(lab: KubeletLab):
+    async def work() -> None:
+        script = "while read line; do echo got $line; done; exit 3"
+        lab.busybox("attached", script, stdin=True, stdinOnce=True, pod={"restartPolicy": "Never"})
+        await lab.until(lambda: lab.ready("attached"))
+        wanted = {"stdin": True, "stdout": True, "stderr": True, "tty": False}
+        running = await lab.kubelets.attach("default", "attached", "c", **wanted)
+        assert running.stdin is not None
+        running.stdin.write(b"one\ntwo\n")
+        running.stdin.close()
+        said = [data async for _, data in running.output()]
+        assert b"".join(said) == b"got one\ngot two\n"
+        assert await running.wait() == 0
+        assert await lab.text("attached") == "got one\ngot two\n"
+
+    lab.run(work())
+
+
 def test_logs_are_followed_cut_and_dated(lab: KubeletLab):
     async def work() -> None:
         lab.busybox(

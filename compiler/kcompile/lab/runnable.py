@@ -22,14 +22,14 @@ def check_images(given: Sequence[Given], own: Mapping[str, Any], *, stand_ins: b
     `own`: more images than the built-in ones; `stand_ins`: any image will do.
     """
     used = {str(each["image"]): _who(one) for one in given for each in _containers(one)}
-    lacking = images.missing(used, own)
-    if lacking and not stand_ins:
+    if stand_ins:
+        return
+    if lacking := images.missing(used, own):
         names = ", ".join(f"{printable(image)} ({who})" for image, who in used.items() if _in(image, lacking))
         ways = "run echo servers in their place with --stand-ins, or fill in a file for --images"
         raise ConfigError(f"no local command is mapped to {names}: {ways}\n{images.stub(lacking)}".rstrip())
     for image, who in used.items():
-        if not _in(image, lacking):
-            images.find(image, own, who)
+        images.find(image, own, who)
 
 
 def _in(image: str, names: Sequence[str]) -> bool:

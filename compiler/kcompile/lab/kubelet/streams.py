@@ -244,7 +244,9 @@ class Attached:
             self.kill()
 
     async def wait(self) -> int:
-        return await self._process.wait()
+        """0 after its end: the attachment has succeeded, however the container ended."""
+        await self._process.wait()
+        return 0
 
     def resize(self, columns: int, rows: int) -> None:
         self._output.streams.resize(columns, rows)
