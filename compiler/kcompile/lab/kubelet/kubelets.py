@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import resource
 from pathlib import Path
 
+from ...apiserver import StatusError
 from ..client import Client, Obj
 from ..netns import netns_name
 from ..settings import LabSettings
@@ -24,6 +27,12 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 _HANDED_DOWN = ("ConfigMap", "Secret")
 _ENDED = ("Succeeded", "Failed")
 _Key = tuple[str, str]
+
+
+def _raise_limit() -> None:
+    """A container takes four descriptors of this process. Its own limit stays: the spawner runs already."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Kubelets(Access):
@@ -52,6 +61,7 @@ class Kubelets(Access):
     async def run(self) -> None:
         """Until it is cancelled; then every container is killed with the spawner. Namespaces stay."""
         self.runtime.open()
+        _raise_limit()
         stop = self._client.watch(["Pod", *_HANDED_DOWN], self._changed)
         try:
             await asyncio.get_running_loop().create_future()
@@ -83,13 +93,22 @@ class Kubelets(Access):
                 worker.kill()
             return  # its end looks for a pod that has the name now
         if worker is None:
-            if not gone and (pod.get("status") or {}).get("phase") not in _ENDED:
-                self._begin(key, pod)
-            worker = self.workers.get(key)
-        else:
-            worker.refresh(pod)
-        if worker is not None and meta.get("deletionTimestamp"):
+            if not gone:
+                self._unknown_pod(key, pod)
+            return
+        worker.refresh(pod)
+        if meta.get("deletionTimestamp"):
             worker.stop(float(meta.get("deletionGracePeriodSeconds") or 0))
+
+    def _unknown_pod(self, key: _Key, pod: Obj) -> None:
+        """A pod that doesn't run here: begin with it, unless it has ended or goes."""
+        meta = pod["metadata"]
+        if not meta.get("deletionTimestamp"):
+            if (pod.get("status") or {}).get("phase") not in _ENDED:
+                self._begin(key, pod)
+        elif not meta.get("finalizers"):
+            with contextlib.suppress(StatusError):
+                self._client.delete("Pod", *key, 0)
 
     def _begin(self, key: _Key, pod: Obj) -> None:
         self._say_unsupported(pod)

@@ -31,6 +31,7 @@ __all__ = ["Lab", "PodWorker"]
 
 _SET_UP_AGAIN = 1.0  # seconds until what failed is tried again
 _DEFAULT_GRACE = 30
+_RULES_FIRST = 0.2  # seconds for the nodes to send a deleted pod no more connections, before its signal
 _log = logging.getLogger(__name__)
 
 
@@ -217,6 +218,9 @@ class PodWorker:
     async def _end_containers(self) -> None:
         """Once the pod is to stop: end all but the sidecars, which go after the others."""
         await self.stopping.wait()
+        if any(each.state.ready for each in self.containers):
+            left = self._deadline - asyncio.get_running_loop().time()
+            await asyncio.sleep(min(_RULES_FIRST, max(left, 0.0)))
         await asyncio.gather(
             *(each.stop(self._deadline) for each in self.workers if not is_sidecar(each.spec) and each.runs)
         )
