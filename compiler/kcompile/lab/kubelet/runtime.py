@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ... import spawn
+from ...errors import KcompileError
 from ...kernel.netns import entered
 
 __all__ = ["KILLED", "Process", "Runtime", "StartError"]
@@ -101,7 +102,10 @@ class Runtime:
     async def _begin(
         self, message: dict[str, Any], spec: Mapping[str, Any], streams: Sequence[int]
     ) -> Process:
-        self.open()
+        try:
+            self.open()
+        except KcompileError as error:  # its namespace has gone, and with it the lab
+            raise StartError(str(error)) from None
         self._number += 1
         process = self._processes[self._number] = Process(self, self._number)
         memory = os.memfd_create("kcompile-spec")
