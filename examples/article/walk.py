@@ -62,6 +62,7 @@ class Walk:
         except Exception as error:
             self.expect(f"{step.__name__}: {type(error).__name__}: {error}", False)
         finally:
+            self.kubectl("delete", "pod", "visitor", "-n", "other", "--ignore-not-found", "--grace-period=1")
             self.kubectl("delete", "namespace", SPACE, "other", "--ignore-not-found")
 
     # --- the steps ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from typing import Any
 
 from ..errors import AllocationError
@@ -15,6 +16,11 @@ from .collection import Collection
 
 __all__ = ["Allocation", "keep_allocated"]
 
+_RETIRED = 4096
+"""So many clusterIPs of deleted Services aren't given out again while there are others, so that a Service
+made again gets another: a real server takes one at random.
+"""
+
 
 class Allocation:
     """Knows what the stored Services hold: before each answer it reads what has changed in the collection."""
@@ -23,6 +29,7 @@ class Allocation:
         self._services, self._cidrs, self._node_ports = services, cidrs, node_port_range
         self._claims = Claims()
         self._held: dict[str, Service] = {}
+        self._retired: deque[str] = deque(maxlen=_RETIRED)
         self._place = 0
 
     def fill(self, service: Service) -> None:
@@ -41,6 +48,7 @@ class Allocation:
                 [service],
                 service_cidrs=self._networks(),
                 node_port_range=self._node_ports,
+                avoid=frozenset(self._retired),
                 claims=self._claims,
             )
         finally:
@@ -63,6 +71,8 @@ class Allocation:
         for event in events:
             if event.before is not None and (old := self._held.pop(event.before.key, None)) is not None:
                 self._claims.release(old)
+                if event.now is None:
+                    self._retired.extend(old.spec.cluster_ips or ())
             if event.now is not None:
                 self._hold(event.now.key, event.now.object())
 

@@ -147,4 +147,9 @@ def logs(
     remote = Remote(name)
     pods = [pod["metadata"] for pod in pods_named(remote, who, namespace)]
     asked = LogOptions(container=container, tail=tail, previous=previous, follow=follow)
-    show(remote, [(meta["namespace"], meta["name"]) for meta in pods], asked, prefixed="/" in who)
+    names = [(meta["namespace"], meta["name"]) for meta in pods]
+
+    def write(line: bytes) -> None:
+        click.echo(line, nl=False)
+
+    show(remote, names, asked, write, prefixed="/" in who)

@@ -100,7 +100,7 @@ def check(given: Sequence[Given], settings: LabSettings, more: Mapping[str, Any]
     from ..lab.given import check as check_objects
     from ..lab.runnable import check_images, no_effect
 
-    check_objects(given, settings.service_cidrs)
+    check_objects(given, settings.cluster)
     check_images(given, settings.images | dict(more), stand_ins=stand_ins)
     warn(no_effect(given))
 

@@ -10,6 +10,7 @@ from ..apiserver import StatusError, Store
 from ..apiserver.resources import BY_KIND
 from ..errors import SpecError
 from ..notices import Notice
+from ..spec.cluster import ClusterSettings
 from ..spec.decode import Decoder
 from ..spec.inventory import Inventory, Skipped
 from ..spec.objects import Origin
@@ -135,14 +136,14 @@ def missing_namespaces(given: Sequence[Given]) -> list[str]:
     return [name for name in names if name not in there]
 
 
-def check(given: Sequence[Given], service_cidrs: Sequence[str]) -> None:
+def check(given: Sequence[Given], cluster: ClusterSettings) -> None:
     """Raise SpecError, naming file, object and field, for what the API server of such a lab would refuse.
 
     What depends on the objects that a lab has already (a nodePort that is taken) isn't known here.
     """
     inventory_of(given)
-    store = Store()
-    store.create({**_CIDRS, "spec": {"cidrs": list(service_cidrs)}})
+    store = Store(node_port_range=cluster.node_port_range)
+    store.create({**_CIDRS, "spec": {"cidrs": list(cluster.service_cidrs)}})
     for name in missing_namespaces(given):
         store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     seen: set[Named] = set()

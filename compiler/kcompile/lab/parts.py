@@ -71,7 +71,7 @@ class Lab:
             asyncio.to_thread(make, directory, addresses),
         )
         self._write_kubeconfigs(made)
-        store = Store(controllers=True)
+        store = Store(controllers=True, node_port_range=settings.node_port_range)
         client = Client(store)
         self._add_system_objects(store)
         log = agent_log(sys.stderr)

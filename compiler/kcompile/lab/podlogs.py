@@ -1,11 +1,10 @@
-"""The logs of pods, as the API gives them, on standard output: of several at once, line by line."""
+"""The logs of pods, as the API gives them: of several at once, line by line."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -24,23 +23,33 @@ class LogOptions(NamedTuple):
     follow: bool = False
 
 
-def show(remote: Remote, pods: Sequence[tuple[str, str]], asked: LogOptions, *, prefixed: bool) -> None:
-    """Print the logs of `pods` (namespace, name); `prefixed`: each line with the pod's name.
+def show(
+    remote: Remote,
+    pods: Sequence[tuple[str, str]],
+    asked: LogOptions,
+    write: Callable[[bytes], object],
+    *,
+    prefixed: bool,
+) -> None:
+    """`write` the lines of the logs of `pods` (namespace, name); `prefixed`: each with the pod's name.
 
     :raises StatusError: for a pod whose log can't be read, where it is the only one
     """
-    if len(pods) == 1:
-        _print(remote, pods[0], asked, prefixed=prefixed)
-        return
-    if not asked.follow:
+
+    def copy(pod: tuple[str, str]) -> None:
+        prefix = f"{pod[1]}: ".encode() if prefixed else b""
+        for line in _lines(remote.stream(_path(pod, asked))):
+            write(prefix + line)
+
+    if len(pods) == 1 or not asked.follow:
         for pod in pods:
-            _print(remote, pod, asked, prefixed=prefixed)
+            copy(pod)
         return
     failed: list[KcompileError] = []
 
     def follow(pod: tuple[str, str]) -> None:
         try:
-            _print(remote, pod, asked, prefixed=prefixed)
+            copy(pod)
         except KcompileError as error:
             failed.append(error)
 
@@ -52,13 +61,6 @@ def show(remote: Remote, pods: Sequence[tuple[str, str]], asked: LogOptions, *, 
             thread.join()
     if failed:
         raise failed[0]
-
-
-def _print(remote: Remote, pod: tuple[str, str], asked: LogOptions, *, prefixed: bool) -> None:
-    prefix = f"{pod[1]}: ".encode() if prefixed else b""
-    for line in _lines(remote.stream(_path(pod, asked))):
-        sys.stdout.buffer.write(prefix + line)
-        sys.stdout.buffer.flush()
 
 
 def _path(pod: tuple[str, str], asked: LogOptions) -> str:

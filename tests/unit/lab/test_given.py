@@ -9,8 +9,8 @@ from kcompile.lab.applying import change
 from kcompile.lab.given import check, missing_namespaces, read_given
 from kcompile.lab.runnable import check_images, no_effect
 from kcompile.lab.waiting import Named
+from kcompile.spec.cluster import ClusterSettings
 
-CIDRS = ["10.96.0.0/12"]
 DEPLOYMENT = """
 apiVersion: apps/v1
 kind: Deployment
@@ -56,7 +56,7 @@ def test_pods_that_a_deployment_selects_are_of_another_cluster(tmp_path: Path):
 def test_what_the_server_refuses_names_file_object_and_field(tmp_path: Path):
     found, _ = given(tmp_path, DEPLOYMENT.replace("{name: c, ", "{"))
     with pytest.raises(SpecError) as refused:
-        check(found, CIDRS)
+        check(found, ClusterSettings())
     assert str(refused.value).startswith(
         f"{tmp_path}/given.yaml: document 1: Deployment shop/web: spec.template"
     )
