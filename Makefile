@@ -28,8 +28,8 @@ help: ## this list
 	@echo "  shell-ipvs, and whatever runs in such a machine, needs no root."
 	@echo "  All of it stays in namespaces of its own; no rule of this machine is touched."
 
-demo: setup ## nginx in front of tomcat, on a cluster of network namespaces, in every mode this kernel has
-	@$(AS_ROOT)$(PY) examples/nginx-tomcat/demo.py $(ARGS)
+demo: setup ## nginx and tomcat behind Services, step by step with kubectl, in every mode this kernel has
+	@$(AS_ROOT)$(PY) examples/article/demo.py $(ARGS)
 
 test: setup-test lint types ## everything: style, types, and every test (ARGS='tests/unit -k plan' narrows it)
 	$(PYTEST) $(SPREAD) $(ARGS)

@@ -152,14 +152,16 @@ class Walk:
         command = self.lab.command("kubectl", "logs", "-f", self.pod("nginx"), "-n", SPACE)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
-                self.get(30004, "/who")
+                self.get(30004, "/?who")
                 deadline = time.monotonic() + 5
                 line = ""
-                while "GET /who" not in line and time.monotonic() < deadline and process.stdout:
+                while "GET /?who" not in line and time.monotonic() < deadline and process.stdout:
                     line = process.stdout.readline()
             finally:
                 process.kill()
-        self.expect("logs -f shows the client's request", f"{self.node} - - [" in line and "GET /who" in line)
+        self.expect(
+            "logs -f shows the client's request", f"{self.node} - - [" in line and "GET /?who" in line
+        )
 
     def scaled(self) -> None:
         self.kubectl("scale", "deployment/nginx-deployment", "--replicas=3", "-n", SPACE)

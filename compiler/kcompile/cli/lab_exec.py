@@ -94,7 +94,7 @@ def _run(
     terminal: bool = False,
 ) -> NoReturn:
     """Run `words` where `who` is, and end with its exit status."""
-    from ..lab.naming import pods_named
+    from ..lab.naming import container_of, pods_named
     from ..lab.netns import netns_name
     from ..lab.terminal import execute as run_in_pod
 
@@ -102,8 +102,8 @@ def _run(
         _become(netns_name(remote.name, "client"), words)
     if who in [node.name for node in remote.settings.nodes]:
         _become(netns_name(remote.name, "node", who), words)
-    meta = pods_named(remote, who, namespace)[0]["metadata"]
-    where = (meta["namespace"], meta["name"])
+    pod = pods_named(remote, who, namespace)[0]
+    where, container = (pod["metadata"]["namespace"], pod["metadata"]["name"]), container_of(pod, container)
     sys.exit(run_in_pod(remote, where, container, words, stdin=stdin, terminal=terminal))
 
 
@@ -140,13 +140,16 @@ def logs(
     """Show the output of a pod's container; with deploy/NAME that of all its pods, each line with the pod's
     name.
     """
-    from ..lab.naming import pods_named
+    from ..lab.naming import container_of, pods_named
     from ..lab.podlogs import LogOptions, show
     from ..lab.remote import Remote
 
     remote = Remote(name)
-    pods = [pod["metadata"] for pod in pods_named(remote, who, namespace)]
-    asked = LogOptions(container=container, tail=tail, previous=previous, follow=follow)
+    found = pods_named(remote, who, namespace)
+    pods = [pod["metadata"] for pod in found]
+    asked = LogOptions(
+        container=container_of(found[0], container), tail=tail, previous=previous, follow=follow
+    )
     names = [(meta["namespace"], meta["name"]) for meta in pods]
 
     def write(line: bytes) -> None:

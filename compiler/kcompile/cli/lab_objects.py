@@ -34,11 +34,11 @@ def delete(
     timeout: float,
     quiet: bool,
 ) -> None:
-    """Remove objects: those in manifests (-f), or by KIND and NAMES."""
+    """Remove objects: those in manifests (-f), or by KIND and NAMES. A Deployment replaces its pods."""
     from ..errors import InputError
     from ..lab.applying import remove
     from ..lab.kubesystem import OWN
-    from ..lab.naming import named, object_named
+    from ..lab.naming import named, object_named, owners
     from ..lab.remote import Remote
 
     if bool(paths) == bool(words):
@@ -52,7 +52,10 @@ def delete(
     for each in wanted:
         if tuple(each) in OWN:
             raise InputError(f"{each.kind} {each.namespace}/{each.name} is the lab's own")
+    succeeded = owners(remote, wanted) if waits else []
     remove(remote, wanted, shared.say_to(quiet), grace=grace, timeout=timeout if waits else 0.0)
+    if waits:
+        shared.wait_for(remote, succeeded, timeout, quiet)
 
 
 @click.command()

@@ -98,9 +98,10 @@ def check(given: Sequence[Given], settings: LabSettings, more: Mapping[str, Any]
     `more`: images beside those of the lab.
     """
     from ..lab.given import check as check_objects
-    from ..lab.runnable import check_images, no_effect
+    from ..lab.runnable import check_images, check_volumes, no_effect
 
     check_objects(given, settings.cluster)
+    check_volumes(given)
     check_images(given, settings.images | dict(more), stand_ins=stand_ins)
     warn(no_effect(given))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 from .. import spawn
 from ..agent.serve.unix import connect_to
-from ..errors import InputError, KcompileError, KernelError, LockedError
+from ..errors import InputError, KcompileError, KernelError, LockedError, UnsupportedError
 from ..kernel.kept import make_folder
 from ..kernel.lock import locked
 from ..kernel.netns import entered
@@ -26,6 +27,7 @@ from .settings import LabSettings, lab_directory
 
 __all__ = ["Found", "down", "is_running", "labs", "start"]
 
+_LIBRARIES = ("aiohttp", "cryptography", "httpx2", "jsonpatch", "prometheus_client")  # of the extra `lab`
 _KEPT = ("lock", "holder.json")  # of kernel/lock.py, while the lab is locked
 
 
@@ -69,6 +71,9 @@ def start(settings: LabSettings, say: Callable[[str], None]) -> None:
     :param say: is told what is done
     :raises KcompileError: what stopped the process
     """
+    for name in _LIBRARIES:
+        if importlib.util.find_spec(name) is None:
+            raise UnsupportedError(f"a lab needs the Python library {name}: pip install 'kcompile[lab]'")
     directory = lab_directory(settings.name)
     with _locked(directory):
         if is_running(directory):

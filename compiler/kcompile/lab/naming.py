@@ -10,8 +10,9 @@ from ..errors import InputError
 from .remote import Remote
 from .waiting import Named
 
-__all__ = ["kind_named", "named", "object_named", "pods_named"]
+__all__ = ["container_of", "kind_named", "named", "object_named", "owners", "pods_named"]
 
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _OWNERS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
 
 
@@ -73,6 +74,19 @@ def pods_named(remote: Remote, who: str, namespace: str | None) -> list[dict[str
     return found
 
 
+def container_of(pod: dict[str, Any], name: str | None) -> str:
+    """`name` if the Pod has such a container, else that of its annotation, else its first.
+
+    Raises InputError.
+    """
+    names: list[str] = [each["name"] for each in pod["spec"]["containers"]]
+    others = [each["name"] for each in pod["spec"].get("initContainers") or ()]
+    if name is not None and name not in (*names, *others):
+        raise InputError(f"there is no container {name}: the pod has {', '.join(names)}")
+    chosen = (pod["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
+    return name or (str(chosen) if chosen in names else names[0])
+
+
 def _of_owner(
     remote: Remote, resource: Resource, name: str, namespace: str | None, pods: Iterable[dict[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -86,6 +100,21 @@ def _of_owner(
     if not found:
         raise InputError(f"{resource.kind} {name} has no pods")
     return sorted(found, key=lambda pod: (pod.get("status") or {}).get("phase") != "Running")
+
+
+def owners(remote: Remote, pods: Iterable[Named]) -> list[Named]:
+    """The workloads that those of the objects which are Pods belong to; a Deployment in the place of its
+    ReplicaSet.
+    """
+    found: dict[Named, None] = {}
+    for each in pods:
+        pod = remote.get(*each) if each.kind == "Pod" else None
+        for reference in (pod or {"metadata": {}})["metadata"].get("ownerReferences") or ():
+            owner = Named(reference["kind"], each.namespace, reference["name"])
+            above = (remote.get(*owner) or {"metadata": {}})["metadata"].get("ownerReferences") or ()
+            names = [Named(one["kind"], each.namespace, one["name"]) for one in above] or [owner]
+            found |= dict.fromkeys(names)
+    return list(found)
 
 
 def _owned(obj: dict[str, Any], owners: set[str]) -> bool:

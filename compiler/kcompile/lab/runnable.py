@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SpecError
 from ..notices import Notice
 from ..spec.text import printable
 from . import images
 from .given import Given
 from .kubelet.unsupported import unsupported
 
-__all__ = ["check_images", "no_effect"]
+__all__ = ["check_images", "check_volumes", "no_effect"]
 
 
 def check_images(given: Sequence[Given], own: Mapping[str, Any], *, stand_ins: bool) -> None:
@@ -30,6 +30,32 @@ def check_images(given: Sequence[Given], own: Mapping[str, Any], *, stand_ins: b
         raise ConfigError(f"no local command is mapped to {names}: {ways}\n{images.stub(lacking)}".rstrip())
     for image, who in used.items():
         images.find(image, own, who)
+
+
+def check_volumes(given: Sequence[Given]) -> None:
+    """Raise SpecError for a container that mounts a volume which its Pod hasn't."""
+    for one in given:
+        spec = _pod_spec(one.value) or {}
+        there = {volume.get("name") for volume in spec.get("volumes") or ()}
+        there |= {
+            claim["metadata"]["name"]
+            for claim in (one.value.get("spec") or {}).get("volumeClaimTemplates") or ()
+        }
+        for number, container in enumerate(spec.get("containers") or ()):
+            for at, mount in enumerate(container.get("volumeMounts") or ()):
+                if mount.get("name") not in there:
+                    raise _no_volume(one, f"containers[{number}].volumeMounts[{at}].name", mount.get("name"))
+
+
+def _no_volume(one: Given, field: str, name: Any) -> SpecError:
+    base = "spec" if one.named.kind == "Pod" else "spec.template.spec"
+    return SpecError(
+        f"there is no volume {printable(str(name))}",
+        source=printable(one.origin.source),
+        document=one.origin.document,
+        obj=_who(one),
+        field=f"{base}.{field}",
+    )
 
 
 def _in(image: str, names: Sequence[str]) -> bool:

@@ -43,7 +43,7 @@ _PIECE = 1 << 16
 def execute(
     remote: Remote,
     pod: tuple[str, str],
-    container: str | None,
+    container: str,
     command: Sequence[str],
     *,
     stdin: bool,
@@ -54,11 +54,9 @@ def execute(
     `stdin`: it reads ours. `terminal`: it gets one, and ours is in raw mode meanwhile.
     Raises InputError for what the server refuses.
     """
-    options = [("command", word) for word in command] + [("stdout", "true")]
+    options = [("command", word) for word in command] + [("stdout", "true"), ("container", container)]
     if stdin:
         options.append(("stdin", "true"))
-    if container:
-        options.append(("container", container))
     options.append(("tty", "true") if terminal else ("stderr", "true"))
     path = f"{path_of('Pod', *pod)}/exec?{urlencode(options)}"
     with _raw(terminal):
