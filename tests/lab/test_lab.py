@@ -255,7 +255,9 @@ def test_a_rollout_that_fails_leaves_the_old_pods_at_work(lab: Cluster, tmp_path
     text = (Path(__file__).parent / "web.yaml").read_text()
     bad.write_text(
         text.replace(
-            "image: docker.io/kcompile/echo:1.0", "image: busybox\n        command: [sh, -c, echo broken]"
+            "image: docker.io/kcompile/echo:1.0",
+            "image: busybox\n        command: [sh, -c, echo broken]\n        "
+            "readinessProbe: {exec: {command: ['false']}}",
         )
     )
     assert "its log ends with: broken" in lab.run("apply", "-f", str(bad), code=1)
