@@ -22,11 +22,11 @@ from walk import DOMAIN, Walk  # noqa: E402
 
 from kcompile import spawn  # noqa: E402
 from kcompile.kernel.places import run_base  # noqa: E402
+from kcompile.lab.remote import Remote  # noqa: E402
 
 BOLD, GREEN, RED, DIM, PLAIN = ("\033[1m", "\033[32m", "\033[31m", "\033[2m", "\033[0m")
 if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
     BOLD = GREEN = RED = DIM = PLAIN = ""
-QUIET = ("get", "status")  # commands that the walk uses to look, not to act
 
 
 class DemoError(Exception):
@@ -51,9 +51,10 @@ class Lab:
             raise DemoError(f"kcompile lab {' '.join(words)}: exit {done.returncode}: {said}")
         return str(done.stdout + done.stderr)
 
+    def objects(self, kind: str, namespace: str) -> list[dict]:
+        return Remote(self.name).objects(kind, namespace)
+
     def _show(self, words: Sequence[str], text: str) -> None:
-        if words[0] in QUIET or (words[0] == "kubectl" and "json" in words):
-            return
         shown = " ".join(word.removeprefix(f"{HERE.parents[1]}/") for word in words)
         typed = "".join(f"\n    {line}" for line in text.splitlines())
         print(f"{DIM}$ kcompile lab {shown}{typed}{PLAIN}", flush=True)

@@ -25,9 +25,11 @@ SOON = 10.0  # seconds for tomcat to see a new page and compile it
 
 
 class Lab(Protocol):
-    """`run` prints nothing and returns what was printed; `command` is the same as a command line."""
+    """`run` gives what ``kcompile lab`` printed, `command` its command line, `objects` those of the API."""
 
     name: str
+
+    def objects(self, kind: str, namespace: str) -> list[dict]: ...
 
     def run(self, *words: str, fails: bool = False, text: str = "") -> str: ...
 
@@ -38,8 +40,8 @@ class Walk:
     def __init__(self, lab: Lab, say: Callable[[bool, str], None] = lambda _, __: None) -> None:
         self.lab, self._say = lab, say
         self.failures: list[str] = []
-        status = json.loads(lab.run("status", "-o", "json"))
-        self.node = status["nodes"][0]["addresses"][0]
+        (node, *_) = lab.objects("Node", "")
+        self.node = node["status"]["addresses"][0]["address"]
         self.client = f"kclab.{lab.name}.client"
 
     def all(self) -> None:
@@ -228,11 +230,8 @@ class Walk:
                 found.add(json.loads(self.get(30006, "/"))["pod"])
         return found
 
-    def objects(self, kind: str, *words: str) -> list[dict]:
-        return json.loads(self.kubectl("get", kind, "-n", SPACE, "-o", "json", *words))["items"]
-
     def running(self, start: str) -> list[dict]:
-        pods = [pod for pod in self.objects("pods") if "deletionTimestamp" not in pod["metadata"]]
+        pods = [pod for pod in self.lab.objects("Pod", SPACE) if "deletionTimestamp" not in pod["metadata"]]
         return [pod for pod in pods if pod["metadata"]["name"].startswith(start)]
 
     def names(self, start: str) -> list[str]:
@@ -245,5 +244,7 @@ class Walk:
         return [pod["status"].get("podIP", "") for pod in self.running(start)]
 
     def vip(self, name: str) -> str:
-        services = {one["metadata"]["name"]: one["spec"]["clusterIP"] for one in self.objects("services")}
+        services = {
+            one["metadata"]["name"]: one["spec"]["clusterIP"] for one in self.lab.objects("Service", SPACE)
+        }
         return services.get(name, "")

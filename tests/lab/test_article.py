@@ -9,6 +9,7 @@ import pytest
 
 from harness import modes
 from harness.clusters import Cluster, cluster
+from kcompile.lab.remote import Remote
 
 ARTICLE = Path(__file__).resolve().parents[2] / "examples" / "article"
 sys.path.insert(0, str(ARTICLE))
@@ -27,6 +28,11 @@ class Played:
     def command(self, *words: str) -> list[str]:
         return ["env", f"KCOMPILE_RUN_DIR={self._lab.run_directory}", f"KCOMPILE_LAB={self.name}",
                 *self._lab.command(*words)]  # fmt: skip
+
+    def objects(self, kind: str, namespace: str) -> list[dict]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KCOMPILE_RUN_DIR", str(self._lab.run_directory))
+            return Remote(self.name).objects(kind, namespace)
 
     def run(self, *words: str, fails: bool = False, text: str = "") -> str:
         done = subprocess.run(
