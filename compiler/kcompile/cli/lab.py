@@ -103,9 +103,11 @@ def up(
         remote.add_images(wanted.images)
     if wanted.mode not in (None, settings.mode):
         remote.change_mode(str(wanted.mode))
+    if waits:  # pods may ask for names as soon as they start
+        shared.wait_for(remote, [Named(*NAME_SERVER)], timeout, quiet)
     applied = apply(remote, own, say)
     if waits:
-        shared.wait_for(remote, [*applied, Named(*NAME_SERVER)], timeout, quiet)
+        shared.wait_for(remote, applied, timeout, quiet)
     counts = f"{len(settings.nodes)} nodes, {len(remote.objects('Pod'))} pods"
     say(f"Lab {name} is up: {counts}. Next: kcompile lab status")
 
