@@ -37,6 +37,11 @@ FLOWS = (1, 65_536)
 HOOKS = ("xdp", "ingress")
 _INTERFACE, _TCP = 10, 6
 _PROG_ARRAY = 3  # BPF_MAP_TYPE_PROG_ARRAY
+_LARGE = {
+    **dict.fromkeys(("names", "pools", "backends", "counters"), 131_072),
+    "frontends4": 524_288,
+    "slots": 4_194_304,
+}
 _VIPS = struct.unpack("!I", socket.inet_aton("10.96.0.0"))[0]
 _MACS = {"node": "02:00:00:00:00:01", "next": "02:00:00:00:00:02"}
 
@@ -227,8 +232,10 @@ def _begun(key: bytes) -> tuple[bytes, bool]:
 
 
 def _capacity(m: layout.MapLayout) -> int:
-    """That of a node; the map of connections that aren't established has room for all that a case begins."""
-    return MAPS["flows4"].capacity if m.name == "brief4" else m.capacity
+    """That of a large node; brief4, of connections that aren't established, has room for all of a case."""
+    if m.name == "brief4":
+        return MAPS["flows4"].capacity
+    return max(m.capacity, _LARGE.get(m.name, 0))
 
 
 def _packet(*, syn: bool) -> bytes:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from harness import ebpf, modes, netns
-from harness.random_dataplanes import random_history
+from harness.random_dataplanes import random_dataplane, random_history
 from harness.topology import Topology
 from harness.xdpnode import CLIENT, NODE, PODS, VIP, Echo, Machine, ask
 from kcompile.engine.session import differing
@@ -60,6 +60,11 @@ class Agent:
     def observed(self):
         return XdpKernel(self.place).observe()
 
+    def maps(self):
+        kernel = XdpKernel(self.place)
+        kernel.observe()
+        return kernel.maps()
+
 
 @pytest.mark.parametrize("seed", range(12))
 def test_each_step_of_a_history_is_taken(place, seed, monkeypatch):
@@ -73,6 +78,22 @@ def test_each_step_of_a_history_is_taken(place, seed, monkeypatch):
         assert not agent.held.differs(agent.kept.program)
     assert not agent.held.housekeep(agent.kept.program)
     agent.held.close()
+
+
+def test_maps_that_grow_are_followed(place, monkeypatch):
+    for name in ebpf.GROWING:
+        monkeypatch.setitem(layout.MAPS, name, msgspec.structs.replace(layout.MAPS[name], capacity=2))
+    rng = random.Random(3)
+    agent = Agent(random_dataplane(rng, 3), place)
+    assert not agent.held.differs(agent.kept.program)
+    now = agent.now
+    more = msgspec.structs.replace(random_dataplane(rng, 60), node=now.node, settings=now.settings)
+    agent.become(more)
+    assert agent.held._kernel.generation == 1
+    assert agent.observed() == agent.kept.program
+    assert not agent.held.differs(agent.kept.program)
+    delete_one("frontends4")(agent.maps())
+    assert agent.held.differs(agent.kept.program)
 
 
 def entries_of(maps, name):
