@@ -226,7 +226,7 @@ def test_maps_that_were_hardly_begun_are_made_anew(place: Path):
 @pytest.mark.parametrize("name", ["slots", "backends", "names", "frontends4"])
 def test_a_map_that_is_too_small_is_named_before_anything_is_written(place: Path, name: str):
     few, many = (without_attachments(program(seed, services)) for seed, services in ((8, 2), (9, 60)))
-    kernel = XdpKernel(place, {name: {"slots": 3000, "backends": 40, "names": 12, "frontends4": 20}[name]})
+    kernel = XdpKernel(place, {name: {"slots": 3000, "backends": 40, "names": 16, "frontends4": 20}[name]})
     kernel.observe()
     kernel.apply(diff({}, few))
     with pytest.raises(
