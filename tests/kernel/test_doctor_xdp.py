@@ -60,7 +60,7 @@ def test_maps_of_connections_that_fill_up():
     (full,) = findings(msgspec.structs.replace(FINE, filling=filling), own=("xdp",))
     assert (full.check, full.severity) == ("xdp-flows", "warning")
     assert "map flows4 holds 8000 of 10000 entries" in full.message
-    assert full.fix[1] == "kcompile apply -f MANIFESTS --mode xdp --xdp-capacity flows4=40000"
+    assert full.fix[0] == "kcompile apply -f MANIFESTS --mode xdp --xdp-capacity flows4=40000"
 
 
 def test_a_strict_reverse_path_filter():

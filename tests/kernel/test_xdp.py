@@ -20,6 +20,7 @@ from harness.xdpnode import CLIENT, NODE, NODE_PORT, OUTSIDER, PODS, TARGET, VIP
 from kcompile.ir.model import Protocol
 from kcompile.kernel.bpf import attach, hooks, library, pins
 from kcompile.kernel.bpf.node import XdpKernel
+from kcompile.program import diff
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.resources import AttachKey
 
@@ -130,6 +131,26 @@ def test_maps_grow_under_open_connections(machine: Machine, monkeypatch: pytest.
     with netns.enter(machine.topology.node):
         again = XdpKernel(machine.folder / "run" / "node")
         assert again.observe() == TARGET.lower(machine.dataplane(PODS))
+
+
+def test_a_map_of_connections_becomes_larger_under_them(machine: Machine):
+    machine.apply(PODS)
+    held = [machine.connect(CLIENT, (VIP, 80)) for _ in range(30)]
+    pods = [ask(sock) for sock in held]
+    wanted = TARGET.lower(machine.dataplane(PODS))
+    sizes = {"flows4": 2 * layout.MAPS["flows4"].capacity, "brief4": 2 * layout.MAPS["brief4"].capacity}
+    with netns.enter(machine.topology.node):
+        kernel = XdpKernel(machine.folder / "run" / "node", sizes)
+        changes = diff(kernel.observe(), wanted)
+        assert {change.key.entry for change in changes} == set(sizes)
+        assert kernel.apply(changes) == []
+        assert {name: library.map_info(kernel.maps()[name]).max_entries for name in sizes} == sizes
+        assert XdpKernel(machine.folder / "run" / "node", sizes).observe() == wanted
+    assert [ask(sock, "larger") for sock in held] == pods
+    with machine.connect(CLIENT, (VIP, 80)) as fresh:
+        assert ask(fresh) in PODS
+    for sock in held:
+        sock.close()
 
 
 def test_a_direct_connection_with_the_ports_of_a_translated_one(machine: Machine):

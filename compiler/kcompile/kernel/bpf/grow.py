@@ -1,8 +1,9 @@
 """Larger maps in the place of full ones, with the same entries.
 
 Programs are loaded with the maps that they use. So the larger maps are filled first, then programs that use
-them take the place of the attached ones. Numbers stay as they are, and maps of connections are never
-replaced: no connection is lost. What backends count in between is.
+them take the place of the attached ones. Numbers stay as they are. Maps of connections are replaced only by
+--xdp-capacity; what the old programs have written to them in between is copied afterwards. So no connection
+is lost. What backends count in between is.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from ...program import Change, Key
 from ...targets.xdp import layout
 from . import library
 from .numbers import MapFullError, roomy
-from .observe import State, needs
+from .observe import State, map_entries, needs
 from .syscall import Fd
 
-__all__ = ["larger", "sizes"]
+__all__ = ["copy_later", "larger", "sizes"]
 
 
 def sizes(state: State, changes: list[Change], error: MapFullError) -> dict[str, int]:
@@ -47,6 +48,17 @@ def larger(maps: Mapping[str, Fd], wanted: Mapping[str, int]) -> dict[str, Fd]:
         made[name] = library.create_map(spec.type, spec.key.size, spec.value.size, capacity, spec.flags, name)
         _copy(maps[name], made[name], spec)
     return made
+
+
+def copy_later(old: Mapping[str, Fd], new: Mapping[str, Fd]) -> None:
+    """Copy to maps of connections in `new` what programs have written to those in `old` since `larger`."""
+    for name, fd in new.items():
+        if layout.MAPS[name].type != layout.LRU_HASH:
+            continue
+        known = {key for key, _ in map_entries(fd)}
+        for key, value in map_entries(old[name]):
+            if key not in known and library.lookup(fd, key, len(value)) is None:
+                library.update(fd, key, value)
 
 
 def _copy(old: Fd, new: Fd, spec: layout.MapLayout) -> None:

@@ -50,7 +50,8 @@ class PinRecord(msgspec.Struct):
 class XdpKernel:
     """One node.
 
-    `directory`: its run directory; the folder of pins has the same name. `capacities`: entries of new maps.
+    `directory`: its run directory; the folder of pins has the same name. `capacities`: entries of maps, by
+    name; smaller ones are replaced.
     """
 
     def __init__(self, directory: Path, capacities: Mapping[str, int] | None = None) -> None:
@@ -93,6 +94,9 @@ class XdpKernel:
         state = read(maps)
         self._writer, self._leftover = Writer(maps, state), False
         state.program.update(self.attachments())
+        for name, capacity in self.capacities.items():
+            if state.capacities.get(name, capacity) < capacity:
+                state.program[StrayKey("sizes", name)] = ""
         return dict(state.program)
 
     def attachments(self) -> dict[Key, Any]:
@@ -146,12 +150,15 @@ class XdpKernel:
             if isinstance(change.key, AttachKey) and change.new is None:
                 self.hooks.detach(change.key)
         indices = {name: index for index, name in socket.if_nameindex()}
+        small = [c.key.entry for c in changes if isinstance(c.key, StrayKey) and c.key.map == "sizes"]
+        if small:
+            writer = self._grow(writer, {name: self.capacities[name] for name in small})
         writer = self._write(writer, changes, indices)
         warnings = self._carry(writer)
         warnings += self.hooks.attach(writer.maps, changes, indices)
         warnings += self._carry(writer)  # connections that began meanwhile
         for change in changes:
-            if isinstance(change.key, StrayKey) and _is_stray_link(change.key):
+            if isinstance(change.key, StrayKey) and change.key.map == "links":
                 attach.detach(self.links, Attachment.parse(change.key.entry))
             elif isinstance(change.key, AttachKey):
                 writer.state.change(change.key, change.old, change.new)
@@ -174,7 +181,7 @@ class XdpKernel:
 
         Returns the writer, a new one where maps have grown.
         """
-        entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_link(c.key)]
+        entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_object(c.key)]
         while True:
             try:
                 gone = writer.apply(entries, netns.cookie(), indices)
@@ -199,6 +206,7 @@ class XdpKernel:
         for name, fd in made.items():
             pins.replace(fd, self._maps / name)
         self.hooks.attach(maps, attached, {name: index for index, name in socket.if_nameindex()})
+        grow.copy_later(writer.maps, made)
         state = read(maps)
         state.program.update(self.attachments())
         self._writer, self._leftover = Writer(maps, state), False
@@ -295,8 +303,9 @@ def _contents() -> dict[str, bytes]:
     return {"crc32c": crc32c.powers()}
 
 
-def _is_stray_link(key: Key) -> bool:
-    return isinstance(key, StrayKey) and key.map == "links"
+def _is_stray_object(key: Key) -> bool:
+    """Whether `key` is no map's entry, but a link, or a map that is too small."""
+    return isinstance(key, StrayKey) and key.map in ("links", "sizes")
 
 
 def _pins_of(base: Path, directory: Path) -> Path:

@@ -17,7 +17,7 @@ class MapFullError(KernelError):
     """Map `name` is too small: `wanted` entries are needed."""
 
     def __init__(self, name: str, wanted: int, capacity: int) -> None:
-        remedy = f"kcompile delete, then apply with --xdp-capacity {name}={roomy(wanted)}"
+        remedy = f"apply with --xdp-capacity {name}={roomy(wanted)}, or without it"
         super().__init__(f"map {name} holds {capacity} entries, and {wanted} are needed: {remedy}")
         self.name, self.wanted = name, wanted
 

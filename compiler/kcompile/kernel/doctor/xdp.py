@@ -115,8 +115,7 @@ def look(facts: Facts) -> Iterator[Finding]:
             effect = "beyond that, connections that have been silent longest are forgotten"
             message = f"map {name} holds {count} of {room} entries, two a connection: {effect}"
             larger = ("apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-capacity", f"{name}={4 * room}")
-            steps = (advice.kcompile(facts.netns, "delete"), advice.kcompile(facts.netns, *larger))
-            yield Finding("xdp-flows", "warning", message, steps, "xdp")
+            yield Finding("xdp-flows", "warning", message, (advice.kcompile(facts.netns, *larger),), "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
         effect = "it runs before or after mode xdp's program, or prevents XDP"

@@ -32,6 +32,7 @@ __all__ = [
     "LOCAL",
     "LOCAL_KEY4",
     "LOCAL_KEY6",
+    "LRU_HASH",
     "MAPS",
     "MMAPABLE",
     "MapLayout",
@@ -175,7 +176,7 @@ CONSTANTS = {
 }
 
 # <linux/bpf.h>: enum bpf_map_type, and flags of BPF_MAP_CREATE
-_HASH, _ARRAY, _PERCPU_ARRAY, _LRU_HASH, _LPM_TRIE = 1, 2, 6, 9, 11
+_HASH, _ARRAY, _PERCPU_ARRAY, LRU_HASH, _LPM_TRIE = 1, 2, 6, 9, 11
 NO_PREALLOC = 0x1  # memory follows use
 MMAPABLE = 0x400  # read and written as memory: a batch takes 200 ns an entry
 
@@ -211,19 +212,19 @@ _ALL = (
     MapLayout("pools", _ARRAY, INDEX, POOL, 2 * _SERVICES, MMAPABLE),
     MapLayout("slots", _ARRAY, INDEX, SLOT, 262_144, MMAPABLE),
     MapLayout("backends", _ARRAY, INDEX, BACKEND, _BACKENDS, MMAPABLE),
-    MapLayout("affinity4", _LRU_HASH, AFFINITY_KEY4, AFFINITY, 65_536),
-    MapLayout("affinity6", _LRU_HASH, AFFINITY_KEY6, AFFINITY, 65_536),
-    MapLayout("flows4", _LRU_HASH, FLOW_KEY4, FLOW4, 262_144),
-    MapLayout("flows6", _LRU_HASH, FLOW_KEY6, FLOW6, 262_144),
-    MapLayout("sockets", _LRU_HASH, SOCKET_KEY, SOCKET_PEER, 65_536),
+    MapLayout("affinity4", LRU_HASH, AFFINITY_KEY4, AFFINITY, 65_536),
+    MapLayout("affinity6", LRU_HASH, AFFINITY_KEY6, AFFINITY, 65_536),
+    MapLayout("flows4", LRU_HASH, FLOW_KEY4, FLOW4, 262_144),
+    MapLayout("flows6", LRU_HASH, FLOW_KEY6, FLOW6, 262_144),
+    MapLayout("sockets", LRU_HASH, SOCKET_KEY, SOCKET_PEER, 65_536),
     MapLayout("names", _HASH, INDEX, NAME, _SERVICES, NO_PREALLOC),
     MapLayout("counters", _PERCPU_ARRAY, INDEX, COUNTER, _BACKENDS),
     MapLayout("reasons", _PERCPU_ARRAY, INDEX, REASON, CONSTANTS["REASONS"]),
     MapLayout("scratch", _PERCPU_ARRAY, INDEX, SCRATCH, 1),
-    MapLayout("fragments4", _LRU_HASH, FRAGMENT_KEY4, FRAGMENT, 8_192),
-    MapLayout("fragments6", _LRU_HASH, FRAGMENT_KEY6, FRAGMENT, 8_192),
-    MapLayout("brief4", _LRU_HASH, FLOW_KEY4, FLOW4, 65_536),
-    MapLayout("brief6", _LRU_HASH, FLOW_KEY6, FLOW6, 65_536),
+    MapLayout("fragments4", LRU_HASH, FRAGMENT_KEY4, FRAGMENT, 8_192),
+    MapLayout("fragments6", LRU_HASH, FRAGMENT_KEY6, FRAGMENT, 8_192),
+    MapLayout("brief4", LRU_HASH, FLOW_KEY4, FLOW4, 65_536),
+    MapLayout("brief6", LRU_HASH, FLOW_KEY6, FLOW6, 65_536),
     MapLayout("crc32c", _ARRAY, INDEX, POWER, 2 * CONSTANTS["CRC32C_LARGE"]),
 )
 MAPS = {layout.name: layout for layout in _ALL}

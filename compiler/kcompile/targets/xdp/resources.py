@@ -140,7 +140,7 @@ class AttachKey(Key, frozen=True, gc=False):
 
 
 class StrayKey(Key, frozen=True, gc=False):
-    """`map`: the map's name, or ``links`` or ``pins``.
+    """`map`: the map's name, or ``links`` or ``pins``; ``sizes``: a map that is smaller than asked for.
 
     `entry`: the number, name or key that identifies it there.
     """

@@ -151,6 +151,8 @@ def _text(key: Key, value: Any) -> str:
             return _interface(key, value)
         case AttachKey():
             return f"{key.hook} {key.name} ({value})"
+        case StrayKey("sizes", name):
+            return f"map {name}: smaller than --xdp-capacity says"
         case StrayKey():
             foreign = isinstance(key.entry, str) and key.map in MAPS
             return f"{key.map} {key.entry}: {_FOREIGN if foreign else _LEFT_OVER}"
