@@ -19,11 +19,11 @@ QUIET = ("--healthz-bind-address", "", "--metrics-bind-address", "")
 
 
 class Process(contextlib.AbstractContextManager["Process"]):
-    """``kcompile run`` on a node, from its first sync on."""
+    """``kcompile run`` on a node, from its first sync on, which may take `patience` seconds."""
 
-    def __init__(self, node: Node, *arguments: str) -> None:
+    def __init__(self, node: Node, *arguments: str, patience: float = 30) -> None:
         self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notes.settimeout(30)
+        self._notes.settimeout(patience)
         path = node.folder / f"notify-{id(self)}"
         self._notes.bind(str(path))
         self._started = subprocess.Popen(

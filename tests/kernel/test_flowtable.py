@@ -22,6 +22,8 @@ FAST = ("--pod-cidr", "10.244.0.0/16", "--fast-path", "flowtable")
 COUNTER = (
     "table ip seen { counter c { }; chain f { type filter hook forward priority -300; counter name c; }; }"
 )
+PATIENCE = 200
+"""Seconds for the agent, emulated."""
 FEW, MANY = 4, 60
 """Packets: a flow is put in by its first ones; an exchange without a flowtable has many more."""
 
@@ -174,6 +176,7 @@ def test_ends_sizes_and_moves(tmp_path):
         datagrams = _sizes(path)
         # its endpoint goes: the flow leaves the flowtable with its conntrack entry
         node.apply(*manifests(PODS[1]), extra=FAST)
+        datagrams.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # the refusal
         datagrams.send(b"moved")
         assert path.udp[PODS[1]].recv(99) == b"moved"
 
@@ -246,9 +249,9 @@ def test_interfaces_and_repair(tmp_path):
         assert "dormant" not in text
         assert "foreign" not in text
         (tmp_path / "specs.json").write_text(_text())
-        with Process(node, "-f", str(tmp_path / "specs.json"), *FAST):
+        with Process(node, "-f", str(tmp_path / "specs.json"), *FAST, patience=PATIENCE):
             netns.batch(["link add name new0 type veth peer name new1", "link del pod2"], topology.node)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE
             while set(path.devices()) != {"eth0", "pod0", "pod1", "new0", "new1"}:
                 assert time.monotonic() < deadline, path.devices()
                 time.sleep(0.2)
