@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
 import socket
 import struct
 import time
@@ -113,15 +114,11 @@ class Path(contextlib.ExitStack):
 
     def accept(self, patience: float = 10.0) -> socket.socket:
         """The next connection to a pod, blocking; TimeoutError where none comes."""
-        end = time.monotonic() + patience
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                connection, _ = self._listener.accept()
-                connection.setblocking(True)
-                return connection
-            if time.monotonic() > end:
-                raise TimeoutError("nobody connects")
-            time.sleep(0.0005)
+        if not select.select([self._listener], [], [], patience)[0]:
+            raise TimeoutError("nobody connects")
+        connection, _ = self._listener.accept()
+        connection.setblocking(True)
+        return connection
 
     def block(
         self, address: str, port: int, connections: int, warmup: int, own: bool = False
