@@ -31,6 +31,7 @@ _PACKAGES = {
     "ip": "iproute2",
     "modprobe": "kmod",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "unshare": "util-linux",
     "iptables": "iptables",
     "ip6tables": "iptables",
