@@ -31,7 +31,7 @@ ALLOWED = {
     "compiler/kcompile/spawn.py": {*STARTS, "shutil.which"},
     # a program of its own, started by spawn.popen with a $PATH of the system's folders; inside of the
     # container it is the container's
-    "compiler/kcompile/lab/container.py": {"subprocess.run", "os.execvpe"},
+    "compiler/kcompile/lab/spawner/child.py": {"os.execvpe"},
     # the user's own command, with a $PATH that has no relative folder
     "compiler/kcompile/cli/lab_exec.py": {"os.execvpe"},
 }
