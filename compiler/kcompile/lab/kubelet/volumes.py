@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...files import write_whole
 from .environment import CreateError, Facts, Lookup, contents, expanded, field, resource_field
 
 __all__ = ["ACCOUNT", "Account", "File", "Volumes", "binds", "mentions"]
@@ -209,10 +210,8 @@ def _replace(folder: Path, files: Mapping[str, File]) -> None:
         if path.is_file() and path.read_bytes() == file.data and path.stat().st_mode & 0o777 == file.mode:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_bytes(file.data)
-        new.chmod(file.mode)
-        new.replace(path)
+        write_whole(path, file.data, mode=file.mode)
+        path.chmod(file.mode)  # whatever the umask
 
 
 def _paths(folder: Path) -> Iterable[Path]:
