@@ -24,8 +24,8 @@ def plain(item: Object) -> dict[str, object]:
     return {"apiVersion": VERSIONS[type(item)], "kind": type(item).__name__, **fields}
 
 
-async def addresses(port: int, until: set[str]) -> None:
-    query = dns.message.make_query("peers.shop.svc.cluster.local.", "A")
+async def addresses(port: int, until: set[str], name: str = "peers") -> None:
+    query = dns.message.make_query(f"{name}.shop.svc.cluster.local.", "A")
     for _ in range(20_000):
         reply = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=5)
         if {r.to_text() for rrset in reply.answer for r in rrset} == until:
@@ -69,9 +69,10 @@ async def follow(folder: Path) -> None:
             assert process.stdout
             assert (await process.stdout.readline()).startswith(b"Serving ")
             await addresses(port, {"10.244.0.1"})
-            piece["endpoints"] = [{"addresses": [f"10.244.0.{n}"]} for n in (2, 3)]
+            piece["endpoints"] = [{"addresses": [f"10.244.0.{n}"], "hostname": f"peer-{n}"} for n in (2, 3)]
             store.put(piece)
             await addresses(port, {"10.244.0.2", "10.244.0.3"})
+            await addresses(port, {"10.244.0.3"}, "peer-3.peers")
             assert await asyncio.to_thread(get, f"{pages}/health") == (200, "OK")
             assert await asyncio.to_thread(get, f"{pages}/ready") == (200, "OK")
             _, text = await asyncio.to_thread(get, f"{pages}/metrics")

@@ -167,7 +167,7 @@ def _text(value: object) -> str:
 
 
 def _item(item: Object) -> Item:
-    """`item`, slimmed in place: what repeats is shared, what no rule needs is dropped."""
+    """`item`, slimmed in place: what repeats is shared, what no rule or DNS record needs is dropped."""
     meta = item.metadata
     version = meta.resource_version or ""
     meta.forget()
@@ -190,7 +190,7 @@ def _slim(item: EndpointSlice) -> None:
         time = meta.annotations.get(_TRIGGER_TIME)
         meta.annotations = {_TRIGGER_TIME: time} if time is not None else None
     for endpoint in item.endpoints or ():
-        endpoint.target_ref = endpoint.hostname = None
+        endpoint.target_ref = None
         if endpoint.node_name is not None:
             endpoint.node_name = sys.intern(endpoint.node_name)
         if endpoint.zone is not None:
