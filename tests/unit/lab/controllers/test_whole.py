@@ -2,10 +2,12 @@
 
 import asyncio
 import functools
+import time
 
 import pytest
 
 from harness.controllers import cluster, node, service, workload
+from kcompile.lab.controllers.pods import node_name
 
 
 def runs(scenario):
@@ -243,27 +245,32 @@ async def test_a_pod_waits_for_those_that_it_wants_to_be_with():
 
 
 @runs
-async def test_pods_become_endpoints_in_few_writes():
-    async with cluster(3) as c:
+async def test_pods_become_endpoints_in_few_writes_and_little_time():
+    async with cluster(30) as c:
         c.client.create(service("web"))
         await c.until(lambda: c.all("EndpointSlice"))
         writes = []
         c.client.watch(["EndpointSlice"], lambda _, old, __: writes.append(old))
-        c.client.create(workload("Deployment", "web", replicas=250))
+        began, version = time.process_time(), c.client.store.version
+        c.client.create(workload("Deployment", "web", replicas=300))
 
         def ready():
             endpoints = [each for found in c.all("EndpointSlice") for each in found.get("endpoints", ())]
             return sum(each["conditions"]["ready"] for each in endpoints)
 
-        await c.until(lambda: ready() == 250)
-        assert 3 <= len(c.all("EndpointSlice")) <= 5
+        await c.until(lambda: ready() == 300)
+        assert time.process_time() - began < 5
+        assert c.client.store.version - version < 2500
+        assert {c.client.count("Pod", node_name, f"node-{number}") for number in range(30)} == {10}
+        assert 3 <= len(c.all("EndpointSlice")) <= 6
         assert len(writes) < 100
         assert len(c.get("Endpoints", "web")["subsets"][0]["addresses"]) > 100
+        await asyncio.sleep(0.1)
         writes.clear()
         name = c.ready_pods()[200]["metadata"]["name"]
         c.kubelets.ready_after = lambda _: None
         c.client.delete("Pod", "default", name)
-        await c.until(lambda: ready() == 249)
+        await c.until(lambda: ready() == 299)
         await asyncio.sleep(0.1)
         assert 1 <= len(writes) <= 2  # terminating, gone
 
