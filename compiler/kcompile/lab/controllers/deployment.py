@@ -41,7 +41,7 @@ class Deployments:
             return []
         sets = dependents(self._client, "ReplicaSet", owner)
         pods: list[Obj] = []
-        for each in sets:
+        for each in self._client.find("ReplicaSet", controller_uid, owner["metadata"]["uid"]):
             pods += self._client.find("Pod", controller_uid, each["metadata"]["uid"])
         return decide(owner, sets, pods, time.time())
 
@@ -49,7 +49,7 @@ class Deployments:
 def decide(owner: Obj, sets: Iterable[Obj], pods: Iterable[Obj], now: float) -> list[Write]:
     """The next step of `owner`, a Deployment.
 
-    `sets`: its ReplicaSets, and orphans; `pods`: those of the sets.
+    `sets`: its ReplicaSets, and orphans; `pods`: those of its own.
     """
     matcher = matcher_of(owner["spec"]["selector"])
     if matcher is None:

@@ -15,8 +15,8 @@ from .writes import Write, carry_out
 
 __all__ = ["Controller", "run_controller"]
 
-_PASSING = ("Conflict", "Forbidden")
-"""Another write came first; the namespace is being deleted."""
+_PASSING = ("AlreadyExists", "Conflict", "Forbidden")
+"""One of the same name is being deleted; another write came first; the namespace is being deleted."""
 
 _log = logging.getLogger(__name__)
 

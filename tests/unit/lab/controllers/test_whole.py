@@ -82,6 +82,9 @@ async def test_recreate_has_no_two_versions_at_once():
         c.change("Deployment", "web", image("b"))
         await c.rolled_out("web")
         assert frozenset("ab") not in seen
+        c.client.delete("Deployment", "default", "web", propagation="Orphan")
+        c.client.create(workload("Deployment", "other", replicas=1, strategy={"type": "Recreate"}))
+        await c.rolled_out("other")  # whatever Pods an orphan has
 
 
 @runs
