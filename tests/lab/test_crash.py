@@ -16,7 +16,7 @@ from kcompile.kernel.netns import entered
 from kcompile.lab import netns as lab_netns
 
 pytestmark = pytest.mark.kernel
-KILLS = 4
+KILLS = 2
 
 
 @pytest.fixture(autouse=True)

@@ -159,7 +159,7 @@ spec:
         lab.run("logs", "-c", "third", "files", code=2)
         == "kcompile: there is no container third: the pod has first, second\n"
     )
-    lab.run("delete", "-f", str(tmp_path / "pod.yaml"))
+    lab.run("delete", "-f", str(tmp_path / "pod.yaml"), "--grace-period", "1")
     assert not lab.pods("files")
 
 

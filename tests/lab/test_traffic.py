@@ -20,7 +20,7 @@ def test_no_request_to_a_ready_pod_fails(tmp_path: Path):
         lab.run("apply", "-f", str(tmp_path / "steady.yaml"), "--wait=false")
         lab.run("kubectl", "rollout", "status", "deployment/steady", "--timeout=60s")
         requests = Requests(lab)
-        with requests.going(500):
+        with requests.going(300):
             changes(lab)
         assert requests.failed == []
         assert len(requests.answered) > 4

@@ -35,7 +35,6 @@ API_SOCKET, SOCKET = "api.sock", "control.sock"
 """The sockets in the lab's folder: the API's, and this one."""
 
 _LOOK = 0.03  # seconds between two looks at what is waited for
-_PATIENCE = 0.3  # seconds that a failing Pod may take to be replaced
 
 
 class Standing(msgspec.Struct):
@@ -114,10 +113,9 @@ class Control:
             calm = not lines
             failed = next(failures(self._client.objects, wanted), None)
             failing = None if failed is None else failing or now
-            if failed is not None and failing is not None and now - failing > _PATIENCE:
-                pod, reason = failed
-                meta = pod["metadata"]
-                yield {"failed": [meta["namespace"], meta["name"], reason], "waiting": lines}
+            if failed is not None and failing is not None and now - failing > failed.patience:
+                meta = failed.pod["metadata"]
+                yield {"failed": [meta["namespace"], meta["name"], failed.reason], "waiting": lines}
                 return
             if now > deadline:
                 yield {"late": True, "waiting": lines}

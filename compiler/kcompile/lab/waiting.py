@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from ..spec.wellknown import SERVICE_LABEL
 
-__all__ = ["Named", "Objects", "failures", "unpublished", "unready"]
+__all__ = ["Failure", "Named", "Objects", "failures", "unpublished", "unready"]
 
 Obj = Mapping[str, Any]
 Objects = Callable[[str], Mapping[tuple[str, str], Obj]]
 """The objects of a kind by namespace and name: `Client.objects`."""
 
 _MAX_RESTARTS = 3  # of a container that ends at its start: others that it needs may be starting
+_MOUNTED = 3.0  # seconds for a ConfigMap that is applied after its Pod
 _STARTING = ("ContainerCreating", "PodInitializing", "")
 
 
@@ -35,12 +36,20 @@ def unready(objects: Objects, wanted: Collection[Named]) -> list[str]:
     return lines
 
 
-def failures(objects: Objects, wanted: Collection[Named]) -> Iterator[tuple[Obj, str]]:
-    """Pods of `wanted` that won't become ready by waiting, each with the reason."""
+class Failure(NamedTuple):
+    """A Pod that won't become ready by waiting, and why. `patience`: seconds that this may last before."""
+
+    pod: Obj
+    reason: str
+    patience: float = 0.3
+
+
+def failures(objects: Objects, wanted: Collection[Named]) -> Iterator[Failure]:
+    """Pods of `wanted` that won't become ready by waiting."""
     for pod in _pods_of(objects, wanted):
         status = pod.get("status") or {}
         if status.get("phase") == "Failed":
-            yield pod, _ended(status) or status.get("message") or "it has failed"
+            yield Failure(pod, _ended(status) or status.get("message") or "it has failed")
             continue
         for each in _containers(status):
             waiting = (each.get("state") or {}).get("waiting") or {}
@@ -48,8 +57,19 @@ def failures(objects: Objects, wanted: Collection[Named]) -> Iterator[tuple[Obj,
             if reason == "CrashLoopBackOff" and each.get("restartCount", 0) < _MAX_RESTARTS:
                 continue
             if reason not in _STARTING:
-                yield pod, f"container {each['name']}: {waiting.get('message') or reason}"
+                yield Failure(pod, f"container {each['name']}: {waiting.get('message') or reason}")
                 break
+        if status.get("phase") == "Pending" and (message := _not_mounted(objects, pod)):
+            yield Failure(pod, message, _MOUNTED)
+
+
+def _not_mounted(objects: Objects, pod: Obj) -> str:
+    """What the kubelet says of a volume that can't be had; empty where it says nothing."""
+    uid = pod["metadata"]["uid"]
+    for event in objects("Event").values():
+        if event.get("reason") == "FailedMount" and (event.get("involvedObject") or {}).get("uid") == uid:
+            return str(event.get("message") or "")
+    return ""
 
 
 def unpublished(objects: Objects) -> list[str]:
