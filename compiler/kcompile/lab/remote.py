@@ -15,7 +15,7 @@ from ..apiserver.resources import RESOURCES, Resource
 from ..apiserver.status import StatusError
 from ..errors import InputError, KcompileError, KernelError
 from .control import API_SOCKET, SOCKET, Standing
-from .settings import LabSettings, lab_directory
+from .settings import LabSettings, lab_directory, no_lab
 from .waiting import Named
 
 __all__ = ["Remote", "path_of", "resource_of"]
@@ -33,7 +33,7 @@ class Remote:
         self.name, self.directory = name, lab_directory(name)
         settings = LabSettings.load(self.directory)
         if settings is None:
-            raise InputError(f"there is no lab {name!r} (kcompile lab up --name {name} -f ...)")
+            raise no_lab(name)
         self.settings = settings
         try:
             self._token = (self.directory / "token").read_text()

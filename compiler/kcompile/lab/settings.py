@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..files import read_private, write_whole
 from ..kernel.kept import make_folder
 from ..kernel.places import run_base
@@ -28,7 +28,7 @@ from ..spec.addresses import family_of
 from ..spec.allocate import DEFAULT_NODE_PORT_RANGE
 from ..spec.cluster import ClusterSettings
 
-__all__ = ["API_PORT", "LabSettings", "NodeSettings", "lab_directory"]
+__all__ = ["API_PORT", "LabSettings", "NodeSettings", "lab_directory", "no_lab"]
 
 API_PORT = 6443
 """The API server's port in the fabric namespace, for pods and nodes: kubeadm's."""
@@ -108,3 +108,8 @@ def lab_directory(name: str) -> Path:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"--name {name!r}: lower-case letters, digits and '-', at most 32")
     return run_base() / f"lab-{name}"
+
+
+def no_lab(name: str) -> InputError:
+    """That there is no lab `name`."""
+    return InputError(f"there is no lab {name!r} (kcompile lab up --name {name} -f ...)")
