@@ -7,7 +7,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,6 @@ from typing import Any, Self
 from ..agent.log import agent_log
 from ..agent.serve.unix import listen_at
 from ..apiserver import Store, serve
-from . import cluster
 from .agents import Agents
 from .client import Client
 from .control import API_SOCKET, Control
@@ -35,13 +34,18 @@ class Lab:
     """A lab that comes up on entering: then the API answers, and the nodes get their rules.
 
     :param listener: listens in the machine's namespace; the process is in the fabric's
-    :param say: is told what is done
+    :param network: is done when the namespaces of nodes and client are there
     """
 
     def __init__(
-        self, settings: LabSettings, directory: Path, listener: socket.socket, say: Callable[[str], None]
+        self, settings: LabSettings, directory: Path, listener: socket.socket, network: Awaitable[None]
     ) -> None:
-        self._settings, self._directory, self._listener, self._say = settings, directory, listener, say
+        self._settings, self._directory, self._listener, self._network = (
+            settings,
+            directory,
+            listener,
+            network,
+        )
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,10 +70,8 @@ class Lab:
     async def _start(self) -> None:
         settings, directory = self._settings, self._directory
         addresses = ["127.0.0.1", *settings.api_addresses, *_first_addresses(settings)]
-        _, made = await asyncio.gather(
-            asyncio.to_thread(cluster.make_nodes, settings, self._say),
-            asyncio.to_thread(make, directory, addresses),
-        )
+        made = await asyncio.to_thread(make, directory, addresses)
+        await self._network
         self._write_kubeconfigs(made)
         store = Store(controllers=True, node_port_range=settings.node_port_range)
         client = Client(store)

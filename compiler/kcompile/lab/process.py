@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KcompileError, KernelError
-from . import bpffs
+from . import bpffs, cluster
 from .settings import LabSettings, lab_directory
 
 __all__ = ["main"]
@@ -68,11 +68,13 @@ def main(name: str, listener: int, pipe: int) -> int:
 async def _run(settings: LabSettings, directory: Path, listener: socket.socket, teller: _Teller) -> None:
     task = asyncio.current_task()
     assert task is not None
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    from .parts import Lab  # what takes long to import
+        loop.add_signal_handler(number, task.cancel)
+    network = loop.run_in_executor(None, cluster.make_nodes, settings, teller.say)
+    from .parts import Lab  # takes as long to import as the network to make
 
-    async with Lab(settings, directory, listener, teller.say) as lab:
+    async with Lab(settings, directory, listener, network) as lab:
         teller.tell(up=True)
         teller.close()
         await lab.run()
