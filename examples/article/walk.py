@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from kcompile import spawn
 from kcompile.kernel.netns import entered
 
 HERE = Path(__file__).resolve().parent
@@ -152,7 +153,7 @@ class Walk:
 
     def logs(self) -> None:
         command = self.lab.command("kubectl", "logs", "-f", self.pod("nginx"), "-n", SPACE)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with spawn.popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 self.get(30004, "/?who")
                 deadline = time.monotonic() + 5

@@ -35,6 +35,7 @@ API_SOCKET, SOCKET = "api.sock", "control.sock"
 """The sockets in the lab's folder: the API's, and this one."""
 
 _LOOK = 0.03  # seconds between two looks at what is waited for
+_SHARE = 10  # so many times as long as a look takes, at least
 
 
 class Standing(msgspec.Struct):
@@ -105,13 +106,14 @@ class Control:
         calm = False
         failing: float | None = None
         while True:
+            began = time.monotonic()
             lines = self._lacking(wanted)
-            now = time.monotonic()
             if not lines and calm:
                 yield {"ready": True}
                 return
             calm = not lines
-            failed = next(failures(self._client.objects, wanted), None)
+            failed = next(failures(self._client.objects, wanted), None) if lines else None
+            now = time.monotonic()
             failing = None if failed is None else failing or now
             if failed is not None and failing is not None and now - failing > failed.patience:
                 meta = failed.pod["metadata"]
@@ -123,7 +125,7 @@ class Control:
             if lines != shown:
                 shown = lines
                 yield {"waiting": lines}
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(max(_LOOK, _SHARE * (now - began)))  # a look at many pods takes long
 
     def _lacking(self, wanted: list[Named]) -> list[str]:
         objects = self._client.objects
