@@ -48,7 +48,7 @@ class DaemonSets:
     def decide(self, key: Key) -> list[Write]:
         owner = self._client.get("DaemonSet", *key)
         matcher = None if owner is None else matcher_of(owner["spec"]["selector"])
-        if owner is None or matcher is None:
+        if owner is None or matcher is None or is_terminating(owner):
             return []
         known = revisions(self._client, owner)
         update, writes = latest(owner, known)
@@ -135,8 +135,6 @@ def _name(obj: Obj) -> str:
 
 def steps(state: State) -> list[Write]:
     """Pods to make on nodes without, and to delete: ended, misplaced and older ones (manage)."""
-    if is_terminating(state.owner):
-        return []
     writes: list[Write] = []
     for node in state.nodes:
         pods = state.pods.get(_name(node), [])

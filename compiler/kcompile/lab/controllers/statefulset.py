@@ -36,7 +36,7 @@ class StatefulSets:
     def decide(self, key: Key) -> list[Write]:
         owner = self._client.get("StatefulSet", *key)
         matcher = None if owner is None else matcher_of(owner["spec"]["selector"])
-        if owner is None or matcher is None:
+        if owner is None or matcher is None or is_terminating(owner):
             return []
         known = revisions(self._client, owner)
         update, writes = latest(owner, known)
@@ -95,8 +95,6 @@ class Plan:
 
 def steps(plan: Plan) -> list[Write]:
     """The next Pods to make, to delete or to replace (performUpdate)."""
-    if is_terminating(plan.owner):
-        return []
     writes, waits = _grown(plan)
     if waits:
         return writes
