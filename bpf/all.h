@@ -6,6 +6,7 @@
 #ifdef TC
 #include "fragments.h"
 #endif
+#include "next_hop.h"
 #include "forward.h"
 #ifdef TC
 #include "reject.h"

@@ -43,6 +43,7 @@ typedef struct xdp_md packet_context;
 #define LOOPBACK_IFINDEX 1 /* the index of lo, in every network namespace */
 
 #define NSEC_PER_SEC 1000000000ULL
+#define TCP_SYN_TIMEOUT (120 * NSEC_PER_SEC)    /* as nf_conntrack_tcp_timeout_syn_sent */
 #define UDP_STREAM_TIMEOUT (120 * NSEC_PER_SEC) /* as nf_conntrack_udp_timeout_stream */
 
 #define BPF_F_IPV6 (1 << 7) /* of bpf_l4_csum_replace(), since Linux 6.16: bcc's headers lack it */
@@ -133,6 +134,12 @@ INLINE __u32 packet_ifindex(packet_context *ctx)
 #else
     return ctx->ingress_ifindex;
 #endif
+}
+
+/* The input interface of a route lookup: what the node itself sends comes in by lo. */
+INLINE __u32 route_input(packet_context *ctx, int hook)
+{
+    return hook == HOOK_EGRESS ? LOOPBACK_IFINDEX : packet_ifindex(ctx);
 }
 
 /* True if the packet has `size` bytes, which can then be read at DATA(ctx). A socket buffer may keep some of

@@ -48,12 +48,17 @@
 #define FLOW_XDP 0x40     /* flow.ifindex has INTERFACE_XDP */
 #define FLOW_SEEN 0x80    /* in brief4/6: the backend has answered; of the reply's entry */
 
+#define FLOW_OPENING 0x100 /* of the reply's entry in brief4/6: the other is made when the backend answers */
+
 /* config.flags */
 #define CONFIG_PODS_BY_CIDR4 0x1
 #define CONFIG_PODS_BY_CIDR6 0x2
 #define CONFIG_SOCKET_TCP 0x4
 #define CONFIG_SOCKET_UDP 0x8
 #define CONFIG_RANDOM 0x10 /* backends are drawn at random, instead of by Maglev hashing */
+
+#define FILTER_CELLS 262144
+#define NEXT_HOPS 4096 /* entries of next_hops4 and next_hops6 */
 
 #define SERVICE_CIDRS 4 /* how many config.service_cidrs4 and service_cidrs6 hold */
 
@@ -72,4 +77,5 @@
 #define REASON_MALFORMED_PASSED 9
 #define REASON_FRAGMENT_DROPPED 10  /* to a Service, before the first of its datagram */
 #define REASON_FLOW_RESTORED 11     /* the other direction's entry had fallen out of its map */
+#define REASON_FLOW_REMADE 12     /* both entries had fallen out: made again, to the backend that the hash gives */
 #define REASONS 16

@@ -14,6 +14,7 @@
 #define flow_key JOIN(flow_key, FAMILY)
 #define flow JOIN(flow, FAMILY)
 #define fragment_key JOIN(fragment_key, FAMILY)
+#define cached_hop JOIN(cached_hop, FAMILY)
 #define affinity_key JOIN(affinity_key, FAMILY)
 #define range_key JOIN(range_key, FAMILY)
 #define masquerade_address JOIN(masquerade_address, FAMILY)
@@ -28,6 +29,7 @@
 #define locals JOIN(locals, FAMILY)
 #define flows JOIN(flows, FAMILY)
 #define brief JOIN(brief, FAMILY)
+#define next_hops JOIN(next_hops, FAMILY)
 #define fragments JOIN(fragments, FAMILY)
 #define affinity_map JOIN(affinity, FAMILY) /* affinity4, affinity6: `affinity` itself is a struct */
 
@@ -44,6 +46,11 @@
 #define FRAGMENT_HEADER_LENGTH (FAMILY == 4 ? 0 : sizeof(struct fragment_header))
 #define IP_HEADER_LENGTH sizeof(struct ip_header)
 #define ICMP_PROTOCOL (FAMILY == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
+
+/* filter.h */
+#define filter_has JOIN(filter_has, FAMILY)
+#define filter_has_frontend JOIN(filter_has_frontend, FAMILY)
+#define filter_add JOIN(filter_add, FAMILY)
 
 /* parse.h */
 #define packet_info JOIN(packet_info, FAMILY)
@@ -69,7 +76,9 @@
 #define connection_move JOIN(connection_move, FAMILY)
 #define connection_delete JOIN(connection_delete, FAMILY)
 #define connection_is_stale JOIN(connection_is_stale, FAMILY)
+#define flow_mirror_init JOIN(flow_mirror_init, FAMILY)
 #define connection_restore_reverse JOIN(connection_restore_reverse, FAMILY)
+#define connection_open JOIN(connection_open, FAMILY)
 #define connection_refresh JOIN(connection_refresh, FAMILY)
 #define connection_note_close JOIN(connection_note_close, FAMILY)
 #define connection_count_packet JOIN(connection_count_packet, FAMILY)
@@ -99,10 +108,16 @@
 #define fragment_store JOIN(fragment_store, FAMILY)
 #define fragment_translate JOIN(fragment_translate, FAMILY)
 
+/* next_hop.h */
+#define next_hop_slot JOIN(next_hop_slot, FAMILY)
+#define next_hop_recall JOIN(next_hop_recall, FAMILY)
+#define next_hop_store JOIN(next_hop_store, FAMILY)
+
 /* forward.h */
 #define route_lookup JOIN(route_lookup, FAMILY)
 #define route_exists JOIN(route_exists, FAMILY)
 #define next_hop_lookup JOIN(next_hop_lookup, FAMILY)
+#define next_hop_reuse JOIN(next_hop_reuse, FAMILY)
 #define is_masqueraded JOIN(is_masqueraded, FAMILY)
 #define output_is_forwarded JOIN(output_is_forwarded, FAMILY)
 #define output_has_macs JOIN(output_has_macs, FAMILY)
@@ -134,6 +149,7 @@
 #define connection_init JOIN(connection_init, FAMILY)
 #define reply_entry_create JOIN(reply_entry_create, FAMILY)
 #define source_port_claim JOIN(source_port_claim, FAMILY)
+#define connection_may_open_later JOIN(connection_may_open_later, FAMILY)
 #define connection_create JOIN(connection_create, FAMILY)
 
 /* sources.h */
@@ -152,5 +168,8 @@
 #define decide_translation JOIN(decide_translation, FAMILY)
 #define decide_new_connection JOIN(decide_new_connection, FAMILY)
 #define stream_is_established JOIN(stream_is_established, FAMILY)
+#define connection_may_be_recovered JOIN(connection_may_be_recovered, FAMILY)
+#define connection_recover JOIN(connection_recover, FAMILY)
+#define packet_concern JOIN(packet_concern, FAMILY)
 #define process_forwarded JOIN(process_forwarded, FAMILY)
 #define process_packet JOIN(process_packet, FAMILY)

@@ -90,23 +90,25 @@ INLINE void connection_delete(const struct flow_key *key, const struct flow_key 
     DELETE(brief, key);
 }
 
-/* True if the connection of `entry`, which is at `key`, is over: closed, idle in both directions (UDP), or
- * without an entry that mirrors it. *reverse_key becomes that one's key. */
+/* True if the connection of `entry`, which is at `key`, is over: closed, idle in both directions (UDP), without
+ * an answer for too long, or without an entry that mirrors it. *reverse_key becomes that one's key. */
 INLINE int connection_is_stale(struct flow_key *reverse_key, const struct flow_key *key,
                                const struct flow *entry, __u64 now)
 {
     flow_reverse_key(reverse_key, entry, key->protocol);
     if (entry->flags & FLOW_CLOSING)
         return 1;
+    if (entry->flags & FLOW_OPENING)
+        return (__s64)(now - entry->last_seen) > (__s64)TCP_SYN_TIMEOUT;
     struct flow *reverse = flow_find(reverse_key);
     if (!reverse || !flow_mirrors(reverse, key))
         return 1;
     return key->protocol == IPPROTO_UDP && flow_is_idle(entry, now) && flow_is_idle(reverse, now);
 }
 
-/* Makes the entry at scratch->reverse, which has fallen out of the map, from the one that it mirrors. */
-INLINE void connection_restore_reverse(struct packet_scratch *scratch, const struct flow_key *key,
-                                       const struct flow *entry, __u64 now)
+/* Sets scratch->reply to the entry that mirrors `entry`, which is at `key`. */
+INLINE struct flow *flow_mirror_init(struct packet_scratch *scratch, const struct flow_key *key,
+                                     const struct flow *entry, __u64 now)
 {
     struct flow *reverse = &scratch->reply;
     __builtin_memset(reverse, 0, sizeof(*reverse));
@@ -117,8 +119,30 @@ INLINE void connection_restore_reverse(struct packet_scratch *scratch, const str
     if (LOOKUP(locals, &key->saddr))
         reverse->flags |= FLOW_TO_STACK;
     reverse->last_seen = now;
-    if (!UPDATE(flows, &scratch->reverse, reverse, BPF_NOEXIST))
+    return reverse;
+}
+
+/* Makes the entry at scratch->reverse, which has fallen out of the map, from the one that it mirrors. */
+INLINE void connection_restore_reverse(struct packet_scratch *scratch, const struct flow_key *key,
+                                       const struct flow *entry, __u64 now)
+{
+    if (!UPDATE(flows, &scratch->reverse, flow_mirror_init(scratch, key, entry, now), BPF_NOEXIST))
         count_reason(REASON_FLOW_RESTORED);
+}
+
+/* The backend answers for the first time: makes the entry for the client's packets from `entry`, the reply's at
+ * `key`. False if the client's packets are another backend's by now: then `entry` is stale. */
+INLINE int connection_open(struct packet_scratch *scratch, const struct flow_key *key, struct flow *entry,
+                           __u64 now)
+{
+    flow_reverse_key(&scratch->reverse, entry, key->protocol);
+    struct flow *forward = flow_find(&scratch->reverse);
+    if (forward && !flow_mirrors(forward, key))
+        return 0;
+    if (!forward)
+        UPDATE(brief, &scratch->reverse, flow_mirror_init(scratch, key, entry, now), BPF_NOEXIST);
+    entry->flags &= ~FLOW_OPENING;
+    return 1;
 }
 
 /* Called once a second for an entry that has packets. Restores the entry that mirrors it, and has the route

@@ -10,7 +10,7 @@ INLINE int route_lookup(packet_context *ctx, struct packet_scratch *scratch, ip_
 {
     struct bpf_fib_lookup *fib = &scratch->fib;
     __builtin_memset(fib, 0, sizeof(*fib));
-    fib->ifindex = hook == HOOK_EGRESS ? LOOPBACK_IFINDEX : packet_ifindex(ctx);
+    fib->ifindex = route_input(ctx, hook);
     fib->tot_len = length;
 #if FAMILY == 4
     fib->family = AF_INET;
@@ -53,8 +53,23 @@ INLINE int next_hop_lookup(packet_context *ctx, struct packet_scratch *scratch,
         entry->mtu = scratch->fib.mtu_result;
         entry->flags = *flags;
         entry->ifindex = ifindex;
+        next_hop_store(ctx, packet->key.saddr, entry, hook);
     }
     return found;
+}
+
+/* Gives `entry` the next hop that an earlier packet has looked up. False if none has. */
+INLINE int next_hop_reuse(packet_context *ctx, const struct packet_info *packet, struct flow *entry, int hook)
+{
+    struct cached_hop *known =
+        next_hop_recall(ctx, packet->key.saddr, entry->daddr, bpf_ktime_get_coarse_ns(), hook);
+    if (!known)
+        return 0;
+    __builtin_memcpy(entry->macs, known->macs, sizeof(entry->macs));
+    entry->mtu = known->mtu;
+    entry->flags = (entry->flags & ~(FLOW_PEER | FLOW_XDP)) | known->flags;
+    entry->ifindex = known->ifindex;
+    return 1;
 }
 
 /* True if translation gives a request another source. Only the programs can send such a packet: its source is
@@ -103,10 +118,11 @@ INLINE int output_by_route(packet_context *ctx, struct packet_scratch *scratch,
 {
     if (hook == HOOK_INGRESS && packet->ttl <= 1)
         return OUTPUT_UNCHANGED; /* the stack answers: time exceeded */
+    int known = entry->ifindex || next_hop_reuse(ctx, packet, entry, hook);
     __u16 flags = entry->flags;
     int output = OUTPUT_CACHED_NEXT_HOP;
     *ifindex = entry->ifindex;
-    if (UNLIKELY(!*ifindex)) {
+    if (UNLIKELY(!known)) {
         int found = next_hop_lookup(ctx, scratch, packet, entry, &flags, hook);
         *ifindex = scratch->fib.ifindex;
         output = OUTPUT_NEW_NEXT_HOP;
@@ -184,10 +200,11 @@ INLINE int packet_forward(packet_context *ctx, struct packet_scratch *scratch, s
 INLINE int packet_forward(packet_context *ctx, struct packet_scratch *scratch, struct packet_info *packet,
                           struct flow *entry, int hook)
 {
-    __u16 flags = entry->flags;
-    if (flags & FLOW_TO_STACK || packet->ttl <= 1)
+    if (entry->flags & FLOW_TO_STACK || packet->ttl <= 1)
         return ACTION_PASS;
-    if (UNLIKELY(!entry->ifindex) &&
+    int known = entry->ifindex || next_hop_reuse(ctx, packet, entry, hook);
+    __u16 flags = entry->flags;
+    if (UNLIKELY(!known) &&
         next_hop_lookup(ctx, scratch, packet, entry, &flags, hook) != BPF_FIB_LKUP_RET_SUCCESS)
         return ACTION_PASS;
     __u32 ifindex = entry->ifindex;

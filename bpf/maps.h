@@ -7,6 +7,8 @@
  *   connections  flows4/6 (established), brief4/6 (not yet, or closed); fragments4/6; sockets (of the cgroup hooks)
  *   for people   names, counters (by backend), reasons
  *   constants    crc32c
+ *   routes       next_hops4/6
+ *   filter       filter
  *   scratch      memory of a run of a program, whose stack has 512 bytes only
  */
 #pragma once
@@ -55,5 +57,7 @@ MAP(21, fragments4, lru_hash, struct fragment_key4, struct fragment)
 MAP(22, fragments6, lru_hash, struct fragment_key6, struct fragment)
 MAP(23, brief4, lru_hash, struct flow_key4, struct flow4)
 MAP(24, brief6, lru_hash, struct flow_key6, struct flow6)
-
+MAP(25, next_hops4, percpu_array, __u32, struct cached_hop4)
+MAP(26, next_hops6, percpu_array, __u32, struct cached_hop6)
 MAP(27, crc32c, array, __u32, __u32)
+MAP(28, filter, array, __u32, struct filter)

@@ -55,24 +55,37 @@ INLINE void connection_init(struct packet_scratch *scratch, const struct flow_ke
     forward->sport = key->sport;
 }
 
+/* What reply_entry_create() returns. */
+#define REPLY_TAKEN 0    /* another connection has the key */
+#define REPLY_CREATED 1
+#define REPLY_REPLACED 2 /* a stale entry had the key */
+#define REPLY_AGAIN 3    /* this connection's first packet has come again, before any answer */
+
 /* Writes scratch->reply, if no other connection has its key: a stale entry is replaced, and so is what is
- * left of this very connection. False if the key is taken. */
+ * left of this very connection. */
 INLINE int reply_entry_create(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
 {
     flow_reverse_key(&scratch->reverse, &scratch->forward, key->protocol);
     struct flow *old = LOOKUP(flows, &scratch->reverse);
     if (!old && !UPDATE(brief, &scratch->reverse, &scratch->reply, BPF_NOEXIST))
-        return 1;
+        return REPLY_CREATED;
     old = old ? old : LOOKUP(brief, &scratch->reverse);
-    struct flow_key old_reverse;
-    if (old && !flow_mirrors(old, key) && !connection_is_stale(&old_reverse, &scratch->reverse, old, now))
-        return 0;
+    int result = REPLY_REPLACED;
+    if (old) {
+        int same = flow_mirrors(old, key);
+        struct flow_key old_reverse;
+        if (!same && !connection_is_stale(&old_reverse, &scratch->reverse, old, now))
+            return REPLY_TAKEN;
+        if (same && old->flags & FLOW_OPENING)
+            result = REPLY_AGAIN;
+    }
+    scratch->reply.flags &= ~FLOW_OPENING;
     DELETE(flows, &scratch->reverse);
-    return !UPDATE(brief, &scratch->reverse, &scratch->reply, BPF_ANY);
+    return UPDATE(brief, &scratch->reverse, &scratch->reply, BPF_ANY) ? REPLY_TAKEN : result;
 }
 
 /* Changes the source port of scratch->forward until no other connection, and no socket of the node, has its
- * replies, and writes scratch->reply. False if no port was free. */
+ * replies, and writes scratch->reply. Returns REPLY_*; REPLY_TAKEN if no port was free. */
 INLINE int source_port_claim(packet_context *ctx, struct packet_scratch *scratch, const struct flow_key *key,
                              __u64 now)
 {
@@ -82,27 +95,49 @@ INLINE int source_port_claim(packet_context *ctx, struct packet_scratch *scratch
     int source_is_node = masqueraded || (direct && LOOKUP(locals, &key->saddr));
     int change = direct; /* another connection has the replies to the port that the client chose */
     for (int i = 0; i < PORT_TRIES; i++) {
-        if (change)
+        if (change) {
             forward->sport = random_source_port();
+            scratch->reply.flags &= ~FLOW_OPENING;
+        }
         change = 1;
         if (source_is_node && socket_receives_replies(ctx, scratch, forward, key->protocol))
             continue;
-        if (reply_entry_create(scratch, key, now))
-            return 1;
+        int result = reply_entry_create(scratch, key, now);
+        if (result != REPLY_TAKEN)
+            return result;
     }
-    return 0;
+    return REPLY_TAKEN;
 }
 
-/* Writes the two entries of a connection whose first packet is `key`. scratch->forward says what it becomes.
- * Returns the forward entry in the map; NULL if no source port was free. */
+/* True if the forward entry may wait for the backend's answer, which makes it: if the first packet comes again,
+ * it gets the same backend and source port. Not for UDP, which may go on without an answer. */
+INLINE int connection_may_open_later(const struct flow *forward, __u8 protocol)
+{
+    struct config *config = config_lookup();
+    return protocol == IPPROTO_TCP && !(forward->flags & FLOW_DIRECT) && config &&
+           !(config->flags & CONFIG_RANDOM);
+}
+
+/* Writes the entries of a connection whose first packet is `key`. scratch->forward says what it becomes.
+ * Returns the forward entry, which may not be in a map yet; NULL if no source port was free. */
 INLINE struct flow *connection_create(packet_context *ctx, struct packet_scratch *scratch,
                                       const struct flow_key *key, __u64 now)
 {
     struct flow *forward = &scratch->forward;
     connection_init(scratch, key, now);
-    if (!source_port_claim(ctx, scratch, key, now) || UPDATE(brief, key, forward, BPF_ANY))
+    if (connection_may_open_later(forward, key->protocol))
+        scratch->reply.flags |= FLOW_OPENING;
+    int claimed = source_port_claim(ctx, scratch, key, now);
+    if (claimed == REPLY_TAKEN)
         return NULL;
-    if (!(forward->flags & FLOW_DIRECT))
+    if (!(forward->flags & FLOW_DIRECT) && claimed != REPLY_AGAIN)
         count_connection(forward->backend);
-    return LOOKUP(brief, key);
+    struct filter *filter = filter_lookup();
+    if (filter) {
+        filter_add(filter, key->daddr, key->dport, SIDE_SERVICE);
+        filter_add(filter, forward->daddr, forward->dport, SIDE_BACKEND);
+    }
+    if (scratch->reply.flags & FLOW_OPENING)
+        return forward;
+    return UPDATE(brief, key, forward, BPF_ANY) ? NULL : LOOKUP(brief, key);
 }

@@ -59,7 +59,7 @@ INLINE struct flow *brief_connection_lookup(struct packet_scratch *scratch, cons
                                             __u64 now)
 {
     struct flow *entry = LOOKUP(brief, &packet->key);
-    if (!entry)
+    if (!entry || (entry->flags & FLOW_OPENING && !connection_open(scratch, &packet->key, entry, now)))
         return NULL;
     int lasts = (__s64)(now - entry->last_seen) > (__s64)NSEC_PER_SEC;
     struct flow *found = connection_continue(scratch, packet, entry, now);
@@ -140,10 +140,14 @@ INLINE int decide_without_frontend(packet_context *ctx, struct packet_scratch *s
 
 /* Sets scratch->forward.saddr to the masquerade address of the route to the backend. False if it has none. */
 INLINE int masquerade(packet_context *ctx, struct packet_scratch *scratch, const struct flow_key *key,
-                      int hook)
+                      __u64 now, int hook)
 {
-    int found = route_lookup(ctx, scratch, key->saddr, scratch->forward.daddr, LENGTH_THAT_FITS, hook);
-    struct interface *interface = interface_lookup(scratch->fib.ifindex);
+    ip_address destination = scratch->forward.daddr;
+    struct cached_hop *known = next_hop_recall(ctx, key->saddr, destination, now, hook);
+    int found = BPF_FIB_LKUP_RET_SUCCESS;
+    if (!known)
+        found = route_lookup(ctx, scratch, key->saddr, destination, LENGTH_THAT_FITS, hook);
+    struct interface *interface = interface_lookup(known ? known->ifindex : scratch->fib.ifindex);
     if (!route_exists(found) || !interface || address_is_unspecified(interface->masquerade_address))
         return 0;
     scratch->forward.saddr = interface->masquerade_address;
@@ -153,7 +157,7 @@ INLINE int masquerade(packet_context *ctx, struct packet_scratch *scratch, const
 /* The packet gets `backend`, whose index is scratch->forward.backend. */
 INLINE int decide_translation(packet_context *ctx, struct packet_scratch *scratch,
                               const struct flow_key *key, const struct backend *backend, __u8 disposition,
-                              int hook, __u32 *reason)
+                              __u64 now, int hook, __u32 *reason)
 {
     struct flow *forward = &scratch->forward;
     forward->saddr = key->saddr;
@@ -166,7 +170,7 @@ INLINE int decide_translation(packet_context *ctx, struct packet_scratch *scratc
         return DECISION_TRANSLATE;
     }
     int hairpin = backend->flags & BACKEND_HAIRPIN && address_equal(key->saddr, forward->daddr);
-    if ((disposition & MASQUERADE || hairpin) && !masquerade(ctx, scratch, key, hook)) {
+    if ((disposition & MASQUERADE || hairpin) && !masquerade(ctx, scratch, key, now, hook)) {
         *reason = REASON_NO_ROUTE_DROPPED;
         return DECISION_DROP;
     }
@@ -201,16 +205,74 @@ INLINE int decide_new_connection(packet_context *ctx, struct packet_scratch *scr
     if (!backend)
         return DECISION_REJECT;
     scratch->forward.service = frontend->service;
-    return decide_translation(ctx, scratch, key, backend, disposition, hook, reason);
+    return decide_translation(ctx, scratch, key, backend, disposition, now, hook, reason);
 }
 
 /* True for packets of a TCP or SCTP connection that has begun. If it has no entry, it is direct; or it is older than
- * these rules, and those of another mode still translate it; or the entry fell out of the map, and a packet
- * of the other direction will restore it. */
+ * these rules, and those of another mode still translate it; or the entry fell out of the map. */
 INLINE int stream_is_established(const struct packet_info *packet)
 {
     return PROTOCOL_IS_STREAM(packet->key.protocol) &&
            (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN;
+}
+
+/* True if `packet`, of a TCP connection that has begun but has no entry, is for a Service that still gives it the
+ * backend it had. */
+INLINE int connection_may_be_recovered(struct packet_scratch *scratch, const struct packet_info *packet)
+{
+    struct config *config = config_lookup();
+    return !(packet->tcp_flags & (TCP_SYN | TCP_RST)) && config && !(config->flags & CONFIG_RANDOM) &&
+           frontend_lookup(scratch, &packet->key);
+}
+
+/* Makes the entry of such a packet again, and returns it. scratch->forward says what it becomes. NULL if that is
+ * another connection; or if neither entry is left, and connections may be older than the programs. */
+INLINE struct flow *connection_recover(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
+{
+    connection_init(scratch, key, now);
+    flow_reverse_key(&scratch->reverse, &scratch->forward, key->protocol);
+    struct flow *reply = flow_find(&scratch->reverse);
+    if (reply) {
+        if (!flow_mirrors(reply, key))
+            return NULL;
+        reply->flags &= ~FLOW_OPENING;
+        count_reason(REASON_FLOW_RESTORED);
+    } else {
+        struct filter *filter = filter_lookup();
+        if (!filter || !filter->settled || UPDATE(brief, &scratch->reverse, &scratch->reply, BPF_NOEXIST))
+            return NULL;
+        filter_add(filter, scratch->forward.daddr, scratch->forward.dport, SIDE_BACKEND);
+        count_reason(REASON_FLOW_REMADE);
+    }
+    return UPDATE(brief, key, &scratch->forward, BPF_ANY) ? NULL : LOOKUP(brief, key);
+}
+
+/* What packet_concern() returns. */
+#define CONCERN_NONE 0   /* no Service has anything to do with the packet: no flow, and no first packet for us */
+#define CONCERN_DIRECT 1 /* at most decide_direct() has */
+#define CONCERN_ALL 2
+
+INLINE int packet_concern(const struct packet_info *packet, int hook)
+{
+    const struct flow_key *key = &packet->key;
+    struct filter *filter = filter_lookup();
+    if (!filter || !filter->complete || filter_has(filter, key->daddr, key->dport, SIDE_SERVICE) ||
+        filter_has(filter, key->saddr, key->sport, SIDE_BACKEND))
+        return CONCERN_ALL;
+    if (stream_is_established(packet))
+        return CONCERN_NONE;
+    if (filter_has_frontend(filter, key->daddr, key->dport))
+        return CONCERN_ALL;
+#ifdef TC
+    if (filter_has(filter, key->daddr, 0, SIDE_SERVICE) || address_in_service_cidrs(key->daddr))
+        return CONCERN_ALL; /* a port or an address that no Service has */
+    if (hook == HOOK_EGRESS && key->protocol == IPPROTO_UDP &&
+        filter_has_frontend(filter, key->saddr, key->sport))
+        return CONCERN_ALL; /* sources.h */
+    if (filter_has(filter, key->daddr, key->dport, SIDE_BACKEND))
+        return CONCERN_DIRECT;
+#endif
+    return CONCERN_NONE;
 }
 
 #ifdef TC
@@ -226,6 +288,9 @@ INLINE void process_forwarded(packet_context *ctx)
     if (ip->version != IPV4_VERSION_IHL || ip->fragment & NET16(IP_OFFMASK))
         return;
 #endif
+    struct filter *filter = filter_lookup();
+    if (filter && filter->complete && !filter_has_frontend(filter, ip->source, udp->source))
+        return;
     struct packet_scratch *scratch = (void *)scratch_lookup();
     struct packet_info packet = { .tcp_flags = 0 };
     packet_key_init(&packet.key, ip, udp);
@@ -250,22 +315,34 @@ INLINE int process_packet(packet_context *ctx, int hook)
     if (parsed == PARSED_ICMP_ERROR)
         return icmp_error_translate(ctx, scratch, &packet, hook);
 
+    int concern = packet_concern(&packet, hook);
+    if (concern == CONCERN_NONE)
+        return ACTION_PASS;
+
     const struct flow_key *key = &packet.key;
     struct icmp_header error = icmp_port_unreachable();
     __u64 now = bpf_ktime_get_coarse_ns();
-    struct flow *entry = LIKELY(parsed == PARSED_TUPLE) ? connection_lookup(scratch, &packet, now) : NULL;
+    struct flow *entry = NULL;
+    if (LIKELY(parsed == PARSED_TUPLE && concern == CONCERN_ALL))
+        entry = connection_lookup(scratch, &packet, now);
     if (UNLIKELY(!entry)) {
-        if (stream_is_established(&packet))
+        int has_begun = stream_is_established(&packet);
+        if (has_begun && !connection_may_be_recovered(scratch, &packet))
             return ACTION_PASS;
         __u32 reason = 0;
         /* An echo request has no port, but may be rejected. */
-        int decision = decide_new_connection(ctx, scratch, key, now, hook, &reason);
-        if (decision == DECISION_PASS) {
+        int decision = concern == CONCERN_DIRECT
+                           ? decide_direct(scratch, key, now)
+                           : decide_new_connection(ctx, scratch, key, now, hook, &reason);
+        if (has_begun) {
+            entry = decision == DECISION_TRANSLATE ? connection_recover(scratch, key, now) : NULL;
+            if (!entry)
+                return ACTION_PASS;
+        } else if (decision == DECISION_PASS) {
             if (hook == HOOK_EGRESS && key->protocol == IPPROTO_UDP)
                 source_remember(scratch, key, now);
             return ACTION_PASS;
-        }
-        if (decision == DECISION_TRANSLATE) {
+        } else if (decision == DECISION_TRANSLATE) {
             entry = connection_create(ctx, scratch, key, now);
             reason = REASON_NO_PORT_DROPPED;
         }
@@ -291,18 +368,23 @@ INLINE int process_packet(packet_context *ctx, int hook)
     struct packet_scratch *scratch = parsed == PARSED_TUPLE ? (void *)scratch_lookup() : NULL;
     if (!scratch)
         return ACTION_PASS;
+    if (packet_concern(&packet, hook) == CONCERN_NONE)
+        return ACTION_PASS;
     const struct flow_key *key = &packet.key;
     __u64 now = bpf_ktime_get_coarse_ns();
     struct flow *entry = connection_lookup(scratch, &packet, now);
     if (UNLIKELY(!entry)) {
-        if (stream_is_established(&packet))
+        int has_begun = stream_is_established(&packet);
+        if (has_begun && !connection_may_be_recovered(scratch, &packet))
             return ACTION_PASS;
         __u32 reason = 0;
         int decision = decide_new_connection(ctx, scratch, key, now, hook, &reason);
         if (decision != DECISION_TRANSLATE || scratch->forward.flags & FLOW_TO_STACK)
             return ACTION_PASS;
-        entry = connection_create(ctx, scratch, key, now);
+        entry = has_begun ? connection_recover(scratch, key, now) : connection_create(ctx, scratch, key, now);
         if (!entry) {
+            if (has_begun)
+                return ACTION_PASS;
             count_reason(REASON_NO_PORT_DROPPED);
             return ACTION_DROP;
         }

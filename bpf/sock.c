@@ -8,6 +8,7 @@
  * and DROP, and sockets bound to an address that masquerading would rewrite.
  */
 #include "common.h"
+#include "filter.h"
 
 /* What a hook returns: the call goes on, with whatever the hook wrote. */
 #define SOCKET_PROCEED 1
@@ -112,6 +113,9 @@ INLINE int socket_translate4(struct bpf_sock_addr *ctx, int connects)
         return SOCKET_PROCEED;
     ip_address4 destination = ctx->user_ip4;
     __be16 port = ctx->user_port;
+    struct filter *filter = filter_lookup();
+    if (filter && filter->complete && !filter_has_frontend4(filter, destination, port))
+        return SOCKET_PROCEED;
     struct frontend *frontend = socket_frontend_lookup4(destination, port, ctx->protocol);
     if (!frontend || (frontend->host & MASQUERADE && !masquerade_keeps_source4(ctx)))
         return SOCKET_PROCEED;
@@ -159,6 +163,11 @@ INLINE int socket_translate6(struct bpf_sock_addr *ctx, int connects)
     __be16 port = ctx->user_port;
     __u8 protocol = ctx->protocol;
     int mapped = address_is_ipv4_mapped(destination); /* an IPv6 socket that speaks IPv4 */
+    struct filter *filter = filter_lookup();
+    if (filter && filter->complete &&
+        !(mapped ? filter_has_frontend4(filter, destination.word[3], port)
+                 : filter_has_frontend6(filter, destination, port)))
+        return SOCKET_PROCEED;
     struct frontend *frontend = mapped ? socket_frontend_lookup4(destination.word[3], port, protocol)
                                        : socket_frontend_lookup6(destination, port, protocol);
     if (!frontend || (frontend->host & MASQUERADE && !masquerade_keeps_source6(ctx)))

@@ -76,6 +76,26 @@ struct fragment_key4 { ip_address4 saddr, daddr; __be32 id; __u8 protocol, pad[3
 struct fragment_key6 { ip_address6 saddr, daddr; __be32 id; __u8 protocol, pad[3]; };
 struct fragment { __be16 sport, dport; __u32 fits; __u64 seen; };
 
+/* See filter.h. `complete`: the cells cover every frontend and flow. `settled`: every connection that is older than
+ * the programs has its flow, or none of a Service. */
+struct filter { __u8 complete, settled, pad[6]; __u8 cells[FILTER_CELLS]; };
+
+/* What a route lookup has found: see next_hop.h. `flags`: FLOW_PEER, FLOW_XDP. `until`: as flow.last_seen. */
+struct cached_hop4 {
+    ip_address4 source, destination;
+    __u32 input, ifindex;
+    __u64 until;
+    __u16 mtu, flags;
+    __u8 macs[2 * 6];
+};
+struct cached_hop6 {
+    ip_address6 source, destination;
+    __u32 input, ifindex;
+    __u64 until;
+    __u16 mtu, flags;
+    __u8 macs[2 * 6];
+};
+
 /* The backend that a client of a Service with sessionAffinity had last, and when. */
 struct affinity_key4 { ip_address4 client; __u32 service; };
 struct affinity_key6 { ip_address6 client; __u32 service; };

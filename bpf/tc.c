@@ -4,6 +4,7 @@
 #include "common.h"
 #include "checksum.h"
 #include "crc32c.h"
+#include "filter.h"
 #include "redirect.h"
 #include "family.h"
 

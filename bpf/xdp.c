@@ -3,6 +3,7 @@
 #include "common.h"
 #include "checksum.h"
 #include "crc32c.h"
+#include "filter.h"
 #include "family.h"
 
 #define FAMILY 4

@@ -21,8 +21,7 @@ def test_packets(benchmark, scale, mode, hook):
         figures = {}
         for case in cases:
             under = Node(scale.services)
-            if case.flows:
-                under.run(case._replace(what="opening"), 2 * case.flows)
+            under.prepare(case)
             bare = min(under.run(case, COUNT, "nothing") for _ in range(3))
             figures[case] = (
                 min(under.run(case, COUNT, "swap" if case.what == "floor" else "") for _ in range(5)) - bare

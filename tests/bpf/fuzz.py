@@ -16,6 +16,7 @@ from collections import Counter
 
 from harness import netns
 from kcompile.kernel.bpf import testrun
+from kcompile.targets.xdp.layout import CONSTANTS as C
 
 from .frames import address, frame
 from .world import ETH0, NEAR, World, make
@@ -40,6 +41,7 @@ _ALLOWED = {"ingress": {-1, 2, 7}, "egress": {-1, 2, 7}, "xdp": {1, 2, 3, 4}}
 _PASS = {"ingress": -1, "egress": -1, "xdp": 2}
 _TRANSLATED = 0x02 | 0x10  # FLOW_TO_STACK, FLOW_DIRECT: what goes up rewritten
 _PORTS = 16
+_Key = tuple[bytes, bytes, bytes, bytes, int]
 
 
 def _mutated(chance: random.Random, seed: bytes) -> bytes:
@@ -97,14 +99,14 @@ def fuzz(world: World, count: int, seed: int) -> dict[str, Counter[str]]:
                 continue
             verdict = verdict - (1 << 32) if verdict >> 31 else verdict
             assert verdict in _ALLOWED[name], f"{name}: verdict {verdict}: {data.hex()}"
-            assert verdict != _PASS[name] or after == data or _translated(world, name, data), (
+            assert verdict != _PASS[name] or after == data or _translated(world, name, data, after), (
                 f"{name}: passed changed: {data.hex()} -> {after.hex()}"
             )
             seen[name][str(verdict)] += 1
     return seen
 
 
-def _translated(world: World, program: str, data: bytes) -> bool:
+def _translated(world: World, program: str, data: bytes, after: bytes) -> bool:
     """Whether it goes on changed for a reason: its flow ends at the node or nowhere, or only its source
     changed; or it is an error.
     """
@@ -113,14 +115,28 @@ def _translated(world: World, program: str, data: bytes) -> bool:
         return True  # a fragment, whose ports came in another one
     if data[23 if version == 4 else 20] in (1, 58):
         return program == "egress"
+    key = _key(version, data)
+    entry = world.get(f"flows{version}", key)
+    if entry is None:
+        return _is_opening(world, version, key, _key(version, after))
+    return entry[6] & _TRANSLATED != 0 or entry[1] in (key[1], address("lost", version))
+
+
+def _key(version: int, data: bytes) -> _Key:
     if version == 4:
-        key = (data[26:30], data[30:34], data[34:36], data[36:38], data[23])
-        entry = world.get("flows4", key)
-    else:
-        key = (data[22:38], data[38:54], data[54:56], data[56:58], data[20])
-        entry = world.get("flows6", key)
-    return entry is not None and (
-        entry[6] & _TRANSLATED != 0 or entry[1] in (key[1], address("lost", version))
+        return data[26:30], data[30:34], data[34:36], data[36:38], data[23]
+    return data[22:38], data[38:54], data[54:56], data[56:58], data[20]
+
+
+def _is_opening(world: World, version: int, key: _Key, became: _Key) -> bool:
+    """Whether a connection to a backend that is the node, or nowhere, has the reply's entry only, as yet."""
+    reply = world.get(f"flows{version}", (became[1], became[0], became[3], became[2], became[4]))
+    places = {address(place, version) for place in ("node", "lost")}
+    return (
+        reply is not None
+        and reply[:4] == (key[1], key[0], key[3], key[2])
+        and reply[6] & C["FLOW_OPENING"] != 0
+        and became[1] in places
     )
 
 

@@ -100,6 +100,7 @@ def test_a_syn_after_the_end_chooses_again(world: World, version: int):
 @BOTH
 def test_a_syn_after_its_backend_went_chooses_again_but_a_connection_goes_on(world: World, version: int):
     world.says("ingress near: tcp near:4000 > api:80 S", version)
+    world.says("ingress eth0: tcp far:8080 > near:4000 SA", version)
     api = world.backends[version, "api far"]
     was = world.get("backends", (api,))
     try:

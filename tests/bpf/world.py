@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import netns
-from kcompile.kernel.bpf import crc32c, library, pins, programs, testrun
+from kcompile.kernel.bpf import crc32c, library, packet_filter, pins, programs, testrun
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.layout import CONSTANTS as C
 from kcompile.targets.xdp.layout import MAPS
@@ -107,11 +107,14 @@ class World:
             self.programs |= programs.load(programs.compile_file(source, defines), self.maps)
         self.backends: dict[tuple[int, str], int] = {}
         self._fill()
+        packet_filter.complete(self.maps)
 
     def put(self, name: str, key: tuple[Any, ...], value: tuple[Any, ...]) -> None:
         """Write an entry; of a flow where it is."""
         name = next((one for one in self._places(name) if self._get(one, key) is not None), name)
         library.update(self.maps[name], MAPS[name].key.pack(*key), MAPS[name].value.pack(*value))
+        if name.startswith(("frontends", "flows", "brief")):
+            packet_filter.complete(self.maps)
 
     def get(self, name: str, key: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """An entry; flows4 and flows6 mean brief4 and brief6 too, here and below."""

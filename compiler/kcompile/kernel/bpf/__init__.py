@@ -12,6 +12,7 @@ grow.py        larger maps in the place of full ones
 numbers.py     allocates numbers and slots
 entries.py     a resource as a map entry: encode, decode
 flows.py       translated connections: list, remove
+packet_filter.py  packets that no Service touches
 carry.py       takes over connections from conntrack
 programs.py    finds programs in the wheel or the cache, else compiles them; loads them
 compiler.py    bcc, in a process of its own

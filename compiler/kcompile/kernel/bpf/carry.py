@@ -15,7 +15,7 @@ from ...targets.xdp import layout
 from ...targets.xdp.resources import PROTOCOLS, FrontendKey, LocalKey, Service
 from .. import ctnetlink
 from ..ctnetlink import Entry
-from . import entries, library
+from . import entries, library, packet_filter
 from .observe import State
 from .syscall import Fd
 
@@ -70,6 +70,8 @@ class Carrier:
         self._write(entry, tuple(client), forward, backend, number, out)
         reply = _REPLY | self._flags(entry.version, client.source)
         self._write(entry, tuple(answer), back, backend, number, reply)
+        to, by = (client.destination, client.destination_port), (answer.source, answer.source_port)
+        packet_filter.add_flow(self._maps, entry.version, to, by)
         return True
 
     def _service(self, entry: Entry) -> Service | None:

@@ -134,6 +134,10 @@ class Hooks:
         except OSError:  # the interface is gone, and its links with it
             return
 
+    def are_loaded(self) -> bool:
+        """Whether programs of this build have been loaded; False: those of an older one may be attached."""
+        return (self.programs / build()).is_dir()
+
     def unpin(self, cgroup: str) -> list[Change]:
         """Unpin this build's programs, which stay attached; returns the changes that attach new ones there.
 

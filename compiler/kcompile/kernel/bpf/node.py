@@ -22,7 +22,7 @@ from ...targets.xdp.resources import ROOT_CGROUP, AttachKey, StrayKey
 from .. import netns
 from ..ctnetlink import Entry
 from ..kept import keep, kept
-from . import attach, crc32c, flows, grow, library, pins, programs
+from . import attach, crc32c, flows, grow, library, packet_filter, pins, programs
 from .arrays import numpy_missing
 from .attach import Attachment
 from .carry import Carrier
@@ -149,11 +149,14 @@ class XdpKernel:
         for change in changes:
             if isinstance(change.key, AttachKey) and change.new is None:
                 self.hooks.detach(change.key)
+        if not self.hooks.are_loaded():
+            packet_filter.suspend(writer.maps)
         indices = {name: index for index, name in socket.if_nameindex()}
         small = [c.key.entry for c in changes if isinstance(c.key, StrayKey) and c.key.map == "sizes"]
         if small:
             writer = self._grow(writer, {name: self.capacities[name] for name in small})
         writer = self._write(writer, changes, indices)
+        carrying = self.carrying
         warnings = self._carry(writer)
         warnings += self.hooks.attach(writer.maps, changes, indices)
         warnings += self._carry(writer)  # connections that began meanwhile
@@ -162,6 +165,7 @@ class XdpKernel:
                 attach.detach(self.links, Attachment.parse(change.key.entry))
             elif isinstance(change.key, AttachKey):
                 writer.state.change(change.key, change.old, change.new)
+        packet_filter.resume(writer.maps, settled=carrying is self.carrying)  # else it has failed
         self.hooks.forget_old_builds()
         return warnings
 
@@ -182,6 +186,7 @@ class XdpKernel:
         Returns the writer, a new one where maps have grown.
         """
         entries = [c for c in changes if not isinstance(c.key, AttachKey) and not _is_stray_object(c.key)]
+        packet_filter.add_frontends(writer.maps, entries)
         while True:
             try:
                 gone = writer.apply(entries, netns.cookie(), indices)

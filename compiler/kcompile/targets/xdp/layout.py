@@ -69,6 +69,11 @@ FLOW6 = struct.Struct("=16s16s2s2sIIHHQI12s")
 FRAGMENT_KEY4 = struct.Struct("=4s4s4sB3x")  # saddr, daddr, id, protocol
 FRAGMENT_KEY6 = struct.Struct("=16s16s4sB3x")
 FRAGMENT = struct.Struct("=2s2sIQ")  # sport, dport, fits, seen
+FILTER_CELLS = 1 << 18
+FILTER = struct.Struct(f"=BB6x{FILTER_CELLS}s")  # complete, settled, cells
+# source, destination, input, ifindex, until, mtu, flags, macs
+CACHED_HOP4 = struct.Struct("=4s4sIIQHH12s")
+CACHED_HOP6 = struct.Struct("=16s16sIIQHH12s")
 AFFINITY_KEY4 = struct.Struct("=4sI")  # client, service
 AFFINITY_KEY6 = struct.Struct("=16sI")
 AFFINITY = struct.Struct("=I4xQ")  # backend, last_seen
@@ -104,6 +109,9 @@ STRUCTS = {
     "fragment_key4": FRAGMENT_KEY4,
     "fragment_key6": FRAGMENT_KEY6,
     "fragment": FRAGMENT,
+    "filter": FILTER,
+    "cached_hop4": CACHED_HOP4,
+    "cached_hop6": CACHED_HOP6,
     "affinity_key4": AFFINITY_KEY4,
     "affinity_key6": AFFINITY_KEY6,
     "affinity": AFFINITY,
@@ -153,11 +161,14 @@ CONSTANTS = {
     "FLOW_PEER": 32,
     "FLOW_XDP": 64,
     "FLOW_SEEN": 128,
+    "FLOW_OPENING": 256,
     "CONFIG_PODS_BY_CIDR4": 1,
     "CONFIG_PODS_BY_CIDR6": 2,
     "CONFIG_SOCKET_TCP": 4,
     "CONFIG_SOCKET_UDP": 8,
     "CONFIG_RANDOM": 16,
+    "FILTER_CELLS": FILTER_CELLS,
+    "NEXT_HOPS": 4096,
     "SERVICE_CIDRS": SERVICE_CIDRS,
     "CRC32C_LARGE": 128,
     "REASON_NO_ENDPOINT_REJECTED": 0,
@@ -172,6 +183,7 @@ CONSTANTS = {
     "REASON_MALFORMED_PASSED": 9,
     "REASON_FRAGMENT_DROPPED": 10,
     "REASON_FLOW_RESTORED": 11,
+    "REASON_FLOW_REMADE": 12,
     "REASONS": 16,
 }
 
@@ -226,10 +238,13 @@ _ALL = (
     MapLayout("brief4", LRU_HASH, FLOW_KEY4, FLOW4, 65_536),
     MapLayout("brief6", LRU_HASH, FLOW_KEY6, FLOW6, 65_536),
     MapLayout("crc32c", _ARRAY, INDEX, POWER, 2 * CONSTANTS["CRC32C_LARGE"]),
+    MapLayout("next_hops4", _PERCPU_ARRAY, INDEX, CACHED_HOP4, CONSTANTS["NEXT_HOPS"]),
+    MapLayout("next_hops6", _PERCPU_ARRAY, INDEX, CACHED_HOP6, CONSTANTS["NEXT_HOPS"]),
+    MapLayout("filter", _ARRAY, INDEX, FILTER, 1, MMAPABLE),
 )
 MAPS = {layout.name: layout for layout in _ALL}
 
-ADDED = {"fragments4", "fragments6", "brief4", "brief6", "crc32c"}
+ADDED = {"fragments4", "fragments6", "brief4", "brief6", "crc32c", "next_hops4", "next_hops6", "filter"}
 """Maps that a node of an earlier build of this schema lacks: the next apply makes them, empty."""
 
 
