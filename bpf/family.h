@@ -160,7 +160,6 @@
 #define connection_is_reusable JOIN(connection_is_reusable, FAMILY)
 #define connection_continue JOIN(connection_continue, FAMILY)
 #define connection_is_established JOIN(connection_is_established, FAMILY)
-#define brief_connection_lookup JOIN(brief_connection_lookup, FAMILY)
 #define connection_lookup JOIN(connection_lookup, FAMILY)
 #define decide_direct JOIN(decide_direct, FAMILY)
 #define decide_without_frontend JOIN(decide_without_frontend, FAMILY)

@@ -118,13 +118,12 @@ INLINE int connection_may_open_later(const struct flow *forward, __u8 protocol)
            !(config->flags & CONFIG_RANDOM);
 }
 
-/* Writes the entries of a connection whose first packet is `key`. scratch->forward says what it becomes.
+/* Writes the entries of a connection whose first packet is `key`, after connection_init().
  * Returns the forward entry, which may not be in a map yet; NULL if no source port was free. */
 INLINE struct flow *connection_create(packet_context *ctx, struct packet_scratch *scratch,
                                       const struct flow_key *key, __u64 now)
 {
     struct flow *forward = &scratch->forward;
-    connection_init(scratch, key, now);
     if (connection_may_open_later(forward, key->protocol))
         scratch->reply.flags |= FLOW_OPENING;
     int claimed = source_port_claim(ctx, scratch, key, now);

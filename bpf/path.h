@@ -6,6 +6,11 @@
 #define DECISION_REJECT 2
 #define DECISION_TRANSLATE 3 /* scratch->forward has the addresses, port, backend, service and flags */
 
+/* What packet_concern() returns. */
+#define CONCERN_NONE 0   /* no Service has anything to do with the packet: no flow, and no first packet for us */
+#define CONCERN_DIRECT 1 /* at most decide_direct() has */
+#define CONCERN_ALL 2
+
 /* SYN on an existing entry: reuse it unless the old connection has closed or its backend has changed. */
 INLINE int connection_is_reusable(struct packet_scratch *scratch, const struct flow_key *key,
                                   const struct flow *entry)
@@ -54,37 +59,28 @@ INLINE int connection_is_established(struct packet_scratch *scratch, const struc
     return PROTOCOL_IS_STREAM(packet->key.protocol) && reply && reply->flags & FLOW_SEEN;
 }
 
-/* The entry of a connection that isn't established yet, or has closed; NULL if there is none. */
-INLINE struct flow *brief_connection_lookup(struct packet_scratch *scratch, const struct packet_info *packet,
-                                            __u64 now)
-{
-    struct flow *entry = LOOKUP(brief, &packet->key);
-    if (!entry || (entry->flags & FLOW_OPENING && !connection_open(scratch, &packet->key, entry, now)))
-        return NULL;
-    int lasts = (__s64)(now - entry->last_seen) > (__s64)NSEC_PER_SEC;
-    struct flow *found = connection_continue(scratch, packet, entry, now);
-    if (!found || !connection_is_established(scratch, packet, found, lasts))
-        return found;
-    flow_reverse_key(&scratch->reverse, found, packet->key.protocol);
-    return connection_move(&packet->key, &scratch->reverse, 1);
-}
-
 /* The entry of the packet's connection, or NULL. */
 INLINE struct flow *connection_lookup(struct packet_scratch *scratch, const struct packet_info *packet,
                                       __u64 now)
 {
-    struct flow *entry = LOOKUP(flows, &packet->key), *found;
-    if (LIKELY(entry)) {
+    const struct flow_key *key = &packet->key;
+    struct flow *entry = LOOKUP(flows, key), *found = NULL;
+    int is_brief = !entry; /* not established yet, or closed */
+    if (UNLIKELY(is_brief))
+        entry = LOOKUP(brief, key);
+    if (!entry)
+        return NULL;
+    int lasts = is_brief && (__s64)(now - entry->last_seen) > (__s64)NSEC_PER_SEC;
+    if (LIKELY(!(entry->flags & FLOW_OPENING)) || connection_open(scratch, key, entry, now))
         found = connection_continue(scratch, packet, entry, now);
-    } else {
-        found = brief_connection_lookup(scratch, packet, now);
-        if (!found)
-            entry = LOOKUP(brief, &packet->key);
+    if (UNLIKELY(is_brief && found) && connection_is_established(scratch, packet, found, lasts)) {
+        flow_reverse_key(&scratch->reverse, found, key->protocol);
+        return connection_move(key, &scratch->reverse, 1);
     }
-    if (LIKELY(found) || !entry)
+    if (LIKELY(found))
         return found;
-    flow_reverse_key(&scratch->reverse, entry, packet->key.protocol);
-    connection_delete(&packet->key, &scratch->reverse);
+    flow_reverse_key(&scratch->reverse, entry, key->protocol);
+    connection_delete(key, &scratch->reverse);
     return NULL;
 }
 
@@ -119,10 +115,13 @@ INLINE int decide_direct(struct packet_scratch *scratch, const struct flow_key *
 /* No Service has the packet's destination and port. In tc, a port that no Service has at a Service's address
  * may be refused, and so are addresses that no Service has. */
 INLINE int decide_without_frontend(packet_context *ctx, struct packet_scratch *scratch,
-                                   const struct flow_key *key, __u64 now, int hook, __u32 *reason)
+                                   const struct flow_key *key, int concern, __u64 now, int hook,
+                                   __u32 *reason)
 {
 #ifdef TC
-    struct frontend *address = frontend_lookup_exact(scratch, key->daddr, 0, 0);
+    struct frontend *address = NULL;
+    if (concern == CONCERN_ALL)
+        address = frontend_lookup_exact(scratch, key->daddr, 0, 0);
     if (address) {
         __u8 verdict = frontend_disposition(address, key->saddr, ctx->ifindex, hook) & VERDICT_MASK;
         *reason = verdict == VERDICT_REJECT ? REASON_UNKNOWN_PORT_REJECTED : REASON_POLICY_DROPPED;
@@ -130,7 +129,7 @@ INLINE int decide_without_frontend(packet_context *ctx, struct packet_scratch *s
             return DECISION_REJECT;
         if (verdict == VERDICT_DROP)
             return DECISION_DROP;
-    } else if (address_in_service_cidrs(key->daddr) && !LOOKUP(locals, &key->daddr)) {
+    } else if (concern == CONCERN_ALL && address_in_service_cidrs(key->daddr) && !LOOKUP(locals, &key->daddr)) {
         *reason = REASON_UNALLOCATED_DROPPED;
         return DECISION_DROP;
     }
@@ -179,13 +178,16 @@ INLINE int decide_translation(packet_context *ctx, struct packet_scratch *scratc
 
 /* DECISION_* on the first packet of a connection. *reason becomes why it is dropped or rejected. */
 INLINE int decide_new_connection(packet_context *ctx, struct packet_scratch *scratch,
-                                 const struct flow_key *key, __u64 now, int hook, __u32 *reason)
+                                 const struct flow_key *key, int concern, __u64 now, int hook,
+                                 __u32 *reason)
 {
     if (address_is_martian(key->saddr))
         return DECISION_PASS;
-    struct frontend *frontend = key->dport ? frontend_lookup(scratch, key) : NULL;
+    struct frontend *frontend = NULL;
+    if (key->dport && concern == CONCERN_ALL)
+        frontend = frontend_lookup(scratch, key);
     if (!frontend)
-        return decide_without_frontend(ctx, scratch, key, now, hook, reason);
+        return decide_without_frontend(ctx, scratch, key, concern, now, hook, reason);
     __u8 disposition = frontend_disposition(frontend, key->saddr, packet_ifindex(ctx), hook);
     *reason = REASON_SOURCE_RANGE_DROPPED;
     if (frontend->flags & FRONTEND_RANGES && !source_in_ranges(scratch, frontend->service, key->saddr))
@@ -225,11 +227,10 @@ INLINE int connection_may_be_recovered(struct packet_scratch *scratch, const str
            frontend_lookup(scratch, &packet->key);
 }
 
-/* Makes the entry of such a packet again, and returns it. scratch->forward says what it becomes. NULL if that is
+/* Makes the entry of such a packet again, after connection_init(), and returns it. NULL if what it would become is
  * another connection; or if neither entry is left, and connections may be older than the programs. */
-INLINE struct flow *connection_recover(struct packet_scratch *scratch, const struct flow_key *key, __u64 now)
+INLINE struct flow *connection_recover(struct packet_scratch *scratch, const struct flow_key *key)
 {
-    connection_init(scratch, key, now);
     flow_reverse_key(&scratch->reverse, &scratch->forward, key->protocol);
     struct flow *reply = flow_find(&scratch->reverse);
     if (reply) {
@@ -246,11 +247,6 @@ INLINE struct flow *connection_recover(struct packet_scratch *scratch, const str
     }
     return UPDATE(brief, key, &scratch->forward, BPF_ANY) ? NULL : LOOKUP(brief, key);
 }
-
-/* What packet_concern() returns. */
-#define CONCERN_NONE 0   /* no Service has anything to do with the packet: no flow, and no first packet for us */
-#define CONCERN_DIRECT 1 /* at most decide_direct() has */
-#define CONCERN_ALL 2
 
 INLINE int packet_concern(const struct packet_info *packet, int hook)
 {
@@ -331,11 +327,11 @@ INLINE int process_packet(packet_context *ctx, int hook)
             return ACTION_PASS;
         __u32 reason = 0;
         /* An echo request has no port, but may be rejected. */
-        int decision = concern == CONCERN_DIRECT
-                           ? decide_direct(scratch, key, now)
-                           : decide_new_connection(ctx, scratch, key, now, hook, &reason);
+        int decision = decide_new_connection(ctx, scratch, key, concern, now, hook, &reason);
+        if (decision == DECISION_TRANSLATE)
+            connection_init(scratch, key, now);
         if (has_begun) {
-            entry = decision == DECISION_TRANSLATE ? connection_recover(scratch, key, now) : NULL;
+            entry = decision == DECISION_TRANSLATE ? connection_recover(scratch, key) : NULL;
             if (!entry)
                 return ACTION_PASS;
         } else if (decision == DECISION_PASS) {
@@ -378,10 +374,11 @@ INLINE int process_packet(packet_context *ctx, int hook)
         if (has_begun && !connection_may_be_recovered(scratch, &packet))
             return ACTION_PASS;
         __u32 reason = 0;
-        int decision = decide_new_connection(ctx, scratch, key, now, hook, &reason);
+        int decision = decide_new_connection(ctx, scratch, key, CONCERN_ALL, now, hook, &reason);
         if (decision != DECISION_TRANSLATE || scratch->forward.flags & FLOW_TO_STACK)
             return ACTION_PASS;
-        entry = has_begun ? connection_recover(scratch, key, now) : connection_create(ctx, scratch, key, now);
+        connection_init(scratch, key, now);
+        entry = has_begun ? connection_recover(scratch, key) : connection_create(ctx, scratch, key, now);
         if (!entry) {
             if (has_begun)
                 return ACTION_PASS;
