@@ -1,4 +1,4 @@
-"""What makes packets fast must not make them wrong: the filter, next hops that are kept, entries made late."""
+"""What makes packets fast must not make them wrong: the filter, kept next hops, entries that are made late."""
 
 import socket
 import struct
