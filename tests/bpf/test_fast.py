@@ -1,11 +1,12 @@
-"""What makes packets fast must not make them wrong: the filter, kept next hops, entries that are made late."""
+"""What makes packets fast must not make them wrong: filter, kept next hops, entries that are made late."""
 
 import socket
 import struct
+import time
 
 import pytest
 
-from kcompile.kernel.bpf import library, packet_filter
+from kcompile.kernel.bpf import flows, library, packet_filter
 from kcompile.targets.xdp import layout
 from kcompile.targets.xdp.layout import CONSTANTS as C
 
@@ -74,6 +75,11 @@ def test_the_answer_makes_the_clients_entry(world: World, version: int):
     assert world.says(SYN, version) == f"{TO_FAR} S ttl=63"
     (reply,) = world.entries(f"flows{version}").values()
     assert reply[6] & C["FLOW_OPENING"]
+    ((_, protocol, client, answer),) = flows.translated(world.maps, time.monotonic_ns())
+    near, api, far = (address(place, version) for place in ("near", "api", "far"))
+    ports = [port.to_bytes(2) for port in (4000, 80, 8080)]
+    assert (protocol, tuple(client)) == (socket.IPPROTO_TCP, (near, api, ports[0], ports[1]))
+    assert tuple(answer) == (far, near, ports[2], ports[0])
     answer = world.says("ingress eth0: tcp far:8080 > near:4000 SA", version)
     assert answer == "redirect: tcp api:80 > near:4000 SA ttl=63"
     entries = world.entries(f"flows{version}").values()

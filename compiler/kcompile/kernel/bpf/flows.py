@@ -18,6 +18,7 @@ from .writer import Gone
 __all__ = ["Connection", "connections", "filling", "purge", "reasons", "served", "translated"]
 
 _REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
+_OPENING = layout.CONSTANTS["FLOW_OPENING"]
 _UDP_IDLE = 120 * 10**9  # nanoseconds; conntrack's timeout of an idle UDP stream
 _CLOSING = layout.CONSTANTS["FLOW_CLOSING"]
 _FORMS = {4: (layout.FLOW_KEY4, layout.FLOW4), 6: (layout.FLOW_KEY6, layout.FLOW6)}
@@ -56,6 +57,12 @@ def _flows(
             saddr, daddr, sport, dport, backend, service, flags, _, seen, *_ = form.unpack_from(
                 values, at * form.size
             )
+            if flags & _OPENING:  # the client's entry isn't made yet: what it will be
+                ends, (saddr, daddr, sport, dport) = (
+                    [daddr, saddr, dport, sport],
+                    (ends[1], ends[0], ends[3], ends[2]),
+                )
+                flags &= ~(_REPLY | _OPENING)
             if not flags & (_REPLY | _DIRECT) and (protocol, *ends) not in known:
                 known.add((protocol, *ends))
                 yield (
