@@ -37,7 +37,7 @@ from .statistics import quantile, ratio
 from .workload import Workload, family_of
 from .xdp import apply_xdp, inside
 
-__all__ = ["main", "serve", "table"]
+__all__ = ["Condition", "main", "measure", "serve", "table"]
 
 FLOOR = ("no rules", "direct pod")
 AGAIN = ("no rules, again", "direct pod")
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         )
         time.sleep(1)
-        rounds = _measure(conditions, options)
+        rounds = measure(conditions, options)
     results = _results(rounds)
     print(table(results))
     if options.json:
@@ -193,9 +193,10 @@ def serve(stack: contextlib.ExitStack, path: Path, mode: str, workload: Workload
     return None
 
 
-def _measure(
+def measure(
     conditions: Sequence[Condition], options: argparse.Namespace
 ) -> dict[tuple[str, str], list[list[Sample]]]:
+    """The blocks of each condition, by its rules and target."""
     found: dict[tuple[str, str], list[list[Sample]]] = {(c.rules, c.target): [] for c in conditions}
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {options.cpu})
