@@ -13,14 +13,13 @@
 #define SIDE_BACKEND 0x7f4a7c15
 #define FILTER_LINE 64
 #define FILTER_LINES (FILTER_CELLS / FILTER_LINE)
-#define GOLDEN_RATIO 0x9e3779b1 /* a prime near 2^32 over the golden ratio: multiplicative hashing, by Knuth */
 
 /* The cell of `port`, in the line of an address with this hash; of a NodePort, which has none, in one of its own. */
 INLINE __u32 filter_cell(__u32 address_hash, __be16 port, __u32 side)
 {
-    __u32 line = (address_hash ? address_hash : port) * GOLDEN_RATIO;
-    __u32 place = (port + 1) * side;
-    return (__u64)line * FILTER_LINES >> 32 << 6 | place >> 26;
+    __u32 hash = murmur3_fmix32(address_hash ? address_hash : port);
+    __u32 place = (port + 1) * side >> 26 ^ hash; /* many addresses have the same ports */
+    return (__u64)hash * FILTER_LINES >> 32 << 6 | place % FILTER_LINE;
 }
 _Static_assert(FILTER_LINE == 1 << 6, "filter_cell");
 

@@ -1,5 +1,6 @@
-"""The eBPF programs against those of another checkout, in one run: nanoseconds a packet, and TCP connects over
-no rules. The other's maps must be among this one's.
+"""The eBPF programs against those of another checkout, in one run: nanoseconds a packet, and TCP connects.
+
+The other's maps must be among this one's.
 
 ``PYTHONPATH=bench python bench/trials/xdp_against.py OTHER/bpf [--rounds N] [--blocks N]``, as root.
 """

@@ -25,7 +25,7 @@ __all__ = ["add_flow", "add_frontends", "complete", "resume", "suspend"]
 
 SERVICE, BACKEND = 0x9E3779B9, 0x7F4A7C15  # SIDE_SERVICE, SIDE_BACKEND
 _COMPLETE, _SETTLED, _CELLS = 0, 1, 8  # offsets in struct filter
-_HASH_FACTOR, _GOLDEN_RATIO, _LINE = 31, 0x9E3779B1, 64
+_HASH_FACTOR, _LINE = 31, 64
 _REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
 _MANY = layout.FILTER_CELLS // 4
 _A_RUN = 0.002  # seconds: more than a run of a program takes
@@ -51,11 +51,13 @@ def cells(addresses: np.ndarray[Any, Any], ports: np.ndarray[Any, Any], side: in
     if words.shape[1] == 4:
         hashed = (words[:, 0] * factor + words[:, 1]) * factor + (words[:, 2] * factor ^ words[:, 3])
     numbers = ports.astype(np.uint32)
-    line = np.where(hashed != 0, hashed, numbers) * np.uint32(_GOLDEN_RATIO)
-    place = (numbers + np.uint32(1)) * np.uint32(side)
+    hashed = np.where(hashed != 0, hashed, numbers)
+    for shift, multiplier in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):  # murmur3_fmix32()
+        hashed = (hashed ^ hashed >> np.uint32(shift)) * np.uint32(multiplier)
+    place = (numbers + np.uint32(1)) * np.uint32(side) >> np.uint32(26) ^ hashed
     lines = np.uint64(layout.FILTER_CELLS // _LINE)
-    first = (line.astype(np.uint64) * lines >> np.uint64(32)) * np.uint64(_LINE)
-    return first + (place >> np.uint32(26))
+    first = (hashed.astype(np.uint64) * lines >> np.uint64(32)) * np.uint64(_LINE)
+    return first + place % np.uint32(_LINE)
 
 
 def _set(memory: np.ndarray[Any, Any], version: int, addresses: bytes, ports: bytes, side: int) -> None:
