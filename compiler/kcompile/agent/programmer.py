@@ -148,6 +148,8 @@ class Programmer:
         if self._doubt:
             self._record.queued()
         self._answer_checks()  # a port that was taken may be free
+        self._record.filling = self._held.filling()
+        self.warnings.filling(self._record.filling)
         release()
         self.look()
 

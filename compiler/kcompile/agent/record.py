@@ -133,6 +133,7 @@ class Record:
         self._last_error: Failure | None = None
         self._drift: tuple[float, tuple[str, ...]] | None = None
         self._eligible = True
+        self.filling: dict[str, tuple[int, int]] = {}  # entries and room of mode xdp's maps of connections
         # Monotonic: the oldest and the newest change that no sync has programmed.
         self._oldest: float | None = None
         self._newest = 0.0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..engine.request import Request
 from ..ir.model import Dataplane
+from ..kernel.bpf.flows import nearly_full
 from ..modes import Mode
 from ..notices import Notice
 from ..spec.config import Config
@@ -21,6 +22,7 @@ class Warnings:
         self._request, self._log = request, log
         self._limits: set[Notice] = set()
         self._lacks = ""
+        self._full: set[str] = set()  # maps of connections
 
     def notices(self, notices: Iterable[Notice]) -> None:
         """Write each of them."""
@@ -38,6 +40,18 @@ class Warnings:
         if whole:
             self._limits.clear()
         self._limits.update(found)
+
+    def filling(self, filling: Mapping[str, tuple[int, int]]) -> None:
+        """Name the maps of connections that have become nearly full (XdpKernel.filling)."""
+        full = nearly_full(filling)
+        for name in sorted(full - self._full):
+            count, room = filling[name]
+            self._log.warning(
+                "map %s holds %d of %d entries; past that, connections that have been silent longest are "
+                "forgotten (--xdp-capacity %s=%d)",
+                *(name, count, room, name, 4 * room),
+            )
+        self._full = full
 
     def node(self, lacks: str) -> None:
         """Say what the cluster `lacks` of this node, if anything."""

@@ -50,6 +50,7 @@ def lively() -> Metrics:
     record.queued("Service")
     record.synced(Sync(time.time(), 0.001, full=False, services=1, changes=2, waited=0.003))
     record.drift(3, ["element"])
+    record.filling = {"flows4": (90, 100)}
     record.failed("busy", 0.8)
     record.bad("demo/bad", "port 0")
     for path, status in (("healthz", 200), ("healthz", 503), ("livez", 200)):
@@ -79,6 +80,8 @@ def test_values():
         "kcompile_endpoints": 4,
         "kcompile_resources": 70,
         "kcompile_services_failed": 1,
+        "kcompile_flow_map_entries{map=flows4}": 90,
+        "kcompile_flow_map_capacity{map=flows4}": 100,
         "kcompile_change_wait_seconds_count": 1,
         "kcompile_sync_changes_sum": 72,
         "kcompile_sync_services_sum": 3,

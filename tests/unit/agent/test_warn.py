@@ -39,3 +39,17 @@ def test_what_a_mode_cannot_do_is_named_once_while_it_lasts():
     warnings.node("")
     warnings.node("no Node")
     assert lines.count("no Node") == 2
+
+
+def test_a_map_that_becomes_nearly_full_is_named_once():
+    lines = []
+    log = logging.Logger("agent")
+    log.addFilter(lambda record: lines.append(record.getMessage()))
+    warnings = Warnings(Request(), log)
+    for count in (79, 80, 99, 50, 85):
+        warnings.filling({"flows4": (count, 100), "flows6": (0, 100)})
+    assert [line.partition(":")[0].partition(";")[0] for line in lines] == [
+        "map flows4 holds 80 of 100 entries",
+        "map flows4 holds 85 of 100 entries",
+    ]
+    assert lines[0].endswith("(--xdp-capacity flows4=400)")

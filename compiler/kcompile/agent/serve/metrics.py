@@ -113,6 +113,12 @@ class Metrics:
         yield _gauge("kcompile_endpoints", totals.endpoints)
         yield _gauge("kcompile_resources", self._agent.resources())
         yield _gauge("kcompile_services_failed", len(self._record.errors))
+        filling = self._record.filling
+        entries = {name: count for name, (count, _) in filling.items()}
+        yield _gauges("kcompile_flow_map_entries", "map", entries)
+        yield _gauges(
+            "kcompile_flow_map_capacity", "map", {name: room for name, (_, room) in filling.items()}
+        )
 
     def _counted(self) -> _Totals:
         """The totals after the last sync: every Service is looked at, so once a sync at most."""
@@ -172,6 +178,8 @@ _HELP = {
     "kcompile_endpoints": "Endpoints in use, counted once a Service",
     "kcompile_resources": "Resources that the kernel holds of the mode's program",
     "kcompile_services_failed": "Services that can't be programmed as their objects are now",
+    "kcompile_flow_map_entries": "Entries of established connections in mode xdp",
+    "kcompile_flow_map_capacity": "Entries that the map has room for",
     "kcompile_change_wait_seconds": "From the oldest event that a sync of changed Services had to its rules",
     "kcompile_sync_changes": "Resources that a sync wrote",
     "kcompile_sync_services": "Services that a sync handled",

@@ -15,10 +15,11 @@ from .observe import State
 from .syscall import Fd
 from .writer import Gone
 
-__all__ = ["Connection", "connections", "filling", "purge", "reasons", "served", "translated"]
+__all__ = ["Connection", "connections", "filling", "nearly_full", "purge", "reasons", "served", "translated"]
 
 _REPLY, _DIRECT = layout.CONSTANTS["FLOW_REPLY"], layout.CONSTANTS["FLOW_DIRECT"]
 _OPENING = layout.CONSTANTS["FLOW_OPENING"]
+_NEARLY_FULL = 0.8
 _UDP_IDLE = 120 * 10**9  # nanoseconds; conntrack's timeout of an idle UDP stream
 _CLOSING = layout.CONSTANTS["FLOW_CLOSING"]
 _FORMS = {4: (layout.FLOW_KEY4, layout.FLOW4), 6: (layout.FLOW_KEY6, layout.FLOW6)}
@@ -127,6 +128,11 @@ def _perhaps(version: int, gone: Gone) -> _Chosen:
         return at
 
     return chosen
+
+
+def nearly_full(filled: Mapping[str, tuple[int, int]]) -> set[str]:
+    """The maps of `filling` that have little room left."""
+    return {name for name, (count, room) in filled.items() if count >= _NEARLY_FULL * room}
 
 
 def filling(maps: Mapping[str, Fd], now: int) -> dict[str, tuple[int, int]]:

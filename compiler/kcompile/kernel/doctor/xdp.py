@@ -12,7 +12,7 @@ from pathlib import Path
 from ... import spawn
 from ...errors import KcompileError, KernelError, UnsupportedError
 from ...targets.xdp import layout
-from ..bpf import attach, library, pins, programs
+from ..bpf import attach, flows, library, pins, programs
 from ..bpf.arrays import numpy_missing
 from ..bpf.hooks import cgroup_root
 from ..bpf.node import XdpKernel
@@ -24,7 +24,6 @@ __all__ = ["look", "work", "xdp_facts"]
 
 _NOTHING = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 1, 0x95, 0, 0, 0)  # r0 = 1; exit
 _NATIVE = 1  # IFLA_XDP_ATTACHED's XDP_ATTACHED_DRV (linux/if_link.h)
-_FULL = 0.8
 _BPFFS = Path("/sys/fs/bpf")
 _SOCKETS = "load balancing of the node's own TCP sockets at connect() (not needed with --socket-lb off)"
 
@@ -110,12 +109,12 @@ def look(facts: Facts) -> Iterator[Finding]:
         effect = "replies to the node's own connections to Services are dropped"
         fix = (advice.inside(facts.netns, "sysctl -w net.ipv4.conf.lo.rp_filter=2"),)
         yield Finding("xdp-rp-filter", "warning", f"rp_filter is strict on lo: {effect}", fix, "xdp")
-    for name, (count, room) in facts.xdp.filling.items():
-        if count >= _FULL * room:
-            effect = "beyond that, connections that have been silent longest are forgotten"
-            message = f"map {name} holds {count} of {room} entries, two a connection: {effect}"
-            larger = ("apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-capacity", f"{name}={4 * room}")
-            yield Finding("xdp-flows", "warning", message, (advice.kcompile(facts.netns, *larger),), "xdp")
+    for name in sorted(flows.nearly_full(facts.xdp.filling)):
+        count, room = facts.xdp.filling[name]
+        effect = "beyond that, connections that have been silent longest are forgotten"
+        message = f"map {name} holds {count} of {room} entries, two a connection: {effect}"
+        larger = ("apply", "-f", "MANIFESTS", "--mode", "xdp", "--xdp-capacity", f"{name}={4 * room}")
+        yield Finding("xdp-flows", "warning", message, (advice.kcompile(facts.netns, *larger),), "xdp")
     for line in facts.xdp.others:
         where, _, what = line.partition(": ")
         effect = "it runs before or after mode xdp's program, or prevents XDP"

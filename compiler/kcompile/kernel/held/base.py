@@ -34,6 +34,9 @@ class Held(Protocol):
         every sync period.
         """
 
+    def filling(self) -> dict[str, tuple[int, int]]:
+        """How many entries each map of connections has, and how many it has room for (mode xdp)."""
+
     def housekeep(self, expected: Program, /) -> bool:
         """Take away what changes have left for open connections, where these are over.
 
@@ -62,6 +65,9 @@ class Plain:
 
     def differs(self, expected: Program) -> bool:
         return bool(self._driver.target.diff(self._driver.observe(), expected))
+
+    def filling(self) -> dict[str, tuple[int, int]]:
+        return {}
 
     def housekeep(self, _: Program, /) -> bool:
         return False

@@ -47,6 +47,9 @@ class HeldIpvs:
     def differs(self, expected: Program) -> bool:
         return self._comparison.differs(expected, needed_by(self._kernel.deadlines.draining))
 
+    def filling(self) -> dict[str, tuple[int, int]]:
+        return {}
+
     def housekeep(self, expected: Program, /) -> bool:
         deadlines = self._kernel.deadlines
         if deadlines.draining:

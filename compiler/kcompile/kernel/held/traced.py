@@ -74,6 +74,9 @@ class Traced:
         self._certain, self._possible = differs, False
         return differs
 
+    def filling(self) -> dict[str, tuple[int, int]]:
+        return {}
+
     def housekeep(self, _: Program, /) -> bool:
         return False
 

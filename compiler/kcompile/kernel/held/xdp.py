@@ -59,6 +59,9 @@ class HeldXdp:
         indices = {name: index for index, name in socket.if_nameindex()}
         return self._comparison.differs(netns.cookie(), indices)
 
+    def filling(self) -> dict[str, tuple[int, int]]:
+        return self._kernel.filling()
+
     def housekeep(self, _: Program, /) -> bool:
         return False
 
