@@ -23,7 +23,7 @@ _Table = tuple[str, str]  # family and name
 
 
 class _Sets:
-    """The sets and maps of one table, each indexed when a rule first asks for it."""
+    """The sets and maps of one listed table, each indexed when a rule first asks for it."""
 
     def __init__(self) -> None:
         self.elements: dict[str, list[Any]] = {}
@@ -39,6 +39,37 @@ class _Sets:
         return self._indexed[name]
 
 
+class _Written(Contents):
+    """The elements of a set or map of a lowered Program, found by their spelling: of tens of thousands, only
+    those that a packet meets are parsed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.data: dict[str, str] = {}
+
+    def get(self, value: Any) -> Any:
+        """See `Contents`."""
+        spelt = " . ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        data = self.data.get(spelt)
+        if data is None:
+            return None
+        return text.expression(data) if data else True
+
+
+class _WrittenSets:
+    """The sets and maps of a lowered Program in one family. None of them has ranges or prefixes."""
+
+    def __init__(self) -> None:
+        self.sets: dict[str, _Written] = {}
+
+    def __call__(self, name: str) -> Contents:
+        """The named set or map. Raises Unknown."""
+        if name not in self.sets:
+            raise Unknown(f"the set {name}")
+        return self.sets[name]
+
+
 def from_program(program: Mapping[Key, Any]) -> list[BaseChain]:
     """The base chains of a lowered Program (targets/nftables)."""
     families = {key.family for key in program if isinstance(key, ChainKey)}
@@ -46,21 +77,15 @@ def from_program(program: Mapping[Key, Any]) -> list[BaseChain]:
 
 
 def _family(program: Mapping[Key, Any], family: str) -> list[BaseChain]:
-    sets = _Sets()
+    sets = _WrittenSets()
     chains: dict[str, list[Rule]] = {}
     base: list[tuple[str, Chain]] = []
     for key, value in program.items():
         match key:
             case MapKey(family=own, name=name) if own == family:
-                sets.elements.setdefault(name, [])
-                if value.data:
-                    sets.maps.add(name)
+                sets.sets.setdefault(name, _Written())
             case ElementKey(family=own, map=name, key=element) if own == family:
-                data, _ = value
-                found = text.expression(element)
-                if data:
-                    sets.maps.add(name)
-                sets.elements.setdefault(name, []).append([found, text.expression(data)] if data else found)
+                sets.sets.setdefault(name, _Written()).data[element] = value[0]
             case ChainKey(family=own, name=name) if own == family:
                 chains[name] = [_program_rule(rule.text, sets) for rule in value.rules]
                 if value.hook:
@@ -68,7 +93,7 @@ def _family(program: Mapping[Key, Any], family: str) -> list[BaseChain]:
     return [_base_chain(family, name, chain, chains) for name, chain in base]
 
 
-def _program_rule(written: str, sets: _Sets) -> Rule:
+def _program_rule(written: str, sets: _WrittenSets) -> Rule:
     try:
         return NftRule(text.statements(written), written, sets)
     except Unknown as unknown:
