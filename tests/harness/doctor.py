@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from . import modes, netns
+from . import modes, netns, prefork
 
 __all__ = ["Node", "healthy_node", "need"]
 
@@ -55,10 +55,10 @@ class Node:
         return netns.run(self.name, args, text=text).stdout
 
     def kcompile(self, *args: str, code: int | None = 0) -> str:
-        command = [sys.executable, "-m", "kcompile", *args]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120, check=False)
-        assert code is None or done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        output, errors = self.folder / "output", self.folder / "errors"
+        done = prefork.run(args, self.env, Path.cwd(), output, 120, errors=errors)
+        assert code is None or done == code, output.read_text() + errors.read_text()
+        return output.read_text()
 
     def apply(self, *args: str) -> None:
         self.kcompile("apply", "-f", str(self.manifests), "--netns", self.name, *args)
