@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import netns
-from kcompile.kernel.bpf import attach
+from kcompile.kernel.bpf import attach, programs
 from kcompile.kernel.bpf.attach import Attachment
 from kcompile.targets.xdp.layout import CONSTANTS as C
 
@@ -48,7 +48,11 @@ def test_interfaces_without_ethernet(bpffs: Path):
 
     Real packets between two of them, since a test run has frames only.
     """
-    with make(("MAC_LENGTH=0",)) as world, netns.enter(world.namespace), contextlib.ExitStack() as stack:
+    with (
+        make(programs.BARE_DEFINES, sources=("tc.c",)) as world,
+        netns.enter(world.namespace),
+        contextlib.ExitStack() as stack,
+    ):
         inside, outside = tun("inside", 40), tun("outside", 41)
         stack.callback(os.close, inside)
         stack.callback(os.close, outside)

@@ -27,6 +27,7 @@ __all__ = ["ETH0", "LO", "NEAR", "NEAR2", "World", "make"]
 LO, ETH0, NEAR, NEAR2 = 1, 10, 20, 21
 INDEX = {"lo": LO, "eth0": ETH0, "near": NEAR, "near2": NEAR2}
 TCP, UDP, SCTP = 6, 17, 132
+SOURCES = ("tc.c", "xdp.c", "sock.c")
 VERDICTS = {-1: "pass", 0: "pass", 2: "drop", 7: "redirect"}
 XDP_VERDICTS = {1: "drop", 2: "pass", 3: "transmit", 4: "redirect"}
 _DNAT, _MASQUERADED = C["VERDICT_DNAT"], C["VERDICT_DNAT"] | C["MASQUERADE"]
@@ -88,7 +89,13 @@ def _run(name: str) -> None:
 class World:
     """The maps and programs of one node. Interfaces are named by their index."""
 
-    def __init__(self, namespace: str, defines: tuple[str, ...] = (), most: int = 65536) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        defines: tuple[str, ...] = (),
+        most: int = 65536,
+        sources: tuple[str, ...] = SOURCES,
+    ) -> None:
         self.namespace = namespace
         self.maps = {
             m.name: library.create_map(
@@ -103,7 +110,7 @@ class World:
         }
         pins.fill_array(self.maps["crc32c"], MAPS["crc32c"].capacity, crc32c.powers())
         self.programs: dict[str, library.Fd] = {}
-        for source in ("tc.c", "xdp.c", "sock.c"):
+        for source in sources:
             self.programs |= programs.load(programs.compile_file(source, defines), self.maps)
         self.backends: dict[tuple[int, str], int] = {}
         self._fill()
@@ -270,8 +277,13 @@ class World:
 
 
 @contextlib.contextmanager
-def make(defines: tuple[str, ...] = (), most: int = 65536) -> Iterator[World]:
-    """A world in a namespace of its own, gone at the end. `most`: entries of each map of flows."""
+def make(
+    defines: tuple[str, ...] = (), most: int = 65536, sources: tuple[str, ...] = SOURCES
+) -> Iterator[World]:
+    """A world in a namespace of its own, gone at the end.
+
+    `most`: entries of each map of flows. `sources`: the files whose programs it has.
+    """
     with netns.group(["world"]) as names:
         _run(names["world"])
-        yield World(names["world"], defines, most)
+        yield World(names["world"], defines, most, sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Literal
 
 import msgspec
@@ -116,7 +117,21 @@ def _asked(name: str, kind: str, server: tuple[str, int]) -> Any:
     query = dns.message.make_query(name, kind, use_edns=0)
     address, port = server
     try:
-        reply, _ = dns.query.udp_with_fallback(query, address, timeout=_SECONDS, port=port)
+        with _connected(address, port) as sock:
+            reply, _ = dns.query.udp_with_fallback(query, address, timeout=_SECONDS, port=port, udp_sock=sock)
     except (dns.exception.DNSException, OSError, EOFError) as error:
         raise KernelError(f"{address} port {port}: no answer: {error or type(error).__name__}") from None
     return reply
+
+
+def _connected(address: str, port: int) -> socket.socket:
+    """A socket that hears at once where nobody listens: the kernel tells only a connected one."""
+    family, _, _, _, place = socket.getaddrinfo(address, port, flags=socket.AI_NUMERICHOST)[0]
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(place)
+    except OSError:
+        sock.close()
+        raise
+    return sock
