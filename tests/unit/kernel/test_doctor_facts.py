@@ -60,3 +60,11 @@ def test_whose_the_rules_are():
         f":KUBE-{chain} - [0:0]\n" for chain in ("FIREWALL", "KUBELET-CANARY", "POSTROUTING", "MARK-MASQ")
     )
     assert summary("nft", 4, kubelet) == Variant("nft", 4)
+
+
+def test_the_policy_of_forward_is_that_of_table_filter():
+    mangle = "*mangle\n:FORWARD ACCEPT [0:0]\n-A PREROUTING -j MARK --set-mark 7\nCOMMIT\n"
+    security = "*security\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
+    text = mangle + SAVED.format(rule="-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT") + security
+    assert summary("nft", 4, text).forward == "DROP"
+    assert summary("legacy", 4, mangle + security).forward == ""

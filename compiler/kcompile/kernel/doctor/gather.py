@@ -89,7 +89,8 @@ def summary(backend: str, family: int, text: str) -> Variant:
     """A summary of `text`, the output of iptables-save."""
     rules = [line for line in text.splitlines() if line.startswith("-A ")]
     own = sum(_OWN in rule for rule in rules)
-    policy = _FORWARD.search(text)
+    table = _filter_table(text)
+    policy = _FORWARD.search(table)
     proxy = Chains(backend, family, text)
     return Variant(
         backend,
@@ -99,8 +100,14 @@ def summary(backend: str, family: int, text: str) -> Variant:
         foreign=sum(_OWN not in rule and _KUBERNETES not in rule for rule in rules),
         chains=_foreign_chains(text),
         forward=policy[1] if policy else "",
-        forwards_services=_FORWARDS.search(text) is not None,
+        forwards_services=_FORWARDS.search(table) is not None,
     )
+
+
+def _filter_table(text: str) -> str:
+    """The part of iptables-save's output that is table filter: mangle and security have a FORWARD too."""
+    _, _, rest = f"\n{text}".partition("\n*filter\n")
+    return rest.partition("\nCOMMIT")[0]
 
 
 def _foreign_chains(text: str) -> frozenset[str]:
