@@ -17,7 +17,7 @@ from ..trace.causes import Cause, first_cause, is_ours
 from ..trace.journey import Rules, travel
 from ..trace.lowered import base_chains, host_with
 from ..trace.outcome import End, Ending, Step
-from ..trace.packet import Host, Packet, Set, canonical
+from ..trace.packet import Host, Packet, canonical
 from .compile import Compiled
 from .expected import OUTSIDE, place
 from .refusals import why_refused
@@ -26,7 +26,6 @@ __all__ = [
     "Journey",
     "Question",
     "Way",
-    "live_rules_and_host",
     "names_of",
     "question",
     "trace_live",
@@ -177,7 +176,9 @@ def trace_live(directory: Path, asked: Question, names: dict[str, str]) -> tuple
     :param directory: the namespace's run directory
     :param names: what is known of endpoints, by ``address:port``
     """
-    rules, host, unread = live_rules_and_host(directory)
+    from ..kernel.rules import live_node
+
+    rules, host, unread = live_node(directory)
     own = tuple(
         sorted(address for address in host.addresses if not ipaddress.ip_address(address).is_loopback)
     )
@@ -185,20 +186,6 @@ def trace_live(directory: Path, asked: Question, names: dict[str, str]) -> tuple
     if packet.iif:
         packet = packet.changed(iif=host.route(packet.source) or _UPLINK)
     return _journey("live", rules, host, packet, names), unread
-
-
-def live_rules_and_host(directory: Path) -> tuple[Rules, Host, list[str]]:
-    """All rules of the current network namespace, the node that they are on, and what couldn't be read."""
-    from ..kernel.rules import live_machine, live_rules
-    from ..trace.ipvs import sets_of_program
-    from ..trace.live import live_chains
-
-    read, machine = live_rules(directory), live_machine()
-    sets: dict[str, Set] = {}
-    for held in read.programs.values():
-        sets.update(sets_of_program(held))
-    host = Host(addresses=machine.addresses, route=machine.route, forwards=machine.forwards, sets=sets)
-    return Rules(live_chains(read.nft, read.saves, read.programs)), host, read.unread
 
 
 def names_of(compiled: Compiled) -> dict[str, str]:

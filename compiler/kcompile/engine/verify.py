@@ -14,7 +14,7 @@ from ..trace.packet import Host
 from .compile import Compiled, compile_cluster
 from .expected import Outcome, Probe, outcome_of, probes
 from .request import Request
-from .trace import live_rules_and_host, with_links
+from .trace import with_links
 
 __all__ = ["Difference", "Report", "verify_live", "verify_modes"]
 
@@ -91,7 +91,9 @@ def verify_live(compiled: Compiled, directory: Path, owner: str) -> Report:
     :param directory: the namespace's run directory
     :param owner: whose frontends may be stale: ``kcompile`` or ``kube-proxy``
     """
-    rules, host, unread = live_rules_and_host(directory)
+    from ..kernel.rules import live_node
+
+    rules, host, unread = live_node(directory)
     asked = [_by_route(probe, host) for probe in probes(compiled.dataplane)]
     found = _differences(asked, rules, host, "live")
     return Report(len(asked), (*found, *_stale(compiled, directory, owner)), tuple(unread))

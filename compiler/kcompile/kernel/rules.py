@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 from .. import spawn
 from ..errors import KernelError, UnsupportedError
 from ..program import Program
+from ..trace.ipvs import sets_of_program
+from ..trace.journey import Rules
+from ..trace.live import live_chains
+from ..trace.packet import Host, Set
 from . import iptables, sysctl
 from .drivers import installed
 from .facts import interface_addresses
-from .nftables import Nft
+from .nftables import Nft, table_flags
 
-__all__ = ["LiveRules", "Machine", "live_machine", "live_rules"]
+__all__ = ["LiveRules", "Machine", "live_machine", "live_node", "live_rules"]
 
 _BY_PROGRAMS = ("ipvs", "xdp")
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
@@ -62,7 +66,7 @@ def live_rules(directory: Path) -> LiveRules:
     try:
         with Nft() as nft:
             items = [
-                {kind: body}
+                {kind: _flagged(body) if kind == "table" else body}
                 for kind, body in nft.items("list ruleset", numeric=True)
                 if (body.get("family"), body["name"] if kind == "table" else body.get("table")) not in theirs
             ]
@@ -74,10 +78,25 @@ def live_rules(directory: Path) -> LiveRules:
     return LiveRules({"nftables": items}, saves, programs, unread)
 
 
+def _flagged(table: dict[str, Any]) -> dict[str, Any]:
+    """`table` with its flags, which not every nft lists as data: a dormant one's rules don't run."""
+    return {**table, "flags": list(table_flags(table["family"], table["name"]))}
+
+
 def live_machine() -> Machine:
     """The addresses, routes and forwarding of the current network namespace, asked while it is current."""
     forwards = {version: sysctl.read(name) == "1" for version, name in _FORWARDING.items()}
     return Machine(frozenset(interface_addresses()), cache(_interface_to), forwards.__getitem__)
+
+
+def live_node(directory: Path) -> tuple[Rules, Host, list[str]]:
+    """All rules of the current network namespace, the node that they are on, and what couldn't be read."""
+    read, machine = live_rules(directory), live_machine()
+    sets: dict[str, Set] = {}
+    for held in read.programs.values():
+        sets.update(sets_of_program(held))
+    host = Host(addresses=machine.addresses, route=machine.route, forwards=machine.forwards, sets=sets)
+    return Rules(live_chains(read.nft, read.saves, read.programs)), host, read.unread
 
 
 def _interface_to(address: str) -> str | None:

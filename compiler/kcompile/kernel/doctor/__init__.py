@@ -9,9 +9,11 @@ ipvs.py       mode ipvs: virtual servers, the dummy device, ipsets and the rules
 xdp.py        mode xdp, and what disturbs it
 drift.py      how many rules differ from the last apply
 gather.py     the rules and devices of the node's netns
+packets.py    walks packets through the live rules: what is lost, and where
 node.py       sysctls, kernel modules, processes of kcompile and kube-proxy
 judge.py      Facts -> Report, pure
 checks.py     the checks, pure
+losses.py     the checks on lost packets, dormant tables and interfaces that do not forward, pure
 advice.py     the commands that fix a finding, pure
 
 Gathering writes only inside the probes' own netns. A probe may make the kernel load a module, as apply would.

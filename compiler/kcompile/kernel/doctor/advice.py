@@ -1,4 +1,7 @@
-"""The commands that fix a finding. They can be run as they are; only MANIFESTS is for the user to fill in."""
+"""The commands that fix a finding.
+
+They can be run as they are; only MANIFESTS and GATEWAY are for the user to fill in.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from ..bpf.arrays import INSTALL
 from ..bpf.compiler import DEBIAN
 from ..kubeproxy.chains import PATTERN
 from ..kubeproxy.process import Process
-from .records import ForwardChain, KernelModules, Variant
+from .records import ForwardChain, KernelModules, LostPacket, Variant
 
 __all__ = [
+    "accept_packet",
     "accept_services",
     "end_kube_proxy",
     "inside",
@@ -110,3 +114,22 @@ def accept_services(where: Variant | ForwardChain) -> str:
     if isinstance(where, Variant):
         return f"{where.tool} -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
     return f"nft insert rule {where.family} {where.table} {where.name} ct status dnat accept"
+
+
+def accept_packet(lost: LostPacket) -> str:
+    """Accept, before the rule that loses it, all translated packets, or where it isn't yet that one kind."""
+    first, table, chain = lost.chain.split(" ", 2)
+    if lost.variant:
+        match = (
+            "-m conntrack --ctstate DNAT"
+            if lost.translated
+            else f"-d {lost.asked} -p {lost.protocol} --dport {lost.port}"
+        )
+        return f"{lost.variant} -t {table} -I {chain} {match} -j ACCEPT"
+    family = "ip6" if ":" in lost.asked else "ip"
+    match = (
+        "ct status dnat"
+        if lost.translated
+        else f"{family} daddr {lost.asked} {lost.protocol} dport {lost.port}"
+    )
+    return f"nft insert rule {first} {table} {chain} {match} accept"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import advice, xdp
+from . import advice, losses, xdp
 from .records import Facts, Finding, Variant
 
 __all__ = ["CHECKS", "Check"]
@@ -286,6 +286,9 @@ CHECKS = (
         "no FORWARD policy drops traffic to Services",
         needs_root=True,
     ),
+    Check("packets", losses.packets, "packets reach the endpoints", needs_root=True),
+    Check("dormant", losses.dormant, "no table of kcompile is dormant", needs_root=True),
+    Check("forwarding-of-interfaces", losses.interfaces, "every interface forwards, or the node doesn't"),
     Check("other-modes", _other_modes, "at most one mode of kcompile has rules here", needs_root=True),
     Check(
         "rules",

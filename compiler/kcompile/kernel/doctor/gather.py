@@ -8,24 +8,29 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from ... import spawn
 from ...errors import KcompileError, KernelError, UnsupportedError
+from ...targets.nftables.resources import TABLE
 from .. import flowtable, iptables, netns
 from ..drivers import installed
 from ..kubeproxy.chains import Chains
-from ..nftables import Nft
+from ..nftables import Nft, table_flags
 from ..places import run_directory
 from ..remember import recall
 from .drift import changed_rules
 from .node import kernel_modules, node_facts
+from .packets import lost_packets
 from .probes import probe
-from .records import Facts, ForwardChain, RuleFacts, Variant, XdpFacts
+from .records import Facts, ForwardChain, LostPacket, RuleFacts, Variant, XdpFacts
 from .xdp import xdp_facts
 
 __all__ = ["gather", "summary"]
 
 _FORWARD = re.compile(r"^:FORWARD (\w+)", re.MULTILINE)
 _FORWARDS = re.compile(r"^-A FORWARD -m conntrack --ctstate \S*\bDNAT\b\S* -j ACCEPT$", re.MULTILINE)
+_Tables = tuple[tuple[str, str], ...]
 _OWN, _KUBERNETES = "KCOMPILE-", "KUBE-"
 
 
@@ -63,8 +68,9 @@ def _rules() -> RuleFacts:
             unread.append((f"iptables-{backend}", str(e)))
     tables: tuple[tuple[str, str], ...] = ()
     chains: tuple[ForwardChain, ...] = ()
+    dormant: tuple[tuple[str, str], ...] = ()
     try:
-        tables, chains = _nftables()
+        tables, chains, dormant = _nftables()
     except KernelError as e:
         unread.append(("nftables", str(e)))
     devices, bridges = _devices()
@@ -81,15 +87,49 @@ def _rules() -> RuleFacts:
     except KcompileError as e:
         if not unread:
             unread.append(("the rules of the last apply", str(e)))
-    mode = applied.mode if applied else ""
-    return RuleFacts(tuple(variants), tables, chains, devices, bridges, own, mode, changed, tuple(unread))
+    lost: tuple[LostPacket, ...] = ()
+    try:
+        lost = tuple(_in_variant(packet) for packet in lost_packets(run_directory(), devices))
+    except KcompileError as e:
+        if not unread:
+            unread.append(("the way of packets", str(e)))
+    return RuleFacts(
+        variants=tuple(variants),
+        nft_tables=tables,
+        forward_chains=chains,
+        devices=devices,
+        bridges=bridges,
+        own_modes=own,
+        applied=applied.mode if applied else "",
+        changed=changed,
+        unread=tuple(unread),
+        lost=lost,
+        dormant=dormant,
+    )
+
+
+def _in_variant(packet: LostPacket) -> LostPacket:
+    """`packet` with the variant of iptables that has the rule which lost it."""
+    tool, _, rest = packet.chain.partition(" ")
+    if tool not in ("iptables", "ip6tables"):
+        return packet
+    table, _, chain = rest.partition(" ")
+    family = "ip4" if tool == "iptables" else "ip6"
+    policy = packet.rule.removeprefix("policy ").upper() if packet.rule.startswith("policy ") else ""
+    wanted = f":{chain} {policy} [" if policy else f"-A {chain} {packet.rule}"
+    backends: tuple[iptables.Backend, ...] = ("legacy", "nft")
+    for backend in backends:
+        text = table_of(iptables.saved(backend).get(family, ""), table)
+        if any(line.startswith(wanted) for line in text.splitlines()):
+            return msgspec.structs.replace(packet, variant=f"{tool}-{backend}")
+    return packet
 
 
 def summary(backend: str, family: int, text: str) -> Variant:
     """A summary of `text`, the output of iptables-save."""
     rules = [line for line in text.splitlines() if line.startswith("-A ")]
     own = sum(_OWN in rule for rule in rules)
-    table = _filter_table(text)
+    table = table_of(text, "filter")
     policy = _FORWARD.search(table)
     proxy = Chains(backend, family, text)
     return Variant(
@@ -104,9 +144,9 @@ def summary(backend: str, family: int, text: str) -> Variant:
     )
 
 
-def _filter_table(text: str) -> str:
-    """The part of iptables-save's output that is table filter: mangle and security have a FORWARD too."""
-    _, _, rest = f"\n{text}".partition("\n*filter\n")
+def table_of(text: str, table: str) -> str:
+    """The part of iptables-save's output that is `table`: mangle and security have a FORWARD too."""
+    _, _, rest = f"\n{text}".partition(f"\n*{table}\n")
     return rest.partition("\nCOMMIT")[0]
 
 
@@ -125,16 +165,22 @@ def _foreign_chains(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _nftables() -> tuple[tuple[tuple[str, str], ...], tuple[ForwardChain, ...]]:
-    """All tables, and the foreign base chains at hook forward with policy drop."""
+def _nftables() -> tuple[_Tables, tuple[ForwardChain, ...], _Tables]:
+    """All tables, the foreign base chains at hook forward with policy drop, kcompile's dormant tables."""
     with Nft() as nft:
-        tables = tuple((t["family"], t["name"]) for t in nft.objects("list tables", "table"))
+        listed = list(nft.objects("list tables", "table"))
+        tables = tuple((t["family"], t["name"]) for t in listed)
+        dormant = tuple(
+            (t["family"], t["name"])
+            for t in listed
+            if t["name"] == TABLE and "dormant" in table_flags(t["family"], TABLE)
+        )
         chains = [
             ForwardChain(c["family"], c["table"], c["name"], _forwards_services(nft, c))
             for c in nft.objects("list chains", "chain")
             if _drops_forwarded(c)
         ]
-    return tables, tuple(chains)
+    return tables, tuple(chains), dormant
 
 
 def _drops_forwarded(chain: dict[str, Any]) -> bool:

@@ -39,6 +39,7 @@ def node_facts(directory: Path) -> NodeFacts:
     return NodeFacts(
         sysctls=found,
         rp_filter=_rp_filter(),
+        not_forwarding=_not_forwarding() if found.get("net.ipv4.ip_forward") == "1" else (),
         reverted=tuple(name for name, old in state.sysctls.items() if sysctl.read(name) == old),
         stale_state=str(path) if (path := stale(directory)) else "",
         unanswered=tuple(check.port for check in health.unanswered(directory)),
@@ -55,6 +56,16 @@ def _rp_filter() -> dict[str, int]:
         with contextlib.suppress(OSError, ValueError):
             found[path.parent.name] = int(path.read_text())
     return found
+
+
+def _not_forwarding() -> tuple[str, ...]:
+    """Interfaces that drop what is to be forwarded (IN_DEV_FORWARD of ip_route_input_slow())."""
+    found = []
+    for path in (_PROC / "sys/net/ipv4/conf").glob("*/forwarding"):
+        with contextlib.suppress(OSError):
+            if path.parent.name not in ("all", "default", "lo") and path.read_text().strip() == "0":
+                found.append(path.parent.name)
+    return tuple(sorted(found))
 
 
 def _processes() -> Iterator[Path]:

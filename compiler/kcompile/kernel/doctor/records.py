@@ -93,12 +93,36 @@ class ForwardChain(msgspec.Struct, frozen=True):
     forwards_services: bool = False
 
 
+class LostPacket(msgspec.Struct, frozen=True, kw_only=True):
+    """A packet that the live rules don't bring where the last apply wants it, the first of its cause.
+
+    `what`: where it was sent to, for people; `end`: what became of it. `asked` and `port`: its destination
+    where that happened; `translated`: by then conntrack had given it a new one. `chain` and `rule`: what did
+    it, `variant`: the variant of iptables that has the chain; `ours`: it is kcompile's. `went_to`: its last
+    destination; `cause_of` tells causes without a rule apart.
+    """
+
+    what: str
+    end: str
+    protocol: str
+    asked: str
+    port: int
+    translated: bool
+    chain: str = ""
+    rule: str = ""
+    ours: bool = False
+    went_to: str = ""
+    cause_of: str = ""
+    variant: str = ""
+
+
 class RuleFacts(msgspec.Struct, frozen=True):
     """The rules and devices of the namespace.
 
     `changed`: how many of kcompile's resources differ from the last apply.
 
-    `unread`: pairs of what could not be read, and why.
+    `unread`: pairs of what could not be read, and why. `lost`: packets that don't arrive. `dormant`: tables
+    of kcompile that are switched off, with their families.
     """
 
     variants: tuple[Variant, ...] = ()
@@ -110,6 +134,8 @@ class RuleFacts(msgspec.Struct, frozen=True):
     applied: str = ""
     changed: int = 0
     unread: tuple[tuple[str, str], ...] = ()
+    lost: tuple[LostPacket, ...] = ()
+    dormant: tuple[tuple[str, str], ...] = ()
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -140,12 +166,14 @@ class KernelModules(msgspec.Struct, frozen=True):
 class NodeFacts(msgspec.Struct, frozen=True):
     """Facts that aren't rules.
 
-    `rp_filter`: interface -> value. `reverted`: sysctls that apply changed and that have their old value
+    `rp_filter`: interface -> value. `not_forwarding`: interfaces that forward nothing while the node does.
+    `reverted`: sysctls that apply changed and that have their old value
     again. `agent`: the ``kcompile run`` that holds this node, in words.
     """
 
     sysctls: dict[str, str] = {}
     rp_filter: dict[str, int] = {}
+    not_forwarding: tuple[str, ...] = ()
     reverted: tuple[str, ...] = ()
     stale_state: str = ""
     unanswered: tuple[int, ...] = ()
