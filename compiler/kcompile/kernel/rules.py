@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from .. import spawn
 from ..errors import KernelError, UnsupportedError
 from ..program import Program
-from ..trace.ipvs import sets_of_program
 from ..trace.journey import Rules
 from ..trace.live import live_chains
-from ..trace.packet import Host, Set
+from ..trace.lowered import host_with
+from ..trace.packet import Host
 from . import iptables, sysctl
 from .drivers import installed
 from .facts import interface_addresses
@@ -92,10 +92,9 @@ def live_machine() -> Machine:
 def live_node(directory: Path) -> tuple[Rules, Host, list[str]]:
     """All rules of the current network namespace, the node that they are on, and what couldn't be read."""
     read, machine = live_rules(directory), live_machine()
-    sets: dict[str, Set] = {}
+    host = Host(addresses=machine.addresses, route=machine.route, forwards=machine.forwards)
     for held in read.programs.values():
-        sets.update(sets_of_program(held))
-    host = Host(addresses=machine.addresses, route=machine.route, forwards=machine.forwards, sets=sets)
+        host = host_with(held, host)  # the addresses that mode ipvs binds, and its ipsets
     return Rules(live_chains(read.nft, read.saves, read.programs)), host, read.unread
 
 

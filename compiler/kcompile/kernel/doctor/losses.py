@@ -13,11 +13,10 @@ __all__ = ["dormant", "interfaces", "packets"]
 def packets(facts: Facts) -> Iterator[Finding]:
     """One finding a cause.
 
-    That a packet isn't translated is one only where rules of ours differ from the last apply, and no dormant
-    table explains it: with all of them there, it says that the model of packets lacks something.
+    That a packet isn't translated is none where a dormant table explains it.
     """
     for lost in facts.rules.lost:
-        if lost.end == "not translated" and (facts.rules.dormant or not facts.rules.changed):
+        if lost.end == "not translated" and facts.rules.dormant:
             continue
         yield Finding("packets", "error", _said(lost), _fix(facts, lost))
 
