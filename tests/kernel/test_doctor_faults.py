@@ -1,6 +1,8 @@
 """Faults planted one at a time on a node: doctor names each, and its command removes it."""
 
 import json
+import subprocess
+import sys
 from typing import NamedTuple
 
 import pytest
@@ -96,6 +98,9 @@ FAULTS = {
     "9 one interface": Fault(
         ("sysctl -w net.ipv4.conf.eth0.forwarding=0", ""), "forwarding-of-interfaces", "eth0"
     ),
+    "14 policy of our chain": Fault(
+        ("nft add chain ip kcompile prerouting { policy drop; }", ""), "packets", "policy drop"
+    ),
     "11 kube-proxy": Fault(("nft add table ip kube-proxy", ""), "kube-proxy-rules", "ip kube-proxy"),
     "16 no route": Fault(
         ("ip route del default", ""), "packets", "no route to 10.244.0.",
@@ -174,3 +179,20 @@ def test_nothing_is_found_on_a_healthy_node(node):
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_named_and_its_command_removes_it(node, name):
     plant_and_mend(node, FAULTS[name])
+
+
+@pytest.mark.parametrize("node", ["nftables"], indirect=True)
+def test_10_a_process_on_a_node_port_is_named(node):
+    """Its command ends it."""
+    script = "import socket, time; s = socket.create_server(('', 30012)); print(flush=True); time.sleep(60)"
+    command = ["ip", "netns", "exec", node.name, sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            (finding,) = found(node)["node-ports"]
+            assert f"(pid {process.pid}) listens on 30012/TCP, the NodePort of demo/web" in finding.message
+            assert finding.fix == (f"kill {process.pid}",)
+        finally:
+            process.kill()
+    assert "node-ports" not in found(node)

@@ -10,6 +10,7 @@ xdp.py        mode xdp, and what disturbs it
 drift.py      how many rules differ from the last apply
 gather.py     the rules and devices of the node's netns
 packets.py    walks packets through the live rules: what is lost, and where
+listeners.py  processes that listen on a NodePort
 node.py       sysctls, kernel modules, processes of kcompile and kube-proxy
 judge.py      Facts -> Report, pure
 checks.py     the checks, pure

@@ -287,6 +287,7 @@ CHECKS = (
         needs_root=True,
     ),
     Check("packets", losses.packets, "packets reach the endpoints", needs_root=True),
+    Check("node-ports", losses.node_ports, "no process listens on a NodePort", needs_root=True),
     Check("dormant", losses.dormant, "no table of kcompile is dormant", needs_root=True),
     Check("forwarding-of-interfaces", losses.interfaces, "every interface forwards, or the node doesn't"),
     Check("other-modes", _other_modes, "at most one mode of kcompile has rules here", needs_root=True),

@@ -20,6 +20,7 @@ from ..nftables import Nft, table_flags
 from ..places import run_directory
 from ..remember import recall
 from .drift import changed_rules
+from .listeners import listeners
 from .node import kernel_modules, node_facts
 from .packets import lost_packets
 from .probes import probe
@@ -105,6 +106,7 @@ def _rules() -> RuleFacts:
         unread=tuple(unread),
         lost=lost,
         dormant=dormant,
+        listeners=listeners(run_directory()),
     )
 
 

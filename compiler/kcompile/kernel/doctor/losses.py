@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from . import advice
 from .records import Facts, Finding, LostPacket
 
-__all__ = ["dormant", "interfaces", "packets"]
+__all__ = ["dormant", "interfaces", "node_ports", "packets"]
 
 
 def packets(facts: Facts) -> Iterator[Finding]:
@@ -42,6 +42,18 @@ def _fix(facts: Facts, lost: LostPacket) -> tuple[str, ...]:
         mode = facts.rules.applied
         return (advice.kcompile(facts.netns, "apply", "-f", "MANIFESTS", "--mode", mode),)
     return (advice.inside(facts.netns, advice.accept_packet(lost)),) if lost.chain else ()
+
+
+def node_ports(facts: Facts) -> Iterator[Finding]:
+    """Processes that listen on a NodePort: the Service's rules come first, so nobody reaches them there."""
+    for listener in facts.rules.listeners:
+        who = f"{listener.name} (pid {listener.pid})" if listener.pid else "a process"
+        message = (
+            f"{who} listens on {listener.port}/{listener.protocol}, the NodePort of {listener.service}: "
+            "connections from outside go to the Service"
+        )
+        fix = (f"kill {listener.pid}",) if listener.pid else ()
+        yield Finding("node-ports", "warning", message, fix)
 
 
 def dormant(facts: Facts) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ __all__ = [
     "Holder",
     "KernelModules",
     "Lack",
+    "Listener",
     "ModeProbe",
     "ModeReport",
     "NodeFacts",
@@ -116,13 +117,23 @@ class LostPacket(msgspec.Struct, frozen=True, kw_only=True):
     variant: str = ""
 
 
+class Listener(msgspec.Struct, frozen=True):
+    """A socket on a NodePort of `service`; `pid` 0: its process can't be seen."""
+
+    service: str
+    protocol: str
+    port: int
+    pid: int = 0
+    name: str = ""
+
+
 class RuleFacts(msgspec.Struct, frozen=True):
     """The rules and devices of the namespace.
 
     `changed`: how many of kcompile's resources differ from the last apply.
 
     `unread`: pairs of what could not be read, and why. `lost`: packets that don't arrive. `dormant`: tables
-    of kcompile that are switched off, with their families.
+    of kcompile that are switched off, with their families. `listeners`: sockets on NodePorts.
     """
 
     variants: tuple[Variant, ...] = ()
@@ -136,6 +147,7 @@ class RuleFacts(msgspec.Struct, frozen=True):
     unread: tuple[tuple[str, str], ...] = ()
     lost: tuple[LostPacket, ...] = ()
     dormant: tuple[tuple[str, str], ...] = ()
+    listeners: tuple[Listener, ...] = ()
 
 
 class Holder(msgspec.Struct, frozen=True):
