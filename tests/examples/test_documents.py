@@ -16,7 +16,13 @@ import pytest
 from harness import modes, netns
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "docs/howto/first-rules.md", "docs/howto/doctor.md", "docs/howto/dns.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/howto/first-rules.md",
+    "docs/howto/doctor.md",
+    "docs/howto/dns.md",
+    "docs/howto/why-does-my-service-not-answer.md",
+]
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 UPDATE = bool(os.environ.get("UPDATE_DOCUMENTS"))
 SECONDS = re.compile(r"in \d+\.\d\d s\.")
