@@ -15,6 +15,8 @@ import struct
 import threading
 from typing import Any
 
+import msgspec
+
 from ..errors import KernelError, UnsupportedError
 from ..program import Key
 from ..targets.nftables.parse import parse
@@ -80,18 +82,25 @@ class Nft:
         return code, output, error
 
     def observe(self) -> dict[Key, Any]:
-        """Our table as the kernel holds it, both families."""
+        """Our table as the kernel holds it, both families. Raises KernelError."""
         program: dict[Key, Any] = {}
         for family in ("ip", "ip6"):
-            code, output, error = self._run(
-                f"list table {family} {TABLE}", _OUTPUT_JSON | _OUTPUT_NUMERIC_PRIO
-            )
-            if code == 0 and output:
-                program.update(parse(output))
+            try:
+                found = self._observed(family)
+            except msgspec.DecodeError:  # seen once, of a dormant table, with nft 1.0.6: half a document
+                found = self._observed(family)
+            if found is not None:
+                program.update(found)
                 program[TableKey(family)] = Table(table_flags(family, TABLE))
-            elif code != 0 and _ABSENT not in error:
-                raise _failure("nft list table", error)
         return program
+
+    def _observed(self, family: str) -> dict[Key, Any] | None:
+        """What our table of `family` holds; None where there is none."""
+        command = f"list table {family} {TABLE}"
+        code, output, error = self._run(command, _OUTPUT_JSON | _OUTPUT_NUMERIC_PRIO)
+        if code != 0 and _ABSENT not in error:
+            raise _failure("nft list table", error)
+        return parse(output) if code == 0 and output else None
 
     def objects(self, command: str, kind: str) -> list[dict[str, Any]]:
         """The objects of `kind` (``table``, ``chain``, ``rule``) in the listing `command`, ours or not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ..images import Image
 from .environment import CreateError, environment, expanded
 from .volumes import Volumes, binds
 
-__all__ = ["container_spec", "exec_spec", "is_sidecar", "ports"]
+__all__ = ["container_spec", "exec_spec", "is_sidecar", "ports", "uncovered"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PACKAGES = Path(__file__).parents[3]  # where kcompile is
@@ -62,6 +63,8 @@ def container_spec(
     target = container.get("terminationMessagePath") or _TERMINATION
     mounts = binds(volumes, container, variables)
     mounts.append({"source": str(message), "target": target, "readOnly": False})
+    if image.is_own:
+        mounts += uncovered(mounts)
     context = container.get("securityContext") or {}
     return {
         "directory": str(root),
@@ -108,3 +111,15 @@ def _groups(pod: Mapping[str, Any]) -> list[int]:
     context = pod["spec"].get("securityContext") or {}
     own = [context["fsGroup"]] if context.get("fsGroup") is not None else []
     return [*own, *(context.get("supplementalGroups") or ())]
+
+
+def uncovered(mounts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Binds of what kcompile's own images run, as far as one of `mounts` hides it: where kcompile is installed
+    below /tmp, say, and the pod has a volume there.
+    """
+    targets = [Path(mount["target"]) for mount in mounts]
+    return [
+        {"source": str(path), "target": str(path), "readOnly": True}
+        for path in (Path(sys.prefix), _PACKAGES)
+        if any(path.is_relative_to(target) for target in targets)
+    ]
