@@ -114,8 +114,8 @@ def _groups(pod: Mapping[str, Any]) -> list[int]:
 
 
 def uncovered(mounts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Binds of what kcompile's own images run, as far as one of `mounts` hides it: where kcompile is installed
-    below /tmp, say, and the pod has a volume there.
+    """Binds of what kcompile's own images run, as far as one of `mounts` hides it: where kcompile is
+    installed below /tmp, say, and the pod has a volume there.
     """
     targets = [Path(mount["target"]) for mount in mounts]
     return [
