@@ -66,7 +66,7 @@ def say(holds: bool, what: str) -> None:
 
 
 def modes() -> dict[str, str]:
-    """Every mode with the reason why this machine hasn't got it, empty where it has."""
+    """Each mode, with the reason why this machine lacks it; empty where it is supported."""
     done = spawn.run(spawn.python("kcompile", "doctor", "-o", "json"), capture_output=True, text=True)
     report = json.loads(done.stdout)
     return {m["mode"]: "" if m["status"] == "supported" else m["why"] or m["status"] for m in report["modes"]}

@@ -144,13 +144,13 @@ def found(node) -> dict[str, list]:
     return by_check
 
 
-def mend(node, finding) -> None:
+def run_fix(node, finding) -> None:
     fix = [command.replace("GATEWAY", "192.0.2.1") for command in finding.fix]
     assert fix, finding
     node.fix({"fix": fix})
 
 
-def plant_and_mend(node, fault: Fault) -> None:
+def plant_and_fix(node, fault: Fault) -> None:
     before = set(found(node))
     command, text = fault.plant
     node.sh(*command.split(" ", 2 if "{" in command else -1), text=text or None)
@@ -159,7 +159,7 @@ def plant_and_mend(node, fault: Fault) -> None:
         assert any(fault.says in f.message for f in findings.get(fault.check, ())), findings
         for _ in range(4):  # one command a packet that is lost
             for finding in findings.get(fault.check, ()):
-                mend(node, finding)
+                run_fix(node, finding)
             findings = found(node)
             if fault.check not in findings:
                 break
@@ -178,7 +178,7 @@ def test_nothing_is_found_on_a_healthy_node(node):
 @pytest.mark.parametrize("node", ["nftables"], indirect=True)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_named_and_its_command_removes_it(node, name):
-    plant_and_mend(node, FAULTS[name])
+    plant_and_fix(node, FAULTS[name])
 
 
 @pytest.mark.parametrize("node", ["nftables"], indirect=True)

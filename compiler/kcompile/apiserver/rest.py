@@ -49,7 +49,7 @@ _VERSION = {
 class Rest:
     """Answers requests out of `store`.
 
-    `tokens`: whom it knows. `containers`: who answers for the containers of pods, if anyone does.
+    `tokens`: the bearer tokens that it accepts. `containers`: runs exec, attach and logs of pods; None: 501.
     """
 
     def __init__(

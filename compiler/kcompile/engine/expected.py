@@ -6,15 +6,14 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..ir.model import Dataplane, Disposition, Frontend, FrontendKind, ResolvedPort, Verdict
+from ..ir.model import Dataplane, Disposition, Frontend, ResolvedPort, Verdict
+from ..trace.clients import OUTSIDE, answers_at, inside, place
 from ..trace.outcome import End, Ending
 from ..trace.packet import Packet
 
-__all__ = ["CLIENTS", "Outcome", "Probe", "outcome_of", "place", "probes"]
+__all__ = ["CLIENTS", "Outcome", "Probe", "outcome_of", "probes"]
 
 CLIENTS = ("outside", "node", "pod")
-OUTSIDE = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}
-"""A client outside of the cluster: addresses of documentation (RFC 5737, RFC 3849)."""
 
 
 _TRIED = 1024  # addresses of a pod CIDR, until one is no endpoint's
@@ -44,11 +43,6 @@ class Probe(NamedTuple):
     expected: Outcome
 
 
-def place(address: str, port: int) -> str:
-    """``ip:port``, with brackets around an IPv6 address."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 def probes(dataplane: Dataplane, uplink: str = "eth0") -> Iterator[Probe]:
     """A packet from each kind of client to each frontend of `dataplane`."""
     sources = {
@@ -57,7 +51,7 @@ def probes(dataplane: Dataplane, uplink: str = "eth0") -> Iterator[Probe]:
     for port in dataplane.ports:
         version = port.family.value
         for frontend in port.frontends:
-            address = _answers_at(dataplane, frontend, version)
+            address = answers_at(dataplane.node, frontend, version)
             for client in CLIENTS:
                 source = sources[version, client]
                 if not address or not source:
@@ -96,17 +90,10 @@ def _interface(dataplane: Dataplane, client: str, uplink: str) -> str:
     return "" if client == "node" else uplink
 
 
-def _answers_at(dataplane: Dataplane, frontend: Frontend, version: int) -> str:
-    if frontend.kind is not FrontendKind.NODE_PORT:
-        return frontend.address
-    addresses: Sequence[str] = dataplane.node.node_ports(version) or dataplane.node.addresses
-    return next((address for address in addresses if (":" in address) is (version == 6)), "")
-
-
 def _promised(
     dataplane: Dataplane, port: ResolvedPort, frontend: Frontend, packet: Packet, client: str
 ) -> Outcome:
-    if frontend.source_ranges and not _inside(packet.source, frontend.source_ranges):
+    if frontend.source_ranges and not inside(packet.source, frontend.source_ranges):
         return Outcome("drop")
     policy = frontend.policy
     detects = dataplane.settings.detector.active(port.family.value)
@@ -119,10 +106,6 @@ def _promised(
         return Outcome(given.verdict.value)
     backends = frozenset(place(backend.ip, backend.port) for backend in port.pool(given.pool))
     return Outcome("dnat", backends, given.masquerade)
-
-
-def _inside(address: str, ranges: Sequence[str]) -> bool:
-    return any(ipaddress.ip_address(address) in ipaddress.ip_network(cidr) for cidr in ranges)
 
 
 def outcome_of(endings: Sequence[Ending]) -> Outcome:

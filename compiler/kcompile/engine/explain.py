@@ -14,6 +14,7 @@ from ..passes.reasons import reason_unused
 from ..program import Key, Program
 from ..spec.convert import service_ports
 from ..targets.base import Target
+from ..trace.clients import place
 from .compile import Compiled
 
 __all__ = ["EndpointUse", "Explanation", "Listens", "Resource", "Source", "explain"]
@@ -176,7 +177,7 @@ def _explanation(
         frontends=tuple(_listens(frontend, compiled.dataplane, port) for frontend in port.frontends),
         endpoints=tuple(
             EndpointUse(
-                address=_place(endpoint.ip, endpoint.port),
+                address=place(endpoint.ip, endpoint.port),
                 node=endpoint.node,
                 used=not (why := reason_unused(endpoint, given.endpoints, port, node.name, node.zone)),
                 pools=_pools(port, endpoint.ip, endpoint.port),
@@ -186,10 +187,6 @@ def _explanation(
         ),
         resources=resources,
     )
-
-
-def _place(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _pools(port: ResolvedPort, ip: str, number: int) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from ..ir.model import Dataplane, FrontendKind
 from ..ir.node import Link
 from ..spec.inventory import Inventory
 from ..trace.causes import Cause, first_cause, is_ours
+from ..trace.clients import OUTSIDE, place
 from ..trace.journey import Rules, travel
 from ..trace.lowered import base_chains, host_with
 from ..trace.outcome import End, Ending, Step
 from ..trace.packet import Host, Packet, canonical
 from .compile import Compiled
-from .expected import OUTSIDE, place
 from .refusals import why_refused
 
 __all__ = [
@@ -46,7 +46,7 @@ class Question(NamedTuple):
 
 
 class Way(msgspec.Struct, frozen=True, rename="camel"):
-    """One end of the packet: how likely, where it is then, and by whom it was changed."""
+    """One possible end: its probability, the packet's destination by then, and the rules that matched."""
 
     end: str
     probability: float

@@ -10,6 +10,7 @@ xdp         the eBPF programs: from a lowered Program, or one that was read back
 iptables    rules of iptables: from a lowered Program, or as iptables-save shows them
 lowered     the base chains of a lowered Program of any target
 live        those of a node, of what its kernel shows
+clients     who sends packets to a frontend, and where it answers
 causes      the first cause why a packet doesn't arrive
 
 Pure: rules come in as text or data. A match or statement that the model doesn't know ends the walk with

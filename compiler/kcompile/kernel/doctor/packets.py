@@ -4,13 +4,13 @@ and collects those that don't arrive. Sends nothing.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from ...ir.model import Dataplane, Frontend, FrontendKind, ResolvedPort, Verdict
+from ...ir.model import Dataplane, Frontend, ResolvedPort, Verdict
 from ...trace.causes import is_ours
+from ...trace.clients import OUTSIDE, answers_at, inside
 from ...trace.journey import Rules, travel
 from ...trace.outcome import End, Ending
 from ...trace.packet import Host, Packet
@@ -20,7 +20,6 @@ from .records import LostPacket
 
 __all__ = ["lost_packets", "walked"]
 
-_OUTSIDE = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}  # of documentation (RFC 5737, RFC 3849)
 _MOST = 200  # packets; a fault that few Services meet is `verify --live`'s to find
 _NO_RULE = ("not translated", End.NO_ROUTE.value)
 _ARRIVES = (End.DELIVERED, End.SENT)
@@ -58,10 +57,10 @@ def _packets(dataplane: Dataplane, host: Host, uplink: str) -> Iterator[_Asked]:
     direct: dict[tuple[str, int], _Asked] = {}
     for port in dataplane.ports:
         version = port.family.value
-        source = _OUTSIDE[version]
+        source = OUTSIDE[version]
         coming = host.route(source) or uplink
         for frontend in port.frontends:
-            address = _answers_at(dataplane, frontend, version)
+            address = answers_at(dataplane.node, frontend, version)
             given = frontend.policy.others
             if not address or given.verdict is not Verdict.DNAT or _ranged(frontend, source):
                 continue
@@ -86,18 +85,7 @@ def _places(port: ResolvedPort, frontend: Frontend) -> frozenset[tuple[str, int]
 
 def _ranged(frontend: Frontend, source: str) -> bool:
     """True where loadBalancerSourceRanges keeps `source` out."""
-    ranges = frontend.source_ranges
-    return bool(ranges) and not any(
-        ipaddress.ip_address(source) in ipaddress.ip_network(cidr) for cidr in ranges
-    )
-
-
-def _answers_at(dataplane: Dataplane, frontend: Frontend, version: int) -> str:
-    """The frontend's address; a NodePort's is one of the node's, and empty where that has none."""
-    if frontend.kind is not FrontendKind.NODE_PORT:
-        return frontend.address
-    addresses: Sequence[str] = dataplane.node.node_ports(version) or dataplane.node.addresses
-    return next((address for address in addresses if (":" in address) is (version == 6)), "")
+    return bool(frontend.source_ranges) and not inside(source, frontend.source_ranges)
 
 
 def _lost(what: str, packet: Packet, places: frozenset[tuple[str, int]], ending: Ending) -> LostPacket | None:

@@ -1,4 +1,4 @@
-"""Who owns whom: metadata.ownerReferences; adoption, release (pkg/controller/controller_ref_manager.go)."""
+"""Owners by metadata.ownerReferences: adoption and release (pkg/controller/controller_ref_manager.go)."""
 
 from __future__ import annotations
 

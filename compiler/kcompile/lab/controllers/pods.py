@@ -35,7 +35,7 @@ def condition(obj: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
 
 
 def with_condition(conditions: Iterable[Mapping[str, Any]], new: Mapping[str, Any]) -> list[Any]:
-    """`conditions` with `new` in the place of the one of its type, or at the end."""
+    """`conditions` with `new`, which replaces the condition of its type or is appended."""
     found = [new if each["type"] == new["type"] else each for each in conditions]
     return found if new in found else [*found, new]
 
