@@ -23,6 +23,7 @@ netlink.py        netlink in batches
 rules.py          all rules of the namespace, whoever wrote them
 watch.py          notifications of links, addresses and rules
 netns.py          network namespaces: enter by name, identity, cookie
+proc.py           processes and their sockets
 facts.py          addresses, interfaces and name of the node
 
 heap.py           gives freed memory back

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from ...ir.model import FrontendKind
 from ..netns import identity
+from ..proc import LISTEN, bound, processes, sockets
 from ..remember import recall
 from .records import Listener
 
 __all__ = ["listeners"]
 
-_PROC = Path("/proc")
-_TABLES = {"tcp": "TCP", "tcp6": "TCP", "udp": "UDP", "udp6": "UDP"}
-_BOUND = ("0A", "07")  # TCP_LISTEN; UDP sockets without a peer are in TCP_CLOSE (proc_net_tcp)
+_BOUND = (LISTEN, "07")  # UDP sockets without a peer are in TCP_CLOSE (proc_net_tcp)
 
 _Port = tuple[str, int]  # protocol and number
 
@@ -36,32 +35,18 @@ def listeners(directory: Path) -> tuple[Listener, ...]:
 
 def _bound(wanted: Mapping[_Port, str]) -> dict[str, _Port]:
     """Inode -> port of each socket that is bound to one of the `wanted` ports."""
-    found: dict[str, _Port] = {}
-    for table, protocol in _TABLES.items():
-        with contextlib.suppress(OSError):
-            for line in (_PROC / "thread-self/net" / table).read_text().splitlines()[1:]:
-                fields = line.split()
-                port = (protocol, int(fields[1].rpartition(":")[2], 16))
-                if fields[3] in _BOUND and port in wanted:
-                    found[fields[9]] = port
-    return found
+    return {
+        socket.inode: (socket.protocol, socket.port)
+        for socket in bound()
+        if socket.state in _BOUND and (socket.protocol, socket.port) in wanted
+    }
 
 
 def _process(inode: str) -> tuple[int, str]:
     """PID and name of a process of this namespace that has the socket; 0 where none can be seen."""
     here = identity()
-    for process in _PROC.iterdir():
-        if not process.name.isdigit():
-            continue
+    for process in processes():
         with contextlib.suppress(OSError):  # it has ended, or isn't ours to see
-            if str((process / "ns/net").stat().st_ino) == here and _holds(process, inode):
+            if str((process / "ns/net").stat().st_ino) == here and inode in sockets(process):
                 return int(process.name), (process / "comm").read_text().strip()
     return 0, ""
-
-
-def _holds(process: Path, inode: str) -> bool:
-    for descriptor in (process / "fd").iterdir():
-        with contextlib.suppress(OSError):
-            if str(descriptor.readlink()) == f"socket:[{inode}]":
-                return True
-    return False

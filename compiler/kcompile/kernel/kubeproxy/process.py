@@ -7,12 +7,12 @@ away there are its ports, of metrics and healthz.
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..netns import identity
+from ..proc import LISTEN, bound, processes
+from ..proc import sockets as sockets_of
 
 __all__ = ["Process", "running"]
 
@@ -20,7 +20,6 @@ _PROC = Path("/proc")
 _NAME = "kube-proxy"
 _HOSTS = ("k3s", "rke2", "k0s", "kubelite")  # kubelite is MicroK8s'
 _PORTS = (10249, 10256)
-_LISTEN = "0A"  # TCP_LISTEN in proc_net_tcp
 
 
 class Process(NamedTuple):
@@ -47,10 +46,10 @@ def running() -> list[Process]:
     here = identity()
     found: list[Process] = []
     # An agent serves on these ports too; its process may be in another namespace than its kernel thread.
-    seen = _sockets(_PROC / "self") & sockets if sockets else set()
-    for process in _processes():
+    seen = sockets_of(_PROC / "self") & sockets if sockets else set()
+    for process in processes():
         with contextlib.suppress(OSError):
-            held = _sockets(process) & sockets if sockets else set()
+            held = sockets_of(process) & sockets if sockets else set()
             seen |= held  # an agent of ours has them too; its process may be in another namespace
             if str((process / "ns/net").stat().st_ino) != here:
                 continue
@@ -63,28 +62,10 @@ def running() -> list[Process]:
     return found
 
 
-def _processes() -> Iterator[Path]:
-    return (path for path in _PROC.iterdir() if path.name.isdigit())
-
-
 def _listening() -> set[str]:
     """The inode numbers of the sockets that listen on kube-proxy's ports."""
-    found: set[str] = set()
-    for name in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path("/proc/thread-self/net", name).read_text().splitlines()[1:]:
-                words = line.split()
-                if words[3] == _LISTEN and int(words[1].rpartition(":")[2], 16) in _PORTS:
-                    found.add(words[9])
-    return found
-
-
-def _sockets(process: Path) -> set[str]:
-    """The inode numbers of the sockets that `process` has open."""
-    found: set[str] = set()
-    for entry in os.scandir(process / "fd"):
-        with contextlib.suppress(OSError):
-            target = os.readlink(entry.path)  # noqa: PTH115 -- of every descriptor of every process
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    return found
+    return {
+        socket.inode
+        for socket in bound()
+        if socket.protocol == "TCP" and socket.state == LISTEN and socket.port in _PORTS
+    }
